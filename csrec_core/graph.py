@@ -1,0 +1,306 @@
+"""Causal graphs: directed acyclic graphs whose unmeasured causes are nodes marked `latent`."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+
+from csrec_core.errors import InputError, unknown
+
+__all__ = [
+    "VARIANTS",
+    "causal_graph",
+    "extend_graph",
+    "latents",
+    "observed",
+    "read_graph",
+    "sequential_graph",
+    "variant_graph",
+]
+
+Edge = tuple[str, str]
+
+EXPOSURES = ("observational", "randomised")
+REGIMES = ("exposure", "acceptance")
+TEMPLATE = re.compile(r"^(\w+)\[t([+-]\d+)?\]$")
+TIMED = re.compile(r"^([PSD])(\d+)$")
+
+#: Named departures from Figure 1: what is assumed away, and how `sequential_graph` switches it on.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "Figure 1, self-chosen exposure": {},
+    "Figure 1, randomised exposure": {"exposure": "randomised"},
+    "online D[t-1] → S[t]": {"online": True},
+    "online, randomised otherwise": {"online": True, "exposure": "randomised"},
+    "slow feedback D[t-2] → S[t]": {"extra": [("D[t-2]", "S[t]")]},
+    "exposure inertia S[t-1] → S[t]": {"extra": [("S[t-1]", "S[t]")]},
+    "lagged policy P[t-1] → S[t]": {"extra": [("P[t-1]", "S[t]")]},
+    "second-order taste P[t-2] → P[t]": {"extra": [("P[t-2]", "P[t]")]},
+    "shaping S[t-1] → P[t]": {"extra": [("S[t-1]", "P[t]")]},
+    "instant shaping S[t] → P[t], randomised": {"exposure": "randomised", "extra": [("S[t]", "P[t]")]},
+    "preference amplification D[t-1] → P[t]": {"extra": [("D[t-1]", "P[t]")]},
+    "amplification, online": {"online": True, "extra": [("D[t-1]", "P[t]")]},
+    "carry-over S[t-1] → D[t]": {"extra": [("S[t-1]", "D[t]")]},
+    "second order D[t-2] → D[t]": {"extra": [("D[t-2]", "D[t]")]},
+    "lagged taste P[t-1] → D[t]": {"extra": [("P[t-1]", "D[t]")]},
+    "latent S[t] ↔ D[t]": {"latent": [("S[t]", "D[t]")]},
+    "latent S[t] ↔ D[t], online": {"online": True, "latent": [("S[t]", "D[t]")]},
+    "latent D[t-1] ↔ D[t]": {"latent": [("D[t-1]", "D[t]")]},
+    "latent D[t-1] ↔ D[t], randomised": {"exposure": "randomised", "latent": [("D[t-1]", "D[t]")]},
+    "latent D[t-1] ↔ S[t]": {"latent": [("D[t-1]", "S[t]")]},
+    "latent S[t-1] ↔ D[t]": {"latent": [("S[t-1]", "D[t]")]},
+    "latent S[t-1] ↔ S[t]": {"latent": [("S[t-1]", "S[t]")]},
+    "latent P[t] ↔ S[t]": {"latent": [("P[t]", "S[t]")]},
+    "latent P[t] ↔ D[t]": {"latent": [("P[t]", "D[t]")]},
+    "latent P[t-1] ↔ P[t]": {"latent": [("P[t-1]", "P[t]")]},
+    "latent D[t-1] ↔ P[t]": {"latent": [("D[t-1]", "P[t]")]},
+}
+
+
+def causal_graph(
+    edges: Iterable[Sequence[str]],
+    bidirected: Iterable[Sequence[str]] = (),
+    *,
+    latent: Iterable[str] = (),
+    nodes: Iterable[str] = (),
+) -> nx.DiGraph:
+    """Build a causal graph.
+
+    Parameters
+    ----------
+    edges : pairs (cause, effect)
+    bidirected : pairs that share an unmeasured cause; each becomes a latent node ``U(a,b)``
+    latent : names among the nodes that are not measured
+    nodes : names to add even where no edge touches them
+
+    Returns
+    -------
+    networkx.DiGraph
+        Every node has the attribute ``latent`` (bool), every edge ``role`` ("given" or "latent").
+
+    Raises
+    ------
+    InputError
+        On a pair that is no pair, a self-loop, a cycle, an unknown latent name.
+    """
+    graph = nx.DiGraph()
+    graph.add_nodes_from(nodes, latent=False)
+    _add_edges(graph, edges, role="given")
+    for name in latent:
+        if name not in graph:
+            raise unknown("latent node", name, sorted(graph))
+        graph.nodes[name]["latent"] = True
+    _add_latents(graph, bidirected)
+    _require_acyclic(graph)
+    return graph
+
+
+def sequential_graph(
+    horizon: int,
+    *,
+    exposure: str = "observational",
+    online: bool = False,
+    extra: Iterable[Sequence[str]] = (),
+    latent: Iterable[Sequence[str]] = (),
+    regime: str | None = None,
+) -> nx.DiGraph:
+    """Figure 1 of the paper unrolled over `horizon` steps: preference P, exposure S, decision D.
+
+    Parameters
+    ----------
+    horizon : number of time steps T >= 1; the nodes are P1..PT, S1..ST, D1..DT
+    exposure : "observational" (the user chooses: P_t → S_t) or "randomised" (no such arrow)
+    online : whether the system learns from decisions (D_{t-1} → S_t, the yellow arrow)
+    extra : further arrows, by name ("S1", "P2") or for every t by template ("S[t-1]", "D[t]")
+    latent : pairs that share an unmeasured cause, named the same two ways
+    regime : None, "exposure" (R → every S_t: who chose the item) or "acceptance" (R → every D_t as well)
+
+    Raises
+    ------
+    InputError
+        On a bad option, an unknown node, or arrows that close a cycle.
+    """
+    if not isinstance(horizon, int) or horizon < 1:
+        raise InputError(f"horizon must be a whole number of at least 1, got {horizon!r}")
+    if exposure not in EXPOSURES:
+        raise unknown("exposure", exposure, EXPOSURES)
+    if regime is not None and regime not in REGIMES:
+        raise unknown("regime", regime, REGIMES)
+    steps = range(1, horizon + 1)
+    graph = nx.DiGraph()
+    graph.add_nodes_from((f"{row}{t}" for t in steps for row in "PSD"), latent=False)
+    arrows = [("P[t-1]", "P[t]"), ("P[t]", "D[t]"), ("S[t]", "D[t]"), ("D[t-1]", "D[t]")]
+    if exposure == "observational":
+        arrows.append(("P[t]", "S[t]"))
+    _add_edges(graph, _unroll(arrows, horizon), role="given")
+    if online:
+        _add_edges(graph, _unroll([("D[t-1]", "S[t]")], horizon), role="online")
+    if regime is not None:
+        _add_edges(graph, (("R", f"S{t}") for t in steps), role="regime")
+    if regime == "acceptance":
+        _add_edges(graph, (("R", f"D{t}") for t in steps), role="regime")
+    return extend_graph(graph, extra=extra, latent=latent)
+
+
+def extend_graph(
+    graph: nx.DiGraph, *, extra: Iterable[Sequence[str]] = (), latent: Iterable[Sequence[str]] = ()
+) -> nx.DiGraph:
+    """Return a copy of `graph` with more arrows and more latent causes between its nodes.
+
+    Names may be templates such as ``("S[t-1]", "D[t]")``: one arrow for every t at which both ends exist.
+    """
+    grown = graph.copy()
+    horizon = max((int(found[2]) for node in graph if (found := TIMED.match(str(node)))), default=0)
+    for role, pairs in (("extra", extra), ("latent", latent)):
+        unrolled = _unroll(pairs, horizon)
+        for pair in unrolled:
+            for node in pair:
+                if node not in graph:
+                    raise unknown("node", node, sorted(graph), where=f"the {role} edge {list(pair)}")
+        if role == "extra":
+            _add_edges(grown, unrolled, role=role)
+        else:
+            _add_latents(grown, unrolled)
+    _require_acyclic(grown)
+    return grown
+
+
+def variant_graph(name: str, horizon: int, *, regime: str | None = None) -> nx.DiGraph:
+    """Return the variant of Figure 1 called `name` in `VARIANTS`, unrolled over `horizon` steps."""
+    if name not in VARIANTS:
+        raise unknown("variant", name, VARIANTS)
+    return sequential_graph(horizon, regime=regime, **VARIANTS[name])
+
+
+def latents(graph: nx.DiGraph) -> set[str]:
+    """Return the unmeasured nodes."""
+    return {node for node, hidden in graph.nodes(data="latent", default=False) if hidden}
+
+
+def observed(graph: nx.DiGraph) -> set[str]:
+    """Return the measured nodes."""
+    return set(graph) - latents(graph)
+
+
+def read_graph(path: str | Path) -> nx.DiGraph:
+    """Read a causal graph from a .gml, .dot or .json file.
+
+    GML and DOT mark a latent node by the node attribute ``latent`` (1 or true); DOT marks a shared latent
+    cause by ``dir=both`` on the edge. JSON is ``{"edges": [["a", "b"], ...], "bidirected": [...],
+    "latent": [...]}`` or networkx node-link data.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, of another kind, unreadable, undirected or cyclic.
+    """
+    path = Path(path)
+    readers = {".gml": _read_gml, ".dot": _read_dot, ".json": _read_json}
+    if path.suffix not in readers:
+        raise InputError(f"{path}: a graph file ends in {', '.join(readers)}, not in {path.suffix!r}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return readers[path.suffix](path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (nx.NetworkXException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: not a readable {path.suffix} graph: {error}") from error
+
+
+def _read_gml(path: Path) -> nx.DiGraph:
+    return _from_networkx(nx.read_gml(path))
+
+
+def _read_dot(path: Path) -> nx.DiGraph:
+    parsed = nx.nx_pydot.read_dot(path)
+    # pydot keeps a stray node for the line ends of some writers
+    parsed.remove_nodes_from([node for node in parsed if node.strip('"') in {"\\n", "\\r\\n"}])
+    return _from_networkx(nx.relabel_nodes(parsed, lambda node: node.strip('"')))
+
+
+def _read_json(path: Path) -> nx.DiGraph:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise InputError('expected an object with the key "edges"')
+    if "nodes" in content and all(isinstance(node, dict) for node in content["nodes"]):
+        key = "edges" if "edges" in content else "links"
+        return _from_networkx(nx.node_link_graph({"directed": True, **content}, edges=key))
+    allowed = ("edges", "bidirected", "latent", "nodes")
+    for key in content:
+        if key not in allowed:
+            raise unknown("key", key, allowed)
+    if "edges" not in content:
+        raise InputError('expected an object with the key "edges"')
+    return causal_graph(
+        content["edges"],
+        content.get("bidirected", ()),
+        latent=content.get("latent", ()),
+        nodes=content.get("nodes", ()),
+    )
+
+
+def _from_networkx(parsed: nx.Graph) -> nx.DiGraph:
+    """Return the causal graph of a graph as some file format stores it."""
+    if not parsed.is_directed():
+        raise InputError("the graph is undirected: a causal graph needs arrows (directed 1, or digraph)")
+    directed, both = [], []
+    for source, target, data in parsed.edges(data=True):
+        both_ways = str(data.get("dir", "")).strip('"') == "both"
+        (both if both_ways else directed).append((str(source), str(target)))
+    hidden = [str(node) for node, mark in parsed.nodes(data="latent") if _is_true(mark)]
+    return causal_graph(directed, both, latent=hidden, nodes=[str(node) for node in parsed])
+
+
+def _is_true(mark: Any) -> bool:
+    return str(mark).strip('"').lower() in {"1", "true", "yes"}
+
+
+def _unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
+    """Replace each template pair by its instances for t = 1..horizon; keep plain pairs as they are."""
+    unrolled: list[Edge] = []
+    for pair in pairs:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise InputError(f"an edge is a pair of node names, got {pair!r}")
+        found = [TEMPLATE.match(str(name)) for name in pair]
+        if not any(found):
+            unrolled.append((str(pair[0]), str(pair[1])))
+            continue
+        if not all(found):
+            raise InputError(f"the edge {list(pair)} mixes a template with a plain name")
+        for t in range(1, horizon + 1):
+            times = [t + int(match[2] or 0) for match in found]
+            if all(1 <= time <= horizon for time in times):
+                unrolled.append((f"{found[0][1]}{times[0]}", f"{found[1][1]}{times[1]}"))
+    return unrolled
+
+
+def _add_edges(graph: nx.DiGraph, edges: Iterable[Sequence[str]], *, role: str) -> None:
+    for pair in edges:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise InputError(f"an edge is a pair of node names, got {pair!r}")
+        source, target = map(str, pair)
+        if source == target:
+            raise InputError(f"the edge {source} → {target} is a loop: no variable causes itself")
+        for node in (source, target):
+            if node not in graph:
+                graph.add_node(node, latent=False)
+        if not graph.has_edge(source, target):
+            graph.add_edge(source, target, role=role)
+
+
+def _add_latents(graph: nx.DiGraph, pairs: Iterable[Sequence[str]]) -> None:
+    for pair in pairs:
+        if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
+            raise InputError(f"a bidirected edge is a pair of two different node names, got {pair!r}")
+        cause = f"U({pair[0]},{pair[1]})"
+        graph.add_node(cause, latent=True)
+        _add_edges(graph, [(cause, pair[0]), (cause, pair[1])], role="latent")
+
+
+def _require_acyclic(graph: nx.DiGraph) -> None:
+    if not nx.is_directed_acyclic_graph(graph):
+        cycle = [source for source, _ in nx.find_cycle(graph)]
+        raise InputError(f"the graph has a cycle: {' → '.join([*cycle, cycle[0]])}")

@@ -1,0 +1,223 @@
+import itertools
+import random
+import time
+
+import networkx as nx
+import pytest
+
+from csrec_core.docalculus import MAX_PATHS, breaking_edges, check_rule, find_repairs
+from csrec_core.errors import InputError
+from csrec_core.graph import causal_graph, extend_graph, observed, sequential_graph
+
+
+def random_graph(rng, *, most=8):
+    """A random acyclic graph of measured nodes and latent causes."""
+    names = [f"v{i}" for i in range(rng.randint(2, most))]
+    density = rng.random()
+    edges = [pair for pair in itertools.combinations(names, 2) if rng.random() < density]
+    latent = [pair for pair in itertools.combinations(names, 2) if rng.random() < 0.12]
+    return causal_graph(edges, latent, nodes=names)
+
+
+def random_query(rng, graph):
+    """Disjoint y, x, z, w, the first and the third with something in them."""
+    first, second, *others = rng.sample(sorted(observed(graph)), k=len(observed(graph)))
+    sets = {"y": [first], "x": [], "z": [second], "w": [], "unused": []}
+    for node in others:
+        sets[rng.choice(list(sets))].append(node)
+    del sets["unused"]
+    return sets
+
+
+def separated_by_moralisation(edges, y, z, given):
+    """d-separation without arrows: cut `given` out of the moral graph of the ancestors, look for a way."""
+    keep = set(y) | set(z) | set(given)
+    while grown := {a for a, b in edges if b in keep} - keep:
+        keep |= grown
+    links = {frozenset(edge) for edge in edges if set(edge) <= keep}
+    for child in keep:
+        parents = [a for a, b in edges if b == child]
+        links |= {frozenset(pair) for pair in itertools.combinations(parents, 2)}
+    reached = set(y)
+    while grown := {b for link in links for b in link - set(given) if link & reached} - reached:
+        reached |= grown
+    return not reached & set(z)
+
+
+def rule_by_hand(graph, rule, y, x, z, w):
+    """The three rules on plain edge lists, written apart from the module."""
+    edges = [edge for edge in graph.edges if edge[1] not in x]
+    if rule == 2:
+        edges = [edge for edge in edges if edge[0] not in z]
+    if rule == 3:
+        above = set(w)
+        while grown := {a for a, b in edges if b in above} - above:
+            above |= grown
+        edges = [edge for edge in edges if edge[1] not in set(z) - above]
+    return separated_by_moralisation(edges, y, z, set(x) | set(w))
+
+
+def additions(graph):
+    """Every single directed or bidirected edge that fits, with the graph that has it."""
+    for a, b in itertools.combinations(sorted(observed(graph)), 2):
+        yield ("bidirected", a, b), extend_graph(graph, latent=[(a, b)])
+        for source, target in ((a, b), (b, a)):
+            if not graph.has_edge(source, target) and not nx.has_path(graph, target, source):
+                yield ("directed", source, target), extend_graph(graph, extra=[(source, target)])
+
+
+def test_ten_thousand_random_rules_agree_with_moralisation_and_networkx():
+    rng = random.Random(1)
+    verdicts = []
+    for _ in range(10_000):
+        graph = random_graph(rng)
+        sets, rule = random_query(rng, graph), rng.choice([1, 2, 3])
+        check = check_rule(graph, rule, **sets)
+        assert check.holds == rule_by_hand(graph, rule, **sets), (list(graph.edges), rule, sets)
+        cut, query = check.mutilated, (check.y, check.z, check.given)
+        assert check.holds == nx.is_d_separator(cut, *map(set, query))
+        verdicts.append(check.holds)
+    assert 2_000 < sum(verdicts) < 8_000  # both verdicts are well represented
+
+
+def assert_path_is_real(path, check):
+    assert len(set(path.nodes)) == len(path.nodes)
+    assert path.nodes[0] in check.y
+    assert path.nodes[-1] in check.z
+    assert set(path.edges) <= set(check.mutilated.edges)
+    for left, node, right in zip(path.nodes, path.nodes[1:], path.nodes[2:], strict=False):
+        into = check.mutilated.has_edge(left, node) and check.mutilated.has_edge(right, node)
+        assert (node in path.colliders) == into
+        below = {node} | nx.descendants(check.mutilated, node)
+        closes = not below & check.given if into else node in check.given
+        assert closes == any(blocker.node == node for blocker in path.blockers)
+
+
+def test_witness_is_an_open_path_or_the_blockers_of_each_path():
+    rng = random.Random(2)
+    kinds = set()
+    for _ in range(1_500):
+        graph = random_graph(rng)
+        check = check_rule(graph, rng.choice([1, 2, 3]), **random_query(rng, graph))
+        for path in check.witness:
+            assert_path_is_real(path, check)
+            assert path.is_open != check.holds
+            kinds |= {"open with a collider"} if path.is_open and path.colliders else set()
+            kinds |= {f"blocked at {'collider' if b.collider else 'non-collider'}" for b in path.blockers}
+        assert check.holds or len(check.witness) == 1
+    assert len(kinds) == 3
+
+
+def test_witness_names_the_collider_opened_by_its_descendant():
+    graph = causal_graph([("a", "c"), ("b", "c"), ("c", "d")])
+    check = check_rule(graph, 1, y="a", z="b", w="d")
+    assert not check
+    assert str(check.witness[0]) == "a → c ← b"
+    assert check.witness[0].colliders == ("c",)
+    assert check.witness[0].blockers == ()
+
+
+def test_z_of_w_leaves_ancestors_of_w_alone():
+    graph = causal_graph([("z1", "w"), ("z2", "y"), ("w", "y"), ("x", "w"), ("z3", "x")])
+    check = check_rule(graph, 3, y="y", x="x", z=["z1", "z2", "z3"], w="w")
+    # z3 is an ancestor of w in G, but only through x, whose arrows in are cut
+    assert check.z_of_w == {"z2", "z3"}
+    assert check.removed_edges == {("z3", "x")}
+    printed = check_rule(graph, 3, y="y", x="x", z=["z1", "z2", "z3"], w="w", reading="printed")
+    assert printed.z_of_w == {"z2"}
+
+
+def test_rule_2_needs_the_underline():
+    graph = causal_graph([("z", "y")])
+    assert check_rule(graph, 2, y="y", z="z")
+    assert check_rule(graph, 2, y="y", z="z").removed_edges == {("z", "y")}
+    assert not check_rule(graph, 2, y="y", z="z", reading="printed")
+    assert not check_rule(causal_graph([("z", "y")], [("z", "y")]), 2, y="y", z="z")
+
+
+def test_nothing_to_drop_holds():
+    assert check_rule(causal_graph([("z", "y")]), 1, y="y")
+
+
+@pytest.mark.parametrize(
+    ("rule", "sets", "message"),
+    [
+        (4, {"y": "y"}, "rule must be 1, 2 or 3"),
+        (1, {"y": ()}, "y is empty"),
+        (1, {"y": "y", "z": "Z"}, "unknown node 'Z' in the set z"),
+        (1, {"y": "y", "z": "y"}, "y and z overlap"),
+        (2, {"y": "y", "x": "x", "w": ["x"]}, "x and w overlap"),
+        (2, {"y": "y", "z": "U(x,y)"}, "latent node"),
+        (1, {"y": "y", "reading": "print"}, "did you mean 'printed'"),
+    ],
+)
+def test_bad_queries_are_refused(rule, sets, message):
+    with pytest.raises(InputError, match=message):
+        check_rule(causal_graph([("x", "y")], [("x", "y")]), rule, **sets)
+
+
+def test_a_cycle_is_refused():
+    graph = nx.DiGraph([("a", "b"), ("b", "a")])
+    with pytest.raises(InputError, match="cycle"):
+        check_rule(graph, 1, y="a", z="b")
+
+
+def test_breaking_edges_are_all_of_them_and_no_other():
+    rng = random.Random(3)
+    compared = 0
+    while compared < 60:
+        graph = random_graph(rng, most=6)
+        sets, rule = random_query(rng, graph), rng.choice([1, 2, 3])
+        check = check_rule(graph, rule, **sets)
+        if not check:
+            assert breaking_edges(check) == []
+            continue
+        expected = [edge for edge, grown in additions(graph) if not rule_by_hand(grown, rule, **sets)]
+        assert breaking_edges(check) == sorted(expected)
+        compared += 1
+
+
+def test_repairs_mend_and_are_as_small_as_can_be():
+    chain = causal_graph([("z", "m"), ("m", "y"), ("c", "z"), ("c", "y")])
+    repairs = find_repairs(check_rule(chain, 1, y="y", z="z"))
+    assert repairs.conditioning == (frozenset({"m", "c"}),)
+    assert frozenset({("m", "y"), ("c", "y")}) in repairs.removal
+    assert all(len(arrows) == 2 for arrows in repairs.removal)
+
+
+def test_a_latent_cause_is_ruled_out_as_one():
+    repairs = find_repairs(check_rule(causal_graph([("z", "y")], [("z", "y")]), 2, y="y", z="z"))
+    assert repairs.conditioning == ()
+    assert repairs.removal == (frozenset({("y", "↔z")}),)
+
+
+def test_nothing_is_repaired_that_is_not_broken():
+    repairs = find_repairs(check_rule(causal_graph([("z", "y")]), 2, y="y", z="z"))
+    assert (repairs.conditioning, repairs.removal) == ((), ())
+
+
+def test_five_thousand_nodes_take_under_a_second():
+    rng = random.Random(4)
+    names = [f"v{i}" for i in range(5_000)]
+    edges = [(names[rng.randrange(max(0, i - 50), i)], names[i]) for i in range(1, 5_000) for _ in range(3)]
+    graph = causal_graph(edges)
+    for rule in (1, 2, 3):
+        start = time.perf_counter()
+        check = check_rule(graph, rule, y=names[-1], x=names[10:20], z=names[30:33], w=names[100:160])
+        assert check.witness
+        assert time.perf_counter() - start < 1
+
+
+def test_listing_blocked_paths_stays_bounded_on_a_ladder():
+    # 2^40 paths lead from one end to the other
+    edges = [(f"{a}{i}", f"{b}{i + 1}") for i in range(40) for a in "ab" for b in "ab"]
+    graph = causal_graph(edges)
+    check = check_rule(graph, 1, y="a40", z="a0", w=["a39", "b39"])
+    assert check
+    assert len(check.witness) == MAX_PATHS
+    assert all(path.blockers for path in check.witness)
+
+
+def test_the_transport_arrow_into_the_decision_is_seen():
+    graph = sequential_graph(2, regime="acceptance")
+    assert not check_rule(graph, 1, y="D2", z="R", w=["S2", "D1", "P2"])

@@ -1,0 +1,149 @@
+import json
+
+import networkx as nx
+import pytest
+
+from csrec_core.errors import InputError
+from csrec_core.graph import (
+    VARIANTS,
+    causal_graph,
+    extend_graph,
+    latents,
+    observed,
+    read_graph,
+    sequential_graph,
+    variant_graph,
+)
+
+
+def edges(graph):
+    return set(graph.edges)
+
+
+def test_figure_1_over_two_steps():
+    expected = {("P1", "P2"), ("D1", "D2")}
+    expected |= {(f"{row}{t}", f"D{t}") for row in "PS" for t in (1, 2)}
+    observational = expected | {("P1", "S1"), ("P2", "S2")}
+    assert edges(sequential_graph(2)) == observational
+    assert edges(sequential_graph(2, exposure="randomised")) == expected
+    assert edges(sequential_graph(2, online=True)) == observational | {("D1", "S2")}
+    assert edges(sequential_graph(2, regime="exposure")) == observational | {("R", "S1"), ("R", "S2")}
+    assert edges(sequential_graph(2, regime="acceptance")) >= {("R", "S1"), ("R", "D1"), ("R", "D2")}
+
+
+def test_templates_unroll_wherever_both_ends_exist():
+    graph = sequential_graph(4, extra=[("D[t-2]", "D[t]"), ("S1", "P3")])
+    added = edges(graph) - edges(sequential_graph(4))
+    assert added == {("D1", "D3"), ("D2", "D4"), ("S1", "P3")}
+    assert {graph.edges[edge]["role"] for edge in added} == {"extra"}
+
+
+def test_a_bidirected_edge_becomes_a_latent_node():
+    graph = causal_graph([("a", "b")], [("a", "b")])
+    assert edges(graph) == {("a", "b"), ("U(a,b)", "a"), ("U(a,b)", "b")}
+    assert latents(graph) == {"U(a,b)"}
+    assert observed(graph) == {"a", "b"}
+    assert latents(sequential_graph(3, latent=[("D[t-1]", "D[t]")])) == {"U(D1,D2)", "U(D2,D3)"}
+
+
+def test_extending_leaves_the_graph_as_it_was():
+    graph = sequential_graph(2)
+    before = edges(graph)
+    extend_graph(graph, extra=[("S1", "D2")], latent=[("S1", "D1")])
+    assert edges(graph) == before
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_an_acyclic_graph(name):
+    for horizon in range(1, 7):
+        assert nx.is_directed_acyclic_graph(variant_graph(name, horizon))
+
+
+def test_there_are_twenty_variants_and_no_two_are_the_same():
+    assert len(VARIANTS) >= 20
+    assert len({frozenset(variant_graph(name, 4).edges) for name in VARIANTS}) == len(VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: causal_graph([("a", "b"), ("b", "a")]), "cycle: .* → .* →"),
+        (lambda: causal_graph([("a", "a")]), "loop"),
+        (lambda: causal_graph(["ab"]), "pair"),
+        (lambda: causal_graph([("a", "b")], [("a", "a")]), "two different"),
+        (lambda: causal_graph([("a", "b")], latent=["c"]), "unknown latent node 'c'"),
+        (lambda: sequential_graph(0), "horizon"),
+        (lambda: sequential_graph(3, exposure="randomized"), "did you mean 'randomised'"),
+        (lambda: sequential_graph(3, regime="exposures"), "did you mean 'exposure'"),
+        (lambda: sequential_graph(3, extra=[("D3", "P1")]), "cycle"),
+        (lambda: sequential_graph(3, extra=[("S9", "D3")]), "unknown node 'S9'"),
+        (lambda: sequential_graph(3, extra=[("S[t]", "D3")]), "mixes a template"),
+        (lambda: sequential_graph(3, latent=[("S1", "X1")]), "unknown node 'X1'"),
+        (lambda: variant_graph("carry-over", 3), "unknown variant"),
+    ],
+)
+def test_bad_graphs_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+GML = """graph [ directed 1
+  node [ id 0 label "u" latent 1 ] node [ id 1 label "x" ] node [ id 2 label "y" ]
+  edge [ source 0 target 1 ] edge [ source 0 target 2 ] edge [ source 1 target 2 ] ]"""
+DOT = 'digraph { u [latent=true]; u -> x; u -> "y"; x -> "y"; }'
+SIMPLE = json.dumps({"edges": [["u", "x"], ["u", "y"], ["x", "y"]], "latent": ["u"]})
+NODE_LINK = json.dumps(
+    {
+        "nodes": [{"id": "u", "latent": True}, {"id": "x"}, {"id": "y"}],
+        "edges": [{"source": a, "target": b} for a, b in ("ux", "uy", "xy")],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("g.gml", GML), ("g.dot", DOT), ("g.json", SIMPLE), ("g.json", NODE_LINK)]
+)
+def test_every_file_format_gives_the_same_graph(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    graph = read_graph(tmp_path / name)
+    assert edges(graph) == {("u", "x"), ("u", "y"), ("x", "y")}
+    assert latents(graph) == {"u"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("g.dot", "digraph { x -> y; x -> y [dir=both]; }"),
+        ("g.json", '{"edges": [["x", "y"]], "bidirected": [["x", "y"]]}'),
+    ],
+)
+def test_files_state_a_shared_latent_cause(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    graph = read_graph(tmp_path / name)
+    assert latents(graph) == {"U(x,y)"}
+    assert ("x", "y") in graph.edges
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("g.txt", "", "ends in .gml, .dot, .json"),
+        ("none.gml", None, "no such file"),
+        ("g.gml", "nonsense [", "not a readable .gml"),
+        ("g.dot", "digraph {", "not a readable .dot"),
+        ("g.json", "{", "not a readable .json"),
+        ("g.json", "[1, 2]", 'key "edges"'),
+        ("g.json", '{"arcs": []}', "unknown key 'arcs'"),
+        ("g.json", '{"latent": []}', 'key "edges"'),
+        ("g.json", '{"edges": [["a", "b"], ["b", "a"]]}', "cycle"),
+        ("g.json", '{"edges": [["a"]]}', "pair"),
+        ("g.gml", GML.replace("directed 1", ""), "undirected"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path, name, text, message):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        read_graph(path)
+    assert str(path) in str(caught.value)
