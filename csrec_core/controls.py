@@ -1,0 +1,77 @@
+"""Predictions that use no model: what any sequential model must beat before its figure means something."""
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+__all__ = ["CONTROLS", "predict_controls"]
+
+CONTROLS = {
+    "majority": "the accept rate of the training users",
+    "position": "the accept rate at this exposure number",
+    "item": "the accept rate of this item",
+    "popularity": "a logistic curve of how often the item was self-chosen",
+    "previous decision": "the accept rate after the same previous decision",
+}
+ITEM_PRIOR = 20.0  # rows at the overall rate that an item's own rate starts from
+
+
+def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame:
+    """Predict the acceptance of each exposure from one thing only, fitted on the users of the other folds.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows sorted by user and step: `user`, `step`, `item`, `decision`, `fold`.
+    popularity : Series
+        Self-chosen rows by item.
+
+    Returns
+    -------
+    DataFrame
+        A column of probabilities for each key of `CONTROLS`, indexed as `cells`.
+    """
+    previous = cells.groupby("user")["decision"].shift().fillna(-1)  # -1: the first exposure
+    fame = np.log1p(cells["item"].map(popularity).fillna(0).to_numpy(dtype=float))
+    return pd.DataFrame(
+        {
+            "majority": _other_folds_rate(cells, np.zeros(len(cells))),
+            "position": _other_folds_rate(cells, cells["step"]),
+            "item": _other_folds_rate(cells, cells["item"], prior=ITEM_PRIOR),
+            "popularity": _other_folds_curve(cells, fame),
+            "previous decision": _other_folds_rate(cells, previous),
+        },
+        index=cells.index,
+    )
+
+
+def _other_folds_rate(cells: pd.DataFrame, key: np.ndarray | pd.Series, prior: float = 1e-9) -> np.ndarray:
+    """Return the accept rate of rows with the same key in other folds, drawn to the overall by `prior`."""
+    frame = pd.DataFrame(
+        {"key": np.asarray(key), "fold": cells["fold"].to_numpy(), "decision": cells["decision"].to_numpy()}
+    )
+
+    def others(by: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        everyone = frame.groupby(by)["decision"] if by else None
+        total = everyone.transform("sum") if by else frame["decision"].sum()
+        rows = everyone.transform("size") if by else len(frame)
+        own = frame.groupby([*by, "fold"])["decision"]
+        return (total - own.transform("sum")).to_numpy(), (rows - own.transform("size")).to_numpy()
+
+    accepted, rows = others([])
+    overall = accepted / rows
+    accepted, rows = others(["key"])
+    return (accepted + prior * overall) / (rows + prior)
+
+
+def _other_folds_curve(cells: pd.DataFrame, value: np.ndarray) -> np.ndarray:
+    predicted = np.empty(len(cells))
+    decision, fold = cells["decision"].to_numpy(), cells["fold"].to_numpy()
+    for held in np.unique(fold):
+        learn = fold != held
+        if len(np.unique(decision[learn])) < 2:
+            predicted[~learn] = decision[learn].mean()
+            continue
+        curve = LogisticRegression(C=1e6).fit(value[learn, None], decision[learn])
+        predicted[~learn] = curve.predict_proba(value[~learn, None])[:, 1]
+    return predicted

@@ -1,0 +1,299 @@
+"""The interaction log: one row per exposure, the one shape that all data has here."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.files import whole_file
+
+__all__ = [
+    "COLUMNS",
+    "SOURCES",
+    "Dataset",
+    "parse_map",
+    "read_dataset",
+    "read_log",
+    "validate_log",
+    "write_dataset",
+    "write_log",
+]
+
+SELF, SYSTEM = "self", "system"
+SOURCES = (SELF, SYSTEM)
+REQUIRED = ("user", "t", "item", "decision", "source")
+OPTIONAL = ("propensity", "probability", "timestamp")
+COLUMNS = REQUIRED + OPTIONAL
+KEY = ["user", "t", "source"]
+FORMATS = (".parquet", ".csv")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """An interaction log and what is known beside it.
+
+    Attributes
+    ----------
+    log : DataFrame
+        One row per exposure, sorted by source, user and t: `user` int64, `t` int32 (order within user and
+        source), `item` int64, `decision` int8 in {0, 1}, `source` category {self, system}, and optionally
+        `propensity` in (0, 1], `probability` in [0, 1], `timestamp`.
+    items : DataFrame or None
+        One row per item: `item`, optionally `title`, `genre` and features.
+    users : DataFrame or None
+        `user` and `label`, where the file at hand named users by text.
+    truth : DataFrame or None
+        Simulated worlds only: see `csrec_core.books.simulate_books`.
+    name : str
+        What the reports call it.
+    """
+
+    log: pd.DataFrame
+    items: pd.DataFrame | None = None
+    users: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
+    name: str = "log"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the rows of the log, the same in whatever file format they lie."""
+        rows = pd.util.hash_pandas_object(self.log.astype({"source": "str"}), index=False)
+        return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
+
+
+def parse_map(text: str) -> dict[str, str]:
+    """Read `user=customer_id,item=asin` into {log column: column of the file}."""
+    mapping = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        column, equals, name = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise InputError(f"map: {pair!r} is no pair; expected e.g. user=customer_id,item=asin")
+        if column not in COLUMNS:
+            raise unknown("column", column, COLUMNS, where="map")
+        if column in mapping:
+            raise InputError(f"map: column {column!r} is given twice")
+        mapping[column] = name
+    return mapping
+
+
+def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Dataset:
+    """Read a log from Parquet or CSV (UTF-8) and validate it.
+
+    Parameters
+    ----------
+    path : path
+        A `.parquet` or `.csv` file.
+    columns : dict, optional
+        {log column: column of the file}, for files that name their columns otherwise.
+
+    Returns
+    -------
+    Dataset
+        Users and items named by text are numbered from 1 in sorted order; their names are kept in
+        `users.label` and `items.title`.
+
+    Raises
+    ------
+    InputError
+        Names the file, row, column and what was expected.
+    """
+    path = Path(path)
+    frame = _read_table(path)
+    for column, name in (columns or {}).items():
+        if name not in frame.columns:
+            raise unknown("column", name, frame.columns, where=str(path))
+        if column in frame.columns and column != name:
+            frame = frame.drop(columns=column)
+    frame = frame.rename(columns={name: column for column, name in (columns or {}).items()})
+    frame, users = _number(frame, "user", "label")
+    frame, items = _number(frame, "item", "title")
+    return Dataset(validate_log(frame, where=str(path)), items=items, users=users, name=path.stem)
+
+
+def validate_log(frame: pd.DataFrame, *, where: str = "log") -> pd.DataFrame:
+    """Return the log with the types of `Dataset.log`, sorted, other columns dropped; or raise InputError.
+
+    A missing `t` is derived from `timestamp`, if there is one. Rows are counted from 1 in messages, the
+    header of a CSV file not counted.
+    """
+    if frame.empty:
+        raise InputError(f"{where}: no rows; expected at least one exposure")
+    if "t" not in frame.columns and "timestamp" in frame.columns:
+        frame = _order_by_timestamp(frame, where)
+    _require_columns(frame, where)
+    log = pd.DataFrame(
+        {
+            "user": _integers(frame["user"], where),
+            "t": _integers(frame["t"], where, dtype=np.int32),
+            "item": _integers(frame["item"], where),
+            "decision": _decisions(frame["decision"], where),
+            "source": _sources(frame["source"], where),
+        }
+    )
+    for column in ("propensity", "probability"):
+        if column in frame.columns and frame[column].notna().any():
+            log[column] = _probabilities(frame[column], where, positive=column == "propensity")
+    if "timestamp" in frame.columns:
+        log["timestamp"] = frame["timestamp"].to_numpy()
+    repeated = log.duplicated(KEY).to_numpy()
+    if repeated.any():
+        first = log.loc[repeated.argmax(), KEY].to_list()
+        _refuse(repeated, where, f"a second row for (user, t, source) = {tuple(first)}", "one row for each")
+    return log.sort_values(["source", "user", "t"], kind="stable", ignore_index=True)
+
+
+def write_log(log: pd.DataFrame, path: str | Path) -> Path:
+    """Write a log as Parquet or CSV, by the suffix of `path`; the file is whole or absent."""
+    path = Path(path)
+    _check_format(path)
+    with whole_file(path) as temporary:
+        if path.suffix == ".csv":
+            log.to_csv(temporary, index=False)
+        else:
+            log.to_parquet(temporary, index=False)
+    return path
+
+
+def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
+    """Write `log.parquet` and, where present, `items`, `users` and `truth.parquet` into `folder`.
+
+    The log is written last: where it is, the rest is.
+    """
+    folder = Path(folder)
+    for name in ("items", "users", "truth", "log"):
+        frame = getattr(dataset, name)
+        if frame is not None:
+            write_log(frame, folder / f"{name}.parquet")
+    return folder
+
+
+def read_dataset(folder: str | Path, *, name: str = "log") -> Dataset:
+    """Read what `write_dataset` wrote."""
+    folder = Path(folder)
+    beside = {
+        part: pd.read_parquet(folder / f"{part}.parquet")
+        for part in ("items", "users", "truth")
+        if (folder / f"{part}.parquet").exists()
+    }
+    return Dataset(read_log(folder / "log.parquet").log, name=name, **beside)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    _check_format(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; expected a header and one row per exposure")
+    try:
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}: near line {line}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: not a CSV table: {str(error).strip()}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a Parquet table: {str(error).splitlines()[0]}") from None
+
+
+def _check_format(path: Path) -> None:
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: expected a file that ends in {' or '.join(FORMATS)}")
+
+
+def _number(frame: pd.DataFrame, column: str, label: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Number a column of text from 1; text that spells integers only is left for the type check."""
+    if column not in frame.columns or pd.api.types.is_numeric_dtype(frame[column]):
+        return frame, None
+    text = frame[column]
+    if text.isna().any() or pd.to_numeric(text, errors="coerce").notna().all():
+        return frame, None
+    codes, names = pd.factorize(text.astype(str), sort=True)
+    table = pd.DataFrame({column: np.arange(1, len(names) + 1), label: names})
+    return frame.assign(**{column: codes + 1}), table
+
+
+def _order_by_timestamp(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    missing = frame["timestamp"].isna().to_numpy()
+    if missing.any():
+        _refuse(missing, where, "no value in column 'timestamp'", "a time, since there is no column 't'")
+    needed = [column for column in ("user", "source") if column in frame.columns]
+    order = frame.sort_values("timestamp", kind="stable").groupby(needed, sort=False).cumcount()
+    return frame.assign(t=order)
+
+
+def _require_columns(frame: pd.DataFrame, where: str) -> None:
+    missing = [column for column in REQUIRED if column not in frame.columns]
+    if not missing:
+        return
+    spare = [column for column in frame.columns if column not in COLUMNS]
+    hints = {column: nearest(column, spare) for column in missing}
+    pairs = ",".join(f"{column}={hint or '...'}" for column, hint in hints.items())
+    also = " ('t' may be derived from 'timestamp')" if "t" in missing else ""
+    raise InputError(
+        f"{where}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
+        f"{', '.join(map(str, frame.columns))}{also}. Name yours with --map {pairs}"
+    )
+
+
+def _refuse(bad: np.ndarray, where: str, what: str, expected: str) -> None:
+    rows = f"row {bad.argmax() + 1}" + (f" and {bad.sum() - 1:,} more" if bad.sum() > 1 else "")
+    raise InputError(f"{where}: {rows}: {what}; expected {expected}")
+
+
+def _numbers(values: pd.Series, where: str, expected: str) -> np.ndarray:
+    missing = values.isna().to_numpy()
+    if missing.any():
+        _refuse(missing, where, f"no value in column {values.name!r}", expected)
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna().to_numpy()
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", expected)
+    return numbers.to_numpy()
+
+
+def _integers(values: pd.Series, where: str, *, dtype: type = np.int64) -> np.ndarray:
+    expected = "a whole number"
+    numbers = _numbers(values, where, expected)
+    limits = np.iinfo(dtype)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        bad = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
+        if bad.any():
+            _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", expected)
+    bad = (numbers < limits.min) | (numbers > limits.max)
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", f"at most {limits.max:,}")
+    return numbers.astype(dtype)
+
+
+def _decisions(values: pd.Series, where: str) -> np.ndarray:
+    expected = "0 (rejected) or 1 (accepted)"
+    numbers = _numbers(values, where, expected)
+    bad = ~np.isin(numbers, (0, 1))
+    if bad.any():
+        _refuse(bad, where, f"decision = {values.iloc[bad.argmax()]!r}", expected)
+    return numbers.astype(np.int8)
+
+
+def _sources(values: pd.Series, where: str) -> pd.Categorical:
+    bad = ~values.isin(SOURCES).to_numpy()
+    if bad.any():
+        value = values.iloc[bad.argmax()]
+        hint = nearest(value, SOURCES)
+        suggestion = f" (did you mean {hint!r}?)" if hint else ""
+        _refuse(bad, where, f"source = {value!r}{suggestion}", "'self' (the user chose) or 'system'")
+    return pd.Categorical(values, categories=SOURCES)
+
+
+def _probabilities(values: pd.Series, where: str, *, positive: bool) -> np.ndarray:
+    """Check the values that are there; a log may know propensities in one source only."""
+    expected = "a probability in (0, 1]" if positive else "a probability in [0, 1]"
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+    given = values.notna().to_numpy()
+    inside = (numbers > 0 if positive else numbers >= 0) & (numbers <= 1)
+    bad = given & ~inside
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", expected)
+    return numbers

@@ -1,0 +1,170 @@
+"""How good predictions are: per user first, then the mean, with an interval over users."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from csrec_core.errors import InputError
+
+__all__ = [
+    "accept_by_probability",
+    "accept_by_rank",
+    "auc_by_user",
+    "brier",
+    "calibration_curve",
+    "cross_entropy",
+    "expected_calibration_error",
+    "hit_rate",
+    "ndcg",
+    "resample",
+    "resample_means",
+]
+
+SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
+
+
+def hit_rate(rank: np.ndarray, k: int) -> np.ndarray:
+    """Return HR@k of each ranking: whether the item is among the first k. `rank` counts from 1."""
+    return (np.asarray(rank) <= k).astype(float)
+
+
+def ndcg(rank: np.ndarray, k: int) -> np.ndarray:
+    """Return NDCG@k of each ranking with one relevant item: 1 / log2(1 + rank) within the first k, else 0."""
+    rank = np.asarray(rank, dtype=float)
+    return np.where(rank <= k, 1 / np.log2(1 + rank), 0.0)
+
+
+def accept_by_probability(probability: np.ndarray, alpha: float) -> np.ndarray:
+    """Return the decision of Eq. (19): accept where the probability is at least 1 - alpha."""
+    return np.asarray(probability) >= 1 - _share(alpha)
+
+
+def accept_by_rank(rank_share: np.ndarray, alpha: float) -> np.ndarray:
+    """Return the decision of Eq. (20): accept where the item ranks in the top share alpha of the catalogue.
+
+    `rank_share` is rank / size of the catalogue, in (0, 1]. AHR@alpha is how often either decision is right.
+    """
+    return np.asarray(rank_share) <= _share(alpha)
+
+
+def brier(decision: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return the squared error of each row, in [0, 1]."""
+    return (np.asarray(probability) - np.asarray(decision)) ** 2
+
+
+def cross_entropy(decision: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return the negative log-likelihood of each row, in nats."""
+    probability = np.clip(probability, SMALLEST, 1 - SMALLEST)
+    return -np.where(np.asarray(decision) == 1, np.log(probability), np.log1p(-probability))
+
+
+def auc_by_user(decision: np.ndarray, score: np.ndarray, user: np.ndarray) -> pd.Series:
+    """Return each user's contribution to the pooled AUC, scaled so that the contributions average to it.
+
+    The AUC is the mean, over accepted rows, of the share of rejected rows that score lower (ties: half). A
+    user contributes through both their accepted and their rejected rows (the placement values of DeLong 1988,
+    summed within clusters as Obuchowski 1997), so that a bootstrap of the mean over users is a linearised
+    bootstrap of the AUC.
+
+    Returns
+    -------
+    Series
+        Indexed by user; all NaN when only one decision occurs.
+    """
+    decision, score = np.asarray(decision).astype(bool), np.asarray(score, dtype=float)
+    accepted, rejected = score[decision], score[~decision]
+    placement = np.full(len(score), np.nan)
+    if len(accepted) and len(rejected):
+        everyone = rankdata(score)
+        below = (everyone[decision] - rankdata(accepted)) / len(rejected)
+        above = 1 - (everyone[~decision] - rankdata(rejected)) / len(accepted)
+        auc = below.mean()
+        placement[decision] = (below - auc) / len(accepted)
+        placement[~decision] = (above - auc) / len(rejected)
+    influence = pd.Series(placement).groupby(np.asarray(user)).sum(min_count=1)
+    centre = auc if len(accepted) and len(rejected) else np.nan
+    return centre + influence * len(influence)
+
+
+def calibration_curve(decision: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
+    """Return stated against observed acceptance in bins of equal width.
+
+    Returns
+    -------
+    DataFrame
+        `stated`, `observed` (means in the bin), `rows`; empty bins are left out.
+    """
+    frame = pd.DataFrame({"stated": probability, "observed": np.asarray(decision, dtype=float)})
+    frame["bin"] = np.minimum((frame["stated"] * bins).astype(int), bins - 1)
+    grouped = frame.groupby("bin")
+    return grouped.mean().assign(rows=grouped.size()).reset_index(drop=True)
+
+
+def expected_calibration_error(decision: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
+    """Return the mean distance of stated from observed acceptance over bins of equal width, by rows."""
+    curve = calibration_curve(decision, probability, bins=bins)
+    return float(np.average((curve["stated"] - curve["observed"]).abs(), weights=curve["rows"]))
+
+
+def resample(
+    values: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bootstrap over users: percentile interval of a statistic of sums over users.
+
+    Parameters
+    ----------
+    values : array (U, K)
+        One row a user: what the statistic needs summed over users, such as sums of rows and their counts.
+    statistic : callable
+        From sums (..., K) to the statistic (..., M).
+    draws, level, seed
+        Resamples, coverage, and the random stream; the same seed resamples the same users, so that
+        differences of two statistics are paired.
+
+    Returns
+    -------
+    low, high : arrays (M,)
+    """
+    values = np.asarray(values, dtype=float)
+    users = len(values)
+    if not 0 < level < 1:
+        raise InputError(f"level = {level}; expected a share in (0, 1)")
+    rng = np.random.default_rng(seed)
+    block = max(1, 20_000_000 // users)  # bounds the memory of the counts
+    sums = [
+        rng.multinomial(users, np.full(users, 1 / users), size=min(block, draws - done)) @ values
+        for done in range(0, draws, block)
+    ]
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.nanquantile(statistic(np.concatenate(sums)), tails, axis=0)
+    return low, high
+
+
+def resample_means(frame: pd.DataFrame, **options) -> pd.DataFrame:
+    """Return mean, low and high of each column of a frame with one row a user.
+
+    NaN cells are left out, column by column; `options` go to `resample`.
+    """
+    given = frame.notna().to_numpy()
+    values = np.hstack([np.where(given, frame.to_numpy(dtype=float), 0), given])
+    width = frame.shape[1]
+
+    def means(sums: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return sums[..., :width] / sums[..., width:]
+
+    low, high = resample(values, means, **options)
+    return pd.DataFrame({"mean": means(values.sum(axis=0)), "low": low, "high": high}, index=frame.columns)
+
+
+def _share(alpha: float) -> float:
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha = {alpha}; expected a share in (0, 1)")
+    return alpha

@@ -1,0 +1,221 @@
+"""f~: what the user's own choices tell about acceptance (Eq. 7), and its readouts at system exposures."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from csrec_core.acceptance import Acceptance, build_model
+from csrec_core.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
+from csrec_core.train import Training, batches, fit
+
+__all__ = ["Readouts", "rank_next_item", "read_out", "train_preference"]
+
+READ_BATCH = 512  # users a batch where no gradient is kept
+HELD_OUT = 2  # last self-chosen exposures: one for validation, one for the test
+
+
+@dataclass(frozen=True, eq=False)
+class Readouts:
+    """What the frozen f~ says of every system exposure, (U, T) each, computed once.
+
+    Attributes
+    ----------
+    filtered : Tensor
+        P(D_t | S_t, H_{t-1}): the earlier decisions as they fell.
+    after_reject, after_accept : Tensor
+        P(D_t | S_t, D_{t-1} = 0 or 1, P_t): the decisions before t - 1 in the system phase unknown.
+    marginal : Tensor
+        The recursion of Theorem 3.1 with f~ itself in both places: f under the hypothesis TER = 0.
+    rank : Tensor
+        Rank share of S_t in the catalogue by next-item score, in (0, 1]; small is liked (for Eq. 20).
+    """
+
+    filtered: Tensor
+    after_reject: Tensor
+    after_accept: Tensor
+    marginal: Tensor
+    rank: Tensor
+
+
+def train_preference(
+    sequences: Sequences, *, training: Training, backbone: str = "sasrec", **hyper
+) -> tuple[Acceptance, pd.DataFrame]:
+    """Train f~ on self-chosen rows, every position in one pass, and calibrate it on held-out rows.
+
+    The loss is the sum of two readouts' losses: cross-entropy of the next accepted item over the whole
+    catalogue, and binary cross-entropy of the decisions, weighted by inverse propensity where the log knows
+    it. Where the phase holds accepted items only, the second uses one uniform negative for each item, and its
+    level means nothing.
+
+    Returns
+    -------
+    model : Acceptance
+        Frozen, in evaluation mode.
+    history : DataFrame
+        See `csrec_core.train.fit`.
+    """
+    model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
+    learn, held = _split(sequences)
+    everyone = torch.arange(len(sequences.users))
+    trainable = everyone[learn.any(dim=1)]
+    validated = everyone[held.any(dim=1)]
+
+    def loss(rows: Tensor) -> Tensor:
+        room = sequences.items.shape[1] - sequences.self_items.shape[1]
+        shift = torch.randint(room + 1, (len(rows),))
+        return _loss(model, sequences, rows, learn, shift=shift, forget=0.5)
+
+    def validate() -> float:
+        with torch.random.fork_rng():
+            torch.manual_seed(training.seed)  # the same negatives at every epoch
+            parts = [
+                _loss(model, sequences, rows, held).item() * len(rows)
+                for rows in batches(validated, READ_BATCH)
+            ]
+        return sum(parts) / len(validated)
+
+    history = fit(model, loss, validate, trainable, training=training, label="f~")
+    if not sequences.accepted_only:
+        _calibrate(model, sequences, held)
+    return model.requires_grad_(False), history
+
+
+@torch.no_grad()
+def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
+    """Read f~ at every system exposure; see `Readouts`."""
+    parts = [
+        _read_batch(model, sequences, rows) for rows in torch.arange(len(sequences.users)).split(READ_BATCH)
+    ]
+    filtered, after_reject, after_accept, rank = (torch.cat(part) for part in zip(*parts, strict=True))
+    marginal = filtered.clone()
+    for t in range(1, marginal.shape[1]):
+        before = marginal[:, t - 1]
+        marginal[:, t] = after_accept[:, t] * before + after_reject[:, t] * (1 - before)
+    return Readouts(filtered, after_reject, after_accept, marginal, rank)
+
+
+@torch.no_grad()
+def rank_next_item(model: Acceptance, sequences: Sequences, *, by: str = "next_item") -> pd.DataFrame:
+    """Rank the last self-chosen item of each user among all items not seen before (leave-last-one-out).
+
+    Parameters
+    ----------
+    by : {"next_item", "acceptance"}
+        Order items by the next-item score, or by the probability of accepting them now.
+
+    Returns
+    -------
+    DataFrame
+        `user`, `rank` (from 1; ties count as half), `candidates`: a row for each user whose last
+        self-chosen item was accepted and new to them.
+    """
+    last = sequences.self_items[:, -1]
+    seen = sequences.self_items[:, :-1]
+    fresh = (sequences.self_decisions[:, -1] == ACCEPT) & (last > 0) & ~(seen == last[:, None]).any(dim=1)
+    users = torch.arange(len(last))[fresh]
+    parts = [_rank_batch(model, sequences, rows, by) for rows in users.split(READ_BATCH)]
+    ranks, candidates = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+    return pd.DataFrame({"user": sequences.users[users], "rank": ranks, "candidates": candidates})
+
+
+def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
+    """Return masks (U, L) of the rows to learn from and to validate on; the last row is for the test."""
+    real = sequences.self_items > 0
+    enough = real.sum(dim=1) > HELD_OUT
+    learn, held = real.clone(), torch.zeros_like(real)
+    learn[enough, -HELD_OUT:] = False
+    held[enough, -HELD_OUT] = True
+    return learn, held
+
+
+def _loss(
+    model: Acceptance,
+    sequences: Sequences,
+    rows: Tensor,
+    wanted: Tensor,
+    *,
+    shift: Tensor | None = None,
+    forget: float = 0.0,
+) -> Tensor:
+    """Return the mean loss over the `wanted` positions of the users `rows`."""
+    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
+    wanted, weights = wanted[rows], sequences.self_weights[rows]
+    states = model.backbone.encode(items, _forget_tail(decisions, forget), shift=shift)[:, :-1]
+    accepted = wanted & (decisions == ACCEPT)
+    ranking = F.cross_entropy(model.backbone.score(states[accepted]), items[accepted] - 1)
+    states, items, weights = states[wanted], items[wanted], weights[wanted]
+    logits, labels = model(states, items), decisions[wanted].float()
+    if sequences.accepted_only:
+        negatives = torch.randint_like(items, 1, model.backbone.n_items + 1)
+        logits = torch.cat([logits, model(states, negatives)])
+        labels = torch.cat([labels, torch.zeros_like(labels)])
+        weights = torch.cat([weights, weights])
+    return ranking + F.binary_cross_entropy_with_logits(logits, labels, weights)
+
+
+def _forget_tail(decisions: Tensor, share: float) -> Tensor:
+    """Hide the decisions after a random point, for a `share` of the users, as the marginal readout does."""
+    if share == 0:
+        return decisions
+    users, length = decisions.shape
+    cut = torch.randint(length + 1, (users, 1)).where(torch.rand(users, 1) < share, length)
+    return decisions.masked_fill(torch.arange(length) >= cut, UNKNOWN)
+
+
+@torch.no_grad()
+def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
+    logits = torch.cat(
+        [
+            model.logits(sequences.self_items[rows], sequences.self_decisions[rows])
+            for rows in torch.arange(len(sequences.users)).split(READ_BATCH)
+        ]
+    )[held]
+    decisions = sequences.self_decisions[held]
+    if len(decisions.unique()) == 2:
+        model.calibrate(logits, decisions, sequences.self_weights[held])
+
+
+def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
+    exposed = sequences.system_items[rows]
+    steps = exposed.shape[1]
+    items, realised, masked = (
+        sequences.items[rows],
+        sequences.decisions[rows],
+        sequences.masked_decisions[rows],
+    )
+
+    def before_exposures(states: Tensor) -> Tensor:
+        return states[:, states.shape[1] - 1 - steps : -1]
+
+    seen = before_exposures(model.backbone.encode(items, realised))
+    filtered = torch.sigmoid(model(seen, exposed))
+    after = [
+        torch.sigmoid(model(before_exposures(model.backbone.encode_last(items, masked, last)), exposed))
+        for last in (REJECT, ACCEPT)
+    ]
+    for probability in after:  # the decision before the first exposure is a known one
+        probability[:, :1] = filtered[:, :1]
+    scores = model.backbone.score(seen)
+    own = scores.gather(2, (exposed - 1).clamp(min=0)[:, :, None])
+    rank = ((scores > own).float().mean(dim=2) + 1 / scores.shape[2]).clamp(max=1)
+    return filtered, *after, rank
+
+
+def _rank_batch(model: Acceptance, sequences: Sequences, rows: Tensor, by: str) -> tuple[Tensor, Tensor]:
+    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
+    states = model.backbone.encode(items, decisions)[:, -2]  # before the last exposure
+    if by == "next_item":
+        scores = model.backbone.score(states)
+    else:
+        every = torch.arange(1, model.backbone.n_items + 1).expand(len(rows), -1)
+        scores = model(states[:, None].expand(-1, every.shape[1], -1), every)
+    target = items[:, -1:] - 1
+    seen = torch.zeros(len(rows), scores.shape[1] + 1, dtype=torch.bool)
+    seen.scatter_(1, items[:, :-1], True)
+    own = scores.gather(1, target)
+    scores = scores.masked_fill(seen[:, 1:], -torch.inf)
+    ties = (scores == own).sum(dim=1) - 1
+    return (scores > own).sum(dim=1) + 1 + ties / 2, (~seen[:, 1:]).sum(dim=1)

@@ -1,0 +1,177 @@
+"""A log at a glance: sizes, rates, what explains the decisions, and warnings in plain words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.log import SELF, SOURCES, SYSTEM, Dataset
+
+__all__ = ["Profile", "position_majority", "profile_log"]
+
+LAST = 3  # exposures at the end of a user's sequence that the paper tests on
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What `profile_log` found.
+
+    Attributes
+    ----------
+    sources : DataFrame
+        By source: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and
+        `propensities`, the share of rows with a known propensity.
+    facts : dict
+        Users, items, item overlap, distinct decision rows, the accuracy of the position alone.
+    explained : DataFrame
+        By factor (position, item, user, previous decision): the `share` of the variance of the system
+        decisions that its group means explain, and the share expected by `chance` from groups of that size.
+    positions : DataFrame
+        By system exposure number: `step`, `accept_rate`, `rows`.
+    warnings : list of str
+        What to know before believing an effect from this log.
+    """
+
+    name: str
+    sources: pd.DataFrame
+    facts: dict[str, float]
+    explained: pd.DataFrame
+    positions: pd.DataFrame
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        shares = self.explained.to_string(float_format="{:.4f}".format)
+        facts = "\n".join(f"{name:<42} {value:,.4g}" for name, value in self.facts.items())
+        warnings = "\n".join(f"! {warning}" for warning in self.warnings) or "no warnings"
+        rows = self.sources.to_string(float_format="{:.3f}".format)
+        return (
+            f"{self.name}\n\n{rows}\n\n{facts}\n\n"
+            f"share of the system decisions' variance explained by\n{shares}\n\n{warnings}"
+        )
+
+
+def profile_log(dataset: Dataset) -> Profile:
+    """Profile a log; see `Profile`."""
+    log = dataset.log
+    sources = pd.DataFrame({source: _describe(log[log["source"] == source]) for source in SOURCES}).T
+    sources.index.name = "source"
+    system = numbered(log[log["source"] == SYSTEM])
+    chosen = log.loc[log["source"] == SELF, "item"]
+    facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
+    if len(system) and len(chosen):
+        facts["system exposures of items also self-chosen"] = system["item"].isin(chosen.unique()).mean()
+    if len(system):
+        facts["distinct decision rows of the system phase"] = _distinct_rows(system)
+        facts["position majority, accuracy on all"] = position_majority(system)
+        facts[f"position majority, accuracy on last {LAST}"] = position_majority(
+            system[system["left"] < LAST]
+        )
+    explained = _explained(system)
+    positions = system.groupby("step")["decision"].agg(accept_rate="mean", rows="size").reset_index()
+    warnings = _warnings(sources, facts, explained)
+    return Profile(dataset.name, sources, facts, explained, positions, warnings)
+
+
+def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add `step`, a user's exposure number from 1, and `left`, how many follow it."""
+    by_user = rows.groupby("user")
+    return rows.assign(step=by_user.cumcount() + 1, left=by_user.cumcount(ascending=False))
+
+
+def position_majority(system: pd.DataFrame) -> float:
+    """Return the accuracy of guessing, at each `step`, what most users decide there; in [0, 1]."""
+    rate = system.groupby("step")["decision"].agg(["mean", "size"])
+    return float(np.average(np.maximum(rate["mean"], 1 - rate["mean"]), weights=rate["size"]))
+
+
+def _describe(rows: pd.DataFrame) -> dict[str, float]:
+    lengths = rows.groupby("user").size()
+    known = rows["propensity"].notna().mean() if "propensity" in rows.columns else 0.0
+    return {
+        "rows": len(rows),
+        "users": rows["user"].nunique(),
+        "items": rows["item"].nunique(),
+        "accept_rate": rows["decision"].mean(),
+        "fewest": lengths.min(),
+        "median": lengths.median(),
+        "most": lengths.max(),
+        "propensities": known,
+    }
+
+
+def _distinct_rows(system: pd.DataFrame) -> int:
+    """Count the distinct sequences of decisions."""
+    table = system.pivot_table(index="user", columns="step", values="decision")
+    return len(table.drop_duplicates())
+
+
+def _explained(system: pd.DataFrame) -> pd.DataFrame:
+    previous = system.groupby("user")["decision"].shift().fillna(-1)
+    within = system["decision"] - system.groupby("step")["decision"].transform("mean")
+    factors = {
+        "position": (system["step"], system["decision"]),
+        "item": (system["item"], system["decision"]),
+        "item, within position": (system["item"], within),
+        "user, within position": (system["user"], within),
+        "previous decision": (previous, system["decision"]),
+    }
+    rows = {name: _variance_share(key, values) for name, (key, values) in factors.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["share", "chance"])
+
+
+def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float]:
+    """Return eta squared of the groups, and its expectation, (groups - 1) / (rows - 1), were they noise."""
+    if len(values) < 2 or values.var() == 0:
+        return float("nan"), float("nan")
+    fitted = values.groupby(key).transform("mean")
+    return float(fitted.var(ddof=0) / values.var(ddof=0)), (key.nunique() - 1) / (len(values) - 1)
+
+
+def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
+    warnings = []
+    rows, rate = sources["rows"], sources["accept_rate"]
+    if not rows[SYSTEM]:
+        warnings.append("No row has source=system: f and the treatment effect cannot be estimated.")
+    if not rows[SELF]:
+        warnings.append("No row has source=self: f~ and the treatment effect cannot be estimated.")
+    if rows[SELF] and rate[SELF] == 1:
+        warnings.append(
+            "The self-chosen rows hold accepted items only: how likely users are to accept by themselves "
+            "is not identified, so the level of f~ and of the treatment effect means nothing."
+        )
+    elif rows[SELF] and rows[SYSTEM] and sources["propensities"][SELF] < 1:
+        warnings.append(
+            "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what "
+            "the system shows, so the effect rests on extrapolation."
+        )
+    if rows[SYSTEM]:
+        warnings += _system_warnings(sources, facts, explained)
+    return warnings
+
+
+def _system_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
+    warnings = []
+    users, distinct = sources["users"][SYSTEM], facts["distinct decision rows of the system phase"]
+    if sources["median"][SYSTEM] >= 10 and distinct < 0.01 * users:
+        warnings.append(
+            f"Only {distinct:,} distinct rows of decisions for {users:,.0f} users: the decisions look copied "
+            "from templates, and a model can score by recognising the template."
+        )
+    if explained["share"]["position"] > 0.2:
+        accuracy = facts[f"position majority, accuracy on last {LAST}"]
+        warnings.append(
+            f"The position alone explains {explained['share']['position']:.1%} of the variance of the "
+            f"decisions, and guesses {accuracy:.2%} of the last {LAST} right: a good score on them says "
+            "nothing about items."
+        )
+    item = explained.loc["item, within position"]
+    if not item["share"] > 1.5 * item["chance"]:
+        warnings.append(
+            "The item explains no more of the decisions than noise would, once the position is known."
+        )
+    overlap = facts.get("system exposures of items also self-chosen", 1)
+    if overlap < 0.9:
+        warnings.append(
+            f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves."
+        )
+    return warnings
