@@ -16,7 +16,15 @@ from pathlib import Path
 
 from csrec_core.errors import InputError, nearest, unknown
 
-__all__ = ["Parameter", "check_parameters", "notebooks_folder", "parse_value", "read_parameters", "validate"]
+__all__ = [
+    "Parameter",
+    "check_parameters",
+    "notebooks_folder",
+    "parse_value",
+    "read_parameters",
+    "resolve",
+    "validate",
+]
 
 TYPES = {"bool": bool, "float": float, "int": int, "str": str}
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -89,6 +97,27 @@ def validate(parameter: Parameter, value):
     if parameter.low is not None and not parameter.low <= value <= parameter.high:
         raise _wrong(parameter, value)
     return value
+
+
+def resolve(
+    declared: Mapping[str, Mapping[str, Parameter]], values: Mapping[str, object], texts: Mapping[str, str]
+) -> dict[str, dict[str, object]]:
+    """Return for each notebook the checked parameters that it declares of those given.
+
+    `values` are typed, as from YAML; `texts` are as written on the command line and go before them. A name
+    that no notebook declares raises InputError; so does `out`, which the run sets.
+    """
+    names = sorted({name for parameters in declared.values() for name in parameters} - {"out"})
+    for name in [*texts, *values]:
+        if name == "out":
+            raise InputError("the parameter 'out' is the run's own folder: use --out and --run")
+        if name not in names:
+            raise unknown("parameter", name, names)
+    return {
+        notebook: {name: validate(p, values[name]) for name, p in parameters.items() if name in values}
+        | {name: parse_value(p, texts[name]) for name, p in parameters.items() if name in texts}
+        for notebook, parameters in declared.items()
+    }
 
 
 def check_parameters(notebook: str, namespace: Mapping, *, folder: str | Path | None = None) -> dict:

@@ -23,15 +23,24 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 from latex2mathml.converter import convert
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from csrec_core.files import whole_file
 
-__all__ = ["STYLE", "Report", "project_folder", "run_folder", "to_mathml"]
+__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "prose", "run_folder", "to_mathml"]
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 DPI = 200
+# Few fonts have the sign of independence, all have the half of it.
+INDEPENDENT = '<mo rspace="0">⊥</mo><mo lspace="0" style="margin-left:-.5em">⊥</mo>'
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 # JupyterLab shows outputs outside the page, so the few rules they need travel with the notebook; they
@@ -43,7 +52,6 @@ NOTEBOOK_STYLE = """<style>
 .jp-RenderedHTMLCommon figure {margin: 1em 0}
 .jp-RenderedHTMLCommon figure img {background: #fff; padding: 8px; max-width: 100%}
 .jp-RenderedHTMLCommon .table-box {overflow-x: auto}
-.jp-RenderedHTMLCommon caption {text-align: left; padding-bottom: .5em}
 .jp-RenderedHTMLCommon .number {text-align: right; font-variant-numeric: tabular-nums}
 </style>"""
 
@@ -63,7 +71,7 @@ def run_folder(out: str | os.PathLike = "") -> Path:
 
 def to_mathml(latex: str, *, display: bool = False) -> str:
     """Return the formula as MathML; raises ValueError where it would come out broken."""
-    # The sign of independence is written as two overlapping ones; MathML has no negative space.
+    # The sign of independence is written as two overlapping ones, for which MathML has no negative space.
     source = re.sub(r"\\perp\s*(\\!\s*)+\\perp", "⫫", latex.strip())
     try:
         mathml = convert(source, display="block" if display else "inline")
@@ -75,7 +83,17 @@ def to_mathml(latex: str, *, display: bool = False) -> str:
     # What the converter does not know it passes on as it is.
     if raw := [text for text in root.itertext() if "\\" in text]:
         raise ValueError(f"cannot render the formula {latex!r}: unknown command {raw[0].strip()}")
-    return mathml.replace("<mi>⫫</mi>", "<mo>⫫</mo>")
+    mathml = mathml.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    mathml = mathml.replace("<mi>⫫</mi>", INDEPENDENT)
+    # A long formula scrolls in a box of its own, which the keyboard has to reach.
+    box = '<span class="formula" role="group" aria-label="Formula" tabindex="0">'
+    return f"{box}{mathml}</span>" if display else mathml
+
+
+def prose(sentence: str) -> str:
+    """Return a sentence as HTML: escaped, its formulas between dollar signs as MathML."""
+    parts = re.split(r"\$([^$]+)\$", sentence)
+    return "".join(to_mathml(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 class Report:
@@ -120,12 +138,12 @@ class Report:
         if again := taken & headline.keys():
             raise ValueError(f"the headline number {min(again)!r} was reported before")
         self._add("finding", text=_sentence(sentence), numbers=headline)
-        self._show("finding", f'<p class="finding">{escape(sentence)}</p>', text=sentence)
+        self._show("finding", f'<p class="finding">{prose(sentence)}</p>', text=sentence)
 
     def warning(self, sentence: str, /) -> None:
         """Say in plain words what the reader has to beware of."""
         self._add("warning", text=_sentence(sentence))
-        html = f'<p class="warning"><strong>Warning.</strong> {escape(sentence)}</p>'
+        html = f'<p class="warning"><strong>Warning.</strong> {prose(sentence)}</p>'
         self._show("warning", html, text=f"Warning. {sentence}")
 
     def verdict(self, name: str, holds: bool, detail: str) -> None:
@@ -134,12 +152,12 @@ class Report:
             raise ValueError(f"the verdict {name!r} was given before")
         self._add("verdict", name=_sentence(name), holds=bool(holds), detail=detail)
         word = "holds" if holds else "fails"
-        html = f'<p class="verdict {word}"><strong>{escape(name)}: {word}.</strong> {escape(detail)}</p>'
+        html = f'<p class="verdict {word}"><strong>{prose(name)}: {word}.</strong> {prose(detail)}</p>'
         self._show("verdict", html, text=f"{name}: {word}. {detail}")
 
     def text(self, sentence: str, /) -> None:
         """Show a paragraph made from the run's numbers."""
-        self._show("text", f"<p>{escape(_sentence(sentence))}</p>", text=sentence)
+        self._show("text", f"<p>{prose(_sentence(sentence))}</p>", text=sentence)
 
     def formula(self, latex: str, /) -> None:
         """Show a displayed formula; one that cannot be rendered raises ValueError."""
@@ -179,7 +197,7 @@ class Report:
         txt = _write(folder / f"{slug}.txt", f"{caption}\n\nAlternative text: {alt}\n")
         self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(png, svg, csv, txt))
         html = (
-            f'<figure id="{slug}">{_image(png, svg, alt)}<figcaption>{escape(caption)}</figcaption></figure>'
+            f'<figure id="{slug}">{_image(png, svg, alt)}<figcaption>{prose(caption)}</figcaption></figure>'
         )
         self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
 
@@ -272,20 +290,17 @@ def _save_csv(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def _image(png: Path, svg: Path, alt: str) -> str:
-    """Return the image element, from the smaller of the two files, at its size on paper."""
+    """Return the image element, from the smaller of the two files, a little larger than on paper."""
     small = min(svg, png, key=lambda path: path.stat().st_size)
     kind = "svg+xml" if small is svg else "png"
     source = base64.b64encode(small.read_bytes()).decode()
-    width, height = (round(n * 96 / DPI) for n in struct.unpack(">II", png.read_bytes()[16:24]))
+    width, height = (round(n * 110 / DPI) for n in struct.unpack(">II", png.read_bytes()[16:24]))
     size = f'width="{width}" height="{height}"'
     return f'<img src="data:image/{kind};base64,{source}" alt="{escape(alt)}" {size}>'
 
 
 def _table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) -> str:
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True
-    )
     columns = [
         {
             "name": " ".join(map(str, name)) if isinstance(name, tuple) else name,
@@ -294,8 +309,13 @@ def _table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) ->
         }
         for name, column in shown.items()
     ]
-    return environment.get_template("table.html.j2").render(
-        slug=slug, caption=caption, columns=columns, rows=range(len(shown)), headed=shown is not frame
+    return TEMPLATES.get_template("table.html.j2").render(
+        slug=slug,
+        caption=caption,
+        caption_html=Markup(prose(caption)),
+        columns=columns,
+        rows=range(len(shown)),
+        headed=shown is not frame,
     )
 
 

@@ -1,0 +1,151 @@
+"""The command `csrec`. What takes long to import is imported by the command that needs it."""
+
+import copy
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from csrec_core import __version__
+from csrec_core.errors import InputError, unknown
+from csrec_core.files import whole_file
+
+__all__ = ["cli", "main"]
+
+FILE = click.Path(path_type=Path)
+
+
+class Program(click.Group):
+    """A group that answers bad input, like bad usage, with one line and exit code 2."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            click.echo(f"csrec: error: {error}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="csrec")
+def cli():
+    """How much does it change acceptance that the recommender, and not the user, chose the item?
+
+    Example: csrec report --run first
+    """
+
+
+@cli.command(epilog="Example: csrec report --data log --path shop.csv --map user=customer_id -p seed=1")
+@click.option("--run", metavar="NAME", help="Name of the run and its folder.  [default: the suite's]")
+@click.option("--suite", default="quick", show_default=True, metavar="quick|full", help="How much to do.")
+@click.option("-p", "texts", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+@click.option("-f", "file", type=FILE, metavar="FILE", help="Parameters, as YAML.")
+@click.option("--data", metavar="KIND", help="Where the log comes from: books, gpt4books, sequences or log.")
+@click.option("--path", type=FILE, help="The file or folder that holds the data.")
+@click.option("--map", "columns", metavar="OURS=YOURS,...", help="Which of your columns is which of ours.")
+@click.option("--out", type=FILE, metavar="DIR", help="Folder of all runs.  [default: reports]")
+@click.option("--force", is_flag=True, help="Run again what is up to date.")
+@click.option("--notebook", "only", multiple=True, metavar="NAME", help="Run this one only; may be repeated.")
+def report(run, suite, texts, file, data, path, columns, out, force, only):
+    """Run the notebooks and write their pages.
+
+    Writes a page for each notebook of the suite, its figures with their data, and an index of all. What is
+    up to date is left as it is. Exits with 1 if a notebook failed, with 2 if the input is wrong.
+    """
+    from csrec_core.parameters import notebooks_folder
+    from csrec_core.report import project_folder
+    from csrec_core.suite import NOTEBOOKS, SUITES, run_suite
+
+    clock = time.perf_counter()
+    if suite not in SUITES:
+        raise unknown("suite", suite, SUITES)
+    values = SUITES[suite] | _read_yaml(file)
+    named = {"data": data, "path": path and str(path), "map": columns}
+    texts = _pairs(texts) | {name: value for name, value in named.items() if value is not None}
+    # However the data are named, the notebooks need the whole path, and the run its hash.
+    if path := texts.get("path", values.get("path")):
+        path = Path(str(path)).expanduser().resolve()
+        texts["path"] = str(path)
+    reports = (out or project_folder() / "reports").expanduser().resolve()
+    manifest = run_suite(
+        run or suite,
+        [notebooks_folder() / f"{name}.ipynb" for name in NOTEBOOKS],
+        reports=reports,
+        values=values,
+        texts=texts,
+        data=path or None,
+        only=only,
+        force=force,
+        echo=click.echo,
+    )
+    click.echo(f"wall time {time.perf_counter() - clock:.1f} s")
+    click.echo(reports / manifest["run"] / "index.html")
+    sys.exit(0 if manifest["status"] == "complete" else 1)
+
+
+@cli.command(epilog="Example: csrec clean --check")
+@click.argument("notebooks", nargs=-1, type=FILE)
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a notebook is not clean.")
+def clean(notebooks, check):
+    """Strip notebooks of their outputs.
+
+    Strips NOTEBOOKS, or all of the suite's if none is named, of outputs and of the traces of runs.
+    """
+    from csrec_core.parameters import notebooks_folder
+
+    paths = notebooks or sorted(notebooks_folder().glob("*.ipynb"))
+    dirty = [path for path in paths if _clean(path, check)]
+    for path in dirty:
+        click.echo(f"{path}: {'not clean' if check else 'cleaned'}")
+    sys.exit(1 if check and dirty else 0)
+
+
+def _pairs(texts):
+    """Return `name=value` words as a mapping."""
+    for text in texts:
+        if "=" not in text:
+            raise InputError(f"-p: expected name=value, not {text!r}")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _read_yaml(file):
+    """Return the parameters that a YAML file sets."""
+    import yaml
+
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"{file}: expected lines 'name: value', not {type(content).__name__}")
+    return content
+
+
+def _clean(path, check):
+    """Strip the notebook, unless it is only to be checked; tell whether there was anything to strip."""
+    import nbformat
+
+    traces = {"papermill", "execution", "ExecuteTime", "collapsed", "scrolled", "widgets"}
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+        raise InputError(f"cannot read the notebook {path}: {error}") from None
+    before = copy.deepcopy(notebook)
+    for part in [notebook, *notebook.cells]:
+        for trace in traces & part.metadata.keys():
+            del part.metadata[trace]
+        if part.get("cell_type") == "code":
+            part.outputs, part.execution_count = [], None
+    dirty = notebook != before
+    if dirty and not check:
+        with whole_file(path) as temporary:
+            nbformat.write(notebook, temporary)
+    return dirty
+
+
+def main():
+    """Run the command line."""
+    cli(prog_name="csrec")
