@@ -131,7 +131,7 @@ def _clean(path, check):
     traces = {"papermill", "execution", "ExecuteTime", "collapsed", "scrolled", "widgets"}
     try:
         notebook = nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+    except (OSError, ValueError, nbformat.ValidationError) as error:
         raise InputError(f"cannot read the notebook {path}: {error}") from None
     before = copy.deepcopy(notebook)
     for part in [notebook, *notebook.cells]:

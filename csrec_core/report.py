@@ -300,7 +300,7 @@ def _image(png: Path, svg: Path, alt: str) -> str:
 
 
 def _table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) -> str:
-    shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(allow_duplicates=True)
     columns = [
         {
             "name": " ".join(map(str, name)) if isinstance(name, tuple) else name,

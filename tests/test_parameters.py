@@ -47,8 +47,8 @@ def test_a_notebook_without_a_parameters_cell_declares_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", ["users = 5", "users: list = [1]", "users: int = f()", "import os", "users: int =", "a: int = 0  # [1, 2]",
-               "a: int = 1  # [one, two]", "a: str = 'x'  # {b, c}", "a: int = 1.5"]
+    "source", ["users = 5", "users: list = [1]", "users: int = f()", "import os", "users: int =",
+               "a: int = 0  # [1, 2]", "a: int = 1  # [one, two]", "a: str = 'x'  # {b, c}", "a: int = 1.5"]
 )  # fmt: skip
 def test_refuses_a_cell_that_declares_otherwise(tmp_path, source):
     with pytest.raises(InputError, match=r"03_train\.ipynb, parameters cell, line 1"):

@@ -1,0 +1,176 @@
+"""The command line: help, exit codes, one line for bad input."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from nbformat import read, write
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from csrec_core import cli as module
+from csrec_core import parameters, suite
+from csrec_core.cli import cli
+
+CELL = """\
+users: int = 5  # [1, 100] users
+path: str = ""  # the data
+data: str = "books"  # {books, log} kind
+map: str = ""
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one notebook, whose run is pretended."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    cell = new_code_cell(CELL, metadata={"tags": ["parameters"]})
+    write(new_notebook(cells=[cell]), folder / "01_a.ipynb")
+    given = []
+
+    def execute(source, output, parameters, **options):
+        given.append(parameters)
+        write(new_notebook(), output)
+
+    monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
+    monkeypatch.setattr(suite, "NOTEBOOKS", ("01_a",))
+    monkeypatch.setattr(suite, "SUITES", {"quick": {"users": 3}, "full": {}})
+    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.chdir(tmp_path)
+    return given
+
+
+def call(*words):
+    return CliRunner().invoke(cli, list(words))
+
+
+def report(*words):
+    return call("report", "--out", "reports", *words)
+
+
+@pytest.mark.parametrize("command", [[], ["report"], ["clean"]])
+def test_every_command_explains_itself_with_an_example(command):
+    result = call(*command, "--help")
+    assert result.exit_code == 0 and "Example: csrec" in result.output
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "csrec_core", "report", "--suite", "quik"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert (
+        done.stderr
+        == "csrec: error: unknown suite 'quik': expected one of quick, full; did you mean 'quick'?\n"
+    )
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, csrec_core.cli; print({'torch', 'papermill', 'matplotlib', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_report_ends_with_the_time_and_the_index(project, tmp_path):
+    result = report()
+    assert result.exit_code == 0, result.output
+    index = tmp_path / "reports" / "quick" / "index.html"
+    *_, wall, last = result.output.splitlines()
+    assert wall.startswith("wall time ") and last == str(index) and index.is_file()
+    assert project == [{"users": 3}]
+
+
+def test_parameters_come_from_the_suite_the_file_and_the_command_line(project, tmp_path):
+    (tmp_path / "p.yaml").write_text("users: 4\n")
+    (tmp_path / "log.csv").write_text("user\n")
+    report("-f", "p.yaml")
+    report("-f", "p.yaml", "-p", "users=6", "--data", "log", "--path", "log.csv", "--map", "user=id,t=step")
+    assert project[0] == {"users": 4}
+    assert project[1] == {
+        "users": 6,
+        "data": "log",
+        "path": str(tmp_path / "log.csv"),
+        "map": "user=id,t=step",
+    }
+
+
+@pytest.mark.parametrize("how", [["-p", "path=log.csv"], ["-f", "p.yaml"]])
+def test_data_named_otherwise_are_known_as_well(project, tmp_path, how):
+    (tmp_path / "p.yaml").write_text("path: log.csv\n")
+    (tmp_path / "log.csv").write_text("user\n")
+    report(*how)
+    (tmp_path / "log.csv").write_text("user,t\n")
+    report(*how)
+    assert [given["path"] for given in project] == [str(tmp_path / "log.csv")] * 2
+
+
+def test_a_failure_is_exit_code_1(project, monkeypatch):
+    def execute(*args, **options):
+        raise suite.DeadKernelError("Kernel died")
+
+    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(suite.nbformat, "read", lambda *a, **k: new_notebook())
+    result = report()
+    assert result.exit_code == 1 and "failed" in result.output and "Kernel died" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-p", "userz=3"], "unknown parameter 'userz'"),
+        (["-p", "users=x"], "parameter 'users': expected int"),
+        (["-p", "users"], "expected name=value"),
+        (["--data", "boks"], "did you mean 'books'"),
+        (["--path", "nowhere.csv"], "no such file or folder"),
+        (["--suite", "qick"], "unknown suite"),
+        (["--notebook", "01_b"], "unknown notebook '01_b'"),
+        (["--run", "../x"], "run's name"),
+        (["-f", "nowhere.yaml"], "cannot read"),
+        (["-f", "list.yaml"], "expected lines 'name: value', not list"),
+        (["-f", "bad.yaml"], "cannot read"),
+        (["-f", "latin.yaml"], "cannot read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(project, tmp_path, words, says):
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "bad.yaml").write_text("a: [1\nb")
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
+    result = report(*words)
+    assert result.exit_code == 2 and says in result.stderr
+    assert result.stderr.startswith("csrec: error: ") and len(result.stderr.splitlines()) == 1
+    assert project == [] and not (tmp_path / "reports").exists()
+
+
+def test_bad_usage_is_exit_code_2():
+    assert call("report", "--sweet").exit_code == 2
+    assert call("reprot").exit_code == 2
+
+
+def test_clean_strips_what_a_run_leaves(tmp_path):
+    path = tmp_path / "a.ipynb"
+    cell = new_code_cell("1", outputs=[new_output("stream", text="x")], execution_count=3,
+                         metadata={"tags": ["parameters"], "papermill": {}, "execution": {}})  # fmt: skip
+    write(new_notebook(cells=[cell], metadata={"papermill": {}}), path)
+    before = path.read_bytes()
+    assert call("clean", "--check", str(path)).exit_code == 1 and path.read_bytes() == before
+    assert call("clean", str(path)).exit_code == 0
+    cleaned = read(path, as_version=4)
+    assert cleaned.cells[0].outputs == [] and cleaned.cells[0].execution_count is None
+    assert cleaned.cells[0].metadata == {"tags": ["parameters"]} and "papermill" not in cleaned.metadata
+    assert call("clean", "--check", str(path)).exit_code == 0
+
+
+@pytest.mark.parametrize("content", [None, "", "{}"])
+def test_clean_refuses_what_is_no_notebook(tmp_path, content):
+    path = tmp_path / "a.ipynb"
+    if content is not None:
+        path.write_text(content)
+    result = call("clean", str(path))
+    assert result.exit_code == 2 and "cannot read the notebook" in result.stderr
+
+
+def test_the_version_is_the_packages():
+    assert module.__version__ in call("--version").output

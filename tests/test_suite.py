@@ -1,0 +1,259 @@
+"""Runs: papermill in a kernel of one's own, pages and manifest, failures, what is done is not done again."""
+
+import json
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from nbformat import write
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from csrec_core import suite
+from csrec_core.errors import InputError
+from csrec_core.suite import NOTEBOOKS, READS, SUITES, plan, run_suite
+
+PARAMETERS = 'users: int = 5  # [1, 100] users\nseed: int = 1  # seed\nout: str = ""  # the run\n'
+GOOD = """\
+import sys
+from tqdm import tqdm
+from csrec_core.report import Report
+report = Report("01_good", out=out, data_hash="abc")
+for _ in tqdm(range(3), disable=None): pass
+report.finding(f"There are {users} users.", users=users)
+report.verdict("interpreter", True, sys.executable)
+import pandas as pd, matplotlib.pyplot as plt
+frame = pd.DataFrame({"x": [1, 2]})
+report.figure(plt.subplots()[0], "empty", data=frame, caption="Nothing.", alt="Empty axes.")
+"""
+BAD = """\
+from csrec_core.report import Report
+Report("02_bad", out=out).warning("Before.")
+raise KeyError("gone")
+"""
+
+
+def notebook(folder, name, source, parameters=PARAMETERS):
+    cells = [
+        new_markdown_cell(f"# About {name}"),
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        new_code_cell(source),
+    ]
+    path = folder / f"{name}.ipynb"
+    write(new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Replace the kernel by a list of the notebooks it would have run."""
+    ran = []
+
+    def execute(source, output, parameters, **options):
+        ran.append(source.rsplit("/", 1)[1][:2])
+        write(new_notebook(cells=[new_code_cell("1", execution_count=1)]), output)
+
+    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    return ran
+
+
+@pytest.fixture
+def three(tmp_path):
+    return [notebook(tmp_path, name, "pass") for name in ("01_a", "02_b", "03_c")]
+
+
+def run(paths, tmp_path, **options):
+    options = {"reports": tmp_path / "reports", "reads": {}, "echo": lambda line: None} | options
+    return run_suite("run", paths, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One real run of a notebook that fails and one that does not, in a folder with awkward characters."""
+    folder = tmp_path_factory.mktemp("a b {c} é")
+    paths = [notebook(folder, "02_bad", BAD), notebook(folder, "01_good", GOOD)]
+    lines = []
+    manifest = run_suite(
+        "run",
+        paths,
+        reports=folder / "reports",
+        values={"seed": 3},
+        texts={"users": "7"},
+        reads={},
+        echo=lines.append,
+    )
+    return folder / "reports", manifest, lines
+
+
+def test_a_run_gives_pages_records_and_a_manifest(finished):
+    reports, manifest, _ = finished
+    folder = reports / "run"
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    entry = manifest["notebooks"]["01_good"]
+    assert (entry["status"], entry["error"], entry["title"]) == ("done", None, "About 01_good")
+    assert entry["parameters"] == {"users": 7, "seed": 3} and entry["data_hash"] == "abc"
+    assert entry["seconds"] > 0 and manifest["seconds"] >= entry["seconds"]
+    assert {"01_good.html", "notebooks/01_good.ipynb", "figures/01_good/empty.svg"} <= entry["files"].keys()
+    assert all((folder / name).is_file() and len(sha) == 64 for name, sha in entry["files"].items())
+    assert "There are 7 users." in (folder / "01_good.html").read_text()
+    assert "There are 7 users." in (folder / "index.html").read_text()
+    assert manifest["versions"]["python"] and manifest["code"]["version"]
+    assert 'href="run/index.html"' in (reports / "index.html").read_text()
+    assert not [path for path in reports.rglob("*") if path.name.startswith(".")]
+
+
+def test_the_kernel_is_this_interpreter(finished):
+    reports, _, _ = finished
+    verdicts = json.loads((reports / "run" / "verdicts.json").read_text())
+    assert verdicts == {
+        "02_bad": {},
+        "01_good": {"interpreter": {"holds": True, "detail": suite.sys.executable}},
+    }
+
+
+def test_a_kernel_registered_otherwise_is_not_used(monkeypatch, tmp_path):
+    spec = tmp_path / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert suite._OwnKernel(kernel_name="python3").kernel_spec.argv[0] == suite.sys.executable
+
+
+def test_a_failure_is_shown_and_the_rest_goes_on(finished):
+    reports, manifest, lines = finished
+    assert manifest["status"] == "failed"
+    entry = manifest["notebooks"]["02_bad"]
+    assert entry["status"] == "failed" and entry["error"] == "KeyError: 'gone'"
+    page = BeautifulSoup((reports / "run" / "02_bad.html").read_text(), "html.parser")
+    assert "FAILED" in page.header.text and "Before." in page.header.text
+    assert "KeyError" in page.find(id="failure").find("pre").text
+    assert re.match(r"02_bad +failed +[\d.]+ s  KeyError: 'gone'$", lines[0])
+    assert re.match(r"01_good +done +[\d.]+ s$", lines[1])
+
+
+def test_nothing_of_a_progress_bar_or_of_papermill_is_in_the_page(finished):
+    reports, _, _ = finished
+    for name in ("01_good", "02_bad"):
+        html = (reports / "run" / f"{name}.html").read_text()
+        assert "it/s" not in html and "papermill" not in html.replace("papermill 2", "").lower()
+
+
+def test_what_is_done_is_not_done_again(pretend, three, tmp_path):
+    run(three, tmp_path)
+    run(three, tmp_path)
+    assert pretend == ["01", "02", "03"]
+
+
+@pytest.mark.parametrize("change", ["force", "parameter", "data", "missing page", "notebook", "code"])
+def test_what_has_changed_is_done_again(pretend, three, tmp_path, monkeypatch, change):
+    data = tmp_path / "log.csv"
+    data.write_text("1")
+    run(three, tmp_path, data=data)
+    options = {"data": data}
+    expected = ["01", "02", "03"]
+    if change == "force":
+        options["force"] = True
+    elif change == "parameter":
+        options["texts"] = {"users": "6"}
+    elif change == "data":
+        data.write_text("2")
+    elif change == "missing page":
+        (tmp_path / "reports" / "run" / "02_b.html").unlink()
+        expected = ["02"]
+    elif change == "notebook":
+        notebook(tmp_path, "03_c", "1 + 1")
+        expected = ["03"]
+    else:
+        monkeypatch.setattr(suite, "_package_files", lambda: [data])
+    pretend.clear()
+    run(three, tmp_path, **options)
+    assert pretend == expected
+
+
+def test_a_notebook_is_redone_when_one_it_reads_is(pretend, three, tmp_path):
+    run(three, tmp_path, reads={"03_c": ["01_a"]})
+    notebook(tmp_path, "01_a", "1 + 1")
+    pretend.clear()
+    run(three, tmp_path, reads={"03_c": ["01_a"]})
+    assert pretend == ["01", "03"]
+
+
+def test_only_the_notebooks_asked_for_are_run(pretend, three, tmp_path):
+    run(three, tmp_path)
+    pretend.clear()
+    manifest = run(three, tmp_path, only=["02_b"], force=True)
+    assert pretend == ["02"] and list(manifest["notebooks"]) == ["01_a", "02_b", "03_c"]
+
+
+def test_an_interrupted_run_keeps_what_it_has(pretend, three, tmp_path, monkeypatch):
+    execute = suite.papermill.execute_notebook
+
+    def interrupted(source, *args, **options):
+        if "02_b" in source:
+            raise KeyboardInterrupt
+        execute(source, *args, **options)
+
+    monkeypatch.setattr(suite.papermill, "execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(three, tmp_path)
+    folder = tmp_path / "reports" / "run"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["status"] == "incomplete" and list(manifest["notebooks"]) == ["01_a"]
+    assert (
+        not list((folder / "notebooks").glob("*02_b*")) and "01_a.html" in (folder / "index.html").read_text()
+    )
+    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    pretend.clear()
+    assert run(three, tmp_path)["status"] == "complete"
+    assert pretend == ["02", "03"]
+
+
+def test_a_page_that_cannot_be_rendered_is_a_failure(pretend, three, tmp_path, monkeypatch):
+    def execute(source, output, parameters, **options):
+        cell = new_markdown_cell("$\\unknown$" if "02_b" in source else "fine")
+        write(new_notebook(cells=[cell]), output)
+
+    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    manifest = run(three, tmp_path)
+    assert [entry["status"] for entry in manifest["notebooks"].values()] == ["done", "failed", "done"]
+    assert "unknown command" in manifest["notebooks"]["02_b"]["error"]
+    assert "FAILED" in (tmp_path / "reports" / "run" / "02_b.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"texts": {"userz": "7"}}, "unknown parameter 'userz'.*did you mean 'users'"),
+        ({"values": {"userz": 7}}, "unknown parameter 'userz'"),
+        ({"texts": {"users": "many"}}, "'users': expected int"),
+        ({"values": {"users": 101}}, "'users': expected int in"),
+        ({"texts": {"out": "x"}}, "--out"),
+        ({"only": ["02_c"]}, "unknown notebook '02_c'.*did you mean"),
+        ({"data": "nowhere.csv"}, "no such file or folder"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_done(pretend, three, tmp_path, options, says):
+    if "data" in options:
+        options = {"data": tmp_path / options["data"]}
+    with pytest.raises(InputError, match=says):
+        run(three, tmp_path, **options)
+    assert pretend == [] and not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
+def test_a_run_is_named_like_a_folder(three, tmp_path, name):
+    with pytest.raises(InputError, match="run's name"):
+        run_suite(name, three, reports=tmp_path / "reports")
+
+
+def test_text_goes_before_values_and_each_notebook_gets_what_it_declares(tmp_path):
+    paths = [
+        notebook(tmp_path, "01_a", "pass"),
+        notebook(tmp_path, "02_b", "pass", parameters="alpha: float = 0.5  # [0, 1] level\n"),
+    ]
+    first, second = plan(paths, values={"users": 8, "alpha": 1}, texts={"users": "9"})
+    assert first.parameters == {"users": 9} and second.parameters == {"alpha": 1.0}
+
+
+def test_the_suites_name_notebooks_in_order():
+    assert list(NOTEBOOKS) == sorted(NOTEBOOKS) and {"quick", "full"} == SUITES.keys()
+    assert READS.keys() <= set(NOTEBOOKS) and {n for names in READS.values() for n in names} <= set(NOTEBOOKS)
