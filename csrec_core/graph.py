@@ -15,6 +15,7 @@ __all__ = [
     "causal_graph",
     "extend_graph",
     "latents",
+    "latex_names",
     "observed",
     "read_graph",
     "sequential_graph",
@@ -184,6 +185,24 @@ def observed(graph: nx.DiGraph) -> set[str]:
     return set(graph) - latents(graph)
 
 
+def latex_names(nodes: Iterable[str], *, mark: str = "") -> str:
+    """Write S1, S2, S3 as S_{1:3} for LaTeX, a mark such as a prime after each; other names as they are."""
+    series: dict[str, list[int]] = {}
+    plain = []
+    for node in sorted(nodes):
+        letters = node.rstrip("0123456789")
+        if letters and letters != node:
+            series.setdefault(letters, []).append(int(node[len(letters) :]))
+        else:
+            plain.append(rf"\text{{{node}}}{mark}" if len(node) > 1 else node + mark)
+    parts = [
+        f"{name}_{{{run}}}{mark}"
+        for name in sorted(series, reverse=True)
+        for run in _runs(sorted(series[name]))
+    ]
+    return ", ".join(parts + plain)
+
+
 def read_graph(path: str | Path) -> nx.DiGraph:
     """Read a causal graph from a .gml, .dot or .json file.
 
@@ -304,3 +323,13 @@ def _require_acyclic(graph: nx.DiGraph) -> None:
     if not nx.is_directed_acyclic_graph(graph):
         cycle = [source for source, _ in nx.find_cycle(graph)]
         raise InputError(f"the graph has a cycle: {' → '.join([*cycle, cycle[0]])}")
+
+
+def _runs(times: list[int]) -> list[str]:
+    runs: list[list[int]] = []
+    for time in times:
+        if runs and runs[-1][-1] == time - 1:
+            runs[-1].append(time)
+        else:
+            runs.append([time])
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}:{run[-1]}" for run in runs]

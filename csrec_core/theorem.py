@@ -4,11 +4,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import networkx as nx
+import pandas as pd
 
-from csrec_core.docalculus import RuleCheck, check_rule
+from csrec_core.certificate import Certificate, certify, recursion_errors
+from csrec_core.docalculus import RuleCheck, breaking_edges, check_rule, find_repairs
 from csrec_core.errors import InputError, unknown
+from csrec_core.graph import VARIANTS, latex_names, sequential_graph, variant_graph
+from csrec_core.identify import Identification, identify, project_latents
 
-__all__ = ["Derivation", "Step", "check_base", "check_transport", "derive_theorem", "latex_probability"]
+__all__ = [
+    "Audit",
+    "Derivation",
+    "Step",
+    "assumption_table",
+    "audit",
+    "breaking_table",
+    "check_base",
+    "check_transport",
+    "derive_theorem",
+    "latex_probability",
+    "reading_table",
+    "repair_table",
+    "step_table",
+    "variant_table",
+    "verdicts",
+]
 
 PARTS = {"A": "theorem", "E": "equation 6", "H": "recursion", "T": "transport"}
 
@@ -55,8 +75,8 @@ class Step:
     def separation(self) -> str:
         """The d-separation that licenses the step, as LaTeX."""
         check = self.check
-        given = rf" \mid {_latex_set(check.given)}" if check.given else ""
-        return rf"{_latex_set(check.y)} \perp\!\!\!\perp {_latex_set(check.z)}{given}"
+        given = rf" \mid {latex_names(check.given)}" if check.given else ""
+        return rf"{latex_names(check.y)} \perp\!\!\!\perp {latex_names(check.z)}{given}"
 
     @property
     def graph_name(self) -> str:
@@ -65,9 +85,9 @@ class Step:
         marks = []
         over = check.x | check.z_of_w
         if over:
-            marks.append(rf"\overline{{{_latex_set(over)}}}")
+            marks.append(rf"\overline{{{latex_names(over)}}}")
         if check.rule == 2:
-            marks.append(rf"\underline{{{_latex_set(check.z)}}}")
+            marks.append(rf"\underline{{{latex_names(check.z)}}}")
         return f"G_{{{', '.join(marks)}}}" if marks else "G"
 
 
@@ -174,6 +194,203 @@ def check_transport(graph: nx.DiGraph, t: int) -> Step:
     return _step("T1", check)
 
 
+@dataclass(frozen=True)
+class Audit:
+    """Everything checked on one graph up to one time step.
+
+    Attributes
+    ----------
+    chain : the derivation at each of the time steps 2..t
+    base, transport : steps H0 and T1
+    identifications : "today", P(D_t | do S_{1:t}, P_t), and "history", P(D_t | do S_{1:t}, P_{1:t})
+    certificates : the numeric certificate of each step at time t, by its name
+    """
+
+    graph: nx.DiGraph
+    t: int
+    chain: tuple[Derivation, ...]
+    base: Step
+    transport: Step
+    identifications: dict[str, Identification]
+    certificates: dict[str, Certificate]
+
+    @property
+    def derivation(self) -> Derivation:
+        """The derivation at time t."""
+        return self.chain[-1]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step at time t: A1 to A3, E1, E2, H0 to H5, T1."""
+        theorem, equation, recursion = map(self.derivation.part, ("theorem", "equation 6", "recursion"))
+        return (*theorem, *equation, self.base, *recursion, self.transport)
+
+
+def audit(graph: nx.DiGraph, t: int, *, models: int = 5, seed: int = 0) -> Audit:
+    """Check a graph for Theorem 3.1, the recursion at every step up to `t`, transport and identifiability.
+
+    Parameters
+    ----------
+    graph, t : as for `derive_theorem`
+    models, seed : number of random models of the numeric certificate, and their seed
+
+    Raises
+    ------
+    InputError
+        As `derive_theorem`.
+    """
+    chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
+    base, transport = check_base(graph), check_transport(graph, t)
+    actions, tastes = ([f"{row}{i}" for i in range(1, t + 1)] for row in "SP")
+    identifications = {
+        "today": identify(graph, y=f"D{t}", do=actions, given=tastes[-1:]),
+        "history": identify(graph, y=f"D{t}", do=actions, given=tastes),
+    }
+    certificates = {
+        step.name: certify(step.check, models=models, seed=seed) for step in (*chain[-1], base, transport)
+    }
+    return Audit(graph, t, chain, base, transport, identifications, certificates)
+
+
+def verdicts(audit: Audit) -> dict[str, bool]:
+    """Return what a pipeline can gate on.
+
+    "theorem", "equation 6" and "recursion" hold when every step holds at every time up to t; "transport" and
+    "identifiable" speak of time t; "certificate" says that the numbers agree with every verdict.
+    """
+    return {
+        "theorem": all(derivation.theorem for derivation in audit.chain),
+        "equation 6": all(derivation.holds("equation 6") for derivation in audit.chain),
+        "recursion": bool(audit.base.check) and all(derivation.recursion for derivation in audit.chain),
+        "transport": bool(audit.transport.check),
+        "identifiable": all(audit.identifications.values()),
+        "certificate": all(audit.certificates[step.name].agrees == bool(step.check) for step in audit.steps),
+    }
+
+
+def step_table(audit: Audit) -> pd.DataFrame:
+    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `gap` (numeric), `witness`."""
+    rows = []
+    for step in audit.steps:
+        paths = step.check.witness
+        if not step.check:
+            why = f"open: {paths[0]}"
+        elif paths:
+            closing = paths[0].blockers[0]
+            why = f"blocked at {closing.node} ({'collider' if closing.collider else 'given'}): {paths[0]}"
+        else:
+            why = "no path"
+        rows.append(
+            {
+                "step": step.name,
+                "part": step.part,
+                "rule": step.check.rule,
+                "meaning": step.meaning,
+                "holds": bool(step.check),
+                "gap": audit.certificates[step.name].gap,
+                "witness": why,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def breaking_table(audit: Audit) -> pd.DataFrame:
+    """Return one row per step and single addition that breaks it: `step`, `kind`, `source`, `target`."""
+    rows = [(step.name, *edge) for step in audit.steps for edge in breaking_edges(step.check)]
+    return pd.DataFrame(rows, columns=["step", "kind", "source", "target"])
+
+
+def repair_table(audit: Audit) -> pd.DataFrame:
+    """Return one row per broken step and smallest repair: `step`, `repair`, `change`."""
+    rows = []
+    for step in audit.steps:
+        repairs = find_repairs(step.check)
+        rows += [(step.name, "condition on", ", ".join(sorted(nodes))) for nodes in repairs.conditioning]
+        for arrows in repairs.removal:
+            named = (f"{a} {b[0]} {b[1:]}" if b.startswith("↔") else f"{a} → {b}" for a, b in sorted(arrows))
+            rows.append((step.name, "rule out", ", ".join(named)))
+    return pd.DataFrame(rows, columns=["step", "repair", "change"])
+
+
+def reading_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
+    """Return one row per step: whether it holds by Pearl's rules, and by the rules as the paper prints."""
+    right, printed = (derive_theorem(graph, t, reading=reading) for reading in ("pearl", "printed"))
+    rows = [(a.name, a.check.rule, bool(a.check), bool(b.check)) for a, b in zip(right, printed, strict=True)]
+    return pd.DataFrame(rows, columns=["step", "rule", "pearl", "printed"])
+
+
+def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
+    """Return one row per variant of Figure 1, horizon and step: `variant`, `t`, `step`, `holds`.
+
+    Besides the steps there is the row "ID": whether P(D_t | do S_{1:t}, P_{1:t}) is identifiable.
+    """
+    rows = []
+    for variant in VARIANTS:
+        for t in horizons:
+            graph = variant_graph(variant, t)
+            steps = [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
+            rows += [(variant, t, step.name, bool(step.check)) for step in steps]
+            tastes, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
+            rows.append((variant, t, "ID", bool(identify(graph, y=f"D{t}", do=actions, given=tastes))))
+    return pd.DataFrame(rows, columns=["variant", "t", "step", "holds"])
+
+
+def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataFrame:
+    """What each departure from Figure 1 breaks, whether a log could show it, and what it costs.
+
+    Returns
+    -------
+    DataFrame
+        One row per variant: `variant`, `breaks` (steps beyond those that fail on Figure 1), `identifiable`,
+        `testable` (an independence that Figure 1 implies and the variant does not, to be sought in a log;
+        empty where there is none), `theorem` and `recursion` (mean absolute error of either formula in
+        random models of the variant).
+    """
+    rows = []
+    for variant, options in VARIANTS.items():
+        graph = variant_graph(variant, t)
+        is_more = "extra" in options or "latent" in options  # else the online arrow is what departs
+        plain = {"online": options.get("online", False) and is_more}
+        figure_1 = sequential_graph(t, exposure=options.get("exposure", "observational"), **plain)
+        failing = _failing(figure_1, t)
+        errors = recursion_errors(graph, t, models=models, seed=seed).groupby("formula")["error"].mean()
+        tastes, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
+        rows.append(
+            {
+                "variant": variant,
+                "breaks": ", ".join(name for name in _failing(graph, t) if name not in failing),
+                "identifiable": bool(identify(graph, y=f"D{t}", do=actions, given=tastes)),
+                "testable": _testable(figure_1, graph),
+                "theorem": errors["theorem 3.1"],
+                "recursion": errors["recursion"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _failing(graph: nx.DiGraph, t: int) -> list[str]:
+    steps = [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
+    return [step.name for step in steps if not step.check]
+
+
+def _testable(figure_1: nx.DiGraph, graph: nx.DiGraph) -> str:
+    """Return an independence of Figure 1 that `graph` denies, of two nodes that it links if there is one."""
+    directed, confounded = project_latents(graph)
+    order = list(nx.lexicographical_topological_sort(figure_1))
+    denied = []
+    for i, node in enumerate(order):
+        parents = set(figure_1.pred[node])
+        for other in set(order[:i]) - parents:
+            if not check_rule(graph, 1, y=node, z=other, w=parents):
+                linked = nx.has_path(directed.subgraph([node, other]).to_undirected(), node, other)
+                is_indirect = not linked and not confounded.has_edge(node, other)
+                denied.append((is_indirect, node, other, ", ".join(sorted(parents))))
+    if not denied:
+        return ""
+    _, node, other, given = min(denied)
+    return f"{node} ⊥ {other} | {given}" if given else f"{node} ⊥ {other}"
+
+
 def _step(name: str, check: RuleCheck) -> Step:
     return Step(name, PARTS[name[0]], MEANINGS[name], check)
 
@@ -182,37 +399,11 @@ def latex_probability(y: Iterable[str], *, do: Iterable[str] = (), given: Iterab
     """Return P(y | do(...), given) as LaTeX, runs of a series written S_{1:3}."""
     conditions = []
     if do:
-        conditions.append(rf"do({_latex_set(do)})")
+        conditions.append(rf"do({latex_names(do)})")
     if given:
-        conditions.append(_latex_set(given))
+        conditions.append(latex_names(given))
     bar = rf" \mid {', '.join(conditions)}" if conditions else ""
-    return f"P({_latex_set(y)}{bar})"
-
-
-def _latex_set(nodes: Iterable[str]) -> str:
-    """Write S1, S2, S3 as S_{1:3}; names that are no letter and number stand as they are."""
-    series: dict[str, list[int]] = {}
-    plain = []
-    for node in sorted(nodes):
-        letters = node.rstrip("0123456789")
-        if letters and letters != node:
-            series.setdefault(letters, []).append(int(node[len(letters) :]))
-        else:
-            plain.append(node)
-    parts = [
-        f"{name}_{{{run}}}" for name in sorted(series, reverse=True) for run in _runs(sorted(series[name]))
-    ]
-    return ", ".join(parts + plain)
-
-
-def _runs(times: list[int]) -> list[str]:
-    runs: list[list[int]] = []
-    for time in times:
-        if runs and runs[-1][-1] == time - 1:
-            runs[-1].append(time)
-        else:
-            runs.append([time])
-    return [str(run[0]) if len(run) == 1 else f"{run[0]}:{run[-1]}" for run in runs]
+    return f"P({latex_names(y)}{bar})"
 
 
 def _require_nodes(graph: nx.DiGraph, t: int) -> None:

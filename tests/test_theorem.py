@@ -1,8 +1,23 @@
+import time
+
 import pytest
 
 from csrec_core.errors import InputError
-from csrec_core.graph import causal_graph, sequential_graph, variant_graph
-from csrec_core.theorem import check_base, check_transport, derive_theorem, latex_probability
+from csrec_core.graph import VARIANTS, causal_graph, extend_graph, sequential_graph, variant_graph
+from csrec_core.theorem import (
+    assumption_table,
+    audit,
+    breaking_table,
+    check_base,
+    check_transport,
+    derive_theorem,
+    latex_probability,
+    reading_table,
+    repair_table,
+    step_table,
+    variant_table,
+    verdicts,
+)
 
 
 def broken(graph, t):
@@ -85,7 +100,7 @@ def test_transport_needs_that_the_regime_acts_through_the_exposure_only():
 
 def test_latex_writes_runs_and_plain_names():
     text = latex_probability(["D3"], do=["S1", "S2", "S4"], given=["age"])
-    assert text == r"P(D_{3} \mid do(S_{1:2}, S_{4}), age)"
+    assert text == r"P(D_{3} \mid do(S_{1:2}, S_{4}), \text{age})"
 
 
 @pytest.mark.parametrize(
@@ -100,3 +115,89 @@ def test_a_graph_with_hidden_taste_is_refused():
     edges = list(sequential_graph(2).edges)
     with pytest.raises(InputError, match="latent node 'P"):
         derive_theorem(causal_graph(edges, latent=["P1", "P2"]), 2)
+
+
+ALL = ("theorem", "equation 6", "recursion", "transport", "identifiable", "certificate")
+
+
+@pytest.mark.parametrize(
+    ("name", "failing"),
+    [
+        ("Figure 1, self-chosen exposure", {"equation 6"}),
+        ("preference amplification D[t-1] → P[t]", {"equation 6", "recursion"}),
+        ("latent D[t-1] ↔ D[t]", {"equation 6", "theorem", "recursion", "transport"}),
+        ("latent S[t] ↔ D[t]", {"equation 6", "theorem", "recursion", "transport", "identifiable"}),
+    ],
+)
+def test_verdicts(name, failing):
+    found = verdicts(audit(variant_graph(name, 3), 3))
+    assert tuple(found) == ALL
+    assert {key for key, holds in found.items() if not holds} == failing
+
+
+def test_a_violation_before_t_shows_in_the_verdicts():
+    # D1 → D3 breaks the step at t = 3 only; at t = 4 the derivation of that step holds again
+    graph = sequential_graph(4, extra=[("D1", "D3")])
+    assert derive_theorem(graph, 4).theorem
+    assert not verdicts(audit(graph, 4))["theorem"]
+
+
+def test_step_table_says_why():
+    table = step_table(audit(variant_graph("latent S[t] ↔ D[t]", 3), 3)).set_index("step")
+    assert list(table.index) == ["A1", "A2", "A3", "E1", "E2", "H0", "H1", "H2", "H3", "H4", "H5", "T1"]
+    assert table.loc["A2", "witness"] == "open: D3 ← U(S3,D3) → S3"
+    assert table.loc["A1", "witness"] == "blocked at D3 (collider): D2 → D3 ← S3"
+    assert ((table["gap"] < 1e-9) == table["holds"]).all()
+
+
+def test_every_breaking_edge_breaks_its_step():
+    table = breaking_table(audit(sequential_graph(3), 3))
+    known = {("A2", "bidirected", "D3", "S3"), ("A3", "directed", "D1", "D3"), ("A3", "directed", "S2", "D3")}
+    assert known <= set(table.itertuples(index=False, name=None))
+    for step, kind, source, target in table.itertuples(index=False):
+        if step == "T1":
+            continue
+        option = {"extra" if kind == "directed" else "latent": [(source, target)]}
+        graph = extend_graph(sequential_graph(3), **option)
+        check = check_base(graph).check if step == "H0" else derive_theorem(graph, 3)[step].check
+        assert not check, (step, kind, source, target)
+
+
+def test_repairs_are_named():
+    table = repair_table(audit(variant_graph("lagged taste P[t-1] → D[t]", 3), 3))
+    assert ("A3", "condition on", "P2") in set(table.itertuples(index=False, name=None))
+    confounded = repair_table(audit(variant_graph("latent S[t] ↔ D[t]", 3), 3))
+    assert ("A2", "rule out", "D3 ↔ S3") in set(confounded.itertuples(index=False, name=None))
+
+
+def test_variant_table_covers_every_variant_step_and_horizon():
+    table = variant_table(range(2, 5))
+    assert len(table) == len(VARIANTS) * 3 * 13
+    verdict = table.set_index(["variant", "t", "step"])["holds"]
+    assert verdict["second order D[t-2] → D[t]", 2, "A3"]  # there is no D0 to act on D2
+    assert not verdict["second order D[t-2] → D[t]", 3, "A3"]
+    assert not verdict["latent S[t] ↔ D[t]", 2, "ID"]
+
+
+def test_assumption_table_prices_what_breaks():
+    table = assumption_table(3, models=4).set_index("variant")
+    broken = table["breaks"].str.contains("A")
+    assert (table["theorem"][broken] > 1e-4).all()
+    assert (table["theorem"][~broken] < 1e-9).all()
+    assert table.loc["online D[t-1] → S[t]", "testable"] == "S2 ⊥ D1 | P2"
+    assert table.loc["second order D[t-2] → D[t]", "testable"] == "D3 ⊥ D1 | D2, P3, S3"
+    # who hides behind an arrow that is there anyway cannot be seen in a log
+    assert table.loc["latent S[t] ↔ D[t]", "testable"] == ""
+
+
+def test_the_printed_reading_beside_the_right_one():
+    table = reading_table(sequential_graph(3), 3).set_index("step")
+    assert table.loc["A2"].tolist() == [2, True, False]
+    assert table.loc["A3"].tolist() == [3, True, True]
+
+
+def test_an_audit_at_five_steps_takes_under_ten_seconds():
+    start = time.perf_counter()
+    checked = audit(sequential_graph(5, online=True), 5)
+    breaking_table(checked), repair_table(checked), step_table(checked)
+    assert time.perf_counter() - start < 10
