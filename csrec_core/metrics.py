@@ -17,6 +17,7 @@ __all__ = [
     "cross_entropy",
     "expected_calibration_error",
     "hit_rate",
+    "interval_text",
     "ndcg",
     "resample",
     "resample_means",
@@ -162,6 +163,14 @@ def resample_means(frame: pd.DataFrame, **options) -> pd.DataFrame:
 
     low, high = resample(values, means, **options)
     return pd.DataFrame({"mean": means(values.sum(axis=0)), "low": low, "high": high}, index=frame.columns)
+
+
+def interval_text(mean: float, low: float, high: float, *, digits: int = 3) -> str:
+    """Return `0.155 [0.148, 0.162]`; a number alone where low and high say nothing more."""
+    if not np.isfinite(mean):
+        return "–"
+    texts = [f"{value:.{digits}f}".replace("-", "−") for value in (mean, low, high)]
+    return texts[0] if low == high else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def _share(alpha: float) -> float:

@@ -21,6 +21,16 @@ from csrec_core.train import Training, load_weights, save_weights
 __all__ = ["Predictions", "Settings", "predict"]
 
 TABLES = ("cells", "curves", "ranks")
+# Whose source decides what is predicted: kept models are used again only where none of it has changed.
+CODE = (
+    "acceptance.py",
+    "backbones/*.py",
+    "csrec.py",
+    "predictions.py",
+    "preference.py",
+    "sequences.py",
+    "train.py",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,13 @@ class Settings:
     preference: Training = field(default_factory=Training)
     csrec: Training = field(default_factory=Training)
     hyper: dict = field(default_factory=dict)
+
+    def flat(self) -> dict:
+        """Return the settings as one level of names and values, those of f's training for both models."""
+        nested = asdict(self)
+        hyper, training = nested.pop("hyper"), nested.pop("csrec")
+        nested.pop("preference")
+        return nested | training | hyper
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +119,8 @@ def _check_sources(dataset: Dataset) -> None:
 
 
 def _key(dataset: Dataset, settings: Settings) -> str:
-    code = hash_files(Path(__file__).parent.rglob("*.py"))
+    package = Path(__file__).parent
+    code = hash_files(path for pattern in CODE for path in package.glob(pattern))
     genres = None if dataset.items is None else dataset.items.to_csv(index=False)
     text = json.dumps(
         [dataset.fingerprint, genres, asdict(settings), code, torch.__version__], sort_keys=True

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import beta
 
 from csrec_core.log import SELF, SOURCES, SYSTEM, Dataset
 
 __all__ = ["Profile", "position_majority", "profile_log"]
 
+NAMES = {SELF: "they chose themselves", SYSTEM: "the system exposed"}
 LAST = 3  # exposures at the end of a user's sequence that the paper tests on
 
 
@@ -27,7 +29,10 @@ class Profile:
         By factor (position, item, user, previous decision): the `share` of the variance of the system
         decisions that its group means explain, and the share expected by `chance` from groups of that size.
     positions : DataFrame
-        By system exposure number: `step`, `accept_rate`, `rows`.
+        By `source` and exposure number `step`: `mean` acceptance with its 95% interval `low`, `high` and the
+        number of `rows`.
+    items : DataFrame
+        By `source` and `item`: the `share` of the source's exposures.
     warnings : list of str
         What to know before believing an effect from this log.
     """
@@ -37,7 +42,48 @@ class Profile:
     facts: dict[str, float]
     explained: pd.DataFrame
     positions: pd.DataFrame
+    items: pd.DataFrame
     warnings: list[str]
+
+    @property
+    def identified(self) -> bool:
+        """Whether both phases show both decisions, and the self-chosen exposures have a known propensity."""
+        mixed = self.sources["accept_rate"].between(0, 1, inclusive="neither").all()
+        return bool(mixed and self.sources["propensities"]["self"] == 1)
+
+    @property
+    def facts_table(self) -> pd.DataFrame:
+        """The facts, a row each: `fact`, `value`."""
+        return pd.DataFrame({"fact": list(self.facts), "value": list(self.facts.values())})
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The numbers of the finding."""
+        rates = self.sources["accept_rate"].dropna()
+        numbers = {f"accept_rate_{source}": float(rate) for source, rate in rates.items()}
+        if self.sources["rows"][SYSTEM]:
+            numbers["position_accuracy"] = self.facts["position majority, accuracy on all"]
+            numbers["position_accuracy_last"] = self.facts[f"position majority, accuracy on last {LAST}"]
+        return numbers
+
+    @property
+    def finding(self) -> str:
+        """The log in a sentence or two."""
+        numbers = self.headline
+        rates = [
+            f"{numbers[f'accept_rate_{source}']:.1%} of those {NAMES[source]}" for source in self._present
+        ]
+        text = f"{self.sources['rows'].sum():,.0f} exposures; users accepted {' and '.join(rates)}."
+        if SYSTEM in self._present:
+            text += (
+                f" The position alone guesses {numbers['position_accuracy_last']:.2%} of each user's last "
+                f"{LAST} decisions right, and {numbers['position_accuracy']:.2%} of all."
+            )
+        return text
+
+    @property
+    def _present(self) -> list[str]:
+        return [source for source in SOURCES if self.sources["rows"][source]]
 
     def __str__(self) -> str:
         shares = self.explained.to_string(float_format="{:.4f}".format)
@@ -67,9 +113,15 @@ def profile_log(dataset: Dataset) -> Profile:
             system[system["left"] < LAST]
         )
     explained = _explained(system)
-    positions = system.groupby("step")["decision"].agg(accept_rate="mean", rows="size").reset_index()
-    warnings = _warnings(sources, facts, explained)
-    return Profile(dataset.name, sources, facts, explained, positions, warnings)
+    return Profile(
+        dataset.name,
+        sources,
+        facts,
+        explained,
+        positions=_positions(log),
+        items=_item_shares(log),
+        warnings=_warnings(sources, facts, explained),
+    )
 
 
 def numbered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -97,6 +149,26 @@ def _describe(rows: pd.DataFrame) -> dict[str, float]:
         "most": lengths.max(),
         "propensities": known,
     }
+
+
+def _positions(log: pd.DataFrame) -> pd.DataFrame:
+    """Return acceptance by source and exposure number, with Jeffreys intervals."""
+    rows = pd.concat([numbered(log[log["source"] == source]) for source in SOURCES])
+    table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
+    accepted, rejected = table.pop("sum"), table["size"]
+    rejected = rejected - accepted
+    low, high = (beta.ppf(tail, accepted + 0.5, rejected + 0.5) for tail in (0.025, 0.975))
+    mean = accepted / (accepted + rejected)
+    return table.rename(columns={"size": "rows"}).assign(
+        mean=mean, low=np.minimum(low, mean), high=np.maximum(high, mean)
+    )
+
+
+def _item_shares(log: pd.DataFrame) -> pd.DataFrame:
+    counts = log.groupby(["source", "item"], observed=True).size().rename("rows").reset_index()
+    return counts.assign(
+        share=counts["rows"] / counts.groupby("source", observed=True)["rows"].transform("sum")
+    )
 
 
 def _distinct_rows(system: pd.DataFrame) -> int:

@@ -1,0 +1,190 @@
+"""TER, the treatment effect of recommending: f - f~ at the exposures by the system (Definition 3.4).
+
+TER*(user, t) = P(D_t = 1 | S_t = s, H_{t-1}; R = system) - P(D_t = 1 | S_t = s, H_{t-1}; R = self)
+
+at the item s that was exposed. Of the two estimands, `filtered` keeps the history H as it fell, `marginal`
+sums out the earlier decisions of the system phase: P(D_t | do(S_{1:t}), P_{1:t}).
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from csrec_core.errors import unknown
+from csrec_core.metrics import resample_means
+
+__all__ = [
+    "ESTIMANDS",
+    "against_truth",
+    "effect_by_group",
+    "effect_by_step",
+    "effect_by_user",
+    "effect_estimates",
+    "observed_contrast",
+    "true_effects",
+    "two_model",
+]
+
+ESTIMANDS = {"filtered": "", "marginal": "_marginal"}
+
+
+def two_model(cells: pd.DataFrame, *, estimand: str = "filtered", penalised: bool = False) -> pd.DataFrame:
+    """Estimate TER at every system exposure as the difference of two models, f - f~ (the paper's estimator).
+
+    Parameters
+    ----------
+    cells : DataFrame
+        See `csrec_core.predictions.Predictions`.
+    estimand : {"filtered", "marginal"}
+    penalised : bool
+        Use the f of Eq. (9), whose penalty shrinks TER towards 0, instead of the f without it.
+
+    Returns
+    -------
+    DataFrame
+        `user`, `t`, `step`, `item`, `effect` in [-1, 1].
+    """
+    if estimand not in ESTIMANDS:
+        raise unknown("estimand", estimand, ESTIMANDS)
+    suffix = ESTIMANDS[estimand]
+    effect = cells[f"{'f' if penalised else 'f_free'}{suffix}"] - cells[f"f_tilde{suffix}"]
+    return cells[["user", "t", "step", "item"]].assign(effect=effect)
+
+
+def observed_contrast(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return D_t - f~ in place of f - f~: noisy in a cell, and in a mean free of the errors of f.
+
+    Its mean is that of f - f~ plus the mean residual D - f of users f was not trained on, so its interval
+    holds the noise of the decisions, which that of f - f~ does not.
+    """
+    return cells[["user", "t", "step", "item"]].assign(effect=cells["decision"] - cells["f_tilde"])
+
+
+def true_effects(truth: pd.DataFrame, cells: pd.DataFrame, *, estimand: str = "filtered") -> pd.DataFrame:
+    """Return the true effect of every cell of a simulated world, shaped as `two_model` does."""
+    names = {"filtered": ("p_system", "p_self"), "marginal": ("marginal_system", "marginal_self")}
+    system, chosen = names[estimand]
+    known = truth[truth["source"] == "system"].set_index(["user", "t"])
+    effect = (known[system] - known[chosen]).loc[pd.MultiIndex.from_frame(cells[["user", "t"]])]
+    return cells[["user", "t", "step", "item"]].assign(effect=effect.to_numpy())
+
+
+def effect_estimates(
+    cells: pd.DataFrame, truth: pd.DataFrame | None = None, *, draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return the mean effect over users by every estimate at hand, with user-bootstrap intervals.
+
+    Returns
+    -------
+    DataFrame
+        `estimate` (`two-model` is f - f~ without penalty, `two-model, with penalty` that of Eq. 9,
+        `residual-corrected` is D - f~), `estimand`, `mean`, `low`, `high` (95%; they hold the sampling of
+        users, not the error of the models) and, where the world is simulated, `truth`.
+    """
+    rows, truths = {}, []
+    for estimand in ESTIMANDS:
+        effects = {
+            "two-model": two_model(cells, estimand=estimand),
+            "two-model, with penalty": two_model(cells, estimand=estimand, penalised=True),
+        }
+        if estimand == "filtered":
+            effects["residual-corrected"] = observed_contrast(cells)
+        for name, frame in effects.items():
+            rows[name, estimand] = frame.groupby("user")["effect"].mean()
+            if truth is not None:
+                truths.append(
+                    true_effects(truth, cells, estimand=estimand).groupby("user")["effect"].mean().mean()
+                )
+    table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed).reset_index(
+        names=["estimate", "estimand"]
+    )
+    return table if truth is None else table.assign(truth=truths)
+
+
+def effect_by_step(effects: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Return the mean effect over users at each exposure number.
+
+    Returns
+    -------
+    DataFrame
+        `step`, `mean`, `low`, `high`, `users`.
+    """
+    table = effects.pivot_table(index="user", columns="step", values="effect")
+    return resample_means(table, draws=draws, seed=seed).assign(users=table.notna().sum()).reset_index()
+
+
+def effect_by_user(cells: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Estimate each user's mean effect, drawn towards the mean of all by as much as it is noise.
+
+    A user's observed contrast, the mean of D_t - f~ over n exposures, has the sampling variance
+    sum f (1 - f) / n^2. The variance of the true effects between users is what the contrasts vary beyond that
+    (method of moments, DerSimonian and Laird 1986), and a normal prior of that variance gives the estimate
+    and its interval (empirical Bayes). The interval takes f~ as right.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by `effect`: `user`, `effect`, `low`, `high`, `observed` (the contrast), `model` (mean f - f~),
+        `exposures`.
+    """
+    grouped = cells.assign(
+        observed=cells["decision"] - cells["f_tilde"],
+        model=cells["f_free"] - cells["f_tilde"],
+        noise=cells["f_free"] * (1 - cells["f_free"]),
+    ).groupby("user")
+    table = grouped[["observed", "model"]].mean()
+    table["exposures"] = grouped.size()
+    variance = (grouped["noise"].mean() / table["exposures"]).to_numpy()
+    observed = table["observed"].to_numpy()
+    spread = _between_variance(observed, variance)
+    centre = np.average(observed, weights=1 / (spread + variance))
+    trust = spread / (spread + variance)
+    half = norm.ppf((1 + level) / 2) * np.sqrt(trust * variance)
+    table["effect"] = centre + trust * (observed - centre)
+    table["low"], table["high"] = table["effect"] - half, table["effect"] + half
+    return table.reset_index().sort_values("effect", ignore_index=True)
+
+
+def effect_by_group(effects: pd.DataFrame, *, groups: int = 20) -> pd.DataFrame:
+    """Return the mean effect by group of users and step, users grouped by their mean effect.
+
+    Returns
+    -------
+    DataFrame
+        Index `group` (1 has the largest effect), columns the steps, mean effects as values.
+    """
+    order = effects.groupby("user")["effect"].mean().rank(method="first", ascending=False)
+    group = np.ceil(order / len(order) * min(groups, len(order))).astype(int)
+    return (
+        effects.assign(group=effects["user"].map(group))
+        .pivot_table(index="group", columns="step", values="effect")
+        .rename_axis(columns="step")
+    )
+
+
+def against_truth(effects: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
+    """Compare estimated with true effects of the same cells (`true_effects`).
+
+    Returns
+    -------
+    dict
+        `bias` of the mean, `rmse` over cells (the PEHE), `constant_rmse` (of the true mean at every cell),
+        and `user_correlation`, Spearman's, of the users' mean effects.
+    """
+    error = effects["effect"].to_numpy() - truth["effect"].to_numpy()
+    spread = truth["effect"] - truth["effect"].mean()
+    means = [frame.groupby("user")["effect"].mean() for frame in (effects, truth)]
+    return {
+        "bias": error.mean(),
+        "rmse": np.sqrt((error**2).mean()),
+        "constant_rmse": np.sqrt((spread**2).mean()),
+        "user_correlation": means[0].corr(means[1], method="spearman"),
+    }
+
+
+def _between_variance(values: np.ndarray, variance: np.ndarray) -> float:
+    """Return the variance of the true values behind noisy ones, by the method of moments; at least 0."""
+    weight = 1 / np.maximum(variance, 1e-12)
+    centre = np.average(values, weights=weight)
+    excess = (weight * (values - centre) ** 2).sum() - (len(values) - 1)
+    return max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum()))
