@@ -103,8 +103,8 @@ def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
         # The suite leads up to its last notebook, so what that one found comes first.
         telling=sorted(rows, key=lambda row: row is not last),
         failed=[row["title"] for row in rows if row["status"] == "failed"],
-        warnings=[entry for entries in said.values() for entry in of_kind(entries, "warning")],
-        verdicts=[entry for entries in said.values() for entry in of_kind(entries, "verdict")],
+        warnings=_all_of_kind(said, "warning"),
+        verdicts=_all_of_kind(said, "verdict"),
         numbers=[
             {"name": number, "number": value, "row": row}
             for row in rows
@@ -262,6 +262,12 @@ def _text(html: str) -> str:
 def of_kind(entries: Sequence[Mapping], kind: str) -> list[Mapping]:
     """Return the entries of a record of one kind: findings, warnings, verdicts, figures or tables."""
     return [entry for entry in entries if entry["kind"] == kind]
+
+
+def _all_of_kind(said: Mapping[str, Sequence[Mapping]], kind: str) -> list[Mapping]:
+    """Return what all notebooks said of one kind; what several said alike, once."""
+    entries = [entry for entries in said.values() for entry in of_kind(entries, kind)]
+    return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
 
 
 def _parameter_rows(declared: Mapping[str, Parameter], given: Mapping) -> list[dict]:

@@ -123,8 +123,8 @@ def resolve(
 def check_parameters(notebook: str, namespace: Mapping, *, folder: str | Path | None = None) -> dict:
     """Check a running notebook's parameters; return them, name to value.
 
-    Called in the first code cell as `check_parameters("03_train", globals())`, it makes plain papermill
-    safe, which only warns of a name that is not declared and takes a value of any type.
+    Called in the first code cell as `parameters = check_parameters("03_train", globals())`, it makes plain
+    papermill safe, which only warns of a name that is not declared and takes a value of any type.
     """
     declared = read_parameters(Path(folder or notebooks_folder()) / f"{notebook}.ipynb")
     for source in namespace.get("In", []):

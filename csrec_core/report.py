@@ -320,15 +320,18 @@ def _table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) ->
 
 
 def _is_number(column: pd.Series) -> bool:
-    """Tell numbers, and strings that are all written like numbers, from text."""
+    """Tell numbers, and strings that are all written like numbers or left out, from text."""
     if is_numeric_dtype(column):
         return not is_bool_dtype(column)
-    return all(isinstance(v, str) and re.match(r"[-−+<]?\s?[\d.]", v) for v in column) and len(column) > 0
+    written = [value for value in column if value not in ("", "–")]
+    return bool(written) and all(isinstance(v, str) and re.match(r"[-−+<]?\s?[\d.]", v) for v in written)
 
 
 def _cell(value, digits: int) -> str:
     if isinstance(value, str):
-        return value
+        # An estimate stands out from its interval.
+        parts = re.fullmatch(r"(\S+) (\[[^\]]+\])", value)
+        return Markup('{} <span class="interval">{}</span>').format(*parts.groups()) if parts else value
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
     if isinstance(value, (bool, np.bool_)):

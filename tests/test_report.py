@@ -166,7 +166,7 @@ def test_a_table_aligns_its_numbers(report, shown):
             "auc": [0.51234, np.nan],
             "small": [-1e-7, 0.0],
             "n": [10_000, -1],
-            "interval": ["0.12 [0.10, 0.14]", "−0.1"],
+            "interval": ["0.12 [0.10, 0.14]", "–"],
             "ok": [True, False],
         }
     ).set_index("model")
@@ -174,7 +174,8 @@ def test_a_table_aligns_its_numbers(report, shown):
     soup = BeautifulSoup(shown[-1][0]["text/html"], "html.parser")
     first, second = (row.find_all(["th", "td"]) for row in soup.tbody.find_all("tr"))
     assert [c.text for c in first] == ["a", "0.51", "−1.0e−07", "10,000", "0.12 [0.10, 0.14]", "yes"]
-    assert [c.text for c in second] == ["b", "–", "0.00", "−1", "−0.1", "no"]
+    assert [c.text for c in second] == ["b", "–", "0.00", "−1", "–", "no"]
+    assert soup.find(class_="interval").text == "[0.10, 0.14]"
     assert [c.get("class") for c in first] == [None, *[["number"]] * 4, None]
     assert first[0].name == "th" and first[0]["scope"] == "row"
     assert soup.find(class_="table-box")["tabindex"] == "0"
