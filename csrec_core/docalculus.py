@@ -20,7 +20,16 @@ import networkx as nx
 from csrec_core.errors import InputError, unknown
 from csrec_core.graph import latents, observed
 
-__all__ = ["Blocker", "Path", "Repairs", "RuleCheck", "breaking_edges", "check_rule", "find_repairs"]
+__all__ = [
+    "Blocker",
+    "Path",
+    "Repairs",
+    "RuleCheck",
+    "additions",
+    "breaking_edges",
+    "check_rule",
+    "find_repairs",
+]
 
 READINGS = ("pearl", "printed")
 MAX_PATHS = 20  # blocked paths listed for one check: their number grows exponentially with the graph
@@ -157,18 +166,27 @@ def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
     if not check:
         return []
     graph, query = check.graph, check.y | check.x | check.z | check.w
-    relevant = set(query).union(*(nx.ancestors(graph, node) for node in query))
-    descendants = {node: nx.descendants(graph, node) for node in graph}
+    relevant = _with_ancestors(graph, query)
     found = []
-    for a, b in combinations(sorted(observed(graph)), 2):
-        for source, target in ((a, b), (b, a)):
-            is_new = not graph.has_edge(source, target) and source not in descendants[target]
-            if is_new and target in relevant and not _recheck(check, _grown(graph, [(source, target)])):
-                found.append(("directed", source, target))
+    for kind, a, b in additions(graph):
         cause = f"U({a},{b})+"
-        if {a, b} <= relevant and not _recheck(check, _grown(graph, [(cause, a), (cause, b)])):
-            found.append(("bidirected", a, b))
-    return sorted(found)
+        edges = [(a, b)] if kind == "directed" else [(cause, a), (cause, b)]
+        may_matter = b in relevant and (kind == "directed" or a in relevant)
+        if may_matter and not _recheck(check, _grown(graph, edges)):
+            found.append((kind, a, b))
+    return found
+
+
+def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
+    """Return every (kind, a, b), as `breaking_edges` does, that could be added to the graph."""
+    pairs = list(combinations(sorted(observed(graph)), 2))
+    descendants = {node: nx.descendants(graph, node) for node in graph}
+    directed = [
+        ("directed", a, b)
+        for a, b in (*pairs, *((b, a) for a, b in pairs))
+        if not graph.has_edge(a, b) and a not in descendants[b]
+    ]
+    return sorted(directed + [("bidirected", a, b) for a, b in pairs])
 
 
 def find_repairs(check: RuleCheck, *, max_size: int = 2) -> Repairs:

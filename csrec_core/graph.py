@@ -17,6 +17,7 @@ __all__ = [
     "latents",
     "latex_names",
     "observed",
+    "parse_edges",
     "read_graph",
     "sequential_graph",
     "variant_graph",
@@ -201,6 +202,17 @@ def latex_names(nodes: Iterable[str], *, mark: str = "") -> str:
         for run in _runs(sorted(series[name]))
     ]
     return ", ".join(parts + plain)
+
+
+def parse_edges(text: str) -> list[Edge]:
+    """Read edges from text such as ``"S1->P2, S[t-1]->D[t]"``; ``<->`` for ``->`` will do."""
+    edges = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        ends = [end.strip() for end in re.split(r"<?-+>|→|↔", part)]
+        if len(ends) != 2 or not all(ends):
+            raise InputError(f"cannot read the edge {part!r}: write it as S1->P2, and a comma between edges")
+        edges.append((ends[0], ends[1]))
+    return edges
 
 
 def read_graph(path: str | Path) -> nx.DiGraph:

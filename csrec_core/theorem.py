@@ -7,9 +7,9 @@ import networkx as nx
 import pandas as pd
 
 from csrec_core.certificate import Certificate, certify, recursion_errors
-from csrec_core.docalculus import RuleCheck, breaking_edges, check_rule, find_repairs
+from csrec_core.docalculus import RuleCheck, additions, breaking_edges, check_rule, find_repairs
 from csrec_core.errors import InputError, unknown
-from csrec_core.graph import VARIANTS, latex_names, sequential_graph, variant_graph
+from csrec_core.graph import TIMED, VARIANTS, latex_names, sequential_graph, variant_graph
 from csrec_core.identify import Identification, identify, project_latents
 
 __all__ = [
@@ -295,9 +295,23 @@ def step_table(audit: Audit) -> pd.DataFrame:
 
 
 def breaking_table(audit: Audit) -> pd.DataFrame:
-    """Return one row per step and single addition that breaks it: `step`, `kind`, `source`, `target`."""
-    rows = [(step.name, *edge) for step in audit.steps for edge in breaking_edges(step.check)]
-    return pd.DataFrame(rows, columns=["step", "kind", "source", "target"])
+    """Return one row per single edge that could be added: how many steps it breaks, and which.
+
+    Columns `kind` (directed: source → target; bidirected: a latent cause of both), `source`, `target`,
+    `breaks`, `steps`. Steps broken already are not counted. Arrows that are there, that would close a cycle
+    or that run back in time are left out.
+    """
+    broken: dict[tuple[str, str, str], list[str]] = {}
+    for step in audit.steps:
+        for edge in breaking_edges(step.check):
+            broken.setdefault(edge, []).append(step.name)
+    graph = audit.transport.check.graph  # the audited graph with the regime R
+    rows = [
+        (*edge, len(broken.get(edge, [])), ", ".join(broken.get(edge, [])))
+        for edge in additions(graph)
+        if edge[0] == "bidirected" or _time(edge[1]) <= _time(edge[2])
+    ]
+    return pd.DataFrame(rows, columns=["kind", "source", "target", "breaks", "steps"])
 
 
 def repair_table(audit: Audit) -> pd.DataFrame:
@@ -366,6 +380,12 @@ def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataF
             }
         )
     return pd.DataFrame(rows)
+
+
+def _time(node: str) -> int:
+    """Return the time step of a node; what has none, such as R, comes first."""
+    timed = TIMED.match(node)
+    return int(timed[2]) if timed else 0
 
 
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:

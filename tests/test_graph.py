@@ -10,6 +10,7 @@ from csrec_core.graph import (
     extend_graph,
     latents,
     observed,
+    parse_edges,
     read_graph,
     sequential_graph,
     variant_graph,
@@ -147,3 +148,12 @@ def test_bad_files_are_refused_by_name(tmp_path, name, text, message):
     with pytest.raises(InputError, match=message) as caught:
         read_graph(path)
     assert str(path) in str(caught.value)
+
+
+def test_edges_are_read_from_text():
+    assert parse_edges("") == []
+    assert parse_edges("S1->P2, S[t-1] --> D[t],") == [("S1", "P2"), ("S[t-1]", "D[t]")]
+    assert parse_edges("S[t]<->D[t], a ↔ b, a → b") == [("S[t]", "D[t]"), ("a", "b"), ("a", "b")]
+    for text in ("S1", "S1->", "a->b->c"):
+        with pytest.raises(InputError, match="cannot read the edge"):
+            parse_edges(text)

@@ -1,0 +1,124 @@
+import itertools
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from csrec_core.diagram import (
+    graph_frames,
+    plot_breaking,
+    plot_graph,
+    plot_panels,
+    plot_verdicts,
+    stack_frames,
+    verdict_grid,
+)
+from csrec_core.docalculus import check_rule
+from csrec_core.errors import InputError
+from csrec_core.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
+from csrec_core.theorem import audit, breaking_table, derive_theorem
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_time_runs_left_to_right_and_nodes_keep_apart(name):
+    nodes, _ = graph_frames(variant_graph(name, 4, regime="exposure"))
+    place = nodes.set_index("name")[["x", "y"]]
+    for row in "PSD":
+        line = place.loc[[f"{row}{t}" for t in range(1, 5)]]
+        assert line["x"].is_monotonic_increasing
+        assert np.ptp(line["y"]) == 0
+    for a, b in itertools.combinations(place.to_numpy(), 2):
+        assert np.hypot(*(a - b)) > 0.5
+
+
+def test_frames_carry_what_the_check_did():
+    graph = variant_graph("latent D[t-1] ↔ D[t]", 3)
+    check = derive_theorem(graph, 3)["A2"].check
+    nodes, edges = graph_frames(graph, check=check)
+    assert set(nodes["name"]) == set(graph)
+    roles = {"S1": "do", "S2": "do", "P3": "given", "D2": "given", "D3": "y", "S3": "z"}
+    assert dict(zip(nodes["name"], nodes["role"], strict=True)) == {**dict.fromkeys(graph, ""), **roles}
+    cut = edges[edges["cut"]]
+    assert set(zip(cut["source"], cut["target"], strict=True)) == {("P1", "S1"), ("P2", "S2"), ("S3", "D3")}
+    assert set(edges["path"]) == {"", "blocked"}
+    broken = graph_frames(graph, check=derive_theorem(graph, 3)["A3"].check)
+    path = broken[1][broken[1]["path"] == "open"]
+    assert set(zip(path["source"], path["target"], strict=True)) == {
+        ("U(D2,D3)", "D3"), ("U(D2,D3)", "D2"), ("S2", "D2"),
+    }  # fmt: skip
+    assert broken[0].set_index("name").loc["D2", "mark"] == "collider"
+
+
+def test_a_collider_that_blocks_is_called_so():
+    graph = causal_graph([("a", "c"), ("b", "c")])
+    nodes, _ = graph_frames(graph, check=check_rule(graph, 1, y="a", z="b"))
+    assert nodes.set_index("name").loc["c", "mark"] == "collider, blocks"
+
+
+def test_arrows_bend_around_nodes_only():
+    _, edges = graph_frames(sequential_graph(3, extra=[("D[t-2]", "D[t]"), ("P[t-1]", "D[t]")]))
+    bend = edges.set_index(["source", "target"])["bend"]
+    assert bend["D1", "D3"] > 0
+    assert bend["D1", "D2"] == 0
+    assert bend["P1", "D1"] == 0
+
+
+def test_every_node_and_arrow_is_drawn():
+    nodes, edges = graph_frames(
+        sequential_graph(3, online=True, latent=[("S[t]", "D[t]")], regime="exposure")
+    )
+    ax = plot_graph(nodes, edges)
+    assert len(ax.patches) == len(edges)
+    assert sorted(text.get_text() for text in ax.texts) == sorted(nodes["label"])
+
+
+def test_graphs_of_any_names_are_drawn():
+    nodes, edges = graph_frames(
+        causal_graph([("smoking", "tar"), ("tar", "cancer")], [("smoking", "cancer")])
+    )
+    assert nodes.set_index("name").loc["cancer", "x"] > nodes.set_index("name").loc["smoking", "x"]
+    assert len(plot_graph(nodes, edges).patches) == 4
+
+
+def test_panels_are_titled_and_share_a_legend():
+    derivation = derive_theorem(sequential_graph(3), 3)
+    frames = stack_frames((s.name, graph_frames(s.check.graph, check=s.check)) for s in derivation)
+    figure = plot_panels(*frames, columns=2)
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == [s.name for s in derivation]
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {"cut by the rule", "open path", "shortest path, blocked"} <= labels
+
+
+def test_verdict_grid_and_its_heat_map():
+    table = pd.DataFrame(
+        [("a", 2, "A1", True), ("a", 3, "A1", False), ("b", 2, "A1", False), ("b", 3, "A1", False)],
+        columns=["variant", "t", "step", "holds"],
+    )
+    table = pd.concat([table, table.assign(step="A2", holds=True)])
+    grid = verdict_grid(table).set_index(["variant", "step"])
+    assert grid.loc[("a", "A1")].tolist() == [3, False]
+    assert grid.loc[("b", "A1")].tolist() == [2, True]
+    assert np.isnan(grid.loc[("a", "A2"), "fails_from"])
+    ax = plot_verdicts(grid.reset_index(), groups={"theorem": ["A1", "A2"]})
+    assert [text.get_text() for text in ax.texts] == ["t≥3", "✕", "theorem"]
+    with pytest.raises(InputError, match="A9"):
+        plot_verdicts(grid.reset_index(), groups={"theorem": ["A9"]})
+
+
+def test_breaking_edges_are_counted_in_their_cells():
+    table = breaking_table(audit(sequential_graph(2), 2))
+    figure = plot_breaking(table, nodes=["P1", "S1", "D1", "P2", "S2", "D2", "R"])
+    directed, bidirected = figure.axes
+    counts = table.groupby("kind")["breaks"].agg(lambda breaks: (breaks > 0).sum())
+    assert len(directed.texts) == counts["directed"]
+    assert len(bidirected.texts) == 2 * counts["bidirected"]
