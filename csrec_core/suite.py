@@ -288,10 +288,11 @@ def _write_runs(reports: Path) -> None:
     manifests = [_read(path) for path in sorted(reports.glob("*/manifest.json"))]
     findings = {}
     for manifest in manifests:
-        # The last notebook has the last word: the effect.
-        for name in list(manifest["notebooks"])[-1:]:
+        for name, entry in manifest["notebooks"].items():
             found = of_kind(_said(reports / manifest["run"], name), "finding")
-            findings[manifest["run"]] = found[0]["text"] if found else None
+            if found and entry["status"] == "done":
+                # The last notebook has the last word: the effect.
+                findings[manifest["run"]] = found[0]["text"]
     _write(reports / "index.html", render_runs(manifests, findings))
 
 
