@@ -137,23 +137,24 @@ class Report:
         taken = {name for entry in self._of_kind("finding") for name in entry["numbers"]}
         if again := taken & headline.keys():
             raise ValueError(f"the headline number {min(again)!r} was reported before")
-        self._add("finding", text=_sentence(sentence), numbers=headline)
-        self._show("finding", f'<p class="finding">{prose(sentence)}</p>', text=sentence)
+        html = f'<p class="finding">{prose(_sentence(sentence))}</p>'
+        self._add("finding", text=sentence, numbers=headline)
+        self._show("finding", html, text=sentence)
 
     def warning(self, sentence: str, /) -> None:
         """Say in plain words what the reader has to beware of."""
-        self._add("warning", text=_sentence(sentence))
-        html = f'<p class="warning"><strong>Warning.</strong> {prose(sentence)}</p>'
+        html = f'<p class="warning"><strong>Warning.</strong> {prose(_sentence(sentence))}</p>'
+        self._add("warning", text=sentence)
         self._show("warning", html, text=f"Warning. {sentence}")
 
     def verdict(self, name: str, holds: bool, detail: str) -> None:
         """Record whether the named check holds, and what was checked. A pipeline can gate on it."""
         if any(entry["name"] == name for entry in self._of_kind("verdict")):
             raise ValueError(f"the verdict {name!r} was given before")
-        self._add("verdict", name=_sentence(name), holds=bool(holds), detail=detail)
         word = "holds" if holds else "fails"
-        html = f'<p class="verdict {word}"><strong>{prose(name)}: {word}.</strong> {prose(detail)}</p>'
-        self._show("verdict", html, text=f"{name}: {word}. {detail}")
+        said = f"<strong>{prose(_sentence(name))}: {word}.</strong> {prose(_sentence(detail))}"
+        self._add("verdict", name=name, holds=bool(holds), detail=detail)
+        self._show("verdict", f'<p class="verdict {word}">{said}</p>', text=f"{name}: {word}. {detail}")
 
     def text(self, sentence: str, /) -> None:
         """Show a paragraph made from the run's numbers."""
@@ -183,7 +184,7 @@ class Report:
         figure = drawing.figure if hasattr(drawing, "figure") else drawing
         if not isinstance(figure, Figure):
             raise TypeError(f"figure {slug!r}: expected a matplotlib Axes or Figure, not {type(drawing)}")
-        _sentence(caption), _sentence(alt)
+        words, alt = prose(_sentence(caption)), _sentence(alt)
         folder = self._folder("figures")
         png, svg = folder / f"{slug}.png", folder / f"{slug}.svg"
         # A fixed salt and no date make the SVG the same bytes at every run.
@@ -196,9 +197,7 @@ class Report:
         csv = _save_csv(data, folder / f"{slug}.csv")
         txt = _write(folder / f"{slug}.txt", f"{caption}\n\nAlternative text: {alt}\n")
         self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(png, svg, csv, txt))
-        html = (
-            f'<figure id="{slug}">{_image(png, svg, alt)}<figcaption>{prose(caption)}</figcaption></figure>'
-        )
+        html = f'<figure id="{slug}">{_image(png, svg, alt)}<figcaption>{words}</figcaption></figure>'
         self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
 
     def table(self, frame: pd.DataFrame, slug: str, *, caption: str, digits: int = 3) -> None:
@@ -209,8 +208,8 @@ class Report:
         """
         self._check_slug(slug)
         csv = _save_csv(frame, self._folder("tables") / f"{slug}.csv")
-        self._add("table", slug=slug, caption=_sentence(caption), files=self._relative(csv))
-        html = _table_html(frame, slug, caption=caption, digits=digits)
+        html = _table_html(frame, slug, caption=_sentence(caption), digits=digits)
+        self._add("table", slug=slug, caption=caption, files=self._relative(csv))
         self._show("table", html, text=f"{caption}\n{frame.to_string()}", slug=slug)
 
     def _of_kind(self, *kinds: str) -> list[dict]:

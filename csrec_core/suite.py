@@ -21,7 +21,7 @@ import zmq
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
@@ -190,7 +190,6 @@ def _run_task(task: Task, folder: Path, manifest: Mapping) -> dict:
     said = record.get("entries", [])
     entry = {
         "name": task.name,
-        "title": task.name,
         "status": "failed" if error else "done",
         "error": error,
         "started": started,
@@ -218,9 +217,7 @@ def _execute(task: Task, folder: Path, output: Path) -> str | None:
     """Run the notebook by papermill in a kernel of this interpreter; return its error, if any."""
     # papermill's own parser of parameters warns of lines that it cannot read; they are checked already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    given = dict(task.parameters)
-    if "out" in task.declared:
-        given["out"] = str(folder)
+    given = {**task.parameters, **({"out": str(folder)} if "out" in task.declared else {})}
     try:
         papermill.execute_notebook(
             _literal(task.path),
@@ -233,7 +230,8 @@ def _execute(task: Task, folder: Path, output: Path) -> str | None:
         )
     except PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
-    except (CellExecutionError, DeadKernelError) as error:
+    except (CellExecutionError, RuntimeError) as error:
+        # A kernel that died, or never came to life.
         return f"{type(error).__name__}: {error}"
     return None
 

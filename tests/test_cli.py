@@ -109,7 +109,7 @@ def test_data_named_otherwise_are_known_as_well(project, tmp_path, how):
 
 def test_a_failure_is_exit_code_1(project, monkeypatch):
     def execute(*args, **options):
-        raise suite.DeadKernelError("Kernel died")
+        raise RuntimeError("Kernel died")
 
     monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
     monkeypatch.setattr(suite.nbformat, "read", lambda *a, **k: new_notebook())

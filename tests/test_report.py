@@ -215,6 +215,13 @@ def test_refuses_formulas_that_would_come_out_broken(report, latex):
         report.formula(latex)
 
 
+def test_a_sentence_with_a_broken_formula_is_not_recorded(report):
+    for say in (report.finding, report.warning, lambda words: report.verdict("x", True, words)):
+        with pytest.raises(ValueError, match="cannot render"):
+            say("The effect $\\frac{a$ rises.")
+    assert record(report)["entries"] == []
+
+
 def test_sentences_hold_formulas():
     assert prose("a < $x$ and $y$").count("<math") == 2
     assert prose("costs 5 $ < 6") == "costs 5 $ &lt; 6"
