@@ -101,6 +101,47 @@ def clean(notebooks, check):
     sys.exit(1 if check and dirty else 0)
 
 
+@cli.group()
+def data():
+    """Look at logs, and make them."""
+
+
+@data.command(epilog="Example: csrec data check shop.csv --map user=customer_id,item=asin")
+@click.argument("path", type=FILE)
+@click.option("--data", "kind", metavar="KIND", help="gpt4books, sequences or log.  [default: by the path]")
+@click.option(
+    "--map", "columns", default="", metavar="OURS=YOURS,...", help="Which of your columns is which."
+)
+def check(path, kind, columns):
+    """Check the log at PATH and profile it on one screen.
+
+    PATH is a Parquet or CSV file, a text file of sequences, or the folder of the GPT4-books files.
+    """
+    from csrec_core.loaders import read_data
+    from csrec_core.profile import profile_log
+
+    kind = kind or ("gpt4books" if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
+    click.echo(profile_log(read_data(kind, path, map=columns)))
+
+
+@data.command(epilog="Example: csrec data books --users 5000 --effect 0.8 --out data/books")
+@click.option("--users", default=2000, show_default=True, type=click.IntRange(1), help="Readers.")
+@click.option("--items", default=200, show_default=True, type=click.IntRange(1), help="Books.")
+@click.option(
+    "--steps", default=20, show_default=True, type=click.IntRange(1), help="Exposures of each phase."
+)
+@click.option("--effect", default=0.6, show_default=True, help="Mean source effect, in logits.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
+@click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder to write to.")
+def books(users, items, steps, effect, seed, out):
+    """Simulate the books world: a log, its items, and the true probability of every decision."""
+    from csrec_core.books import simulate_books
+    from csrec_core.log import write_dataset
+
+    dataset = simulate_books(users=users, items=items, steps=steps, effect=effect, seed=seed)
+    click.echo(f"{len(dataset.log):,} exposures in {write_dataset(dataset, out)}")
+
+
 def _pairs(texts):
     """Return `name=value` words as a mapping."""
     for text in texts:

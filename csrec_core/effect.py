@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from csrec_core.errors import unknown
-from csrec_core.metrics import resample_means
+from csrec_core.metrics import interval_text, resample_means
 
 __all__ = [
     "ESTIMANDS",
@@ -20,6 +20,7 @@ __all__ = [
     "effect_by_step",
     "effect_by_user",
     "effect_estimates",
+    "effect_sentence",
     "observed_contrast",
     "true_effects",
     "two_model",
@@ -99,6 +100,16 @@ def effect_estimates(
         names=["estimate", "estimand"]
     )
     return table if truth is None else table.assign(truth=truths)
+
+
+def effect_sentence(estimate: tuple[float, float, float], *, users: int, identified: bool) -> str:
+    """Say the mean effect (mean, low, high) in words, or that it is none."""
+    mean, low, high = estimate
+    text = f"{interval_text(mean, low, high)} in probability, averaged over {users:,} users"
+    if not identified:
+        return f"This log does not identify the effect: f − f~ differ by {text}, which is no causal effect."
+    change = "raises" if low > 0 else "lowers" if high < 0 else "does not detectably change"
+    return f"That the system exposed the item {change} its acceptance: by {text} (filtered TER*)."
 
 
 def effect_by_step(effects: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from csrec_core.books import simulate_books
 from csrec_core.errors import InputError, unknown
 from csrec_core.log import SELF, SYSTEM, Dataset, parse_map, read_log, validate_log
 
-__all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset"]
+__all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset", "read_data"]
 
 GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
 
@@ -52,19 +52,24 @@ def make_dataset(
     map : str
         For `log`: the file's own column names, such as `user=customer_id,item=asin`.
     """
-    if data == "books":
-        if path:
-            raise InputError(f"path {path!r} is given, but books is simulated; expected data=log for a file")
-        return simulate_books(users=users, items=items, steps=steps, effect=effect, seed=seed)
-    if data not in LOADERS:
-        raise unknown("data", data, ["books", *LOADERS])
-    if not path:
-        raise InputError(f"data={data} needs path: the {'folder' if data == 'gpt4books' else 'file'} to read")
-    if map and data != "log":
-        raise InputError(f"map is for data=log; the columns of {data} are known")
-    if data == "log":
+    if data != "books":
+        return read_data(data, path, map=map)
+    if path or map:
+        raise InputError(f"books is simulated, but path={path!r}, map={map!r}; expected data=log for a file")
+    return simulate_books(users=users, items=items, steps=steps, effect=effect, seed=seed)
+
+
+def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
+    """Read a log of the given kind, a key of `LOADERS`; see `make_dataset`."""
+    if kind not in LOADERS:
+        raise unknown("data", kind, ["books", *LOADERS])
+    if not str(path):
+        raise InputError(f"data={kind} needs path: the {'folder' if kind == 'gpt4books' else 'file'} to read")
+    if kind == "log":
         return read_log(path, columns=parse_map(map))
-    return LOADERS[data](path)
+    if map:
+        raise InputError(f"map is for data=log; the columns of {kind} are known")
+    return LOADERS[kind](path)
 
 
 LOADERS: dict[str, Callable[..., Dataset]] = {

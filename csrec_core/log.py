@@ -140,8 +140,8 @@ def validate_log(frame: pd.DataFrame, *, where: str = "log") -> pd.DataFrame:
         log["timestamp"] = frame["timestamp"].to_numpy()
     repeated = log.duplicated(KEY).to_numpy()
     if repeated.any():
-        first = log.loc[repeated.argmax(), KEY].to_list()
-        _refuse(repeated, where, f"a second row for (user, t, source) = {tuple(first)}", "one row for each")
+        first = tuple(_first(log[column], repeated) for column in KEY)
+        _refuse(repeated, where, f"a second row for (user, t, source) = {first}", "one row for each")
     return log.sort_values(["source", "user", "t"], kind="stable", ignore_index=True)
 
 
@@ -189,13 +189,21 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: the file is empty; expected a header and one row per exposure")
     try:
         return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}: near line {line}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+    except UnicodeDecodeError:
+        line = next(n for n, text in enumerate(path.read_bytes().split(b"\n"), 1) if not _is_utf8(text))
+        raise InputError(f"{path}: line {line}: not UTF-8; save the file as UTF-8") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a CSV table: {str(error).strip()}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a Parquet table: {str(error).splitlines()[0]}") from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_format(path: Path) -> None:
@@ -243,6 +251,11 @@ def _refuse(bad: np.ndarray, where: str, what: str, expected: str) -> None:
     raise InputError(f"{where}: {rows}: {what}; expected {expected}")
 
 
+def _first(values: pd.Series, bad: np.ndarray) -> object:
+    """Return the first bad value as plain Python, for a message."""
+    return values.iloc[[bad.argmax()]].to_list()[0]
+
+
 def _numbers(values: pd.Series, where: str, expected: str) -> np.ndarray:
     missing = values.isna().to_numpy()
     if missing.any():
@@ -250,7 +263,7 @@ def _numbers(values: pd.Series, where: str, expected: str) -> np.ndarray:
     numbers = pd.to_numeric(values, errors="coerce")
     bad = numbers.isna().to_numpy()
     if bad.any():
-        _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", expected)
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
     return numbers.to_numpy()
 
 
@@ -261,10 +274,10 @@ def _integers(values: pd.Series, where: str, *, dtype: type = np.int64) -> np.nd
     if not np.issubdtype(numbers.dtype, np.integer):
         bad = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
         if bad.any():
-            _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", expected)
+            _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
     bad = (numbers < limits.min) | (numbers > limits.max)
     if bad.any():
-        _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", f"at most {limits.max:,}")
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", f"at most {limits.max:,}")
     return numbers.astype(dtype)
 
 
@@ -273,14 +286,14 @@ def _decisions(values: pd.Series, where: str) -> np.ndarray:
     numbers = _numbers(values, where, expected)
     bad = ~np.isin(numbers, (0, 1))
     if bad.any():
-        _refuse(bad, where, f"decision = {values.iloc[bad.argmax()]!r}", expected)
+        _refuse(bad, where, f"decision = {_first(values, bad)!r}", expected)
     return numbers.astype(np.int8)
 
 
 def _sources(values: pd.Series, where: str) -> pd.Categorical:
     bad = ~values.isin(SOURCES).to_numpy()
     if bad.any():
-        value = values.iloc[bad.argmax()]
+        value = _first(values, bad)
         hint = nearest(value, SOURCES)
         suggestion = f" (did you mean {hint!r}?)" if hint else ""
         _refuse(bad, where, f"source = {value!r}{suggestion}", "'self' (the user chose) or 'system'")
@@ -295,5 +308,5 @@ def _probabilities(values: pd.Series, where: str, *, positive: bool) -> np.ndarr
     inside = (numbers > 0 if positive else numbers >= 0) & (numbers <= 1)
     bad = given & ~inside
     if bad.any():
-        _refuse(bad, where, f"{values.name} = {values.iloc[bad.argmax()]!r}", expected)
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
     return numbers

@@ -138,11 +138,8 @@ def resample(
     if not 0 < level < 1:
         raise InputError(f"level = {level}; expected a share in (0, 1)")
     rng = np.random.default_rng(seed)
-    block = max(1, 20_000_000 // users)  # bounds the memory of the counts
-    sums = [
-        rng.multinomial(users, np.full(users, 1 / users), size=min(block, draws - done)) @ values
-        for done in range(0, draws, block)
-    ]
+    block = max(1, 10_000_000 // users)  # bounds the memory of the counts
+    sums = [_counts(rng, users, min(block, draws - done)) @ values for done in range(0, draws, block)]
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.nanquantile(statistic(np.concatenate(sums)), tails, axis=0)
     return low, high
@@ -163,6 +160,12 @@ def resample_means(frame: pd.DataFrame, **options) -> pd.DataFrame:
 
     low, high = resample(values, means, **options)
     return pd.DataFrame({"mean": means(values.sum(axis=0)), "low": low, "high": high}, index=frame.columns)
+
+
+def _counts(rng: np.random.Generator, users: int, draws: int) -> np.ndarray:
+    """Return how often each user is drawn in each resample, (draws, users)."""
+    drawn = rng.integers(users, size=(draws, users)) + users * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * users).reshape(draws, users).astype(float)
 
 
 def interval_text(mean: float, low: float, high: float, *, digits: int = 3) -> str:

@@ -55,7 +55,7 @@ def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_yticks(rows, explained.index)
     ax.set(
         xlabel="share of the variance of the decisions explained",
-        xlim=(0, max(0.05, explained.max().max()) * 1.2),
+        xlim=(0, max(0.05, explained[["share", "chance"]].max().max()) * 1.2),
     )
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.grid(axis="y", visible=False)

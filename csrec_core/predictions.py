@@ -62,13 +62,6 @@ class Settings:
     csrec: Training = field(default_factory=Training)
     hyper: dict = field(default_factory=dict)
 
-    def flat(self) -> dict:
-        """Return the settings as one level of names and values, those of f's training for both models."""
-        nested = asdict(self)
-        hyper, training = nested.pop("hyper"), nested.pop("csrec")
-        nested.pop("preference")
-        return nested | training | hyper
-
 
 @dataclass(frozen=True, eq=False)
 class Predictions:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.stats import beta, f
 
 from csrec_core.log import SELF, SOURCES, SYSTEM, Dataset
 
 __all__ = ["Profile", "position_majority", "profile_log"]
 
 NAMES = {SELF: "they chose themselves", SYSTEM: "the system exposed"}
+SIGNIFICANT = 0.01
 LAST = 3  # exposures at the end of a user's sequence that the paper tests on
 
 
@@ -27,7 +28,8 @@ class Profile:
         Users, items, item overlap, distinct decision rows, the accuracy of the position alone.
     explained : DataFrame
         By factor (position, item, user, previous decision): the `share` of the variance of the system
-        decisions that its group means explain, and the share expected by `chance` from groups of that size.
+        decisions that its group means explain, the share expected by `chance` from groups of that size, and
+        the p-value of the F test of the one against the other.
     positions : DataFrame
         By `source` and exposure number `step`: `mean` acceptance with its 95% interval `low`, `high` and the
         number of `rows`.
@@ -86,14 +88,19 @@ class Profile:
         return [source for source in SOURCES if self.sources["rows"][source]]
 
     def __str__(self) -> str:
-        shares = self.explained.to_string(float_format="{:.4f}".format)
-        facts = "\n".join(f"{name:<42} {value:,.4g}" for name, value in self.facts.items())
-        warnings = "\n".join(f"! {warning}" for warning in self.warnings) or "no warnings"
-        rows = self.sources.to_string(float_format="{:.3f}".format)
-        return (
-            f"{self.name}\n\n{rows}\n\n{facts}\n\n"
-            f"share of the system decisions' variance explained by\n{shares}\n\n{warnings}"
-        )
+        parts = [self.name, self.sources.to_string(float_format=_short)]
+        width = max(map(len, self.facts)) + 2
+        parts.append("\n".join(f"{name:<{width}}{_short(value):>8}" for name, value in self.facts.items()))
+        if SYSTEM in self._present:
+            shares = self.explained.to_string(float_format="{:.4f}".format)
+            parts.append(f"share of the system decisions' variance explained by\n{shares}")
+        parts.append("\n".join(f"! {warning}" for warning in self.warnings) or "no warnings")
+        return "\n\n".join(parts)
+
+
+def _short(value: float) -> str:
+    """Return a count as a whole number, a share with three decimals."""
+    return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}"
 
 
 def profile_log(dataset: Dataset) -> Profile:
@@ -188,15 +195,18 @@ def _explained(system: pd.DataFrame) -> pd.DataFrame:
         "previous decision": (previous, system["decision"]),
     }
     rows = {name: _variance_share(key, values) for name, (key, values) in factors.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["share", "chance"])
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["share", "chance", "p"])
 
 
-def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float]:
-    """Return eta squared of the groups, and its expectation, (groups - 1) / (rows - 1), were they noise."""
-    if len(values) < 2 or values.var() == 0:
-        return float("nan"), float("nan")
-    fitted = values.groupby(key).transform("mean")
-    return float(fitted.var(ddof=0) / values.var(ddof=0)), (key.nunique() - 1) / (len(values) - 1)
+def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float, float]:
+    """Return eta squared of the groups, its mean (groups - 1) / (rows - 1) under noise, and the p-value."""
+    rows, groups = len(values), key.nunique()
+    if groups < 2 or rows <= groups or values.var() == 0:
+        return float("nan"), float("nan"), float("nan")
+    share = min(1.0, float(values.groupby(key).transform("mean").var(ddof=0) / values.var(ddof=0)))
+    odds = share / (1 - share) if share < 1 else np.inf
+    ratio = odds * (rows - groups) / (groups - 1)
+    return share, (groups - 1) / (rows - 1), float(f.sf(ratio, groups - 1, rows - groups))
 
 
 def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:

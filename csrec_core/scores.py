@@ -80,8 +80,7 @@ def decision_scores(
     """
     by_user = _by_user(cells, predicted, alphas)
     scores = resample_means(by_user, draws=draws, seed=seed).reset_index(names=["model", "metric"])
-    errors = [_ece(cells, predicted[name], draws, seed).assign(model=name) for name in predicted.columns]
-    return pd.concat([scores, *errors], ignore_index=True)
+    return pd.concat([scores, _calibration_errors(cells, predicted, draws, seed)], ignore_index=True)
 
 
 def compare_with_controls(
@@ -178,16 +177,31 @@ def _by_user(cells: pd.DataFrame, predicted: pd.DataFrame, alphas: Sequence[floa
     return means.join(pd.DataFrame(auc))
 
 
-def _ece(cells: pd.DataFrame, probability: pd.Series, draws: int, seed: int) -> pd.DataFrame:
-    """Return the expected calibration error with an interval that resamples users."""
+def _calibration_errors(cells: pd.DataFrame, predicted: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
+    """Return the expected calibration error of each predictor with an interval that resamples users.
+
+    Resampling adds noise to every bin and so lifts the error; an interval is widened to hold the estimate.
+    """
     users, user = np.unique(cells["user"], return_inverse=True)
-    bin_ = np.minimum((probability.to_numpy() * BINS).astype(int), BINS - 1)
-    excess = np.zeros((len(users), BINS))
-    np.add.at(excess, (user, bin_), probability.to_numpy() - cells["decision"].to_numpy())
-    values = np.column_stack([excess, np.bincount(user)])
+    excess = np.zeros((len(users), predicted.shape[1], BINS))
+    for place, name in enumerate(predicted.columns):
+        probability = predicted[name].to_numpy()
+        bin_ = np.minimum((probability * BINS).astype(int), BINS - 1)
+        np.add.at(excess, (user, place, bin_), probability - cells["decision"].to_numpy())
+    values = np.column_stack([excess.reshape(len(users), -1), np.bincount(user)])
 
     def error(sums: np.ndarray) -> np.ndarray:
-        return np.abs(sums[..., :-1]).sum(axis=-1, keepdims=True) / sums[..., -1:]
+        by_bin = sums[..., :-1].reshape(*sums.shape[:-1], predicted.shape[1], BINS)
+        return np.abs(by_bin).sum(axis=-1) / sums[..., -1:]
 
     low, high = resample(values, error, draws=draws, seed=seed)
-    return pd.DataFrame({"metric": ["ECE"], "mean": error(values.sum(axis=0)), "low": low, "high": high})
+    mean = error(values.sum(axis=0))
+    return pd.DataFrame(
+        {
+            "model": predicted.columns,
+            "metric": "ECE",
+            "mean": mean,
+            "low": np.minimum(low, mean),
+            "high": high,
+        }
+    )

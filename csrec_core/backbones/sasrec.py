@@ -74,7 +74,7 @@ class SASRec(nn.Module):
         first = self._tokens(items, decisions, None)
         states = torch.cat([first, self._tokens(items, torch.full_like(decisions, last), None)], dim=1)
         causal = _causal(items)
-        own = torch.eye(causal.shape[-1], dtype=torch.bool, device=items.device).expand_as(causal)
+        own = causal & torch.eye(causal.shape[-1], dtype=torch.bool, device=items.device)
         visible = torch.cat(
             [torch.cat([causal, torch.zeros_like(causal)], dim=-1), torch.cat([causal & ~own, own], dim=-1)],
             dim=-2,

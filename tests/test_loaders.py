@@ -1,0 +1,93 @@
+"""Loaders: the paper's three files and benchmark files become logs; a broken one is refused."""
+
+import pandas as pd
+import pytest
+
+from csrec_core.errors import InputError
+from csrec_core.loaders import load_gpt4books, load_sequences, make_dataset
+
+FILES = {"observation": "1 5 6\n2 7\n", "recommendation": "1 8 9\n2 5 6\n", "decision": "1 0 1\n2 1 1\n"}
+WORLD = {"users": 20, "items": 12, "steps": 3, "effect": 0.5, "seed": 1}
+
+
+def write_files(folder, **changes):
+    for name, text in (FILES | changes).items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def test_gpt4books(tmp_path):
+    log = load_gpt4books(write_files(tmp_path)).log
+    rows = log.astype({"source": str}).to_numpy().tolist()
+    assert rows == [
+        [1, 1, 5, 1, "self"],
+        [1, 2, 6, 1, "self"],
+        [2, 1, 7, 1, "self"],
+        [1, 1, 8, 0, "system"],
+        [1, 2, 9, 1, "system"],
+        [2, 1, 5, 1, "system"],
+        [2, 2, 6, 1, "system"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decision": "1 0 1\n2 1\n"}, "user 2 has 2 exposures .* and 1 decisions"),
+        ({"decision": "1 0 1\n"}, "user 2 has 2 exposures .* and 0 decisions"),
+        ({"decision": "1 0 2\n2 1 1\n"}, "decision = .*2.*0 .rejected. or 1"),
+        ({"decision": "2 1 1\n1 0 1\n"}, "another order"),
+        ({"observation": "1 5 x6\n"}, "line 1, column 3: 'x6'"),
+        ({"observation": "1 5\n1 6\n"}, "user 1 has two lines"),
+        ({"observation": "\n"}, "no sequences"),
+    ],
+)
+def test_bad_gpt4books(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        load_gpt4books(write_files(tmp_path, **changes))
+
+
+def test_sequences(tmp_path):
+    path = tmp_path / "tiny.txt"
+    path.write_text("3 10 11\n4 10\n")
+    dataset = load_sequences(path)
+    assert dataset.name == "tiny"
+    assert dataset.log["decision"].eq(1).all()
+    assert dataset.log[["user", "t", "item"]].to_numpy().tolist() == [[3, 1, 10], [3, 2, 11], [4, 1, 10]]
+    path.write_bytes(b"1 2\xff\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        load_sequences(path)
+    with pytest.raises(InputError, match="no such file"):
+        load_sequences(tmp_path / "absent.txt")
+
+
+def test_make_dataset_checks_what_it_is_asked(tmp_path):
+    assert make_dataset("books", **WORLD).log["user"].nunique() == 20
+    for arguments, message in (
+        ({"data": "boks"}, "unknown data 'boks'.*did you mean 'books'"),
+        ({"data": "books", "path": "x.csv"}, "books is simulated"),
+        ({"data": "log"}, "data=log needs path"),
+        ({"data": "gpt4books", "path": str(tmp_path), "map": "user=u"}, "map is for data=log"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_dataset(**arguments, **WORLD)
+
+
+def test_make_dataset_maps_columns(tmp_path):
+    frame = pd.DataFrame({"u": [1], "t": [1], "i": [2], "decision": [0], "source": ["self"]})
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    dataset = make_dataset("log", path=str(tmp_path / "log.csv"), map="user=u,item=i", **WORLD)
+    assert dataset.log[["user", "item"]].to_numpy().tolist() == [[1, 2]]
+
+
+def test_the_papers_own_data(real_data):
+    log = load_gpt4books(real_data / "gpt4books").log
+    assert log.groupby("source", observed=True).size().to_dict() == {"self": 348_766, "system": 400_000}
+    assert log["user"].nunique() == 10_000
+    assert log["item"].nunique() == 99
+    assert log.loc[log["source"] == "system", "decision"].mean() == pytest.approx(0.487, abs=5e-4)
+
+
+def test_lastfm(real_data):
+    log = load_sequences(real_data / "sequences" / "LastFM.txt").log
+    assert (len(log), log["user"].nunique(), log["item"].nunique()) == (52_551, 1_090, 3_646)

@@ -1,0 +1,160 @@
+"""The interaction log: what is accepted comes back typed, what is not is refused with its place."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from csrec_core.errors import InputError
+from csrec_core.log import (
+    SOURCES,
+    Dataset,
+    parse_map,
+    read_dataset,
+    read_log,
+    validate_log,
+    write_dataset,
+    write_log,
+)
+
+
+def small_log(**changes) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {
+            "user": [2, 1, 1, 1],
+            "t": [1, 2, 1, 1],
+            "item": [7, 8, 9, 9],
+            "decision": [1, 0, 1, 1],
+            "source": ["self", "self", "self", "system"],
+        }
+    )
+    return frame.assign(**changes)
+
+
+def test_validation_sorts_and_types():
+    expected = pd.DataFrame(
+        {
+            "user": np.array([1, 1, 2, 1], dtype=np.int64),
+            "t": np.array([1, 2, 1, 1], dtype=np.int32),
+            "item": np.array([9, 8, 7, 9], dtype=np.int64),
+            "decision": np.array([1, 0, 1, 1], dtype=np.int8),
+            "source": pd.Categorical(["self", "self", "self", "system"], categories=SOURCES),
+        }
+    )
+    assert_frame_equal(validate_log(small_log(other="dropped")), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"decision": [1, 2, 1, 0]}, ["row 2", "decision = 2", "0 (rejected) or 1 (accepted)"]),
+        ({"decision": [1, 0, None, 1]}, ["row 3", "no value in column 'decision'"]),
+        ({"decision": ["1", "no", "1", "1"]}, ["row 2", "'no'"]),
+        ({"item": [7, 8, np.nan, 9]}, ["row 3", "no value in column 'item'"]),
+        ({"item": [7, 8.5, 9, 9]}, ["row 2", "8.5", "whole number"]),
+        ({"t": [1, 2, 3, 2**40]}, ["row 4", "at most"]),
+        ({"t": [1, 1, 1, 1]}, ["row 3", "second row for (user, t, source) = (1, 1, 'self')"]),
+        ({"source": ["self", "self", "sytem", "self"]}, ["row 3", "'sytem'", "did you mean 'system'"]),
+        ({"propensity": [0.1, 0.0, 1, 1]}, ["row 2", "(0, 1]"]),
+        ({"propensity": [0.1, 0.2, 1.5, 1]}, ["row 3", "(0, 1]"]),
+        ({"probability": [0.0, -0.1, 1, 1]}, ["row 2", "[0, 1]"]),
+    ],
+)
+def test_bad_values_are_refused_with_their_place(changes, parts):
+    with pytest.raises(InputError) as error:
+        validate_log(small_log(**changes), where="shop.csv")
+    for part in ["shop.csv", *parts]:
+        assert part in str(error.value)
+
+
+def test_several_bad_rows_are_counted():
+    with pytest.raises(InputError, match="row 1 and 2 more"):
+        validate_log(small_log(decision=[3, 3, 1, 3]))
+
+
+def test_missing_column_names_the_nearest():
+    with pytest.raises(InputError, match=r"missing column user; .*--map user=user_id"):
+        validate_log(small_log().rename(columns={"user": "user_id"}))
+    with pytest.raises(InputError, match="no rows"):
+        validate_log(small_log().iloc[:0])
+
+
+def test_order_is_derived_from_timestamps():
+    log = validate_log(small_log(timestamp=[10, 20, 5, 1]).drop(columns="t"))
+    own = log[(log["user"] == 1) & (log["source"] == "self")]
+    assert own["item"].to_list() == [9, 8]
+    assert own["t"].to_list() == [0, 1]
+    with pytest.raises(InputError, match="no value in column 'timestamp'"):
+        validate_log(small_log(timestamp=[10, None, 5, 1]).drop(columns="t"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_round_trip(tmp_path, suffix):
+    log = validate_log(small_log(propensity=[0.5, 0.25, 1.0, 0.125]))
+    path = write_log(log, tmp_path / f"log{suffix}")
+    assert_frame_equal(read_log(path).log, log)
+    assert Dataset(log).fingerprint == read_log(path).fingerprint
+    assert Dataset(log).fingerprint != Dataset(log.assign(item=1)).fingerprint
+
+
+def test_text_names_are_numbered_and_kept(tmp_path):
+    path = tmp_path / "shop.csv"
+    small_log(user=["bo", "al", "al", "al"], item=["x<b>", "y", "z", "z"]).rename(
+        columns={"user": "customer", "item": "asin"}
+    ).to_csv(path, index=False)
+    dataset = read_log(path, columns=parse_map("user=customer, item=asin"))
+    assert dataset.users.to_dict("list") == {"user": [1, 2], "label": ["al", "bo"]}
+    assert dataset.items["title"].to_list() == ["x<b>", "y", "z"]
+    assert dataset.log["user"].to_list() == [1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user", "'user' is no pair"),
+        ("usr=a", "unknown column 'usr'.*did you mean 'user'"),
+        ("user=a,user=b", "given twice"),
+    ],
+)
+def test_bad_map(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_map(text)
+
+
+def test_bad_files(tmp_path):
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "header.csv").write_text("user,t,item,decision,source\n")
+    (tmp_path / "latin.csv").write_bytes(
+        "user,t,item,decision,source\n1,1,caf\xe9,1,self\n".encode("latin-1")
+    )
+    (tmp_path / "no.parquet").write_text("hello")
+    (tmp_path / "ragged.csv").write_text("user,t\n1,2,3,4\n1\n1,2,3,4,5,6\n")
+    for name, message in {
+        "empty.csv": "is empty",
+        "header.csv": "no rows",
+        "latin.csv": "line 2: not UTF-8",
+        "no.parquet": "not a Parquet table",
+        "ragged.csv": "not a CSV table",
+        "absent.csv": "no such file",
+        "log.xlsx": "ends in .parquet or .csv",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            read_log(tmp_path / name)
+    (tmp_path / "good.csv").write_text("customer,t\n1,2\n")
+    with pytest.raises(InputError, match=r"unknown column 'custmer'.*did you mean 'customer'"):
+        read_log(tmp_path / "good.csv", columns={"user": "custmer"})
+
+
+def test_failed_write_leaves_nothing(tmp_path):
+    log = validate_log(small_log())
+    with pytest.raises(Exception, match="object"):
+        write_log(log.assign(bad=[object()] * 4), tmp_path / "log.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dataset_round_trip(tmp_path, books):
+    again = read_dataset(write_dataset(books, tmp_path / "data"), name="books")
+    assert_frame_equal(again.log, books.log)
+    assert_frame_equal(again.items, books.items)
+    assert_frame_equal(again.truth, books.truth, check_categorical=False, check_dtype=False)
+    assert again.users is None

@@ -1,0 +1,119 @@
+"""Metrics against values worked out by hand and against scikit-learn; intervals against theory."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from csrec_core.errors import InputError
+from csrec_core.metrics import (
+    accept_by_probability,
+    accept_by_rank,
+    auc_by_user,
+    brier,
+    calibration_curve,
+    cross_entropy,
+    expected_calibration_error,
+    hit_rate,
+    interval_text,
+    ndcg,
+    resample_means,
+)
+
+
+def test_ranking_metrics_by_hand():
+    rank = [1, 2, 5, 6]
+    np.testing.assert_array_equal(hit_rate(rank, 5), [1, 1, 1, 0])
+    np.testing.assert_allclose(ndcg(rank, 5), [1, 0.6309297535714575, 0.38685280723454163, 0])
+
+
+def test_decisions_of_equations_19_and_20_by_hand():
+    probability = [0.1, 0.5, 0.79, 0.8]
+    np.testing.assert_array_equal(accept_by_probability(probability, 0.2), [False, False, False, True])
+    np.testing.assert_array_equal(accept_by_probability(probability, 0.5), [False, True, True, True])
+    # Ten items: the top fifth are ranks 1 and 2.
+    np.testing.assert_array_equal(
+        accept_by_rank(np.array([1, 2, 3, 10]) / 10, 0.2), [True, True, False, False]
+    )
+    for alpha in (0, 1, 20):
+        with pytest.raises(InputError, match="alpha"):
+            accept_by_probability(probability, alpha)
+
+
+@pytest.fixture
+def guesses():
+    rng = np.random.default_rng(0)
+    decision = rng.integers(0, 2, 500)
+    probability = np.clip(np.round(0.3 + 0.3 * decision + rng.normal(0, 0.25, 500), 2), 0, 1)  # with ties
+    return decision, probability, rng.integers(0, 60, 500)
+
+
+def test_agrees_with_scikit_learn(guesses):
+    decision, probability, user = guesses
+    assert auc_by_user(decision, probability, user).mean() == pytest.approx(
+        roc_auc_score(decision, probability)
+    )
+    assert brier(decision, probability).mean() == pytest.approx(brier_score_loss(decision, probability))
+    inside = np.clip(probability, 1e-7, 1 - 1e-7)
+    assert cross_entropy(decision, probability).mean() == pytest.approx(log_loss(decision, inside))
+
+
+def test_auc_by_hand():
+    # Pairs (accepted, rejected): .8>.6, .8>.2, .4<.6, .4>.2, so 3 of 4 in order.
+    assert auc_by_user([1, 0, 1, 0], [0.8, 0.6, 0.4, 0.2], [1, 1, 2, 2]).mean() == pytest.approx(0.75)
+    assert auc_by_user([1, 1], [0.1, 0.2], [1, 2]).isna().all()
+
+
+def test_auc_contributions_give_the_bootstrap_variance(guesses):
+    """The spread of the linearised AUC over resampled users is that of the AUC itself."""
+    decision, probability, user = guesses
+    contributions = auc_by_user(decision, probability, user)
+    rng = np.random.default_rng(1)
+    rows_of = [np.flatnonzero(user == name) for name in contributions.index]
+    exact, linear = [], []
+    for _ in range(400):
+        drawn = rng.integers(len(rows_of), size=len(rows_of))
+        rows = np.concatenate([rows_of[i] for i in drawn])
+        exact.append(roc_auc_score(decision[rows], probability[rows]))
+        linear.append(contributions.iloc[drawn].mean())
+    assert np.std(linear) == pytest.approx(np.std(exact), rel=0.1)
+    assert np.corrcoef(linear, exact)[0, 1] > 0.97
+
+
+def test_calibration_by_hand():
+    decision, probability = [1, 0, 1, 1], [0.11, 0.19, 0.95, 1.0]
+    curve = calibration_curve(decision, probability)
+    assert curve.to_dict("list") == {"stated": [0.15, 0.975], "observed": [0.5, 1.0], "rows": [2, 2]}
+    assert expected_calibration_error(decision, probability) == pytest.approx((0.35 + 0.025) / 2)
+
+
+def test_bootstrap_interval_has_the_width_of_theory():
+    values = np.random.default_rng(3).normal(2, 1, 400)
+    frame = pd.DataFrame({"a": values, "shifted": values + 5, "constant": 1.0})
+    table = resample_means(frame, draws=4000)
+    half = 1.96 * values.std(ddof=1) / 20
+    assert table.loc["a", "mean"] == pytest.approx(values.mean())
+    assert table.loc["a", "high"] - table.loc["a", "low"] == pytest.approx(2 * half, rel=0.06)
+    np.testing.assert_allclose(table.loc["shifted"] - table.loc["a"], 5)  # the same users are drawn
+    assert table.loc["constant", "low"] == table.loc["constant", "high"] == 1
+    pd.testing.assert_frame_equal(table, resample_means(frame, draws=4000))
+
+
+def test_bootstrap_leaves_missing_users_out():
+    frame = pd.DataFrame({"a": [1.0, 3.0, np.nan, np.nan]})
+    assert resample_means(frame).loc["a", "mean"] == 2
+
+
+def test_bootstrap_covers_the_mean():
+    rng = np.random.default_rng(5)
+    hits = 0
+    for world in range(200):
+        table = resample_means(pd.DataFrame({"a": rng.exponential(1, 100)}), draws=300, seed=world)
+        hits += table.loc["a", "low"] <= 1 <= table.loc["a", "high"]
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_interval_text():
+    assert interval_text(-0.1234, -0.2, 0.05) == "−0.123 [−0.200, 0.050]"
+    assert interval_text(0.5, 0.5, 0.5) == "0.500"
+    assert interval_text(np.nan, np.nan, np.nan) == "–"

@@ -1,0 +1,270 @@
+"""SASRec, f~ and f: nothing leaks from the future, readouts equal brute force, losses equal the formula."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import expit
+
+from csrec_core.acceptance import build_model
+from csrec_core.books import simulate_books
+from csrec_core.csrec import csrec_loss, recursion
+from csrec_core.errors import InputError
+from csrec_core.log import Dataset, validate_log
+from csrec_core.preference import Readouts, rank_next_item, read_out, train_preference
+from csrec_core.sequences import ACCEPT, REJECT, UNKNOWN, to_sequences
+from csrec_core.train import Training, load_weights, save_weights
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    return to_sequences(simulate_books(users=12, items=15, steps=6, seed=1), length=8)
+
+
+@pytest.fixture(scope="module")
+def model(sequences):
+    model = build_model(sequences, hidden=16, seed=2)
+    for parameter in model.parameters():  # far from the small initial weights, so that leaks would show
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        model.backbone.item.weight[0] = 0
+    return model.eval()
+
+
+def same(a, b):
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_future_does_not_leak(model, sequences):
+    items, decisions = sequences.items, sequences.decisions
+    states = model.backbone.encode(items, decisions)
+    for t in (2, 9, 13):
+        other, turned = items.clone(), decisions.clone()
+        other[:, t:], turned[:, t:] = 3, UNKNOWN
+        changed = model.backbone.encode(other, turned)
+        same(changed[:, : t + 1], states[:, : t + 1])
+        assert not torch.allclose(changed[:, t + 1], states[:, t + 1], atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_state_is_that_of_its_prefix(model, sequences):
+    items, decisions = sequences.items, sequences.decisions
+    states = model.backbone.encode(items, decisions)
+    for t in (0, 5, 10):
+        same(model.backbone.encode(items[:, :t], decisions[:, :t])[:, -1], states[:, t])
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(model, sequences):
+    items, decisions = sequences.self_items[:, 2:], sequences.self_decisions[:, 2:]  # six real tokens
+    same(
+        model.backbone.encode(items, decisions, shift=torch.full((len(items),), 2))[:, -1],
+        model.backbone.encode(sequences.self_items, sequences.self_decisions)[:, -1],
+    )
+
+
+@torch.no_grad()
+def test_an_empty_history_has_a_state(model):
+    nothing = torch.zeros(2, 5, dtype=torch.long)
+    assert torch.isfinite(model.backbone.encode(nothing, nothing)).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("last", [REJECT, ACCEPT])
+def test_encode_last_is_each_prefix_with_its_last_decision_set(model, sequences, last):
+    items, decisions = sequences.items, sequences.masked_decisions
+    states = model.backbone.encode_last(items, decisions, last)
+    same(states[:, 0], model.backbone.encode(items, decisions)[:, 0])
+    for t in range(1, items.shape[1] + 1):
+        turned = decisions[:, :t].clone()
+        turned[:, -1] = last
+        same(states[:, t], model.backbone.encode(items[:, :t], turned)[:, -1])
+
+
+@torch.no_grad()
+def test_score_of_candidates_is_that_of_the_catalogue(model, sequences):
+    states = model.backbone.encode(sequences.items)[:, :-1]
+    catalogue = model.backbone.score(states)
+    picked = catalogue.gather(2, (sequences.items - 1).clamp(min=0)[:, :, None])[:, :, 0]
+    real = sequences.items > 0
+    same(model.backbone.score(states, sequences.items)[real], picked[real])
+
+
+@torch.no_grad()
+def test_readouts_are_what_one_prefix_at_a_time_says(model, sequences):
+    readouts = read_out(model, sequences)
+    length, steps = sequences.self_items.shape[1], sequences.system_items.shape[1]
+    for t in range(steps):
+        end = length + t
+        exposed = sequences.system_items[:, t]
+        for name, decisions in (
+            ("filtered", sequences.decisions),
+            ("after_accept", sequences.masked_decisions),
+        ):
+            prefix = decisions[:, :end].clone()
+            if name == "after_accept" and t > 0:
+                prefix[:, -1] = ACCEPT
+            state = model.backbone.encode(sequences.items[:, :end], prefix)[:, -1]
+            same(getattr(readouts, name)[:, t], torch.sigmoid(model(state, exposed)))
+            if name == "filtered":
+                scores = model.backbone.score(state).numpy()
+                own = scores[np.arange(len(scores)), exposed - 1]
+                rank = 1 + (scores > own[:, None]).sum(axis=1)
+                np.testing.assert_allclose(readouts.rank[:, t], rank / scores.shape[1], atol=1e-6)
+
+
+def some_readouts(shape=(3, 4), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    filtered, reject, accept, rank = (torch.rand(shape, generator=generator) for _ in range(4))
+    return Readouts(filtered, reject, accept, torch.zeros(shape), rank)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 3.5])
+def test_loss_is_equation_9(penalty):
+    """Cell by cell, from the formula."""
+    readouts = some_readouts()
+    names = ("filtered", "after_reject", "after_accept")
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    decisions = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]])
+    real = torch.tensor([[True] * 4, [True, True, True, False], [True] * 4])
+    hidden = torch.tensor([True, False, True])
+    f = expit(logits.detach().numpy())
+    tilde, r0, r1 = (getattr(readouts, name).numpy() for name in names)
+    total, cells = 0.0, 0
+    for user in range(3):
+        for t in range(4):
+            if not real[user, t]:
+                continue
+            target = tilde[user, t]
+            if hidden[user] and t > 0:
+                target = r1[user, t] * f[user, t - 1] + r0[user, t] * (1 - f[user, t - 1])
+            d = decisions[user, t].item()
+            total -= d * np.log(f[user, t]) + (1 - d) * np.log(1 - f[user, t])
+            total += penalty * (f[user, t] - target) ** 2
+            cells += 1
+    loss = csrec_loss(logits, decisions, real, hidden, readouts, penalty)
+    assert loss.item() == pytest.approx(total / cells, rel=1e-5)
+    loss.backward()
+    assert logits.grad[1, 3] == 0  # padding
+    assert (logits.grad[0] != 0).all()
+
+
+def test_the_recursion_holds_where_f_is_f_tilde(model, sequences):
+    """TER = 0: f~'s own marginal readout is a fixed point of Theorem 3.1's right side."""
+    readouts = read_out(model, sequences)
+    same(recursion(readouts.marginal, readouts), readouts.marginal)
+
+
+def test_the_penalty_shrinks_by_the_analytic_factor():
+    """With free f in one cell, the minimiser of Eq. 9 is f~ + TER / (1 + 2 penalty f (1 - f))."""
+    rate, tilde, penalty = 0.52, 0.50, 2.0
+    decisions = torch.cat([torch.ones(520, 1), torch.zeros(480, 1)]).long()
+    readouts = Readouts(*(torch.full((1000, 1), tilde) for _ in range(4)), rank=torch.zeros(1000, 1))
+    logit = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.LBFGS([logit], max_iter=100, tolerance_change=1e-12)
+
+    def step():
+        optimiser.zero_grad()
+        logits = logit.expand(1000, 1)
+        real = torch.ones(1000, 1, dtype=torch.bool)
+        loss = csrec_loss(logits, decisions, real, torch.zeros(1000, dtype=torch.bool), readouts, penalty)
+        loss.backward()
+        return loss
+
+    optimiser.step(step)
+    shrunk = torch.sigmoid(logit).item() - tilde
+    assert shrunk == pytest.approx((rate - tilde) / (1 + 2 * penalty * 0.25), rel=0.01)
+
+
+def successor_log(users=300, items=12, length=12, shuffled=False, seed=0):
+    """Users walk round the catalogue; shuffled, there is nothing to learn."""
+    rng = np.random.default_rng(seed)
+    start = rng.integers(items, size=users)
+    walk = (
+        (start[:, None] + np.arange(length)) % items
+        if not shuffled
+        else rng.integers(items, size=(users, length))
+    )
+    frame = pd.DataFrame(
+        {
+            "user": np.repeat(np.arange(users), length),
+            "t": np.tile(np.arange(length), users),
+            "item": walk.ravel(),
+            "decision": 1,
+            "source": "self",
+        }
+    )
+    return Dataset(validate_log(frame))
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_sasrec_learns_a_rule_and_nothing_from_noise(shuffled):
+    sequences = to_sequences(successor_log(shuffled=shuffled), length=12)
+    training = Training(epochs=40 if not shuffled else 8, patience=40, batch=32, rate=3e-3)
+    model, history = train_preference(sequences, training=training, hidden=32, dropout=0.1)
+    scores = model.backbone.score(model.backbone.encode(sequences.self_items)[:, -2])
+    first = (scores.argmax(dim=1) + 1 == sequences.self_items[:, -1]).float().mean().item()
+    if shuffled:
+        assert first < 0.2  # chance is 1 in 12
+    else:
+        assert first > 0.95
+        assert history["validation"].min() < history["validation"].iloc[0]
+
+
+def test_left_out_items_are_ranked_among_the_unseen():
+    sequences = to_sequences(successor_log(items=30), length=12)
+    model = build_model(sequences, hidden=16).eval()
+    ranks = rank_next_item(model, sequences)
+    assert len(ranks) == 300
+    assert ranks["candidates"].eq(30 - 11).all()
+    assert ranks["rank"].between(1, 19).all()
+    # Untrained, the left-out item's rank is anyone's guess.
+    assert ranks["rank"].mean() == pytest.approx(10, abs=2)
+
+
+def test_checkpoints_hold_weights_only(tmp_path, model, sequences):
+    save_weights(model, tmp_path / "m.safetensors", curve={"epoch": [1]})
+    other = build_model(sequences, hidden=16, seed=9)
+    assert load_weights(other, tmp_path / "m.safetensors") == {"curve": {"epoch": [1]}}
+    for mine, theirs in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_unknown_backbone(sequences):
+    with pytest.raises(InputError, match=r"unknown backbone 'sasrek'.*did you mean 'sasrec'"):
+        build_model(sequences, backbone="sasrek")
+
+
+def test_sequences_lay_the_log_out():
+    frame = pd.DataFrame(
+        {
+            "user": [1, 1, 1, 1, 2, 2],
+            "t": [1, 2, 3, 1, 1, 2],
+            "item": [10, 20, 30, 20, 10, 30],
+            "decision": [1, 0, 1, 1, 0, 1],
+            "source": ["self", "self", "self", "system", "system", "system"],
+        }
+    )
+    sequences = to_sequences(Dataset(validate_log(frame)), length=2)
+    assert sequences.self_items.tolist() == [[2, 3], [0, 0]]
+    assert sequences.self_decisions.tolist() == [[0, 1], [0, 0]]
+    assert sequences.system_items.tolist() == [[2, 0], [1, 3]]
+    assert sequences.system_rows.tolist() == [[3, -1], [4, 5]]
+    assert sequences.masked_decisions[:, 2:].eq(UNKNOWN).all()
+    assert not sequences.accepted_only
+    assert sequences.self_weights.eq(1).all() or sequences.self_weights[0].eq(1).all()
+
+
+def test_inverse_propensities_make_every_item_count_alike():
+    dataset = simulate_books(users=3000, items=12, steps=3, genres=3)
+    sequences = to_sequences(dataset, length=3)
+    weight = pd.Series(sequences.self_weights.ravel()).groupby(sequences.self_items.ravel().numpy()).sum()
+    count = (
+        pd.Series(1.0, index=range(sequences.self_items.numel()))
+        .groupby(sequences.self_items.ravel().numpy())
+        .sum()
+    )
+    assert count.max() / count.min() > 3
+    assert weight.max() / weight.min() < 1.35

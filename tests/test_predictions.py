@@ -1,0 +1,268 @@
+"""Predictions, scores, controls and the effect on a small world, end to end but quick."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from sklearn.metrics import log_loss, roc_auc_score
+
+from csrec_core import predictions as module
+from csrec_core.controls import CONTROLS, predict_controls
+from csrec_core.effect import (
+    against_truth,
+    effect_by_group,
+    effect_by_step,
+    effect_by_user,
+    effect_estimates,
+    effect_sentence,
+    observed_contrast,
+    true_effects,
+    two_model,
+)
+from csrec_core.errors import InputError
+from csrec_core.loaders import load_gpt4books
+from csrec_core.log import Dataset
+from csrec_core.predictions import predict
+from csrec_core.profile import profile_log
+from csrec_core.scores import (
+    RANDOM,
+    compare_with_controls,
+    decision_scores,
+    predictors,
+    ranking_scores,
+    score_table,
+)
+
+PROBABILITIES = ["f", "f_marginal", "f_free", "f_free_marginal", "f_tilde", "f_tilde_marginal"]
+
+
+@pytest.fixture(scope="module")
+def popularity(books):
+    return books.log[books.log["source"] == "self"].groupby("item").size()
+
+
+def test_a_cell_for_each_system_exposure(predictions, books):
+    cells = predictions.cells
+    system = books.log[books.log["source"] == "system"].reset_index(drop=True)
+    assert_frame_equal(cells[["user", "t", "item", "decision"]], system[["user", "t", "item", "decision"]])
+    assert cells[PROBABILITIES].apply(lambda column: column.between(0, 1).all()).all()
+    assert cells["rank_share"].between(0, 1, inclusive="right").all()
+    assert cells.groupby("user")["fold"].nunique().eq(1).all()
+    assert cells.groupby("fold")["user"].nunique().to_list() == [200, 200]
+
+
+def test_finished_models_are_kept(predictions, books, settings, models, monkeypatch):
+    def forbidden(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(module, "train_preference", forbidden)
+    monkeypatch.setattr(module, "train_csrec", forbidden)
+    again = predict(books, settings, folder=models)
+    assert_frame_equal(again.cells, predictions.cells)
+    with pytest.raises(AssertionError, match="trained again"):
+        predict(books, dataclasses.replace(settings, penalty=2.0), folder=models)
+
+
+def test_a_run_cut_short_goes_on_where_it_stopped(predictions, books, settings, tmp_path, monkeypatch):
+    calls, real = [], module.train_csrec
+
+    def stop_at_third(*arguments, **options):
+        calls.append(options["penalty"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, "train_csrec", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        predict(books, settings, folder=tmp_path)
+    resumed = predict(books, settings, folder=tmp_path)
+    assert calls == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert_frame_equal(resumed.cells, predictions.cells)  # and the same seed gives the same numbers
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_too_few_users_of_a_source(books, settings, tmp_path):
+    log = books.log[(books.log["source"] == "self") | (books.log["user"] <= 5)]
+    with pytest.raises(InputError, match="5 users have exposures with source='system'"):
+        predict(Dataset(log), settings, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_controls_are_rates_of_the_other_fold(predictions, popularity):
+    cells = predictions.cells
+    controls = predict_controls(cells, popularity)
+    assert list(controls) == list(CONTROLS)
+    own = cells["fold"] == 1
+    others = cells[~own]
+    assert controls.loc[own, "majority"].unique() == pytest.approx(others["decision"].mean())
+    at_five = others.loc[others["step"] == 5, "decision"].mean()
+    assert controls.loc[own & (cells["step"] == 5), "position"].unique() == pytest.approx(at_five)
+    before = others.groupby("user")["decision"].shift()
+    after = others.loc[before == 1, "decision"].mean()
+    mine = own & (cells.groupby("user")["decision"].shift() == 1)
+    assert controls.loc[mine, "previous decision"].unique() == pytest.approx(after)
+    assert controls["popularity"].between(0, 1).all()
+
+
+def test_scores_agree_with_scikit_learn(predictions, popularity):
+    cells = predictions.cells
+    predicted = predictors(cells, popularity)
+    scores = decision_scores(cells, predicted, draws=100).set_index(["model", "metric"])
+    decision, probability = cells["decision"], predicted["CSRec"]
+    assert scores.loc[("CSRec", "AUC"), "mean"] == pytest.approx(roc_auc_score(decision, probability))
+    assert scores.loc[("CSRec", "BCE"), "mean"] == pytest.approx(log_loss(decision, probability))
+    right = ((probability >= 0.8) == decision).mean()
+    assert scores.loc[("CSRec", "AHR@0.2"), "mean"] == pytest.approx(right)
+    ranked = ((cells["rank_share"] <= 0.2) == decision).mean()
+    assert scores.loc[("SASRec ranking", "AHR@0.2"), "mean"] == pytest.approx(ranked)
+    assert (scores["low"] <= scores["mean"] + 1e-9).all()
+    assert (scores["mean"] <= scores["high"] + 1e-9).all()
+
+
+def test_margin_is_zero_against_itself(predictions, popularity):
+    cells = predictions.cells
+    predicted = predictors(cells, popularity)
+    predicted["CSRec"] = predicted["previous decision"]
+    margins = compare_with_controls(cells, predicted, draws=100).set_index("metric")
+    assert margins.loc["AUC", "control"] == "previous decision"
+    assert margins.loc["AUC", ["mean", "low", "high"]].to_list() == [0, 0, 0]
+    predicted["CSRec"] = cells["decision"] * 0.98 + 0.01
+    margins = compare_with_controls(cells, predicted, draws=100).set_index("metric")
+    assert (margins["low"] > 0).all()
+
+
+def test_random_ranking_is_exact():
+    ranks = pd.DataFrame({"model": "m", "user": [1, 2], "rank": [1, 4], "candidates": [4, 4]})
+    scores = ranking_scores(ranks, ks=[2], draws=50).set_index(["model", "metric"])["mean"]
+    assert scores["m", "HR@2"] == 0.5
+    assert scores["m", "NDCG@2"] == 0.5
+    assert scores[RANDOM, "HR@2"] == 0.5
+    assert scores[RANDOM, "NDCG@2"] == pytest.approx((1 + 1 / np.log2(3)) / 4)
+    table = score_table(ranking_scores(ranks, ks=[2], draws=50))
+    assert table.index.to_list() == ["m", RANDOM]
+
+
+def test_two_model_effect_is_the_difference(predictions):
+    cells = predictions.cells
+    assert two_model(cells)["effect"].equals(cells["f_free"] - cells["f_tilde"])
+    marginal = two_model(cells, estimand="marginal", penalised=True)
+    assert marginal["effect"].equals(cells["f_marginal"] - cells["f_tilde_marginal"])
+    with pytest.raises(InputError, match=r"unknown estimand 'filterd'.*did you mean 'filtered'"):
+        two_model(cells, estimand="filterd")
+
+
+def perfect_cells(books) -> pd.DataFrame:
+    """Cells whose models are the truth."""
+    truth = books.truth[books.truth["source"] == "system"]
+    log = books.log[books.log["source"] == "system"].reset_index(drop=True)
+    columns = {
+        "f": "p_system",
+        "f_free": "p_system",
+        "f_tilde": "p_self",
+        "f_marginal": "marginal_system",
+        "f_free_marginal": "marginal_system",
+        "f_tilde_marginal": "marginal_self",
+    }
+    return log.assign(step=log["t"], **{name: truth[column].to_numpy() for name, column in columns.items()})
+
+
+def test_perfect_models_give_the_true_effect(books):
+    cells = perfect_cells(books)
+    truth = true_effects(books.truth, cells)
+    comparison = against_truth(two_model(cells), truth)
+    assert comparison["bias"] == pytest.approx(0, abs=1e-12)
+    assert comparison["rmse"] == pytest.approx(0, abs=1e-12)
+    assert comparison["user_correlation"] == pytest.approx(1)
+    table = effect_estimates(cells, books.truth, draws=200)
+    assert table.loc[table["estimate"] == "two-model", "mean"].to_list() == pytest.approx(
+        table.loc[table["estimate"] == "two-model", "truth"].to_list()
+    )
+    corrected = table[table["estimate"] == "residual-corrected"].iloc[0]
+    assert corrected["low"] <= corrected["truth"] <= corrected["high"]
+
+
+def test_user_effects_are_shrunk_and_cover_the_truth(books):
+    cells = perfect_cells(books)
+    users = effect_by_user(cells).set_index("user")
+    truth = true_effects(books.truth, cells).groupby("user")["effect"].mean().reindex(users.index)
+    covered = ((users["low"] <= truth) & (truth <= users["high"])).mean()
+    assert 0.91 <= covered <= 0.98
+    assert users["effect"].std() < users["observed"].std()
+    error = (users["effect"] - truth).pow(2).mean()
+    assert error < 0.75 * (users["observed"] - truth).pow(2).mean()
+
+
+def test_users_who_do_not_differ_are_drawn_together():
+    rng = np.random.default_rng(0)
+    cells = pd.DataFrame(
+        {"user": np.repeat(np.arange(500), 20), "f_free": 0.5, "f_tilde": 0.4, "t": 1, "item": 1}
+    )
+    cells["step"] = np.tile(np.arange(1, 21), 500)
+    cells["decision"] = rng.random(len(cells)) < 0.5
+    users = effect_by_user(cells)
+    assert users["effect"].std() < 0.02
+    assert users["effect"].mean() == pytest.approx(0.1, abs=0.015)
+
+
+def test_effects_over_time_and_by_group(books):
+    cells = perfect_cells(books)
+    steps = effect_by_step(two_model(cells), draws=100)
+    assert steps["step"].to_list() == list(range(1, 13))
+    assert steps["users"].eq(400).all()
+    assert steps["mean"].iloc[-1] > steps["mean"].iloc[0]  # the world's effect grows
+    contrast = effect_by_step(observed_contrast(cells), draws=100)
+    inside = (contrast["low"] <= steps["mean"]) & (steps["mean"] <= contrast["high"])
+    assert inside.sum() >= 9
+    groups = effect_by_group(two_model(cells), groups=10)
+    assert groups.shape == (10, 12)
+    assert groups.mean(axis=1).is_monotonic_decreasing
+
+
+def test_effect_in_words():
+    assert "raises" in effect_sentence((0.1, 0.05, 0.15), users=10, identified=True)
+    assert "lowers" in effect_sentence((-0.1, -0.15, -0.05), users=10, identified=True)
+    assert "does not detectably change" in effect_sentence((0.1, -0.05, 0.15), users=10, identified=True)
+    assert "does not identify" in effect_sentence((0.1, 0.05, 0.15), users=10, identified=False)
+
+
+def test_profile_of_the_small_world(books):
+    profile = profile_log(books)
+    assert profile.identified
+    assert profile.warnings == []
+    assert profile.explained.loc["item", "share"] > profile.explained.loc["item", "chance"]
+    assert "position majority" in str(profile)
+
+
+def test_profile_warns_of_what_is_missing(books):
+    log = books.log.drop(columns="propensity")
+    warnings = " ".join(profile_log(Dataset(log)).warnings)
+    assert "no exposure propensity" in warnings
+    accepted = log[(log["source"] == "system") | (log["decision"] == 1)]
+    profile = profile_log(Dataset(accepted))
+    assert not profile.identified
+    assert "accepted items only" in " ".join(profile.warnings)
+    assert "No row has source=system" in " ".join(profile_log(Dataset(log[log["source"] == "self"])).warnings)
+
+
+def test_profile_sees_decisions_that_follow_the_position(books):
+    log = books.log.copy()
+    system = log["source"] == "system"
+    log.loc[system, "decision"] = (log.loc[system, "t"] % 2).astype("int8")
+    profile = profile_log(Dataset(log))
+    assert profile.explained.loc["position", "share"] == pytest.approx(1)
+    text = " ".join(profile.warnings)
+    for part in ("Only 1 distinct rows", "The position alone explains 100.0%", "item explains no more"):
+        assert part in text
+
+
+def test_profile_of_the_papers_data(real_data):
+    """The known defects of the released files (their decisions follow the position)."""
+    profile = profile_log(load_gpt4books(real_data / "gpt4books"))
+    assert profile.facts["distinct decision rows of the system phase"] == 20
+    assert profile.facts["position majority, accuracy on last 3"] == pytest.approx(0.9323, abs=5e-5)
+    assert profile.facts["position majority, accuracy on all"] == pytest.approx(0.875, abs=5e-4)
+    assert profile.explained.loc["position", "share"] == pytest.approx(0.667, abs=5e-4)
+    assert "93.23%" in profile.finding
+    assert len(profile.warnings) == 4
