@@ -15,8 +15,9 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
+from csrec_core.formula import prose, to_mathml
 from csrec_core.parameters import Parameter
-from csrec_core.report import TEMPLATES, prose, to_mathml
+from csrec_core.report import TEMPLATES
 
 __all__ = ["Page", "of_kind", "render_notebook", "render_run", "render_runs"]
 
@@ -182,7 +183,7 @@ class _Renderer(IPythonRenderer):
         return super().block_code(code, info).replace("<pre>", '<pre tabindex="0">')
 
     def table(self, text):
-        box = '<div class="table-box" role="region" aria-label="Table" tabindex="0">'
+        box = '<div class="table-box" role="group" aria-label="Table" tabindex="0">'
         return f"{box}\n<table>\n{text}</table>\n</div>\n"
 
 

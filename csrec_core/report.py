@@ -13,7 +13,6 @@ import re
 import struct
 from html import escape
 from pathlib import Path
-from xml.etree import ElementTree
 
 import jinja2
 import matplotlib as mpl
@@ -22,14 +21,14 @@ import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
-from latex2mathml.converter import convert
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from csrec_core.files import whole_file
+from csrec_core.formula import prose, to_mathml
 
-__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "prose", "run_folder", "to_mathml"]
+__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "run_folder"]
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 TEMPLATES = jinja2.Environment(
@@ -39,8 +38,6 @@ TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 DPI = 200
-# Few fonts have the sign of independence, all have the half of it.
-INDEPENDENT = '<mo rspace="0">⊥</mo><mo lspace="0" style="margin-left:-.5em">⊥</mo>'
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 # JupyterLab shows outputs outside the page, so the few rules they need travel with the notebook; they
@@ -67,33 +64,6 @@ def run_folder(out: str | os.PathLike = "") -> Path:
     folder = Path(out).expanduser().resolve() if str(out) else project_folder() / "reports" / "notebook"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def to_mathml(latex: str, *, display: bool = False) -> str:
-    """Return the formula as MathML; raises ValueError where it would come out broken."""
-    # The sign of independence is written as two overlapping ones, for which MathML has no negative space.
-    source = re.sub(r"\\perp\s*(\\!\s*)+\\perp", "⫫", latex.strip())
-    try:
-        mathml = convert(source, display="block" if display else "inline")
-        root = ElementTree.fromstring(mathml)
-    except Exception as error:
-        raise ValueError(f"cannot render the formula {latex!r}: {type(error).__name__} {error}") from error
-    if source.replace("\\{", "").count("{") != source.replace("\\}", "").count("}"):
-        raise ValueError(f"cannot render the formula {latex!r}: braces do not match")
-    # What the converter does not know it passes on as it is.
-    if raw := [text for text in root.itertext() if "\\" in text]:
-        raise ValueError(f"cannot render the formula {latex!r}: unknown command {raw[0].strip()}")
-    mathml = mathml.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
-    mathml = mathml.replace("<mi>⫫</mi>", INDEPENDENT)
-    # A long formula scrolls in a box of its own, which the keyboard has to reach.
-    box = '<span class="formula" role="group" aria-label="Formula" tabindex="0">'
-    return f"{box}{mathml}</span>" if display else mathml
-
-
-def prose(sentence: str) -> str:
-    """Return a sentence as HTML: escaped, its formulas between dollar signs as MathML."""
-    parts = re.split(r"\$([^$]+)\$", sentence)
-    return "".join(to_mathml(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 class Report:

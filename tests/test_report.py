@@ -9,7 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from csrec_core import report as module
-from csrec_core.report import Report, project_folder, prose, run_folder, to_mathml
+from csrec_core.formula import prose, to_mathml
+from csrec_core.report import Report, project_folder, run_folder
 
 FRAME = pd.DataFrame({"t": [0, 1, 2], "ter": [0.1, -0.05, 1e-7]})
 EVIL = "<script>alert('x')</script> & co"
@@ -207,6 +208,11 @@ def test_renders_formulas(latex):
     mathml = to_mathml(latex)
     assert mathml.startswith("<math") and "\\" not in mathml and "http" not in mathml
     assert 'tabindex="0"' in to_mathml(latex, display=True)
+
+
+def test_lines_over_and_under_a_formula_are_borders():
+    mathml = to_mathml(r"G_{\overline{S_{1:2}}, \underline{S_3}}")
+    assert mathml.count("border-top") == mathml.count("border-bottom") == 1 and "―" not in mathml
 
 
 @pytest.mark.parametrize("latex", ["", r"\frac{a", "a_", r"\unknown{x}", r"\left( a", "a & b", "a}"])

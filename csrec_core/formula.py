@@ -1,0 +1,50 @@
+"""Formulas as MathML, so that a page needs no script to show them."""
+
+import re
+from html import escape
+from xml.etree import ElementTree
+
+from latex2mathml.converter import convert
+
+__all__ = ["prose", "to_mathml"]
+
+# Signs that few fonts have, put together from signs that all have; and one without its spaces.
+REPAIRS = {
+    "<mi>⫫</mi>": '<mo rspace="0">⊥</mo><mo lspace="0" style="margin-left:-.5em">⊥</mo>',
+    "⧸": "/",
+    "<mo>≔</mo>": '<mo lspace=".28em" rspace=".28em">≔</mo>',
+}
+
+
+def to_mathml(latex: str, *, display: bool = False) -> str:
+    """Return the formula as MathML; raises ValueError where it would come out broken."""
+    # The sign of independence is written as two overlapping ones, for which MathML has no negative space.
+    source = re.sub(r"\\perp\s*(\\!\s*)+\\perp", "⫫", latex.strip()).replace(":=", r"\coloneqq ")
+    try:
+        mathml = convert(source, display="block" if display else "inline")
+        root = ElementTree.fromstring(mathml.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
+    except Exception as error:
+        raise ValueError(f"cannot render the formula {latex!r}: {type(error).__name__} {error}") from error
+    if source.replace("\\{", "").count("{") != source.replace("\\}", "").count("}"):
+        raise ValueError(f"cannot render the formula {latex!r}: braces do not match")
+    # What the converter does not know it passes on as it is.
+    if raw := [text for text in root.itertext() if "\\" in text]:
+        raise ValueError(f"cannot render the formula {latex!r}: unknown command {raw[0].strip()}")
+    for side, tag in (("top", "mover"), ("bottom", "munder")):
+        for part in root.iter(tag):
+            if part[1].text == "―":
+                # A line drawn as a character does not stretch in all fonts; a border always does.
+                part.tag, part.attrib = "mrow", {"style": f"border-{side}:.06em solid;padding-{side}:.12em"}
+                part.remove(part[1])
+    mathml = ElementTree.tostring(root, "unicode", short_empty_elements=False)
+    for written, shown in REPAIRS.items():
+        mathml = mathml.replace(written, shown)
+    # A long formula scrolls in a box of its own, which the keyboard has to reach.
+    box = '<span class="formula" role="group" aria-label="Formula" tabindex="0">'
+    return f"{box}{mathml}</span>" if display else mathml
+
+
+def prose(sentence: str) -> str:
+    """Return a sentence as HTML: escaped, its formulas between dollar signs as MathML."""
+    parts = re.split(r"\$([^$]+)\$", sentence)
+    return "".join(to_mathml(part) if i % 2 else escape(part) for i, part in enumerate(parts))
