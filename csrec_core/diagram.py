@@ -16,6 +16,7 @@ from matplotlib.patches import FancyArrowPatch
 from csrec_core.docalculus import RuleCheck
 from csrec_core.errors import InputError
 from csrec_core.graph import TIMED, latents, latex_names
+from csrec_core.theorem import Step
 
 __all__ = [
     "graph_frames",
@@ -23,7 +24,7 @@ __all__ = [
     "plot_graph",
     "plot_panels",
     "plot_verdicts",
-    "stack_frames",
+    "stack_steps",
     "verdict_grid",
 ]
 
@@ -97,14 +98,15 @@ def graph_frames(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> tuple[
     return nodes, pd.DataFrame(rows, columns=columns)
 
 
-def stack_frames(
-    named: Iterable[tuple[str, tuple[pd.DataFrame, pd.DataFrame]]],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Stack the frames of several graphs, each under a title in the column `panel`."""
+def stack_steps(steps: Iterable[Step]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of `graph_frames` for each step of a derivation, its title in the column `panel`."""
     nodes, edges = [], []
-    for title, (panel_nodes, panel_edges) in named:
-        nodes.append(panel_nodes.assign(panel=title))
-        edges.append(panel_edges.assign(panel=title))
+    for step in steps:
+        verdict = "holds" if step.check else "fails"
+        title = f"{step.name}, rule {step.check.rule}, {verdict}: ${step.separation}$"
+        step_nodes, step_edges = graph_frames(step.check.graph, check=step.check)
+        nodes.append(step_nodes.assign(panel=title))
+        edges.append(step_edges.assign(panel=title))
     return pd.concat(nodes, ignore_index=True), pd.concat(edges, ignore_index=True)
 
 
@@ -116,21 +118,21 @@ def plot_graph(nodes: pd.DataFrame, edges: pd.DataFrame, *, ax: Axes | None = No
     if ax is None:
         _, ax = plt.subplots(figsize=_size(nodes))
     width = nodes["x"].max() - nodes["x"].min() + 1.6
-    inches = ax.get_position().width * ax.figure.get_figwidth()
-    size = float(np.clip(inches / width * 72 * 0.44, 9, 27))  # diameter of a node in points
+    inches = ax.figure.get_figwidth() / ax.get_gridspec().ncols
+    size = float(np.clip(inches / width * 72 * 0.5, 9, 26))  # diameter of a node in points
     for edge in edges.itertuples():
         ax.add_patch(_arrow(edge, shrink=size / 2 + 2))
     for node in nodes.itertuples():
         _draw_node(ax, node, size)
     ax.set_xlim(nodes["x"].min() - 0.8, nodes["x"].max() + 0.8)
-    ax.set_ylim(nodes["y"].min() - 0.75, nodes["y"].max() + 0.45)
+    ax.set_ylim(nodes["y"].min() - 0.75, nodes["y"].max() + 0.65)
     ax.set_aspect("equal")
     ax.axis("off")
     return ax
 
 
 def plot_panels(nodes: pd.DataFrame, edges: pd.DataFrame, *, columns: int = 1) -> Figure:
-    """Draw the graphs of `stack_frames`, one panel each, with one legend for all."""
+    """Draw the graphs of `stack_steps`, one panel each, with one legend for all."""
     titles = list(dict.fromkeys(nodes["panel"]))
     rows = -(-len(titles) // columns)
     width, height = _size(nodes)
@@ -141,7 +143,7 @@ def plot_panels(nodes: pd.DataFrame, edges: pd.DataFrame, *, columns: int = 1) -
         ax.axis("off")
     for ax, title in zip(axes.flat, titles, strict=False):
         plot_graph(nodes[nodes["panel"] == title], edges[edges["panel"] == title], ax=ax)
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title, fontsize=9, fontweight="normal")
     figure.legend(handles=_legend(edges), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
@@ -194,7 +196,7 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
     return ax
 
 
-def plot_breaking(table: pd.DataFrame, *, nodes: Iterable[str]) -> Figure:
+def plot_breaking(table: pd.DataFrame) -> Figure:
     """Draw how many steps each single addition breaks: arrows on the left, latent causes on the right.
 
     White cells are no addition: the arrow is there, would close a cycle or run back in time.
@@ -202,9 +204,8 @@ def plot_breaking(table: pd.DataFrame, *, nodes: Iterable[str]) -> Figure:
     Parameters
     ----------
     table : `breaking_table`
-    nodes : names in the order of the rows and columns
     """
-    nodes = list(nodes)
+    nodes = sorted({*table["source"], *table["target"]}, key=_by_time)
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4))
     for ax, kind in zip(axes, ("directed", "bidirected"), strict=True):
         grid = _matrix(table[table["kind"] == kind], "source", "target", "breaks")
@@ -215,9 +216,15 @@ def plot_breaking(table: pd.DataFrame, *, nodes: Iterable[str]) -> Figure:
         ax.set_xlabel("effect" if kind == "directed" else "one effect of a latent cause")
         ax.set_ylabel("cause" if kind == "directed" else "the other")
         ax.set_title(
-            "steps broken by an arrow" if kind == "directed" else "... by a latent cause", fontsize=10
+            "Steps broken by an arrow" if kind == "directed" else "Steps broken by a latent cause",
+            fontsize=10,
         )
     return figure
+
+
+def _by_time(node: str) -> tuple[int, int, str]:
+    timed = TIMED.match(node)
+    return (int(timed[2]), "PSD".index(timed[1]), "") if timed else (0, 0, node)
 
 
 def _matrix(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd.DataFrame:
@@ -225,7 +232,9 @@ def _matrix(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd.Dat
 
 
 def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
-    ax.pcolormesh(grid.to_numpy(), cmap="Oranges", vmin=-0.5, vmax=top, edgecolors="white", linewidth=1)
+    ax.pcolormesh(
+        grid.to_numpy(), cmap="Oranges", vmin=-0.15 * top, vmax=top, edgecolors="white", linewidth=1
+    )
     font = float(np.clip(80 / len(grid), 4.5, 8))
     for i, j in np.argwhere(grid.to_numpy() > 0):
         value = grid.iloc[i, j]
@@ -347,13 +356,14 @@ def _draw_node(ax: Axes, node, size: float) -> None:
     ax.text(node.x, node.y, node.label, ha="center", va="center", fontsize=font, zorder=4)
     notes = " · ".join(note for note in (node.role, node.mark) if note)
     if notes:
+        above = node.y >= ROWS["P"][1]  # below a taste its arrows come out
         ax.annotate(
             notes,
             (node.x, node.y),
-            (0, -size / 2 - 3),
+            (0, size / 2 + 3 if above else -size / 2 - 3),
             textcoords="offset points",
             ha="center",
-            va="top",
+            va="bottom" if above else "top",
             fontsize=7.5,
             color="#111111",
             zorder=5,
@@ -364,7 +374,7 @@ def _draw_node(ax: Axes, node, size: float) -> None:
 def _size(nodes: pd.DataFrame) -> tuple[float, float]:
     """Return a figure size in inches that gives every graph the same scale, as far as a page goes."""
     width = nodes["x"].max() - nodes["x"].min() + 1.6
-    height = nodes["y"].max() - nodes["y"].min() + 1.2
+    height = nodes["y"].max() - nodes["y"].min() + 1.4
     scale = min(0.72, 8.6 / width)
     return width * scale, height * scale
 

@@ -16,6 +16,7 @@ __all__ = [
     "extend_graph",
     "latents",
     "latex_names",
+    "make_graph",
     "observed",
     "parse_edges",
     "read_graph",
@@ -169,6 +170,24 @@ def extend_graph(
     return grown
 
 
+def make_graph(
+    horizon: int,
+    *,
+    exposure: str = "observational",
+    online: bool = False,
+    extra_edges: str = "",
+    latent_edges: str = "",
+    file: str | Path = "",
+) -> nx.DiGraph:
+    """Return the graph that text parameters describe: Figure 1, or the graph in `file`, with edges added.
+
+    `extra_edges` and `latent_edges` are written as `parse_edges` reads them. With a `file`, the graph is
+    what it says: `horizon`, `exposure` and `online` do not change it.
+    """
+    graph = read_graph(file) if str(file) else sequential_graph(horizon, exposure=exposure, online=online)
+    return extend_graph(graph, extra=parse_edges(extra_edges), latent=parse_edges(latent_edges))
+
+
 def variant_graph(name: str, horizon: int, *, regime: str | None = None) -> nx.DiGraph:
     """Return the variant of Figure 1 called `name` in `VARIANTS`, unrolled over `horizon` steps."""
     if name not in VARIANTS:
@@ -186,22 +205,21 @@ def observed(graph: nx.DiGraph) -> set[str]:
     return set(graph) - latents(graph)
 
 
-def latex_names(nodes: Iterable[str], *, mark: str = "") -> str:
-    """Write S1, S2, S3 as S_{1:3} for LaTeX, a mark such as a prime after each; other names as they are."""
+def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> str:
+    """Write S1, S2, S3 as S_{1:3} for LaTeX, each with a `mark` (a prime) after or an `accent` on top."""
     series: dict[str, list[int]] = {}
-    plain = []
+    parts = []
     for node in sorted(nodes):
         letters = node.rstrip("0123456789")
         if letters and letters != node:
             series.setdefault(letters, []).append(int(node[len(letters) :]))
         else:
-            plain.append(rf"\text{{{node}}}{mark}" if len(node) > 1 else node + mark)
-    parts = [
-        f"{name}_{{{run}}}{mark}"
-        for name in sorted(series, reverse=True)
-        for run in _runs(sorted(series[name]))
-    ]
-    return ", ".join(parts + plain)
+            name = rf"\text{{{node}}}" if len(node) > 1 else node
+            parts.append(f"{accent}{{{name}}}{mark}" if accent else name + mark)
+    for name in sorted(series):  # each goes in front, so that S comes before P before D, the paper's order
+        letter = f"{accent}{{{name}}}" if accent else name
+        parts = [f"{letter}_{{{run}}}{mark}" for run in _runs(sorted(series[name]))] + parts
+    return ", ".join(parts)
 
 
 def parse_edges(text: str) -> list[Edge]:

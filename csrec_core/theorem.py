@@ -79,15 +79,34 @@ class Step:
         return rf"{latex_names(check.y)} \perp\!\!\!\perp {latex_names(check.z)}{given}"
 
     @property
+    def formulas(self) -> tuple[str, str]:
+        """The step as two lines of LaTeX: both sides, and the d-separation it rests on."""
+        sign, reason = ("=", "since") if self.check else (r"\neq", "for it is not true that")
+        sides = rf"\text{{{self.name}: }} {self.before} {sign} {self.after}"
+        return sides, rf"\qquad \text{{{reason} }} {self.separation} \text{{ in }} {self.graph_name}"
+
+    @property
+    def reason(self) -> str:
+        """Why the step holds or fails, in words: the open path, or what blocks the shortest path."""
+        paths = self.check.witness
+        if not self.check:
+            return f"open: {paths[0]}"
+        if not paths:
+            return "no path"
+        closing = paths[0].blockers[0]
+        kind = "an unconditioned collider" if closing.collider else "conditioned on"
+        return f"blocked at {closing.node} ({kind}): {paths[0]}"
+
+    @property
     def graph_name(self) -> str:
         """The mutilated graph in Pearl's notation, as LaTeX."""
         check = self.check
         marks = []
         over = check.x | check.z_of_w
         if over:
-            marks.append(rf"\overline{{{latex_names(over)}}}")
+            marks.append(latex_names(over, accent=r"\overline"))
         if check.rule == 2:
-            marks.append(rf"\underline{{{latex_names(check.z)}}}")
+            marks.append(latex_names(check.z, accent=r"\underline"))
         return f"G_{{{', '.join(marks)}}}" if marks else "G"
 
 
@@ -255,12 +274,12 @@ def audit(graph: nx.DiGraph, t: int, *, models: int = 5, seed: int = 0) -> Audit
 def verdicts(audit: Audit) -> dict[str, bool]:
     """Return what a pipeline can gate on.
 
-    "theorem", "equation 6" and "recursion" hold when every step holds at every time up to t; "transport" and
+    "theorem", "equation_6" and "recursion" hold when every step holds at every time up to t; "transport" and
     "identifiable" speak of time t; "certificate" says that the numbers agree with every verdict.
     """
     return {
         "theorem": all(derivation.theorem for derivation in audit.chain),
-        "equation 6": all(derivation.holds("equation 6") for derivation in audit.chain),
+        "equation_6": all(derivation.holds("equation 6") for derivation in audit.chain),
         "recursion": bool(audit.base.check) and all(derivation.recursion for derivation in audit.chain),
         "transport": bool(audit.transport.check),
         "identifiable": all(audit.identifications.values()),
@@ -268,30 +287,30 @@ def verdicts(audit: Audit) -> dict[str, bool]:
     }
 
 
-def step_table(audit: Audit) -> pd.DataFrame:
-    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `gap` (numeric), `witness`."""
-    rows = []
-    for step in audit.steps:
-        paths = step.check.witness
-        if not step.check:
-            why = f"open: {paths[0]}"
-        elif paths:
-            closing = paths[0].blockers[0]
-            why = f"blocked at {closing.node} ({'collider' if closing.collider else 'given'}): {paths[0]}"
-        else:
-            why = "no path"
-        rows.append(
-            {
-                "step": step.name,
-                "part": step.part,
-                "rule": step.check.rule,
-                "meaning": step.meaning,
-                "holds": bool(step.check),
-                "gap": audit.certificates[step.name].gap,
-                "witness": why,
-            }
-        )
-    return pd.DataFrame(rows)
+def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
+    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `gap`, `reason`.
+
+    `gap` is the largest difference of the two sides in the random models. With a `baseline`, on which the
+    same steps are looked up, there is `changed`: "breaks", "mends" or "".
+    """
+    rows = [
+        {
+            "step": step.name,
+            "part": step.part,
+            "rule": step.check.rule,
+            "meaning": step.meaning,
+            "holds": bool(step.check),
+            "gap": audit.certificates[step.name].gap,
+            "reason": step.reason,
+        }
+        for step in audit.steps
+    ]
+    table = pd.DataFrame(rows)
+    if baseline is not None:
+        before = [bool(step.check) for step in baseline.steps]
+        changes = {(True, False): "breaks", (False, True): "mends"}
+        table["changed"] = [changes.get(pair, "") for pair in zip(before, table["holds"], strict=True)]
+    return table
 
 
 def breaking_table(audit: Audit) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from csrec_core.diagram import (
     plot_graph,
     plot_panels,
     plot_verdicts,
-    stack_frames,
+    stack_steps,
     verdict_grid,
 )
 from csrec_core.docalculus import check_rule
@@ -92,9 +92,10 @@ def test_graphs_of_any_names_are_drawn():
 
 def test_panels_are_titled_and_share_a_legend():
     derivation = derive_theorem(sequential_graph(3), 3)
-    frames = stack_frames((s.name, graph_frames(s.check.graph, check=s.check)) for s in derivation)
-    figure = plot_panels(*frames, columns=2)
-    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == [s.name for s in derivation]
+    figure = plot_panels(*stack_steps(derivation), columns=2)
+    titles = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
+    assert [title[:2] for title in titles] == [step.name for step in derivation]
+    assert ["holds" in title for title in titles] == [bool(step.check) for step in derivation]
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert {"cut by the rule", "open path", "shortest path, blocked"} <= labels
 
@@ -117,8 +118,10 @@ def test_verdict_grid_and_its_heat_map():
 
 def test_breaking_edges_are_counted_in_their_cells():
     table = breaking_table(audit(sequential_graph(2), 2))
-    figure = plot_breaking(table, nodes=["P1", "S1", "D1", "P2", "S2", "D2", "R"])
+    figure = plot_breaking(table)
     directed, bidirected = figure.axes
+    rows = [label.get_text() for label in directed.get_yticklabels()]
+    assert rows == ["$R$", *(f"${row}_{{{t}}}$" for t in (1, 2) for row in "PSD")]
     counts = table.groupby("kind")["breaks"].agg(lambda breaks: (breaks > 0).sum())
     assert len(directed.texts) == counts["directed"]
     assert len(bidirected.texts) == 2 * counts["bidirected"]

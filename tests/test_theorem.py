@@ -4,6 +4,7 @@ import pytest
 
 from csrec_core.errors import InputError
 from csrec_core.graph import VARIANTS, causal_graph, extend_graph, sequential_graph, variant_graph
+from csrec_core.report import to_mathml
 from csrec_core.theorem import (
     assumption_table,
     audit,
@@ -71,8 +72,8 @@ def test_what_each_step_says():
     a1, a2, a3 = derive_theorem(sequential_graph(3), 3).part("theorem")
     assert a1.before == r"P(D_{2} \mid do(S_{1:3}), P_{3})"
     assert a1.after == a2.before.replace("D_{3}", "D_{2}").replace("1:3", "1:2").replace(", D_{2})", ")")
-    assert a1.graph_name == r"G_{\overline{S_{1:3}}}"
-    assert a2.graph_name == r"G_{\overline{S_{1:2}}, \underline{S_{3}}}"
+    assert a1.graph_name == r"G_{\overline{S}_{1:3}}"
+    assert a2.graph_name == r"G_{\overline{S}_{1:2}, \underline{S}_{3}}"
     assert a2.after == a3.before == r"P(D_{3} \mid do(S_{1:2}), S_{3}, P_{3}, D_{2})"
     assert a3.after == r"P(D_{3} \mid S_{3}, P_{3}, D_{2})"
     assert a3.graph_name == "G"
@@ -117,16 +118,16 @@ def test_a_graph_with_hidden_taste_is_refused():
         derive_theorem(causal_graph(edges, latent=["P1", "P2"]), 2)
 
 
-ALL = ("theorem", "equation 6", "recursion", "transport", "identifiable", "certificate")
+ALL = ("theorem", "equation_6", "recursion", "transport", "identifiable", "certificate")
 
 
 @pytest.mark.parametrize(
     ("name", "failing"),
     [
-        ("Figure 1, self-chosen exposure", {"equation 6"}),
-        ("preference amplification D[t-1] → P[t]", {"equation 6", "recursion"}),
-        ("latent D[t-1] ↔ D[t]", {"equation 6", "theorem", "recursion", "transport"}),
-        ("latent S[t] ↔ D[t]", {"equation 6", "theorem", "recursion", "transport", "identifiable"}),
+        ("Figure 1, self-chosen exposure", {"equation_6"}),
+        ("preference amplification D[t-1] → P[t]", {"equation_6", "recursion"}),
+        ("latent D[t-1] ↔ D[t]", {"equation_6", "theorem", "recursion", "transport"}),
+        ("latent S[t] ↔ D[t]", {"equation_6", "theorem", "recursion", "transport", "identifiable"}),
     ],
 )
 def test_verdicts(name, failing):
@@ -142,12 +143,29 @@ def test_a_violation_before_t_shows_in_the_verdicts():
     assert not verdicts(audit(graph, 4))["theorem"]
 
 
-def test_step_table_says_why():
-    table = step_table(audit(variant_graph("latent S[t] ↔ D[t]", 3), 3)).set_index("step")
+def test_step_table_says_why_and_what_changed():
+    checked = audit(variant_graph("latent S[t] ↔ D[t]", 3), 3)
+    table = step_table(checked, baseline=audit(sequential_graph(3), 3)).set_index("step")
     assert list(table.index) == ["A1", "A2", "A3", "E1", "E2", "H0", "H1", "H2", "H3", "H4", "H5", "T1"]
-    assert table.loc["A2", "witness"] == "open: D3 ← U(S3,D3) → S3"
-    assert table.loc["A1", "witness"] == "blocked at D3 (collider): D2 → D3 ← S3"
+    assert table.loc["A2", "reason"] == "open: D3 ← U(S3,D3) → S3"
+    assert table.loc["A1", "reason"] == "blocked at D3 (an unconditioned collider): D2 → D3 ← S3"
+    assert table.loc["A3", "reason"].startswith("blocked at D2 (conditioned on): D3 ← D2")
     assert ((table["gap"] < 1e-9) == table["holds"]).all()
+    assert set(table.index[table["changed"] == "breaks"]) == {"A2", "H0", "H3", "T1"}
+    assert not (table["changed"] == "mends").any()
+    assert "changed" not in step_table(checked)
+
+
+def test_formulas_say_whether_the_sides_are_equal():
+    derivation = derive_theorem(variant_graph("latent S[t] ↔ D[t]", 2), 2)
+    assert r"\neq" in derivation["A2"].formulas[0]
+    assert "not true" in derivation["A2"].formulas[1]
+    assert (
+        derivation["A1"].formulas[0] == rf"\text{{A1: }} {derivation['A1'].before} = {derivation['A1'].after}"
+    )
+    for step in derivation:
+        for formula in step.formulas:
+            to_mathml(formula)
 
 
 def test_every_breaking_edge_breaks_its_steps_and_no_other():
