@@ -94,7 +94,7 @@ def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot(rows["epoch"], above, color=colour, label=model)
         best = above.to_numpy().argmin()
         ax.plot(rows["epoch"].iloc[best], 0, "o", color=colour)
-    ax.legend(title="model (dot: weights kept)")
+    ax.legend()
     ax.set(xlabel="epoch", ylabel="validation loss above its best")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

@@ -142,8 +142,8 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
     readouts = read_out(preference, sequences)
     fold = _folds(sequences, settings)
     cells = _cells(dataset, sequences, readouts, fold)
-    ranks = [rank_next_item(preference, sequences).assign(model="f~, next item")]
-    ranks.append(rank_next_item(preference, sequences, by="acceptance").assign(model="f~, acceptance"))
+    ranks = [rank_next_item(preference, sequences).assign(model="f~ ranking")]
+    ranks.append(rank_next_item(preference, sequences, by="acceptance").assign(model="f~ acceptance"))
     for column, penalty in (("f", settings.penalty), ("f_free", 0.0)):
         filtered, marginal = torch.zeros_like(readouts.filtered), torch.zeros_like(readouts.filtered)
         for number in range(settings.folds):

@@ -55,8 +55,10 @@ class Profile:
 
     @property
     def facts_table(self) -> pd.DataFrame:
-        """The facts, a row each: `fact`, `value`."""
-        return pd.DataFrame({"fact": list(self.facts), "value": list(self.facts.values())})
+        """The facts, a row each: `fact`, `value` as text."""
+        return pd.DataFrame(
+            {"fact": list(self.facts), "value": [_short(value) for value in self.facts.values()]}
+        )
 
     @property
     def headline(self) -> dict[str, float]:
@@ -99,15 +101,15 @@ class Profile:
 
 
 def _short(value: float) -> str:
-    """Return a count as a whole number, a share with three decimals."""
-    return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}"
+    """Return a count as a whole number, a share with four decimals."""
+    return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}"
 
 
 def profile_log(dataset: Dataset) -> Profile:
     """Profile a log; see `Profile`."""
     log = dataset.log
-    sources = pd.DataFrame({source: _describe(log[log["source"] == source]) for source in SOURCES}).T
-    sources.index.name = "source"
+    rows = [_describe(log[log["source"] == source]) for source in SOURCES]
+    sources = pd.DataFrame(rows, index=pd.Index(SOURCES, name="source"))
     system = numbered(log[log["source"] == SYSTEM])
     chosen = log.loc[log["source"] == SELF, "item"]
     facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}

@@ -32,9 +32,9 @@ __all__ = [
 MODELS = {
     "CSRec": "f",
     "CSRec, no penalty": "f_free",
-    "SASRec acceptance": "f_tilde",
+    "f~ acceptance": "f_tilde",
 }
-RANKED = "SASRec ranking"
+RANKED = "f~ ranking"
 RANDOM = "random ranking"
 SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
 BINS = 10

@@ -116,7 +116,7 @@ def test_scores_agree_with_scikit_learn(predictions, popularity):
     right = ((probability >= 0.8) == decision).mean()
     assert scores.loc[("CSRec", "AHR@0.2"), "mean"] == pytest.approx(right)
     ranked = ((cells["rank_share"] <= 0.2) == decision).mean()
-    assert scores.loc[("SASRec ranking", "AHR@0.2"), "mean"] == pytest.approx(ranked)
+    assert scores.loc[("f~ ranking", "AHR@0.2"), "mean"] == pytest.approx(ranked)
     assert (scores["low"] <= scores["mean"] + 1e-9).all()
     assert (scores["mean"] <= scores["high"] + 1e-9).all()
 
