@@ -25,6 +25,7 @@ from nbclient.exceptions import CellExecutionError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
+from csrec_core import __version__
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import hash_files, whole_file
 from csrec_core.page import of_kind, render_notebook, render_run, render_runs
@@ -39,7 +40,7 @@ SUITES: dict[str, dict[str, object]] = {"quick": {"users": 2000}, "full": {"user
 # Whose artefacts a notebook reads: it is redone when they are.
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
 PACKAGES = (
-    "csrec-core", "numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill"
+    "numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill"
 )  # fmt: skip
 
 
@@ -328,8 +329,8 @@ def _git() -> dict | None:
 
 
 def _versions() -> dict[str, str]:
-    found = {dist.name: dist.version for dist in metadata.distributions()}
-    return {"python": platform.python_version()} | {name: found[name] for name in PACKAGES if name in found}
+    own = {"python": platform.python_version(), "csrec-core": __version__}
+    return own | {name: metadata.version(name) for name in PACKAGES}
 
 
 def _now() -> str:
