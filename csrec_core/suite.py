@@ -39,9 +39,7 @@ NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect")
 SUITES: dict[str, dict[str, object]] = {"quick": {"users": 2000}, "full": {"users": 5000}}
 # Whose artefacts a notebook reads: it is redone when they are.
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
-PACKAGES = (
-    "numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill"
-)  # fmt: skip
+PACKAGES = ("numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill")
 
 
 @dataclass(frozen=True, kw_only=True)
