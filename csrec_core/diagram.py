@@ -90,6 +90,7 @@ def graph_frames(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> tuple[
     )
     rows = []
     for source, target, role in graph.edges(data="role", default="given"):
+        role = "latent" if kinds[source] == "latent" else role
         ends = (*places[source], *places[target])
         bend = _bend(source, target, places)
         edge = (source, target)
@@ -119,7 +120,7 @@ def plot_graph(nodes: pd.DataFrame, edges: pd.DataFrame, *, ax: Axes | None = No
         _, ax = plt.subplots(figsize=_size(nodes))
     width = nodes["x"].max() - nodes["x"].min() + 1.6
     inches = ax.figure.get_figwidth() / ax.get_gridspec().ncols
-    size = float(np.clip(inches / width * 72 * 0.5, 9, 26))  # diameter of a node in points
+    size = float(np.clip(inches / width * 72 * 0.5, 9, 22))  # diameter of a node in points
     for edge in edges.itertuples():
         ax.add_patch(_arrow(edge, shrink=size / 2 + 2))
     for node in nodes.itertuples():

@@ -13,6 +13,7 @@ from csrec_core.errors import InputError, unknown
 __all__ = [
     "VARIANTS",
     "causal_graph",
+    "edge_changes",
     "extend_graph",
     "latents",
     "latex_names",
@@ -182,10 +183,26 @@ def make_graph(
     """Return the graph that text parameters describe: Figure 1, or the graph in `file`, with edges added.
 
     `extra_edges` and `latent_edges` are written as `parse_edges` reads them. With a `file`, the graph is
-    what it says: `horizon`, `exposure` and `online` do not change it.
+    what it says: `horizon`, `exposure` and `online` only tell what in it departs from Figure 1, which the
+    edge attribute ``role`` then marks as "extra".
     """
-    graph = read_graph(file) if str(file) else sequential_graph(horizon, exposure=exposure, online=online)
+    graph = figure_1 = sequential_graph(horizon, exposure=exposure, online=online)
+    if str(file):
+        graph = read_graph(file)
+        own = {edge: "extra" for edge in graph.edges if edge not in figure_1.edges}
+        nx.set_edge_attributes(graph, own, "role")
     return extend_graph(graph, extra=parse_edges(extra_edges), latent=parse_edges(latent_edges))
+
+
+def edge_changes(graph: nx.DiGraph, reference: nx.DiGraph) -> tuple[list[str], list[str]]:
+    """Return the edges that `graph` adds to `reference`, and those it lacks, as text such as "S1 → D1"."""
+
+    def named(graph: nx.DiGraph) -> set[str]:
+        hidden = latents(graph)
+        arrows = {f"{a} → {b}" for a, b in graph.edges if a not in hidden}
+        return arrows | {" ↔ ".join(sorted(graph.succ[cause])) for cause in hidden}
+
+    return sorted(named(graph) - named(reference)), sorted(named(reference) - named(graph))
 
 
 def variant_graph(name: str, horizon: int, *, regime: str | None = None) -> nx.DiGraph:
@@ -264,7 +281,10 @@ def _read_gml(path: Path) -> nx.DiGraph:
 
 
 def _read_dot(path: Path) -> nx.DiGraph:
-    parsed = nx.nx_pydot.read_dot(path)
+    try:
+        parsed = nx.nx_pydot.read_dot(path)
+    except ImportError as error:
+        raise InputError("reading .dot needs the package pydot; or save the graph as .json") from error
     # pydot keeps a stray node for the line ends of some writers
     parsed.remove_nodes_from([node for node in parsed if node.strip('"') in {"\\n", "\\r\\n"}])
     return _from_networkx(nx.relabel_nodes(parsed, lambda node: node.strip('"')))

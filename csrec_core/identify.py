@@ -5,17 +5,20 @@ as in Tian and Pearl (2002). The procedure is complete (Huang and Valtorta 2006;
 where it finds no formula there is none.
 """
 
+import logging
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 
 from csrec_core.docalculus import check_rule
 from csrec_core.errors import InputError, unknown
 from csrec_core.graph import latents, latex_names, observed
 
-__all__ = ["Identification", "backdoor_sets", "identify", "project_latents"]
+__all__ = ["Identification", "backdoor_sets", "identifiability_table", "identify", "project_latents"]
 
 Nodes = frozenset[str]
 
@@ -209,15 +212,48 @@ def project_latents(graph: nx.DiGraph) -> tuple[nx.DiGraph, nx.Graph]:
     return directed, confounded
 
 
+def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
+    """Say which estimands at time `t` are identifiable, with tastes measured and with tastes hidden.
+
+    Returns
+    -------
+    DataFrame
+        One row per estimand: `estimand` (words), `tastes` ("measured" or "hidden"), `identifiable`.
+    """
+    tastes = [f"P{i}" for i in range(1, t + 1)]
+    actions = [f"S{i}" for i in range(1, t + 1)]
+    decisions = [f"D{i}" for i in range(1, t)]
+    hidden = graph.copy()
+    nx.set_node_attributes(hidden, dict.fromkeys(tastes, True), "latent")
+    log = [*actions[:-1], *decisions]
+    queries = [
+        ("under set exposures, given all tastes", graph, actions, tastes),
+        ("under set exposures, given today's taste", graph, actions, tastes[-1:]),
+        ("under set exposures", graph, actions, []),
+        ("under set exposures", hidden, actions, []),
+        ("under set exposures, given the earlier decisions", hidden, actions, decisions),
+        ("under today's set exposure, given the log so far", hidden, actions[-1:], log),
+    ]
+    rows = [
+        (
+            f"today's decision {words}",
+            "hidden" if world is hidden else "measured",
+            bool(identify(world, y=f"D{t}", do=do, given=given)),
+        )
+        for words, world, do, given in queries
+    ]
+    return pd.DataFrame(rows, columns=["estimand", "tastes", "identifiable"])
+
+
 def backdoor_sets(graph: nx.DiGraph, *, treatment: str, outcome: str) -> list[frozenset[str]]:
     """Return the sets that dowhy adjusts for to find the total effect of one node on another; may be empty.
 
     dowhy's default identification is sound with latent nodes, and no more than sufficient: an empty list
     does not mean that the effect is not identifiable. Its `id-algorithm` ignores latent nodes.
     """
-    import logging
-
-    from dowhy.causal_identifier import AutoIdentifier, BackdoorAdjustment, EstimandType
+    with warnings.catch_warnings():  # dowhy's progress bars miss a widget here that nothing needs
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from dowhy.causal_identifier import AutoIdentifier, BackdoorAdjustment, EstimandType
 
     for name in (treatment, outcome):
         if name not in observed(graph):

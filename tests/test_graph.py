@@ -7,8 +7,10 @@ from csrec_core.errors import InputError
 from csrec_core.graph import (
     VARIANTS,
     causal_graph,
+    edge_changes,
     extend_graph,
     latents,
+    make_graph,
     observed,
     parse_edges,
     read_graph,
@@ -157,3 +159,20 @@ def test_edges_are_read_from_text():
     for text in ("S1", "S1->", "a->b->c"):
         with pytest.raises(InputError, match="cannot read the edge"):
             parse_edges(text)
+
+
+def test_a_graph_from_text_parameters(tmp_path):
+    graph = make_graph(3, online=True, extra_edges="S[t-1]->D[t]", latent_edges="S1<->D1")
+    same = sequential_graph(3, online=True, extra=[("S[t-1]", "D[t]")], latent=[("S1", "D1")])
+    assert edges(graph) == edges(same)
+    (tmp_path / "g.json").write_text(SIMPLE, encoding="utf-8")
+    graph = make_graph(3, file=tmp_path / "g.json", latent_edges="x<->y")
+    assert latents(graph) == {"u", "U(x,y)"}
+    assert graph.edges["x", "y"]["role"] == "extra"
+
+
+def test_what_a_graph_changes_is_named():
+    figure_1 = sequential_graph(2)
+    graph = sequential_graph(2, exposure="randomised", extra=[("S1", "P2")], latent=[("D2", "D1")])
+    assert edge_changes(graph, figure_1) == (["D1 ↔ D2", "S1 → P2"], ["P1 → S1", "P2 → S2"])
+    assert edge_changes(figure_1, figure_1) == ([], [])

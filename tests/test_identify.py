@@ -7,7 +7,7 @@ import pytest
 from csrec_core.certificate import conditional, random_model
 from csrec_core.errors import InputError
 from csrec_core.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
-from csrec_core.identify import backdoor_sets, identify, project_latents
+from csrec_core.identify import backdoor_sets, identifiability_table, identify, project_latents
 
 # name: arrows, confounded pairs, is P(y | do x) identifiable (all from the literature)
 CATALOGUE = {
@@ -128,8 +128,8 @@ def probabilities(graph, theta, states):
     return order, joint, tables
 
 
-def is_locally_identifiable(graph, y, x, *, seed):
-    """Whether no small change of the model keeps what is observed and moves P(y = 1 | do x)."""
+def is_locally_identifiable(graph, y, do, *, seed):
+    """Whether no small change of the model keeps what is observed and moves P(y | do)."""
     order = list(nx.lexicographical_topological_sort(graph))
     states = {node: 2 if node in observed(graph) else 3 for node in order}
     size = sum(int(np.prod([states[p] for p in graph.pred[n]], initial=states[n])) for n in order)
@@ -140,9 +140,8 @@ def is_locally_identifiable(graph, y, x, *, seed):
         _, joint, tables = probabilities(graph, point, states)
         cut = np.ones_like(joint)
         for node in order:
-            cut = cut * (1 if node == x else tables[node])
-        cut = cut / 1  # x is set from outside: it has no table
-        others = tuple(i for i, node in enumerate(order) if node not in (x, y))
+            cut = cut * (1 if node in do else tables[node])  # what is set from outside has no table
+        others = tuple(i for i, node in enumerate(order) if node not in {*do, y})
         query = np.broadcast_to(cut, joint.shape).sum(axis=others).ravel()
         return joint.sum(axis=hidden).ravel(), query
 
@@ -159,7 +158,7 @@ def test_what_is_called_unidentifiable_can_move_without_being_seen():
     for number in range(60):
         graph, y, x, _ = random_case(rng)
         found = bool(identify(graph, y=y, do=x))
-        assert found == is_locally_identifiable(graph, y, x, seed=number), (list(graph.edges), y, x)
+        assert found == is_locally_identifiable(graph, y, [x], seed=number), (list(graph.edges), y, x)
         verdicts.append(found)
     assert 5 < sum(verdicts) < 55
 
@@ -172,6 +171,19 @@ def test_a_latent_cause_of_exposure_and_decision_is_all_that_hides_the_effect(na
     if found and name.startswith("latent"):
         query = {"y": ["D3"], "do": ["S1", "S2", "S3"], "given": ["P1", "P2", "P3"]}
         assert same_as_truth(graph, found, **query)
+
+
+@pytest.mark.parametrize("exposure", ["observational", "randomised"])
+def test_with_hidden_tastes_only_randomised_exposure_identifies(exposure):
+    graph = sequential_graph(2, exposure=exposure, online=True)
+    table = identifiability_table(graph, 2).groupby("tastes")["identifiable"]
+    assert table.get_group("measured").all()
+    assert (table.get_group("hidden") == (exposure == "randomised")).all()
+    hidden = causal_graph(graph.edges, latent=["P1", "P2"])
+    assert is_locally_identifiable(hidden, "D2", ["S1", "S2"], seed=0) == (exposure == "randomised")
+    if exposure == "randomised":
+        query = {"do": ["S2"], "given": ["S1", "D1"]}
+        assert same_as_truth(hidden, identify(hidden, y="D2", **query), y=["D2"], **query)
 
 
 def test_projection_follows_latent_chains():
