@@ -1,6 +1,7 @@
 """A backbone with a Bernoulli head: P(D = 1 | exposed item, state). Both f~ and f are one."""
 
 import torch
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ class Acceptance(nn.Module):
     """Probability that the user accepts an exposed item, on the scale of a decision.
 
     logit P = scale * (<query(state), item> + leniency(state) + appeal(item)) + level, where scale and level
-    are 1 and 0 until `calibrate` sets them (Platt).
+    are 1 and 0 until `calibrate` sets them.
     """
 
     def __init__(self, backbone: nn.Module):
@@ -38,14 +39,24 @@ class Acceptance(nn.Module):
         states = self.backbone.encode(items, decisions, shift=shift)
         return self(states[:, :-1], items)
 
-    def calibrate(self, logits: Tensor, decisions: Tensor, weights: Tensor | None = None) -> None:
-        """Set scale and level by logistic regression on held-out rows (n,), which need both decisions."""
-        model = LogisticRegression(C=1e6).fit(
-            logits.numpy()[:, None], decisions.numpy(), None if weights is None else weights.numpy()
+    def calibrate(self, logits: Tensor, decisions: Tensor, weights: Tensor, held: Tensor) -> None:
+        """Set scale and level from rows (n,) of which some are `held` out of training.
+
+        The scale comes from a logistic regression on the held-out rows alone, for a model is too sure on the
+        rows it learned from. The level is set so that the mean probability of all rows is their accept rate: it is
+        learned from far more rows, and fitting the training rows does not bias it.
+        """
+        regression = LogisticRegression(C=1e6).fit(
+            logits[held, None].numpy(), decisions[held].numpy(), weights[held].numpy()
         )
-        scale, level = self.calibration.tolist()
-        slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-        self.calibration.copy_(torch.tensor([scale * slope, level * slope + intercept]))
+        scaled = float(regression.coef_[0, 0]) * logits.double()
+        total, accepted = float(weights.sum()), float((weights * decisions).sum())
+
+        def excess(level: float) -> float:
+            return float((weights * torch.sigmoid(scaled + level)).sum()) - accepted
+
+        if 0 < accepted < total:
+            self.calibration.copy_(torch.tensor([float(regression.coef_[0, 0]), brentq(excess, -50, 50)]))
 
 
 def build_model(sequences: Sequences, *, backbone: str = "sasrec", seed: int = 0, **hyper) -> Acceptance:

@@ -172,10 +172,12 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
             model.logits(sequences.self_items[rows], sequences.self_decisions[rows])
             for rows in torch.arange(len(sequences.users)).split(READ_BATCH)
         ]
-    )[held]
-    decisions = sequences.self_decisions[held]
-    if len(decisions.unique()) == 2:
-        model.calibrate(logits, decisions, sequences.self_weights[held])
+    )
+    real = sequences.self_items > 0
+    if len(sequences.self_decisions[held].unique()) == 2:
+        model.calibrate(
+            logits[real], sequences.self_decisions[real], sequences.self_weights[real], held[real]
+        )
 
 
 def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:

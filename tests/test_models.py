@@ -223,6 +223,20 @@ def test_left_out_items_are_ranked_among_the_unseen():
     assert ranks["rank"].mean() == pytest.approx(10, abs=2)
 
 
+def test_calibration_takes_its_scale_from_held_out_rows_and_its_level_from_all(sequences):
+    model = build_model(sequences, hidden=16)
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(40_000, generator=generator)
+    decisions = (torch.rand(40_000, generator=generator) < torch.sigmoid(truth)).long()
+    held = torch.arange(40_000) < 20_000
+    logits = 2 * truth + 1  # too sure by two, and off by one
+    model.calibrate(logits, decisions, torch.ones(40_000), held)
+    scale, level = model.calibration.tolist()
+    assert scale == pytest.approx(0.5, abs=0.02)
+    calibrated = torch.sigmoid(scale * logits + level)
+    assert calibrated.mean().item() == pytest.approx(decisions.float().mean().item(), abs=1e-5)
+
+
 def test_checkpoints_hold_weights_only(tmp_path, model, sequences):
     save_weights(model, tmp_path / "m.safetensors", curve={"epoch": [1]})
     other = build_model(sequences, hidden=16, seed=9)
