@@ -10,7 +10,7 @@ cut, underlined = arrows out of it cut:
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, combinations, islice, pairwise
@@ -227,7 +227,7 @@ def _check(
         removed = into_x | set(graph.out_edges(z))
     if rule == 3:
         reference = nx.restricted_view(graph, (), into_x if reading == "pearl" else ())
-        z_of_w = z - set().union(*(nx.ancestors(reference, node) for node in w))
+        z_of_w = z - _with_ancestors(reference, w)
         removed = into_x | set(graph.in_edges(z_of_w))
     mutilated = graph.copy()
     mutilated.remove_edges_from(removed)
@@ -390,7 +390,8 @@ def _shrunk(graph: nx.DiGraph, units: dict, names: Iterable[tuple[str, str]]) ->
     return shrunk
 
 
-def _smallest(candidates: list, max_size: int, works) -> tuple[frozenset, ...]:
+def _smallest(candidates: list, max_size: int, works: Callable) -> tuple[frozenset, ...]:
+    """Return every set of candidates of the smallest size at which some set works."""
     for size in range(1, max_size + 1):
         found = tuple(frozenset(s) for s in combinations(candidates, size) if works(frozenset(s)))
         if found:

@@ -176,17 +176,19 @@ def make_graph(
     *,
     exposure: str = "observational",
     online: bool = False,
+    regime: str = "none",
     extra_edges: str = "",
     latent_edges: str = "",
     file: str | Path = "",
 ) -> nx.DiGraph:
-    """Return the graph that text parameters describe: Figure 1, or the graph in `file`, with edges added.
+    """Return the graph that plain parameters describe: Figure 1, or the graph in `file`, with edges added.
 
     `extra_edges` and `latent_edges` are written as `parse_edges` reads them. With a `file`, the graph is
-    what it says: `horizon`, `exposure` and `online` only tell what in it departs from Figure 1, which the
-    edge attribute ``role`` then marks as "extra".
+    what it says: the other parameters only tell what in it departs from Figure 1, which the edge attribute
+    ``role`` then marks as "extra".
     """
-    graph = figure_1 = sequential_graph(horizon, exposure=exposure, online=online)
+    known = None if regime == "none" else regime
+    graph = figure_1 = sequential_graph(horizon, exposure=exposure, online=online, regime=known)
     if str(file):
         graph = read_graph(file)
         own = {edge: "extra" for edge in graph.edges if edge not in figure_1.edges}

@@ -6,8 +6,15 @@ from dataclasses import dataclass
 import networkx as nx
 import pandas as pd
 
-from csrec_core.certificate import Certificate, certify, recursion_errors
-from csrec_core.docalculus import RuleCheck, additions, breaking_edges, check_rule, find_repairs
+from csrec_core.certificate import TOLERANCE, Certificate, certify, recursion_errors
+from csrec_core.docalculus import (
+    MAX_PATHS,
+    RuleCheck,
+    additions,
+    breaking_edges,
+    check_rule,
+    find_repairs,
+)
 from csrec_core.errors import InputError, unknown
 from csrec_core.graph import TIMED, VARIANTS, latex_names, sequential_graph, variant_graph
 from csrec_core.identify import Identification, identify, project_latents
@@ -81,7 +88,7 @@ class Step:
     @property
     def formulas(self) -> tuple[str, str]:
         """The step as two lines of LaTeX: both sides, and the d-separation it rests on."""
-        sign, reason = ("=", "since") if self.check else (r"\neq", "for it is not true that")
+        sign, reason = ("=", "since") if self.check else (r"\neq", "in general, for it is not true that")
         sides = rf"\text{{{self.name}: }} {self.before} {sign} {self.after}"
         return sides, rf"\qquad \text{{{reason} }} {self.separation} \text{{ in }} {self.graph_name}"
 
@@ -92,10 +99,11 @@ class Step:
         if not self.check:
             return f"open: {paths[0]}"
         if not paths:
-            return "no path"
+            return "no path at all"
         closing = paths[0].blockers[0]
         kind = "an unconditioned collider" if closing.collider else "conditioned on"
-        return f"blocked at {closing.node} ({kind}): {paths[0]}"
+        count = f"{len(paths)} or more" if len(paths) == MAX_PATHS else str(len(paths))
+        return f"{count} paths, all blocked; the shortest at {closing.node} ({kind}): {paths[0]}"
 
     @property
     def graph_name(self) -> str:
@@ -398,7 +406,10 @@ def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataF
                 "recursion": errors["recursion"],
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    formulas = ["theorem", "recursion"]
+    table[formulas] = table[formulas].where(table[formulas] > TOLERANCE, 0.0)  # rounding, not error
+    return table
 
 
 def _time(node: str) -> int:

@@ -165,6 +165,7 @@ def test_a_graph_from_text_parameters(tmp_path):
     graph = make_graph(3, online=True, extra_edges="S[t-1]->D[t]", latent_edges="S1<->D1")
     same = sequential_graph(3, online=True, extra=[("S[t-1]", "D[t]")], latent=[("S1", "D1")])
     assert edges(graph) == edges(same)
+    assert edges(make_graph(2, regime="acceptance")) == edges(sequential_graph(2, regime="acceptance"))
     (tmp_path / "g.json").write_text(SIMPLE, encoding="utf-8")
     graph = make_graph(3, file=tmp_path / "g.json", latent_edges="x<->y")
     assert latents(graph) == {"u", "U(x,y)"}
