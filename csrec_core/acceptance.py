@@ -43,8 +43,8 @@ class Acceptance(nn.Module):
         """Set scale and level from rows (n,) of which some are `held` out of training.
 
         The scale comes from a logistic regression on the held-out rows alone, for a model is too sure on the
-        rows it learned from. The level is set so that the mean probability of all rows is their accept rate: it is
-        learned from far more rows, and fitting the training rows does not bias it.
+        rows it learned from. The level is set so that the mean probability of all rows is their accept rate:
+        it is learned from far more rows, and fitting the training rows does not bias it.
         """
         regression = LogisticRegression(C=1e6).fit(
             logits[held, None].numpy(), decisions[held].numpy(), weights[held].numpy()
