@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import merge
 from itertools import chain, combinations, islice, pairwise
 
 import networkx as nx
@@ -313,7 +314,7 @@ def _blocked_paths(
     graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str]
 ) -> list[Path]:
     links = {node: sorted({*graph.pred[node], *graph.succ[node]}) for node in graph}
-    found = chain.from_iterable(_simple_paths(links, a, b) for a in sorted(y) for b in sorted(z))
+    found = merge(*(_simple_paths(links, a, b) for a in sorted(y) for b in sorted(z)), key=len)
     paths = [_describe(graph, nodes, given) for nodes in islice(found, MAX_PATHS)]
     return sorted(paths, key=lambda path: (len(path.nodes), path.nodes))
 

@@ -108,6 +108,20 @@ def test_witness_is_an_open_path_or_the_blockers_of_each_path():
     assert len(kinds) == 3
 
 
+def test_the_first_blocked_path_is_the_shortest_between_any_two_nodes():
+    rng = random.Random(6)
+    compared = 0
+    while compared < 200:
+        graph = random_graph(rng)
+        check = check_rule(graph, 1, **random_query(rng, graph))
+        skeleton = check.mutilated.to_undirected()
+        pairs = [(a, b) for a in check.y for b in check.z if nx.has_path(skeleton, a, b)]
+        if check and pairs:
+            shortest = min(nx.shortest_path_length(skeleton, a, b) for a, b in pairs)
+            assert len(check.witness[0].nodes) == shortest + 1
+            compared += 1
+
+
 def test_witness_names_the_collider_opened_by_its_descendant():
     graph = causal_graph([("a", "c"), ("b", "c"), ("c", "d")])
     check = check_rule(graph, 1, y="a", z="b", w="d")
