@@ -7,14 +7,7 @@ import networkx as nx
 import pandas as pd
 
 from csrec_core.certificate import TOLERANCE, Certificate, certify, recursion_errors
-from csrec_core.docalculus import (
-    MAX_PATHS,
-    RuleCheck,
-    additions,
-    breaking_edges,
-    check_rule,
-    find_repairs,
-)
+from csrec_core.docalculus import RuleCheck, additions, breaking_edges, check_rule, find_repairs
 from csrec_core.errors import InputError, unknown
 from csrec_core.graph import TIMED, VARIANTS, latex_names, sequential_graph, variant_graph
 from csrec_core.identify import Identification, identify, project_latents
@@ -102,8 +95,8 @@ class Step:
             return "no path at all"
         closing = paths[0].blockers[0]
         kind = "an unconditioned collider" if closing.collider else "conditioned on"
-        count = f"{len(paths)} or more" if len(paths) == MAX_PATHS else str(len(paths))
-        return f"{count} paths, all blocked; the shortest at {closing.node} ({kind}): {paths[0]}"
+        count = "one path" if len(paths) == 1 else f"{len(paths)} paths listed"
+        return f"{count}, all blocked; the shortest at {closing.node} ({kind}): {paths[0]}"
 
     @property
     def graph_name(self) -> str:
