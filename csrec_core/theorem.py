@@ -95,8 +95,9 @@ class Step:
             return "no path at all"
         closing = paths[0].blockers[0]
         kind = "an unconditioned collider" if closing.collider else "conditioned on"
-        count = "one path" if len(paths) == 1 else f"{len(paths)} paths listed"
-        return f"{count}, all blocked; the shortest at {closing.node} ({kind}): {paths[0]}"
+        many = f"{len(paths)} paths listed, all blocked; the shortest at"
+        lead = many if len(paths) > 1 else "one path, blocked at"
+        return f"{lead} {closing.node} ({kind}): {paths[0]}"
 
     @property
     def graph_name(self) -> str:
