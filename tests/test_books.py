@@ -1,15 +1,18 @@
 """The books world: its stored truth against enumeration, its propensities against frequencies."""
 
+import hashlib
 import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-from scipy.special import logit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
-from csrec_core.books import simulate_books
+from csrec_core.books import VIOLATIONS, simulate_books
 from csrec_core.errors import InputError
+from csrec_core.graph import VARIANTS
 
 TRUTHS = ["p_system", "p_self", "marginal_system", "marginal_self"]
 
@@ -105,3 +108,137 @@ def test_fewer_items_than_genres():
 def test_bad_knobs(knob):
     with pytest.raises(InputError, match=next(iter(knob))):
         simulate_books(**knob)
+
+
+def test_the_world_without_violations_stays_what_it_was():
+    """The log is the one that this world gave before it had knobs of violation."""
+    log = simulate_books().log
+    digest = hashlib.sha256(log[["item", "decision"]].to_numpy("<i8").tobytes()).hexdigest()
+    assert digest.startswith("5cb786ca83ee715e")
+    assert np.log(log["propensity"]).sum() == pytest.approx(-380518.9771190244, rel=1e-12)
+
+
+def test_a_knob_at_zero_changes_nothing():
+    plain = simulate_books(users=30, items=20, steps=4, seed=5)
+    zero = simulate_books(users=30, items=20, steps=4, seed=5, **dict.fromkeys(VIOLATIONS, 0.0))
+    assert plain.fingerprint == zero.fingerprint
+    assert_frame_equal(plain.truth, zero.truth)
+
+
+def test_every_violation_is_a_departure_from_figure_1():
+    assert set(VIOLATIONS.values()) <= set(VARIANTS)
+
+
+def rows_of(dataset):
+    """Log and truth, users in the order of their lives, with what came before each row."""
+    rows = dataset.log.merge(dataset.truth, on=["user", "t", "source"]).merge(dataset.items, on="item")
+    rows = rows.sort_values(["user", "source", "t"], ignore_index=True)
+    by_user = rows.groupby("user")
+    last, before_last = (by_user["decision"].shift(n).fillna(0) for n in (1, 2))
+    return rows.assign(last=last, before_last=before_last, last_genre=by_user["genre"].shift())
+
+
+@pytest.mark.parametrize(
+    ("knob", "adds"),
+    [
+        ("carry_over_exposure", lambda rows: rows["genre"] == rows["last_genre"]),
+        ("second_order", lambda rows: rows["before_last"]),
+        ("lagged_taste", lambda rows: (rows["taste_before"] - 0.1).fillna(0)),
+    ],
+)
+def test_a_knob_adds_its_term_to_the_logit_and_leaves_all_else(knob, adds):
+    """The two worlds differ by the term alone, once what realised decisions add is taken off."""
+    without, with_knob = (
+        rows_of(simulate_books(users=40, items=20, steps=6, carry_over=0.6, seed=8, **{knob: value}))
+        for value in (0.0, 0.7)
+    )
+    for column in ("item", "propensity", "taste"):
+        np.testing.assert_array_equal(without[column], with_knob[column])
+    for column in ("p_system", "p_self"):
+        before, after = (logit(rows[column]) - 0.6 * rows["last"] for rows in (without, with_knob))
+        np.testing.assert_allclose(after - before, 0.7 * adds(with_knob), atol=1e-9)
+
+
+def test_amplification_adds_to_the_log_taste_of_accepted_genres():
+    """Of two genres, the log odds of one tell both tastes, whichever of the two a row shows."""
+    odds = []
+    for value in (0.0, 0.4):
+        rows = rows_of(simulate_books(users=40, items=20, genres=2, steps=6, seed=8, amplification=value))
+        sign = np.where(rows["genre"] == "genre 1", 1, -1)
+        accepted = (sign * rows["decision"]).groupby(rows["user"])
+        rows["gain"] = accepted.cumsum() - sign * rows["decision"]
+        odds.append(logit(rows["taste"]) * sign - value * rows["gain"])
+        assert rows["marginal_system"].isna().all() == (value > 0)
+    np.testing.assert_allclose(odds[1], odds[0], atol=1e-9)
+
+
+def test_the_hidden_mood_is_summed_out_of_the_truth():
+    """With two genres the mood hits the exposed one half of the time."""
+    without, moody = (
+        rows_of(simulate_books(users=40, items=20, genres=2, steps=6, carry_over=0, seed=8, confounder=value))
+        for value in (0.0, 0.8)
+    )
+    system = without["source"] == "system"  # the mood leaves the system's exposures as they were
+    for column in ("p_system", "p_self"):
+        plain = logit(without.loc[system, column])
+        expected = (expit(plain + 0.4) + expit(plain - 0.4)) / 2
+        np.testing.assert_allclose(moody.loc[system, column], expected, atol=1e-12)
+
+
+def test_the_mood_confounds_self_chosen_decisions_only():
+    rows = rows_of(simulate_books(users=4000, items=30, steps=6, seed=4, confounder=1.5))
+    error = (rows["decision"] - rows["p_self"].where(rows["source"] == "self", rows["p_system"])).groupby(
+        rows["source"], observed=True
+    )
+    noise = 0.5 / np.sqrt(error.size())
+    assert error.mean()["self"] > 10 * noise["self"]
+    assert abs(error.mean()["system"]) < 4 * noise["system"]
+
+
+def test_propensities_know_tastes_and_no_mood():
+    dataset = simulate_books(users=20_000, items=12, steps=2, genres=3, seed=1, confounder=1.5)
+    chosen = dataset.log[dataset.log["source"] == "self"]
+    by_item = (1 / chosen["propensity"]).groupby(chosen["item"]).sum() / len(chosen)
+    assert by_item.sub(1).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("regime", ["system", "self"])
+def test_truth_under_all_violations_is_the_sum_over_paths_and_moods(regime):
+    """Enumerate decisions and moods; the logit of a row without them is found from its one-step truth."""
+    first, second, mood, genres = 0.9, 0.5, 0.8, 4
+    knobs = {"carry_over_exposure": 0.6, "second_order": second, "lagged_taste": 1.0, "confounder": mood}
+    rows = rows_of(
+        simulate_books(users=5, items=12, steps=4, genres=genres, carry_over=first, seed=2, **knobs)
+    )
+
+    def accept(base, last, before_last):
+        moods = [1 - 1 / genres] + [-1 / genres] * (genres - 1)  # one of the moods is for this genre
+        return np.mean([expit(base + first * last + second * before_last + mood * m) for m in moods])
+
+    for _, own in rows.groupby("user"):
+        phase = own[own["source"] == "system"]
+        states = phase[["last", "before_last"]].to_numpy()
+        bases = [
+            brentq(lambda base, p=p, state=state: accept(base, *state) - p, -20, 20, xtol=1e-13)
+            for p, state in zip(phase[f"p_{regime}"], states, strict=True)
+        ]
+        for t, marginal in enumerate(phase[f"marginal_{regime}"]):
+            total = 0.0
+            for path in itertools.product((0, 1), repeat=t):
+                weight, (last, before_last) = 1.0, states[0]
+                for base, decision in zip(bases, path, strict=False):
+                    p = accept(base, last, before_last)
+                    weight *= p if decision else 1 - p
+                    last, before_last = decision, last
+                total += weight * accept(bases[t], last, before_last)
+            assert marginal == pytest.approx(total, abs=1e-9)
+
+
+def test_measured_tastes():
+    rows = rows_of(simulate_books(users=40, items=20, genres=1, steps=3))
+    np.testing.assert_array_equal(rows["taste"], 1)  # of a single genre
+    first = (rows["t"] == 1) & (rows["source"] == "self")
+    np.testing.assert_array_equal(rows["taste_before"].isna(), first)
+    still = rows_of(simulate_books(users=40, items=20, steps=3, drift=0))
+    seen = still["taste_before"].notna()
+    np.testing.assert_allclose(still.loc[seen, "taste"], still.loc[seen, "taste_before"], atol=1e-15)
