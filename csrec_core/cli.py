@@ -67,6 +67,7 @@ def report(run, suite, texts, file, data, path, columns, out, force, only):
     if path := texts.get("path", values.get("path")):
         path = Path(str(path)).expanduser().resolve()
         texts["path"] = str(path)
+    _check_data(values | texts)
     reports = (out or project_folder() / "reports").expanduser().resolve()
     manifest = run_suite(
         run or suite,
@@ -140,6 +141,15 @@ def books(users, items, steps, effect, seed, out):
 
     dataset = simulate_books(users=users, items=items, steps=steps, effect=effect, seed=seed)
     click.echo(f"{len(dataset.log):,} exposures in {write_dataset(dataset, out)}")
+
+
+def _check_data(given):
+    """Refuse a log that cannot be read before anything runs."""
+    from csrec_core.loaders import make_dataset
+
+    kind, path, columns = (str(given.get(name, "")) for name in ("data", "path", "map"))
+    if kind not in ("", "books") or path or columns:
+        make_dataset(kind or "books", path=path, map=columns)
 
 
 def _pairs(texts):

@@ -39,24 +39,23 @@ def load_sequences(path: str | Path) -> Dataset:
     return Dataset(validate_log(rows, where=str(path)), name=path.stem)
 
 
-def make_dataset(
-    data: str, *, path: str = "", map: str = "", users: int, items: int, steps: int, effect: float, seed: int
-) -> Dataset:
+def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Dataset:
     """Return the dataset that a notebook's parameters name.
 
     Parameters
     ----------
     data : {"books", "gpt4books", "sequences", "log"}
-        `books` is simulated from `users`, `items`, `steps`, `effect` and `seed`; the others are read from
-        `path`: a folder, a text file, a Parquet or CSV file.
+        `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file.
     map : str
         For `log`: the file's own column names, such as `user=customer_id,item=asin`.
+    **world
+        For `books`: keyword arguments of `csrec_core.books.simulate_books`.
     """
     if data != "books":
         return read_data(data, path, map=map)
     if path or map:
         raise InputError(f"books is simulated, but path={path!r}, map={map!r}; expected data=log for a file")
-    return simulate_books(users=users, items=items, steps=steps, effect=effect, seed=seed)
+    return simulate_books(**world)
 
 
 def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
