@@ -4,9 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from csrec_core.docalculus import check_rule
-from csrec_core.graph import VARIANTS, causal_graph, sequential_graph
-from csrec_core.theorem import (
+from csrec_core.audit import (
     assumption_table,
     audit,
     breaking_table,
@@ -14,6 +12,8 @@ from csrec_core.theorem import (
     step_table,
     variant_table,
 )
+from csrec_core.docalculus import check_rule
+from csrec_core.graph import VARIANTS, causal_graph, sequential_graph
 
 
 def large_graph(nodes: int = 5_000):

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from csrec_core.audit import audit, breaking_table
 from csrec_core.diagram import (
     graph_frames,
     plot_breaking,
@@ -17,7 +18,7 @@ from csrec_core.diagram import (
 from csrec_core.docalculus import check_rule
 from csrec_core.errors import InputError
 from csrec_core.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
-from csrec_core.theorem import audit, breaking_table, derive_theorem
+from csrec_core.theorem import derive_theorem
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

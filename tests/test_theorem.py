@@ -4,23 +4,20 @@ import time
 
 import pytest
 
-from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS, causal_graph, extend_graph, sequential_graph, variant_graph
-from csrec_core.report import to_mathml
-from csrec_core.theorem import (
+from csrec_core.audit import (
     assumption_table,
     audit,
     breaking_table,
-    check_base,
-    check_transport,
-    derive_theorem,
-    latex_probability,
     reading_table,
     repair_table,
     step_table,
     variant_table,
     verdicts,
 )
+from csrec_core.errors import InputError
+from csrec_core.graph import VARIANTS, causal_graph, extend_graph, sequential_graph, variant_graph
+from csrec_core.report import to_mathml
+from csrec_core.theorem import check_base, check_transport, derive_theorem, latex_probability
 
 
 def broken(graph, t):
