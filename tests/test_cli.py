@@ -1,5 +1,7 @@
 """The command line: help, exit codes, one line for bad input."""
 
+import json
+import re
 import subprocess
 import sys
 
@@ -174,3 +176,43 @@ def test_clean_refuses_what_is_no_notebook(tmp_path, content):
 
 def test_the_version_is_the_packages():
     assert module.__version__ in call("--version").output
+
+
+def audit(*words):
+    return CliRunner().invoke(cli, ["graph", *words])
+
+
+def test_graph_gates_on_verdicts(tmp_path):
+    required = ["--require", "theorem,recursion"]
+    assert audit(*required).exit_code == 0
+    broken = audit("--extra", "S[t-1]->D[t]", *required, "--verdicts", str(tmp_path / "verdicts.json"))
+    assert broken.exit_code == 1
+    verdicts = json.loads((tmp_path / "verdicts.json").read_text())
+    assert not verdicts["theorem"]
+    assert verdicts["identifiable"]
+    assert "breaks" in broken.stdout
+    # Without a requirement a broken step is a result, not a failure.
+    assert audit("--extra", "S[t-1]->D[t]").exit_code == 0
+
+
+def test_graph_reads_a_file(tmp_path):
+    edges = [("P1", "P2"), *((f"{a}{t}", f"D{t}") for a in "PS" for t in (1, 2)), ("D1", "D2")]
+    (tmp_path / "own.dot").write_text("digraph {" + "; ".join(f"{a} -> {b}" for a, b in edges) + "}")
+    result = audit("--file", str(tmp_path / "own.dot"), "--horizon", "2", "--require", "theorem")
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--require", "theorm"], "unknown verdict 'theorm' in --require.*did you mean 'theorem'"),
+        (["--extra", "S9->P1"], "unknown node 'S9'"),
+        (["--extra", "D2->D1"], "cycle"),
+        (["--exposure", "random"], "unknown exposure 'random'.*did you mean 'randomised'"),
+        (["--file", "absent.gml"], "absent.gml"),
+    ],
+)
+def test_graph_refuses_bad_input(words, message):
+    result = audit(*words)
+    assert result.exit_code == 2
+    assert re.search(message, result.stderr)
