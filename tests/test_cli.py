@@ -87,7 +87,7 @@ def test_a_report_ends_with_the_time_and_the_index(project, tmp_path):
 
 def test_parameters_come_from_the_suite_the_file_and_the_command_line(project, tmp_path):
     (tmp_path / "p.yaml").write_text("users: 4\n")
-    (tmp_path / "log.csv").write_text("user\n")
+    (tmp_path / "log.csv").write_text("id,step,item,decision,source\n1,1,5,0,self\n")
     report("-f", "p.yaml")
     report("-f", "p.yaml", "-p", "users=6", "--data", "log", "--path", "log.csv", "--map", "user=id,t=step")
     assert project[0] == {"users": 4}
@@ -102,10 +102,9 @@ def test_parameters_come_from_the_suite_the_file_and_the_command_line(project, t
 @pytest.mark.parametrize("how", [["-p", "path=log.csv"], ["-f", "p.yaml"]])
 def test_data_named_otherwise_are_known_as_well(project, tmp_path, how):
     (tmp_path / "p.yaml").write_text("path: log.csv\n")
-    (tmp_path / "log.csv").write_text("user\n")
-    report(*how)
-    (tmp_path / "log.csv").write_text("user,t\n")
-    report(*how)
+    for item in (5, 6):
+        (tmp_path / "log.csv").write_text(f"user,t,item,decision,source\n1,1,{item},0,self\n")
+        report("--data", "log", *how)
     assert [given["path"] for given in project] == [str(tmp_path / "log.csv")] * 2
 
 
@@ -126,7 +125,7 @@ def test_a_failure_is_exit_code_1(project, monkeypatch):
         (["-p", "users=x"], "parameter 'users': expected int"),
         (["-p", "users"], "expected name=value"),
         (["--data", "boks"], "did you mean 'books'"),
-        (["--path", "nowhere.csv"], "no such file or folder"),
+        (["--path", "nowhere.csv"], "books is simulated"),
         (["--suite", "qick"], "unknown suite"),
         (["--notebook", "01_b"], "unknown notebook '01_b'"),
         (["--run", "../x"], "run's name"),
