@@ -1,0 +1,80 @@
+"""The notebooks themselves, run small: by the suite, and alone by plain papermill from anywhere."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from conftest import PROJECT
+
+from csrec_core.suite import NOTEBOOKS, run_suite
+
+SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a small run of the whole suite."""
+    reports = tmp_path_factory.mktemp("reports")
+    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
+    manifest = run_suite("small", notebooks, reports=reports, values=SMALL)
+    assert {name: entry["error"] for name, entry in manifest["notebooks"].items()} == dict.fromkeys(NOTEBOOKS)
+    return reports / "small"
+
+
+def test_every_page_says_what_it_found(run):
+    for name in NOTEBOOKS:
+        page = BeautifulSoup((run / f"{name}.html").read_text(), "html.parser")
+        record = json.loads((run / "record" / f"{name}.json").read_text())
+        findings = [entry for entry in record["entries"] if entry["kind"] == "finding"]
+        assert findings
+        header = page.find("header").get_text(" ", strip=True)
+        assert findings[0]["text"].split("$")[0].strip()[:40] in header
+        assert all(image["src"].startswith("data:") and image["alt"] for image in page.find_all("img"))
+        assert not page.find_all("script")
+        assert page.find_all("figure") or page.find_all("table")
+        assert "$" not in page.find("main").get_text()
+
+
+def test_every_figure_is_handed_over_with_its_data(run):
+    figures = sorted((run / "figures").rglob("*.png"))
+    assert len(figures) >= 12
+    for png in figures:
+        for suffix in (".svg", ".csv", ".txt"):
+            assert png.with_suffix(suffix).stat().st_size > 0
+    over_time = pd.read_csv(run / "figures" / "04_treatment_effect" / "over-time.csv")
+    assert over_time["step"].to_list() == [1, 2, 3, 4]
+    assert {"mean", "low", "high", "truth"} <= set(over_time.columns)
+
+
+def test_the_models_are_trained_once(run):
+    assert len(list((run / "models").iterdir())) == 1
+    assert (run / "data" / "log.parquet").exists()
+    verdicts = json.loads((run / "verdicts.json").read_text())
+    assert verdicts["01_causal_graph"]["theorem"]["holds"]
+    assert verdicts["02_data"]["effect estimable"]["holds"]
+
+
+def papermill(tmp_path, *parameters):
+    command = [sys.executable, "-m", "papermill", str(PROJECT / "notebooks" / "04_treatment_effect.ipynb")]
+    command += [str(tmp_path / "out.ipynb"), "-p", "out", str(tmp_path / "run"), "--no-progress-bar"]
+    for name, value in parameters:
+        command += ["-p", name, str(value)]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_a_notebook_runs_alone_under_plain_papermill(tmp_path):
+    done = papermill(tmp_path, *SMALL.items())
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((tmp_path / "run" / "record" / "04_treatment_effect.json").read_text())
+    numbers = [entry["numbers"] for entry in record["entries"] if entry["kind"] == "finding"]
+    assert {"effect", "effect_two_model"} <= set(numbers[0])
+
+
+def test_plain_papermill_refuses_a_parameter_it_does_not_know(tmp_path):
+    done = papermill(tmp_path, ("epohcs", 3))
+    assert done.returncode != 0
+    assert "unknown parameter 'epohcs'" in done.stderr
+    assert not (tmp_path / "run").exists()
