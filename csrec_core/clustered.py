@@ -1,0 +1,95 @@
+"""A score test for binary decisions whose rows depend on each other within a user."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+from scipy.stats import chi2
+
+__all__ = ["clustered_score"]
+
+
+def clustered_score(
+    decision: ArrayLike, other: ArrayLike, given: ArrayLike, level: ArrayLike, user: ArrayLike
+) -> tuple[float, float]:
+    """Test whether `other` moves a binary decision beyond a logistic regression on `given`.
+
+    Parameters
+    ----------
+    decision : array (rows,)
+        0 or 1.
+    other : array (rows, k)
+        What should not matter.
+    given : array (rows, p)
+        What may matter; columns may be collinear.
+    level : array (rows,)
+        A group for each row, such as its item; each gets an intercept.
+    user : array (rows,)
+        The clusters: rows of one user may depend on each other in any way.
+
+    Returns
+    -------
+    statistic, p : float
+        Of the generalised score test (Boos 1992): the score S' V^-1 S, of which V sums the squares of the
+        users' own scores, and its p-value by the chi-squared distribution. NaN where nothing in `other`
+        varies beyond `given`, or the regression has no finite fit.
+    """
+    decision, other, given = (np.asarray(part, dtype=float) for part in (decision, other, given))
+    level, user = (np.unique(part, return_inverse=True)[1] for part in (level, user))
+    given = given / np.where(given.std(axis=0) > 0, given.std(axis=0), 1)  # one scale, to see collinearity
+    mixed = _is_mixed(level, decision)[level]  # a group of one decision fits perfectly and says nothing
+    decision, other, given, level, user = (part[mixed] for part in (decision, other, given, level, user))
+    level = np.unique(level, return_inverse=True)[1]
+    mean = _fit_logistic(decision, given, level)
+    if mean is None:
+        return float("nan"), float("nan")
+    weight = mean * (1 - mean)
+    given, left = _centre(given, level, weight), _centre(other, level, weight)
+    left -= given @ _regress(left, given, weight)
+    left = left[:, left.std(axis=0) > 1e-6 * other.std(axis=0)]
+    if not left.shape[1]:
+        return float("nan"), float("nan")
+    scores = pd.DataFrame(left * (decision - mean)[:, None]).groupby(user).sum().to_numpy()
+    total, variance = scores.sum(axis=0), scores.T @ scores
+    statistic = float(total @ np.linalg.pinv(variance) @ total)
+    return statistic, float(chi2.sf(statistic, np.linalg.matrix_rank(variance)))
+
+
+def _is_mixed(level: np.ndarray, decision: np.ndarray) -> np.ndarray:
+    """Tell of each level whether both decisions occur there."""
+    accepted, rows = np.bincount(level, decision), np.bincount(level)
+    return (accepted > 0) & (accepted < rows)
+
+
+def _centre(values: np.ndarray, level: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Take the weighted mean of its level off each column."""
+    total = np.bincount(level, weight)
+    means = [np.bincount(level, weight * column) / total for column in values.T]
+    return values - np.stack(means, axis=1)[level] if means else values
+
+
+def _regress(values: np.ndarray, given: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the weighted least-squares slopes of the values, the smallest where columns are collinear."""
+    weighted = given * weight[:, None]
+    return np.linalg.pinv(weighted.T @ given, rcond=1e-10, hermitian=True) @ (weighted.T @ values)
+
+
+def _fit_logistic(decision: np.ndarray, given: np.ndarray, level: np.ndarray) -> np.ndarray | None:
+    """Return the fitted probabilities (rows,), by Newton's method; None where it does not settle."""
+    if not len(decision):
+        return None
+    slopes = np.zeros(given.shape[1])
+    intercepts = logit(np.bincount(level, decision) / np.bincount(level))
+    for _ in range(30):
+        mean = expit(intercepts[level] + given @ slopes)
+        weight = mean * (1 - mean)
+        if not weight.min() > 0:
+            return None
+        residual = decision - mean
+        # The intercepts are solved for in closed form, so thousands of items cost no more than a few.
+        step = _regress(residual / weight, _centre(given, level, weight), weight)
+        slopes += step
+        intercepts += np.bincount(level, residual - weight * (given @ step)) / np.bincount(level, weight)
+        if np.abs(given @ step).max(initial=0) < 1e-8 and np.abs(np.bincount(level, residual)).max() < 1e-6:
+            return mean
+    return None
