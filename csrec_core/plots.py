@@ -30,12 +30,15 @@ SOURCE_NAMES = {"self": "chosen by the user", "system": "exposed by the system"}
 def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw acceptance by exposure number: columns `source`, `step`, `mean`, `low`, `high`."""
     ax = ax or plt.figure().gca()
+    ax.set(xlabel="exposure number within the phase", ylabel="accepted exposures", ylim=(-0.02, 1.02))
+    ends = {}
     for source, rows in positions.groupby("source", observed=True):
         colour = SOURCE_COLOURS[source]
         ax.plot(rows["step"], rows["mean"], marker="o", markersize=3.5, color=colour)
         ax.fill_between(rows["step"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
-        _label_end(ax, rows["step"].iloc[-1], rows["mean"].iloc[-1], SOURCE_NAMES[source], colour)
-    ax.set(xlabel="exposure number within the phase", ylabel="accepted exposures", ylim=(-0.02, 1.02))
+        ends[source] = rows["mean"].iloc[-1]
+    for source, height in zip(ends, _apart(list(ends.values()), ax), strict=True):
+        _label_end(ax, positions["step"].max(), height, SOURCE_NAMES[source], SOURCE_COLOURS[source])
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

@@ -154,10 +154,15 @@ def _describe(rows: pd.DataFrame) -> dict[str, float]:
         "items": rows["item"].nunique(),
         "accept_rate": rows["decision"].mean(),
         "fewest": lengths.min(),
-        "median": lengths.median(),
+        "median": _whole(lengths.median()),
         "most": lengths.max(),
         "propensities": known,
     }
+
+
+def _whole(value: float) -> float | int:
+    """Return a whole number as an integer, so that a table shows it without decimals."""
+    return int(value) if float(value).is_integer() else value
 
 
 def _positions(log: pd.DataFrame) -> pd.DataFrame:
