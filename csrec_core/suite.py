@@ -36,7 +36,7 @@ __all__ = ["NOTEBOOKS", "READS", "SUITES", "Task", "plan", "run_suite"]
 
 NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect")
 # What a suite sets where the command line says nothing.
-SUITES: dict[str, dict[str, object]] = {"quick": {"users": 2000}, "full": {"users": 5000}}
+SUITES: dict[str, dict[str, object]] = {"quick": {"users": 2000, "patience": 3}, "full": {"users": 5000}}
 # Whose artefacts a notebook reads: it is redone when they are.
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
 PACKAGES = ("numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill")
