@@ -1,7 +1,6 @@
 """A score test for binary decisions whose rows depend on each other within a user."""
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import chi2
@@ -46,13 +45,15 @@ def clustered_score(
     weight = mean * (1 - mean)
     given, left = _centre(given, level, weight), _centre(other, level, weight)
     left -= given @ _regress(left, given, weight)
-    left = left[:, left.std(axis=0) > 1e-6 * other.std(axis=0)]
+    left = left[:, left.std(axis=0) > 1e-6 * np.abs(other).max(axis=0)]
     if not left.shape[1]:
         return float("nan"), float("nan")
-    scores = pd.DataFrame(left * (decision - mean)[:, None]).groupby(user).sum().to_numpy()
+    rows = left / left.std(axis=0) * (decision - mean)[:, None]
+    scores = np.stack([np.bincount(user, column) for column in rows.T], axis=1)
     total, variance = scores.sum(axis=0), scores.T @ scores
-    statistic = float(total @ np.linalg.pinv(variance) @ total)
-    return statistic, float(chi2.sf(statistic, np.linalg.matrix_rank(variance)))
+    statistic = float(total @ np.linalg.pinv(variance, rcond=1e-10, hermitian=True) @ total)
+    rank = np.linalg.matrix_rank(variance, tol=1e-10 * np.linalg.norm(variance, 2), hermitian=True)
+    return statistic, float(chi2.sf(statistic, rank))
 
 
 def _is_mixed(level: np.ndarray, decision: np.ndarray) -> np.ndarray:

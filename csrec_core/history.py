@@ -21,7 +21,8 @@ class Rows:
         `before_last`, the decisions (NaN where there is none), `earlier`, the share accepted up to the last
         but one, `same_genre` as the last exposure (0 or 1; without genres, the same item), `last_appeal`;
         and `appeal`, the share of the other users' exposures to this item that they accepted, `step`, the
-        exposure's number from 0, `is_system` (0 or 1), `genre` (a number), and the columns of `tastes`.
+        exposure's number from 0, `is_system` (0 or 1), `genre` (a number), `genre_size` (its items in
+        the catalogue; NaN without genres), and the columns of `tastes`.
     tastes : tuple of str
         What stands for the taste P_t.
     measured : bool
@@ -47,11 +48,13 @@ class Rows:
 def prepare_rows(dataset: Dataset) -> Rows:
     """Lay out the past of every row; see `Rows`."""
     frame = dataset.log.sort_values(["user", "source", "t"], kind="stable", ignore_index=True)
-    genres = None if dataset.items is None else dataset.items.get("genre")
-    frame["genre"] = frame["item"]  # without genres, each item is its own
-    if genres is not None:
-        frame["genre"] = frame["item"].map(pd.Series(genres.to_numpy(), dataset.items["item"]))
-    frame["genre"] = pd.factorize(frame["genre"])[0]
+    frame["decision"] = frame["decision"].astype(np.int64)  # sums of int8 run over
+    frame["genre"], frame["genre_size"] = frame["item"], np.nan  # without genres, each item is its own
+    if dataset.items is not None and "genre" in dataset.items:
+        genre = dataset.items.set_index("item")["genre"]
+        frame["genre"] = frame["item"].map(genre)
+        frame["genre_size"] = frame["genre"].map(genre.value_counts())
+    frame["genre"] = pd.factorize(frame["genre"], use_na_sentinel=False)[0]
     frame["appeal"] = _appeal(frame)
     phase = frame.groupby(["user", "source"], observed=True)
     frame["last"], frame["before_last"] = phase["decision"].shift(1), phase["decision"].shift(2)

@@ -11,6 +11,7 @@ from csrec_core.books import VIOLATIONS, simulate_books
 from csrec_core.docalculus import check_rule
 from csrec_core.errors import InputError
 from csrec_core.graph import VARIANTS, sequential_graph
+from csrec_core.history import prepare_rows
 from csrec_core.independence import (
     AMPLIFICATION,
     ASSUMPTIONS,
@@ -140,6 +141,35 @@ def test_tastes_that_answer_to_the_exposure_are_found(clean):
     assert SHAPING in violated(Dataset(clean.log, items=clean.items, truth=shaped))
 
 
+def test_a_catalogue_larger_than_what_was_exposed_is_no_shaping():
+    """Books that nobody met count in the chance of a genre all the same."""
+    world = simulate_books(users=150, items=3000, steps=4, **NO_EFFECT)
+    assert world.log["item"].nunique() < 1500
+    table = assumption_tests(world).set_index("assumption")
+    assert table.loc[SHAPING.name, "p"] > 0.01
+    bare = assumption_tests(Dataset(world.log, items=world.items[["item"]], truth=world.truth))
+    assert bare.set_index("assumption").loc[SHAPING.name, "testable"].startswith("no: it takes genres")
+
+
+def test_decisions_that_repeat_for_ever_leave_nothing_to_test(clean):
+    log = clean.log.assign(decision=(clean.log["user"] % 2).astype("int8"))
+    found = verdicts(Dataset(log, items=clean.items, truth=clean.truth))
+    assert {one for one, verdict in found.items() if not verdict.startswith("cannot")} <= {
+        SHAPING,
+        AMPLIFICATION,
+        MARKOV,
+    }
+
+
+def test_long_histories_are_counted_in_full():
+    """Over 127 acceptances, the most that a decision's own type could count."""
+    world = simulate_books(users=100, items=60, steps=200, base=2.0, **NO_EFFECT)
+    earlier = prepare_rows(world).frame["earlier"].dropna()
+    assert earlier.between(0, 1).all()
+    record = prepare_rows(Dataset(world.log)).frame["accepted"]
+    assert record.between(0, 1).all()
+
+
 def test_hidden_tastes(clean):
     table = assumption_tests(Dataset(clean.log, items=clean.items)).set_index("assumption")
     tested = table["p"].notna()
@@ -175,13 +205,18 @@ def test_what_a_log_does_not_hold_is_not_tested(clean, kept, untested):
     assert {one for one, verdict in found.items() if verdict.startswith("cannot")} == untested
 
 
-def test_holm_is_the_smallest_p_times_the_tests_left(clean):
-    table = assumption_tests(clean)
+def test_holm_is_the_smallest_p_times_the_tests_left():
+    """Where several assumptions fail at once, as in a world with trust, each p-value has its own factor."""
+    world = simulate_books(users=300, items=60, steps=10, seed=2)
+    table = assumption_tests(world)
     p = table["p"].dropna().sort_values()
-    stepped = np.maximum.accumulate([(len(p) - i) * value for i, value in enumerate(p)])
+    factors = [8, 7, 6, 5, 4, 3, 2, 1]
+    assert (p < 0.01).sum() >= 2
+    stepped = np.maximum.accumulate([factor * value for factor, value in zip(factors, p, strict=True)])
     np.testing.assert_allclose(table.loc[p.index, "p_holm"], np.minimum(stepped, 1))
-    lenient = verdicts(clean, alpha=0.999)
-    assert any(verdict == "violated" for verdict in lenient.values()) == (table["p_holm"].min() <= 0.999)
+    for alpha in (0.01, 0.99):
+        found = assumption_tests(world, alpha=alpha)
+        np.testing.assert_array_equal(found["verdict"] == "violated", found["p_holm"] <= alpha)
 
 
 def test_same_seed_same_table_and_no_global_randomness(clean):
