@@ -12,6 +12,7 @@ fixed 0.05, so it has no error rate; its permutation test asks whether the graph
 """
 
 import random
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,96 +42,74 @@ RECORD = "no: tastes are not measured, and the user's record that stands in hold
 
 @dataclass(frozen=True)
 class Assumption:
-    """What the theorem takes for granted, as an independence of Figure 1.
+    """What the theorem takes for granted.
 
     Attributes
     ----------
-    name : what is assumed away
-    variant : the departure from Figure 1 (a key of `graph.VARIANTS`) that the assumption rules out, or ""
+    name : what is assumed
     steps : the steps of the derivation that fail without it (`theorem.derive_theorem`)
-    y, z, given : nodes, as templates such as "D[t-2]": `y` is independent of `z` given `given`;
-        no `z` means that no independence follows
+    statement : the independence of Figure 1 to test a log for, such as "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]"
+    variant : the departure from Figure 1 (a key of `graph.VARIANTS`) that it rules out, if it is a single one
     """
 
     name: str
-    variant: str
     steps: tuple[str, ...]
-    y: str
-    z: tuple[str, ...]
-    given: tuple[str, ...]
-
-    @property
-    def statement(self) -> str:
-        """The independence in one line."""
-        if not self.z:
-            return "no independence follows: S[t] → D[t] joins the two anyway"
-        bar = f" | {', '.join(self.given)}" if self.given else ""
-        return f"{self.y} ⊥ {', '.join(self.z)}{bar}"
+    statement: str
+    variant: str = ""
 
 
-PAST = ("S[t]", "D[t-1]", "P[t]")
 SHAPING = Assumption(
     "an exposure does not change today's taste",
-    "instant shaping S[t] → P[t], randomised",
     ("A1",),
-    "P[t]",
-    ("S[t]",),
-    (),
+    "P[t] ⊥ S[t]",
+    "instant shaping S[t] → P[t], randomised",
 )
 CONFOUNDING = Assumption(
     "nothing hidden moves both exposure and decision",
-    "latent S[t] ↔ D[t]",
     ("A2", "H3", "H0", "T1"),
-    "D[t]",
-    (),
-    (),
+    "no independence follows: S[t] → D[t] joins the two anyway",
+    "latent S[t] ↔ D[t]",
 )
 CARRY_OVER = Assumption(
     "the last exposure acts through the last decision only",
-    "carry-over S[t-1] → D[t]",
     DECISION_STEPS,
-    "D[t]",
-    ("S[t-1]",),
-    PAST,
+    "D[t] ⊥ S[t-1] | S[t], D[t-1], P[t]",
+    "carry-over S[t-1] → D[t]",
 )
 SECOND_ORDER = Assumption(
     "of the decisions, only the last one acts",
-    "second order D[t-2] → D[t]",
     DECISION_STEPS,
-    "D[t]",
-    ("D[t-2]",),
-    PAST,
+    "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]",
+    "second order D[t-2] → D[t]",
 )
 LAGGED_TASTE = Assumption(
-    "only today's taste acts", "lagged taste P[t-1] → D[t]", ("A3", "H5", "T1"), "D[t]", ("P[t-1]",), PAST
+    "only today's taste acts",
+    ("A3", "H5", "T1"),
+    "D[t] ⊥ P[t-1] | S[t], D[t-1], P[t]",
+    "lagged taste P[t-1] → D[t]",
 )
 TRAIT = Assumption(
     "no lasting trait beside taste moves the decisions on the system's exposures",
-    "latent D[t-1] ↔ D[t], randomised",
     DECISION_STEPS,
-    "D[t]",
-    ("D[t-2]", "D[t-3]"),
-    PAST,
+    "D[t] ⊥ D[t-2], D[t-3] | S[t], D[t-1], P[t]",
+    "latent D[t-1] ↔ D[t], randomised",
 )
 AMPLIFICATION = Assumption(
     "a decision does not change the taste",
-    "preference amplification D[t-1] → P[t]",
     ("E2", "H2"),
-    "P[t]",
-    ("D[t-1]",),
-    ("P[t-1]", "S[t-1]"),
+    "P[t] ⊥ D[t-1] | P[t-1], S[t-1]",
+    "preference amplification D[t-1] → P[t]",
 )
-TRANSPORT = Assumption("who chose the exposure does not matter", "", ("T1",), "D[t]", ("R",), PAST)
+TRANSPORT = Assumption(
+    "who chose the exposure does not matter",
+    ("T1",),
+    "D[t] ⊥ R | S[t], D[t-1], P[t]",
+)
 MARKOV = Assumption(
     "all that acts on a decision is in the graph",
-    "",
     DECISION_STEPS,
-    "D[t]",
-    ("D[t-2]", "S[t-1]", "P[t-1]"),
-    PAST,
+    "D[t] ⊥ D[t-2], S[t-1], P[t-1] | S[t], D[t-1], P[t]",
 )
-ASSUMPTIONS = (SHAPING, CONFOUNDING, CARRY_OVER, SECOND_ORDER, LAGGED_TASTE, TRAIT, AMPLIFICATION)
-ASSUMPTIONS += (TRANSPORT, MARKOV)
 
 
 @dataclass(frozen=True)
@@ -170,9 +149,7 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
     if not 0 < alpha < 1:
         raise InputError(f"alpha = {alpha}; expected a level between 0 and 1")
     rows = prepare_rows(dataset)
-    outcomes = [
-        _TESTS[assumption](rows, np.random.default_rng([seed, i])) for i, assumption in enumerate(ASSUMPTIONS)
-    ]
+    outcomes = [test(rows, np.random.default_rng([seed, i])) for i, test in enumerate(_TESTS.values())]
     p = np.array([outcome.p for outcome in outcomes])
     p_holm = _holm(p)
     return pd.DataFrame(
@@ -239,10 +216,8 @@ def _needs_tastes(test: Callable, why: str = TASTES_NEEDED) -> Callable:
 
 
 def _test_confounding(rows: Rows, rng: np.random.Generator) -> _Outcome:
-    # A propensity tells how tastes lead to exposures; what else moves both S and D leaves it right.
-    return _Outcome(
-        "no: propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
-    )
+    why = "propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
+    return _Outcome(f"no: {why}")
 
 
 def _test_transport(rows: Rows, rng: np.random.Generator) -> _Outcome:
@@ -304,17 +279,25 @@ def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return frame.iloc[rng.permutation(len(frame))].drop_duplicates("user")
 
 
+def _dowhy_gcm():
+    """Import late, as it takes seconds, and without a word on the widget that no progress bar misses here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import dowhy.gcm
+        import dowhy.gcm.falsify
+    return dowhy.gcm
+
+
 def _covariance_test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
     """Return dowhy's p-value of the covariance of x and y beyond quadratic regressions of both on z.
 
     Of dowhy's tests it is the one whose level holds here: its kernel regression takes a better fit of a
     variable that z nearly determines, such as yesterday's taste by today's, for a dependence.
     """
-    from dowhy.gcm.independence_test import generalised_cov_based
-    from dowhy.gcm.ml import create_polynom_regressor
-
+    gcm = _dowhy_gcm()
+    model = gcm.ml.create_polynom_regressor
     try:
-        return float(generalised_cov_based(x, y, z, create_polynom_regressor, create_polynom_regressor))
+        return float(gcm.generalised_cov_based(x, y, z, model, model))
     except ValueError as error:
         if "constant" not in str(error):
             raise
@@ -323,18 +306,17 @@ def _covariance_test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
 
 def _local_markov(graph: nx.DiGraph, data: pd.DataFrame) -> list[float]:
     """Return dowhy's p-values of the independences of each node from its other non-descendants."""
-    from dowhy.gcm.falsify import FalsifyConst, validate_lmc
-
+    falsify = _dowhy_gcm().falsify
     # dowhy seeds the global generators, which are not ours to change; the test itself draws nothing.
     kept = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
-        summary = validate_lmc(
+        summary = falsify.validate_lmc(
             graph, data, conditional_independence_test=_covariance_test, include_unconditional=False, n_jobs=1
         )
     finally:
         np.random.set_state(kept[0])  # noqa: NPY002
         random.setstate(kept[1])
-    return [p for p, _ in summary[FalsifyConst.P_VALUES].values() if not np.isnan(p)]
+    return [p for p, _ in summary[falsify.FalsifyConst.P_VALUES].values() if not np.isnan(p)]
 
 
 _TESTS = {
@@ -348,3 +330,5 @@ _TESTS = {
     TRANSPORT: _test_transport,
     MARKOV: _test_markov,
 }
+#: The assumptions, in the order of the table.
+ASSUMPTIONS = tuple(_TESTS)
