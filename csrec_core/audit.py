@@ -7,9 +7,10 @@ import networkx as nx
 import pandas as pd
 
 from csrec_core.certificate import TOLERANCE, Certificate, certify, recursion_errors
-from csrec_core.docalculus import additions, breaking_edges, check_rule, find_repairs
+from csrec_core.docalculus import check_rule
 from csrec_core.graph import TIMED, VARIANTS, sequential_graph, variant_graph
 from csrec_core.identify import Identification, identify, project_latents
+from csrec_core.repair import additions, breaking_edges, find_repairs
 from csrec_core.theorem import Derivation, Step, check_base, check_transport, derive_theorem
 
 __all__ = [

@@ -10,26 +10,22 @@ cut, underlined = arrows out of it cut:
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import merge
-from itertools import chain, combinations, islice, pairwise
+from itertools import combinations, islice, pairwise
 
 import networkx as nx
 
 from csrec_core.errors import InputError, unknown
-from csrec_core.graph import latents, observed
+from csrec_core.graph import latents, with_ancestors
 
 __all__ = [
     "Blocker",
     "Path",
-    "Repairs",
     "RuleCheck",
-    "additions",
-    "breaking_edges",
     "check_rule",
-    "find_repairs",
 ]
 
 READINGS = ("pearl", "printed")
@@ -102,13 +98,9 @@ class RuleCheck:
             return (_describe(self.mutilated, nodes, self.given),)
         return tuple(_blocked_paths(self.mutilated, self.y, self.z, self.given))
 
-
-@dataclass(frozen=True)
-class Repairs:
-    """The smallest changes that make a broken step hold, each a set; empty when none was found."""
-
-    conditioning: tuple[frozenset[str], ...]  # nodes to condition on as well (both sides change)
-    removal: tuple[frozenset[tuple[str, str]], ...]  # arrows to rule out; (a, "↔" + b) is a latent cause
+    def on(self, graph: nx.DiGraph, *, given: Iterable[str] = ()) -> "RuleCheck":
+        """Check the same step on another graph, or with more nodes to condition on."""
+        return _check(graph, self.rule, self.y, self.x, self.z, self.w | frozenset(given))
 
 
 def check_rule(
@@ -150,68 +142,6 @@ def check_rule(
     return _check(graph, rule, **sets, reading=reading)
 
 
-def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
-    """Return every single addition to the graph that breaks a step that holds.
-
-    Returns
-    -------
-    list of (kind, a, b)
-        kind "directed" (a → b) or "bidirected" (a latent cause of a and b), between measured nodes, the
-        graph staying acyclic. Empty when the step is already broken: an edge more never mends it.
-
-    Notes
-    -----
-    d-separation depends on the ancestors of the query only, and an added arrow changes those only where it
-    points at one of them: every other candidate is skipped unchecked.
-    """
-    if not check:
-        return []
-    graph, query = check.graph, check.y | check.x | check.z | check.w
-    relevant = _with_ancestors(graph, query)
-    found = []
-    for kind, a, b in additions(graph):
-        cause = f"U({a},{b})+"
-        edges = [(a, b)] if kind == "directed" else [(cause, a), (cause, b)]
-        may_matter = b in relevant and (kind == "directed" or a in relevant)
-        if may_matter and not _recheck(check, _grown(graph, edges)):
-            found.append((kind, a, b))
-    return found
-
-
-def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
-    """Return every (kind, a, b), as `breaking_edges` does, that could be added to the graph."""
-    pairs = list(combinations(sorted(observed(graph)), 2))
-    descendants = {node: nx.descendants(graph, node) for node in graph}
-    directed = [
-        ("directed", a, b)
-        for a, b in (*pairs, *((b, a) for a, b in pairs))
-        if not graph.has_edge(a, b) and a not in descendants[b]
-    ]
-    return sorted(directed + [("bidirected", a, b) for a, b in pairs])
-
-
-def find_repairs(check: RuleCheck, *, max_size: int = 2) -> Repairs:
-    """Return the smallest sets of nodes to condition on, and of arrows to rule out, that mend a broken step.
-
-    Only sets of at most `max_size` are tried, and only the smallest size that works is returned. Nodes that
-    come after the outcome are no candidates.
-    """
-    if check:
-        return Repairs((), ())
-    after = set().union(*(nx.descendants(check.graph, node) for node in check.y))
-    spare = sorted(observed(check.graph) - check.y - check.x - check.z - check.w - after)
-    conditioning = _smallest(
-        spare,
-        max_size,
-        lambda nodes: _check(check.graph, check.rule, check.y, check.x, check.z, check.w | nodes),
-    )
-    units = _removable(check.graph)
-    removal = _smallest(
-        sorted(units), max_size, lambda names: _recheck(check, _shrunk(check.graph, units, names))
-    )
-    return Repairs(conditioning, removal)
-
-
 def _check(
     graph: nx.DiGraph,
     rule: int,
@@ -228,16 +158,12 @@ def _check(
         removed = into_x | set(graph.out_edges(z))
     if rule == 3:
         reference = nx.restricted_view(graph, (), into_x if reading == "pearl" else ())
-        z_of_w = z - _with_ancestors(reference, w)
+        z_of_w = z - with_ancestors(reference, w)
         removed = into_x | set(graph.in_edges(z_of_w))
     mutilated = graph.copy()
     mutilated.remove_edges_from(removed)
-    holds = _open_path(mutilated, y, z, x | w) is None
+    holds = _is_separated(mutilated, y, z, x | w)
     return RuleCheck(rule, y, x, z, w, holds, z_of_w, frozenset(removed), graph, mutilated)
-
-
-def _recheck(check: RuleCheck, graph: nx.DiGraph) -> RuleCheck:
-    return _check(graph, check.rule, check.y, check.x, check.z, check.w)
 
 
 def _node_set(graph: nx.DiGraph, name: str, nodes: Iterable[str] | str) -> frozenset[str]:
@@ -260,15 +186,16 @@ def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
             raise InputError(f"the sets {name} and {other} overlap in {shared[0]!r}: they must be disjoint")
 
 
-def _with_ancestors(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
-    """Return `nodes` and all their ancestors, in one sweep."""
-    found, queue = set(nodes), deque(nodes)
-    while queue:
-        for parent in graph.pred[queue.popleft()]:
-            if parent not in found:
-                found.add(parent)
-                queue.append(parent)
-    return found
+def _is_separated(graph: nx.DiGraph, y: frozenset[str], z: frozenset[str], given: frozenset[str]) -> bool:
+    """Decide d-separation by networkx: no path in the moral graph of the ancestors, less what is given.
+
+    The criterion is Lauritzen's (1990). `nx.is_d_separator` decides the same, but networkx 3.6 takes time
+    exponential in the length of a chain of diamonds for it.
+    """
+    moral = nx.moral_graph(graph.subgraph(with_ancestors(graph, y | z | given)))
+    moral.remove_nodes_from(given)
+    reached = set().union(*(nx.node_connected_component(moral, node) for node in y))
+    return not reached & z
 
 
 def _open_path(
@@ -276,12 +203,11 @@ def _open_path(
 ) -> list[str] | None:
     """Return a shortest open path between `y` and `z`, or None when they are d-separated.
 
-    Breadth-first over (node, arrived at an arrowhead?), linear in the graph; networkx 3.6 decides the same
-    question in time exponential in the length of a chain of diamonds. The shortest open walk repeats no
-    node: cutting a loop out leaves an open walk, since a collider that the cut makes has a conditioned
+    Breadth-first over (node, arrived at an arrowhead?), linear in the graph. The shortest open walk repeats
+    no node: cutting a loop out leaves an open walk, since a collider that the cut makes has a conditioned
     descendant in the loop.
     """
-    opens = _with_ancestors(graph, given)
+    opens = with_ancestors(graph, given)
     targets = set(z)
     before = {(node, False): None for node in sorted(y)}
     queue = deque(before)
@@ -357,7 +283,7 @@ def _simple_paths(links: dict[str, list[str]], start: str, goal: str) -> Iterato
 
 
 def _describe(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:
-    opens = _with_ancestors(graph, given)
+    opens = with_ancestors(graph, given)
     arrows = tuple("→" if graph.has_edge(a, b) else "←" for a, b in pairwise(nodes))
     colliders, blockers = [], []
     for node, left, right in zip(nodes[1:], arrows, arrows[1:], strict=False):
@@ -367,34 +293,3 @@ def _describe(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) ->
         if node not in opens if is_collider else node in given:
             blockers.append(Blocker(node, is_collider))
     return Path(tuple(nodes), arrows, tuple(colliders), tuple(blockers))
-
-
-def _grown(graph: nx.DiGraph, edges: list[tuple[str, str]]) -> nx.DiGraph:
-    grown = graph.copy()
-    grown.add_edges_from(edges)
-    return grown
-
-
-def _removable(graph: nx.DiGraph) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """Name each thing that an assumption can rule out, with the arrows that go with it."""
-    hidden = latents(graph)
-    units = {edge: [edge] for edge in graph.edges if edge[0] not in hidden}
-    for cause in hidden:
-        children = sorted(graph.succ[cause])
-        units |= {(a, f"↔{b}"): [(cause, a), (cause, b)] for a, b in combinations(children, 2)}
-    return units
-
-
-def _shrunk(graph: nx.DiGraph, units: dict, names: Iterable[tuple[str, str]]) -> nx.DiGraph:
-    shrunk = graph.copy()
-    shrunk.remove_edges_from(chain.from_iterable(units[name] for name in names))
-    return shrunk
-
-
-def _smallest(candidates: list, max_size: int, works: Callable) -> tuple[frozenset, ...]:
-    """Return every set of candidates of the smallest size at which some set works."""
-    for size in range(1, max_size + 1):
-        found = tuple(frozenset(s) for s in combinations(candidates, size) if works(frozenset(s)))
-        if found:
-            return found
-    return ()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "read_graph",
     "sequential_graph",
     "variant_graph",
+    "with_ancestors",
 ]
 
 Edge = tuple[str, str]
@@ -222,6 +224,17 @@ def latents(graph: nx.DiGraph) -> set[str]:
 def observed(graph: nx.DiGraph) -> set[str]:
     """Return the measured nodes."""
     return set(graph) - latents(graph)
+
+
+def with_ancestors(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
+    """Return `nodes` and all their ancestors, in one sweep."""
+    found, queue = set(nodes), deque(nodes)
+    while queue:
+        for parent in graph.pred[queue.popleft()]:
+            if parent not in found:
+                found.add(parent)
+                queue.append(parent)
+    return found
 
 
 def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> str:
