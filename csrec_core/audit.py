@@ -7,7 +7,7 @@ import networkx as nx
 import pandas as pd
 
 from csrec_core.certificate import TOLERANCE, Certificate, certify, recursion_errors
-from csrec_core.docalculus import check_rule
+from csrec_core.docalculus import RuleCheck, check_rule
 from csrec_core.graph import TIMED, VARIANTS, sequential_graph, variant_graph
 from csrec_core.identify import Identification, identify, project_latents
 from csrec_core.repair import additions, breaking_edges, find_repairs
@@ -101,10 +101,11 @@ def verdicts(audit: Audit) -> dict[str, bool]:
 
 
 def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
-    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `gap`, `reason`.
+    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `separated`, `gap`, `reason`.
 
-    `gap` is the largest difference of the two sides in the random models. With a `baseline`, on which the
-    same steps are looked up, there is `changed`: "breaks", "mends" or "".
+    `separated` is what `nx.is_d_separator` says of the step's mutilated graph, `gap` the largest difference
+    of the two sides in the random models. With a `baseline`, on which the same steps are looked up, there is
+    `changed`: "breaks", "mends" or "".
     """
     rows = [
         {
@@ -113,6 +114,7 @@ def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
             "rule": step.check.rule,
             "meaning": step.meaning,
             "holds": bool(step.check),
+            "separated": _separated(step.check),
             "gap": audit.certificates[step.name].gap,
             "reason": step.reason,
         }
@@ -221,6 +223,10 @@ def _time(node: str) -> int:
     """Return the time step of a node; what has none, such as R, comes first."""
     timed = TIMED.match(node)
     return int(timed[2]) if timed else 0
+
+
+def _separated(check: RuleCheck) -> bool:
+    return nx.is_d_separator(check.mutilated, *map(set, (check.y, check.z, check.given)))
 
 
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:

@@ -162,6 +162,7 @@ def test_step_table_says_why_and_what_changed():
     assert set(table.index[table["changed"] == "breaks"]) == {"A2", "H0", "H3", "T1"}
     assert not (table["changed"] == "mends").any()
     assert "changed" not in step_table(checked)
+    assert table["holds"].equals(table["separated"])
 
 
 def test_formulas_say_whether_the_sides_are_equal():
