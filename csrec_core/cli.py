@@ -118,7 +118,8 @@ def clean(notebooks, check):
 def graph(file, horizon, exposure, online, regime, extra, latent, require, target):
     """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable."""
     from csrec_core import audit as audits
-    from csrec_core.graph import make_graph, sequential_graph
+    from csrec_core.graph import sequential_graph
+    from csrec_core.graph_input import make_graph
 
     given = {"extra_edges": extra, "latent_edges": latent, "file": str(file or "")}
     audited = make_graph(horizon, exposure=exposure, online=online, regime=regime, **given)

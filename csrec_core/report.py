@@ -82,7 +82,7 @@ class Report:
 
     Examples
     --------
-    >>> report = Report("03_train", out="/tmp/run", data_hash="sha256:ab12")   # doctest: +SKIP
+    >>> report = Report("03_train", out="reports/first", data_hash="sha256:ab12")   # doctest: +SKIP
     >>> report.finding("The model ranks accepted items no better than chance.", auc=(0.51, 0.49, 0.53))
     ...                                                                        # doctest: +SKIP
     """

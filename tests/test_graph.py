@@ -10,13 +10,11 @@ from csrec_core.graph import (
     edge_changes,
     extend_graph,
     latents,
-    make_graph,
     observed,
-    parse_edges,
-    read_graph,
     sequential_graph,
     variant_graph,
 )
+from csrec_core.graph_input import make_graph, parse_edges, read_graph
 
 
 def edges(graph):
