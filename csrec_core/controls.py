@@ -48,7 +48,11 @@ def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame
 def _other_folds_rate(cells: pd.DataFrame, key: np.ndarray | pd.Series, prior: float = 1e-9) -> np.ndarray:
     """Return the accept rate of rows with the same key in other folds, drawn to the overall by `prior`."""
     frame = pd.DataFrame(
-        {"key": np.asarray(key), "fold": cells["fold"].to_numpy(), "decision": cells["decision"].to_numpy()}
+        {
+            "key": np.asarray(key),
+            "fold": cells["fold"].to_numpy(),
+            "decision": cells["decision"].to_numpy(dtype=float),
+        }
     )
 
     def others(by: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The interaction log: one row per exposure, the one shape that all data has here."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +73,11 @@ def parse_map(text: str) -> dict[str, str]:
         if not equals or not name:
             raise InputError(f"map: {pair!r} is no pair; expected e.g. user=customer_id,item=asin")
         if column not in COLUMNS:
-            raise unknown("column", column, COLUMNS, where="map")
+            raise unknown("log column", column, COLUMNS, where="map")
         if column in mapping:
             raise InputError(f"map: column {column!r} is given twice")
+        if name in mapping.values():
+            raise InputError(f"map: your column {name!r} stands for two; expected one use of each")
         mapping[column] = name
     return mapping
 
@@ -110,32 +113,44 @@ def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Data
     frame = frame.rename(columns={name: column for column, name in (columns or {}).items()})
     frame, users = _number(frame, "user", "label")
     frame, items = _number(frame, "item", "title")
-    return Dataset(validate_log(frame, where=str(path)), items=items, users=users, name=path.stem)
+    log = validate_log(frame, where=str(path), names=columns)
+    return Dataset(log, items=items, users=users, name=path.stem)
 
 
-def validate_log(frame: pd.DataFrame, *, where: str = "log") -> pd.DataFrame:
+def validate_log(
+    frame: pd.DataFrame, *, where: str = "log", names: dict[str, str] | None = None
+) -> pd.DataFrame:
     """Return the log with the types of `Dataset.log`, sorted, other columns dropped; or raise InputError.
 
-    A missing `t` is derived from `timestamp`, if there is one. Rows are counted from 1 in messages, the
-    header of a CSV file not counted.
+    A missing `t` is derived from `timestamp`, if there is one. Messages count rows from 1, the header of a
+    CSV file not counted, and call a column as `names` {log column: column of the file} says.
     """
     if frame.empty:
         raise InputError(f"{where}: no rows; expected at least one exposure")
-    if "t" not in frame.columns and "timestamp" in frame.columns:
-        frame = _order_by_timestamp(frame, where)
-    _require_columns(frame, where)
+    names = names or {}
+    _require_columns(frame, where, names)
+
+    def own(column: str) -> pd.Series:
+        """The column under the name it has in the file, for messages."""
+        return frame[column].rename(names.get(column, column))
+
+    if "timestamp" in frame.columns:
+        frame = frame.assign(timestamp=_times(own("timestamp"), where, needed="t" not in frame.columns))
+    if "t" not in frame.columns:
+        ordered = frame.sort_values("timestamp", kind="stable").groupby(["user", "source"], sort=False)
+        frame = frame.assign(t=ordered.cumcount())
     log = pd.DataFrame(
         {
-            "user": _integers(frame["user"], where),
-            "t": _integers(frame["t"], where, dtype=np.int32),
-            "item": _integers(frame["item"], where),
-            "decision": _decisions(frame["decision"], where),
-            "source": _sources(frame["source"], where),
+            "user": _integers(own("user"), where, expected="a whole number or text"),
+            "t": _integers(own("t"), where, dtype=np.int32),
+            "item": _integers(own("item"), where, expected="a whole number or text"),
+            "decision": _decisions(own("decision"), where),
+            "source": _sources(own("source"), where),
         }
     )
     for column in ("propensity", "probability"):
         if column in frame.columns and frame[column].notna().any():
-            log[column] = _probabilities(frame[column], where, positive=column == "propensity")
+            log[column] = _probabilities(own(column), where, positive=column == "propensity")
     if "timestamp" in frame.columns:
         log["timestamp"] = frame["timestamp"].to_numpy()
     repeated = log.duplicated(KEY).to_numpy()
@@ -193,7 +208,9 @@ def _read_table(path: Path) -> pd.DataFrame:
         line = next(n for n, text in enumerate(path.read_bytes().split(b"\n"), 1) if not _is_utf8(text))
         raise InputError(f"{path}: line {line}: not UTF-8; save the file as UTF-8") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not a CSV table: {str(error).strip()}") from None
+        raise InputError(
+            f"{path}: not a CSV table with commas between its columns: {str(error).strip()}"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a Parquet table: {str(error).splitlines()[0]}") from None
 
@@ -223,26 +240,41 @@ def _number(frame: pd.DataFrame, column: str, label: str) -> tuple[pd.DataFrame,
     return frame.assign(**{column: codes + 1}), table
 
 
-def _order_by_timestamp(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    missing = frame["timestamp"].isna().to_numpy()
-    if missing.any():
-        _refuse(missing, where, "no value in column 'timestamp'", "a time, since there is no column 't'")
-    needed = [column for column in ("user", "source") if column in frame.columns]
-    order = frame.sort_values("timestamp", kind="stable").groupby(needed, sort=False).cumcount()
-    return frame.assign(t=order)
+def _times(values: pd.Series, where: str, *, needed: bool) -> pd.Series:
+    """Return times that sort: numbers as they are, text as UTC times."""
+    expected = "a number or an ISO 8601 time such as 2026-11-23T14:05:00"
+    missing = values.isna().to_numpy()
+    if needed and missing.any():
+        _refuse(missing, where, f"no value in column {values.name!r}", f"{expected}, as there is no t")
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        return values
+    times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
+    bad = (times.isna() & values.notna()).to_numpy()
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
+    return times
 
 
-def _require_columns(frame: pd.DataFrame, where: str) -> None:
+def _require_columns(frame: pd.DataFrame, where: str, names: dict[str, str]) -> None:
     missing = [column for column in REQUIRED if column not in frame.columns]
+    if "timestamp" in frame.columns and "t" in missing:
+        missing.remove("t")
     if not missing:
         return
+    found = [names.get(column, column) for column in frame.columns]
     spare = [column for column in frame.columns if column not in COLUMNS]
-    hints = {column: nearest(column, spare) for column in missing}
-    pairs = ",".join(f"{column}={hint or '...'}" for column, hint in hints.items())
-    also = " ('t' may be derived from 'timestamp')" if "t" in missing else ""
+    pairs = dict(names)
+    for column in missing:
+        times = [name for name in spare if re.search(r"time|date|^ts$|_at$", name.lower())]
+        if column == "t" and times and not nearest("t", spare):
+            pairs["timestamp"] = times[0]
+        else:
+            pairs[column] = nearest(column, spare) or "..."
+    also = " ('t' may be derived from a 'timestamp')" if "t" in missing else ""
     raise InputError(
         f"{where}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
-        f"{', '.join(map(str, frame.columns))}{also}. Name yours with --map {pairs}"
+        f"{', '.join(map(str, found))}{also}. Name yours with --map "
+        + ",".join(f"{column}={name}" for column, name in pairs.items())
     )
 
 
@@ -267,8 +299,9 @@ def _numbers(values: pd.Series, where: str, expected: str) -> np.ndarray:
     return numbers.to_numpy()
 
 
-def _integers(values: pd.Series, where: str, *, dtype: type = np.int64) -> np.ndarray:
-    expected = "a whole number"
+def _integers(
+    values: pd.Series, where: str, *, dtype: type = np.int64, expected: str = "a whole number"
+) -> np.ndarray:
     numbers = _numbers(values, where, expected)
     limits = np.iinfo(dtype)
     if not np.issubdtype(numbers.dtype, np.integer):
@@ -286,7 +319,7 @@ def _decisions(values: pd.Series, where: str) -> np.ndarray:
     numbers = _numbers(values, where, expected)
     bad = ~np.isin(numbers, (0, 1))
     if bad.any():
-        _refuse(bad, where, f"decision = {_first(values, bad)!r}", expected)
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
     return numbers.astype(np.int8)
 
 
@@ -296,7 +329,7 @@ def _sources(values: pd.Series, where: str) -> pd.Categorical:
         value = _first(values, bad)
         hint = nearest(value, SOURCES)
         suggestion = f" (did you mean {hint!r}?)" if hint else ""
-        _refuse(bad, where, f"source = {value!r}{suggestion}", "'self' (the user chose) or 'system'")
+        _refuse(bad, where, f"{values.name} = {value!r}{suggestion}", "'self' (the user chose) or 'system'")
     return pd.Categorical(values, categories=SOURCES)
 
 
