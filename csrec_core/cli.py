@@ -26,6 +26,9 @@ class Program(click.Group):
         except InputError as error:
             click.echo(f"csrec: error: {error}", err=True)
             context.exit(2)
+        except KeyboardInterrupt:
+            click.echo("csrec: interrupted; what is done is kept, the same command goes on from it", err=True)
+            context.exit(130)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +47,13 @@ def cli():
 @click.option("-f", "file", type=FILE, metavar="FILE", help="Parameters, as YAML.")
 @click.option("--data", metavar="KIND", help="Where the log comes from: books, gpt4books, sequences or log.")
 @click.option("--path", type=FILE, help="The file or folder that holds the data.")
-@click.option("--map", "columns", metavar="OURS=YOURS,...", help="Which of your columns is which of ours.")
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="OURS=YOURS,...",
+    help="Which of your columns is which of ours.",
+)
 @click.option("--out", type=FILE, metavar="DIR", help="Folder of all runs.  [default: reports]")
 @click.option("--force", is_flag=True, help="Run again what is up to date.")
 @click.option("--notebook", "only", multiple=True, metavar="NAME", help="Run this one only; may be repeated.")
@@ -62,7 +71,7 @@ def report(run, suite, texts, file, data, path, columns, out, force, only):
     if suite not in SUITES:
         raise unknown("suite", suite, SUITES)
     values = SUITES[suite] | _read_yaml(file)
-    named = {"data": data, "path": path and str(path), "map": columns}
+    named = {"data": data, "path": path and str(path), "map": ",".join(columns) or None}
     texts = _pairs(texts) | {name: value for name, value in named.items() if value is not None}
     # However the data are named, the notebooks need the whole path, and the run its hash.
     if path := texts.get("path", values.get("path")):
@@ -148,7 +157,7 @@ def data():
 @click.argument("path", type=FILE)
 @click.option("--data", "kind", metavar="KIND", help="gpt4books, sequences or log.  [default: by the path]")
 @click.option(
-    "--map", "columns", default="", metavar="OURS=YOURS,...", help="Which of your columns is which."
+    "--map", "columns", multiple=True, metavar="OURS=YOURS,...", help="Which of your columns is which."
 )
 def check(path, kind, columns):
     """Check the log at PATH and profile it on one screen.
@@ -159,7 +168,7 @@ def check(path, kind, columns):
     from csrec_core.profile import profile_log
 
     kind = kind or ("gpt4books" if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
-    click.echo(profile_log(read_data(kind, path, map=columns)))
+    click.echo(profile_log(read_data(kind, path, map=",".join(columns))))
 
 
 @data.command(epilog="Example: csrec data books --users 5000 --effect 0.8 --out data/books")

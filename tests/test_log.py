@@ -79,6 +79,36 @@ def test_missing_column_names_the_nearest():
         validate_log(small_log().iloc[:0])
 
 
+def test_suggestions_keep_what_is_known_and_see_times(tmp_path):
+    path = tmp_path / "shop.csv"
+    frame = small_log().rename(columns={"user": "customer", "source": "shown_by"}).drop(columns="t")
+    frame.assign(created_at="2026-01-01").to_csv(path, index=False)
+    message = (
+        "missing columns t, source; found customer, .* --map user=customer,timestamp=created_at,source=..."
+    )
+    with pytest.raises(InputError, match=message):
+        read_log(path, columns={"user": "customer"})
+    with pytest.raises(InputError, match="missing columns user, source"):
+        read_log(path, columns={"timestamp": "created_at"})
+
+
+def test_messages_call_a_column_by_its_own_name(tmp_path):
+    path = tmp_path / "shop.csv"
+    small_log(decision=[0, 1, 2, 1]).rename(columns={"decision": "bought"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="row 3: bought = 2"):
+        read_log(path, columns={"decision": "bought"})
+
+
+def test_times_sort_as_times_or_are_refused():
+    mixed = ["2026-01-02T00:00", "2026-01-02", "2026-01-01T23:59:00+02:00", "2026-01-03"]
+    log = validate_log(small_log(timestamp=mixed).drop(columns="t"))
+    own = log[(log["user"] == 1) & (log["source"] == "self")]
+    assert own["item"].to_list() == [9, 8]
+    for bad in ("02/01/2026", "yesterday", "n/a?"):
+        with pytest.raises(InputError, match=r"row 2: timestamp = '.*ISO 8601"):
+            validate_log(small_log(timestamp=["2026-01-02", bad, "2026-01-01", "2026-01-03"]))
+
+
 def test_order_is_derived_from_timestamps():
     log = validate_log(small_log(timestamp=[10, 20, 5, 1]).drop(columns="t"))
     own = log[(log["user"] == 1) & (log["source"] == "self")]
@@ -112,8 +142,9 @@ def test_text_names_are_numbered_and_kept(tmp_path):
     ("text", "message"),
     [
         ("user", "'user' is no pair"),
-        ("usr=a", "unknown column 'usr'.*did you mean 'user'"),
+        ("usr=a", "unknown log column 'usr'.*did you mean 'user'"),
         ("user=a,user=b", "given twice"),
+        ("user=a,item=a", "your column 'a' stands for two"),
     ],
 )
 def test_bad_map(text, message):
