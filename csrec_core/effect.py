@@ -112,8 +112,10 @@ def effect_sentence(estimate: tuple[float, float, float], *, users: int, identif
     return f"That the system exposed the item {change} its acceptance: by {text} (filtered TER*)."
 
 
-def effect_by_step(effects: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Return the mean effect over users at each exposure number.
+def effect_by_step(
+    effects: pd.DataFrame, *, fewest: int = 1, draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return the mean effect over users at each exposure number that at least `fewest` users reach.
 
     Returns
     -------
@@ -121,6 +123,7 @@ def effect_by_step(effects: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -
         `step`, `mean`, `low`, `high`, `users`.
     """
     table = effects.pivot_table(index="user", columns="step", values="effect")
+    table = table.loc[:, table.notna().sum() >= fewest]
     return resample_means(table, draws=draws, seed=seed).assign(users=table.notna().sum()).reset_index()
 
 

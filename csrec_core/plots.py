@@ -167,7 +167,7 @@ def plot_effect_by_step(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     heights = _apart([value for value, _, _ in labels], ax)
     for (_, text, colour), height in zip(labels, heights, strict=True):
         _label_end(ax, steps["step"].iloc[-1], height, text, colour)
-    ax.set(xlabel="exposure number in the system phase", ylabel="effect on acceptance (probability)")
+    ax.set(xlabel="exposure number in the system phase", ylabel="difference in acceptance, system − self")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 
@@ -188,7 +188,8 @@ def plot_effect_by_user(users: pd.DataFrame, *, most: int = 80, ax: Axes | None 
         ax.plot(place, shown["truth"], "x", color=ORANGE, markersize=4.5, markeredgewidth=1.3)
         ax.annotate("× truth", (0.02, 0.95), xycoords="axes fraction", color=ORANGE, va="top")
     ax.set(
-        xlabel="users, sorted by estimated effect (percentile)", ylabel="effect on acceptance (probability)"
+        xlabel="users, sorted by estimated effect (percentile)",
+        ylabel="difference in acceptance, system − self",
     )
     return ax
 
@@ -203,7 +204,7 @@ def plot_effect_by_group(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axe
         vmin=-reach,
         vmax=reach,
         ax=ax,
-        cbar_kws={"label": "effect on acceptance (probability)"},
+        cbar_kws={"label": "difference in acceptance, system − self"},
         rasterized=True,
     )
     ax.grid(visible=False)

@@ -11,7 +11,10 @@ from csrec_core.log import SELF, SOURCES, SYSTEM, Dataset
 __all__ = ["Profile", "position_majority", "profile_log"]
 
 NAMES = {SELF: "they chose themselves", SYSTEM: "the system exposed"}
+WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
+FEW_USERS = 100  # fewer than these, and intervals over users are rough
 SIGNIFICANT = 0.01
+OVERLAP = "share of system exposures of items also self-chosen"
 LAST = 3  # exposures at the end of a user's sequence that the paper tests on
 
 
@@ -50,8 +53,27 @@ class Profile:
     @property
     def identified(self) -> bool:
         """Whether both phases show both decisions, and the self-chosen exposures have a known propensity."""
-        mixed = self.sources["accept_rate"].between(0, 1, inclusive="neither").all()
-        return bool(mixed and self.sources["propensities"]["self"] == 1)
+        return not self.obstacles
+
+    @property
+    def obstacles(self) -> list[str]:
+        """What keeps the effect from being identified, in words; empty where nothing known does."""
+        found = []
+        for source, rate in self.sources["accept_rate"].items():
+            if not 0 < rate < 1:
+                all_alike = {0.0: "all rejected", 1.0: "all accepted"}.get(rate, "missing")
+                found.append(f"the exposures {WHOSE[source]} are {all_alike}")
+        rows, known = self.sources.loc[SELF, ["rows", "propensities"]]
+        if known < 1:
+            found.append(f"{known * rows:,.0f} of {rows:,.0f} self-chosen exposures have a propensity")
+        return found
+
+    @property
+    def identification(self) -> str:
+        """Why the effect is identified, or why not."""
+        if self.obstacles:
+            return f"No: {'; '.join(self.obstacles)}."
+        return "Both phases hold both decisions, and every self-chosen exposure has a propensity."
 
     @property
     def facts_table(self) -> pd.DataFrame:
@@ -68,6 +90,7 @@ class Profile:
         if self.sources["rows"][SYSTEM]:
             numbers["position_accuracy"] = self.facts["position majority, accuracy on all"]
             numbers["position_accuracy_last"] = self.facts[f"position majority, accuracy on last {LAST}"]
+            numbers["constant_accuracy_last"] = self.facts[f"one answer for all, accuracy on last {LAST}"]
         return numbers
 
     @property
@@ -81,7 +104,7 @@ class Profile:
         if SYSTEM in self._present:
             text += (
                 f" The position alone guesses {numbers['position_accuracy_last']:.2%} of each user's last "
-                f"{LAST} decisions right, and {numbers['position_accuracy']:.2%} of all."
+                f"{LAST} decisions right (one answer for all: {numbers['constant_accuracy_last']:.2%})."
             )
         return text
 
@@ -114,13 +137,13 @@ def profile_log(dataset: Dataset) -> Profile:
     chosen = log.loc[log["source"] == SELF, "item"]
     facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
     if len(system) and len(chosen):
-        facts["system exposures of items also self-chosen"] = system["item"].isin(chosen.unique()).mean()
+        facts[OVERLAP] = system["item"].isin(chosen.unique()).mean()
     if len(system):
         facts["distinct decision rows of the system phase"] = _distinct_rows(system)
         facts["position majority, accuracy on all"] = position_majority(system)
-        facts[f"position majority, accuracy on last {LAST}"] = position_majority(
-            system[system["left"] < LAST]
-        )
+        ending = system[system["left"] < LAST]
+        facts[f"position majority, accuracy on last {LAST}"] = position_majority(ending)
+        facts[f"one answer for all, accuracy on last {LAST}"] = position_majority(ending.assign(step=1))
     explained = _explained(system)
     return Profile(
         dataset.name,
@@ -233,6 +256,12 @@ def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.Data
             "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what "
             "the system shows, so the effect rests on extrapolation."
         )
+    for source in SOURCES:
+        if 0 < sources["users"][source] < FEW_USERS:
+            warnings.append(
+                f"Only {sources['users'][source]} users have exposures {WHOSE[source]}: intervals over so "
+                "few users are rough, and a model learns little."
+            )
     if rows[SYSTEM]:
         warnings += _system_warnings(sources, facts, explained)
     return warnings
@@ -258,7 +287,7 @@ def _system_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: 
         warnings.append(
             "The item explains no more of the decisions than noise would, once the position is known."
         )
-    overlap = facts.get("system exposures of items also self-chosen", 1)
+    overlap = facts.get(OVERLAP, 1)
     if overlap < 0.9:
         warnings.append(
             f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves."

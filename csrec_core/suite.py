@@ -271,9 +271,14 @@ def _write_run(folder: Path, manifest: dict, entries: Mapping[str, dict], tasks:
     manifest["notebooks"] = {task.name: entries[task.name] for task in tasks if task.name in entries}
     manifest["seconds"] = round(sum(entry["seconds"] for entry in manifest["notebooks"].values()), 2)
     said = {name: _said(folder, name) for name in manifest["notebooks"]}
+    # A notebook that failed must not pass a gate by having said nothing.
     verdicts = {
-        name: {entry["name"]: {"holds": entry["holds"], "detail": entry["detail"]} for entry in verdicts}
-        for name, verdicts in ((name, of_kind(entries, "verdict")) for name, entries in said.items())
+        name: {"finished": {"holds": entry["status"] == "done", "detail": entry["error"] or ""}}
+        | {
+            verdict["name"]: {"holds": verdict["holds"], "detail": verdict["detail"]}
+            for verdict in of_kind(said[name], "verdict")
+        }
+        for name, entry in manifest["notebooks"].items()
     }
     _write_json(folder / "manifest.json", manifest)
     _write_json(folder / "verdicts.json", verdicts)

@@ -121,6 +121,14 @@ def test_scores_agree_with_scikit_learn(predictions, popularity):
     assert (scores["mean"] <= scores["high"] + 1e-9).all()
 
 
+def test_controls_of_a_small_log_do_not_overflow():
+    """Group sums of 8-bit decisions fit eight bits where their total does not."""
+    cells = pd.DataFrame({"user": np.repeat(np.arange(20), 10), "item": 1, "fold": np.repeat([1, 2], 100)})
+    cells["step"] = np.tile(np.arange(1, 11), 20)
+    cells["decision"] = np.ones(200, dtype="int8")
+    assert predict_controls(cells, pd.Series({1: 5}))["majority"].eq(1).all()
+
+
 def test_margin_is_zero_against_itself(predictions, popularity):
     cells = predictions.cells
     predicted = predictors(cells, popularity)
@@ -211,6 +219,8 @@ def test_effects_over_time_and_by_group(books):
     steps = effect_by_step(two_model(cells), draws=100)
     assert steps["step"].to_list() == list(range(1, 13))
     assert steps["users"].eq(400).all()
+    late = cells[(cells["step"] < 12) | (cells["user"] <= 20)]
+    assert effect_by_step(two_model(late), fewest=30, draws=50)["step"].max() == 11
     assert steps["mean"].iloc[-1] > steps["mean"].iloc[0]  # the world's effect grows
     contrast = effect_by_step(observed_contrast(cells), draws=100)
     inside = (contrast["low"] <= steps["mean"]) & (steps["mean"] <= contrast["high"])
@@ -243,6 +253,9 @@ def test_profile_warns_of_what_is_missing(books):
     profile = profile_log(Dataset(accepted))
     assert not profile.identified
     assert "accepted items only" in " ".join(profile.warnings)
+    assert profile.identification.startswith("No: the exposures of their own choice are all accepted; 0 of ")
+    few = profile_log(Dataset(books.log[books.log["user"] <= 40]))
+    assert "Only 40 users have exposures by the system" in " ".join(few.warnings)
     assert "No row has source=system" in " ".join(profile_log(Dataset(log[log["source"] == "self"])).warnings)
 
 

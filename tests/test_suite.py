@@ -111,8 +111,11 @@ def test_the_kernel_is_this_interpreter_whatever_is_registered(finished):
     reports, _, _ = finished
     verdicts = json.loads((reports / "run" / "verdicts.json").read_text())
     assert verdicts == {
-        "02_bad": {},
-        "01_good": {"interpreter": {"holds": True, "detail": suite.sys.executable}},
+        "02_bad": {"finished": {"holds": False, "detail": "KeyError: 'gone'"}},
+        "01_good": {
+            "finished": {"holds": True, "detail": ""},
+            "interpreter": {"holds": True, "detail": suite.sys.executable},
+        },
     }
 
 
