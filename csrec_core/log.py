@@ -30,6 +30,14 @@ OPTIONAL = ("propensity", "probability", "timestamp")
 COLUMNS = REQUIRED + OPTIONAL
 KEY = ["user", "t", "source"]
 FORMATS = (".parquet", ".csv")
+# What other people call our columns, to suggest a mapping.
+OTHER_NAMES = {
+    "user": r"user|customer|visitor|member|client|reader|session",
+    "item": r"item|product|asin|sku|article|book|track|movie|song",
+    "decision": r"decision|bought|purchased?|click|accept|label|convert",
+    "source": r"source|shown_by|regime|origin|channel",
+    "timestamp": r"time|date|^ts$|_at$",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +263,12 @@ def _times(values: pd.Series, where: str, *, needed: bool) -> pd.Series:
     return times
 
 
+def _likely(column: str, spare: list) -> str:
+    """Return the column of a file that most likely is this one of ours, or dots."""
+    known = [name for name in spare if re.search(OTHER_NAMES.get(column, "$^"), str(name).lower())]
+    return str(known[0]) if known else nearest(column, spare) or "..."
+
+
 def _require_columns(frame: pd.DataFrame, where: str, names: dict[str, str]) -> None:
     missing = [column for column in REQUIRED if column not in frame.columns]
     if "timestamp" in frame.columns and "t" in missing:
@@ -265,11 +279,11 @@ def _require_columns(frame: pd.DataFrame, where: str, names: dict[str, str]) -> 
     spare = [column for column in frame.columns if column not in COLUMNS]
     pairs = dict(names)
     for column in missing:
-        times = [name for name in spare if re.search(r"time|date|^ts$|_at$", name.lower())]
-        if column == "t" and times and not nearest("t", spare):
+        times = [name for name in spare if re.search(OTHER_NAMES["timestamp"], str(name).lower())]
+        if column == "t" and times:
             pairs["timestamp"] = times[0]
         else:
-            pairs[column] = nearest(column, spare) or "..."
+            pairs[column] = _likely(column, spare)
     also = " ('t' may be derived from a 'timestamp')" if "t" in missing else ""
     raise InputError(
         f"{where}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
