@@ -34,9 +34,9 @@ class Acceptance(nn.Module):
         raw = match + self.leniency(states)[..., 0] + self.appeal(items)[..., 0]
         return self.calibration[0] * raw + self.calibration[1]
 
-    def logits(self, items: Tensor, decisions: Tensor, *, shift: Tensor | None = None) -> Tensor:
+    def logits(self, items: Tensor, decisions: Tensor) -> Tensor:
         """Return the logits (B, L) of every exposure in a window, each from what lies before it."""
-        states = self.backbone.encode(items, decisions, shift=shift)
+        states = self.backbone.encode(items, decisions)
         return self(states[:, :-1], items)
 
     def calibrate(self, logits: Tensor, decisions: Tensor, weights: Tensor, held: Tensor) -> None:

@@ -142,8 +142,8 @@ def effect_by_user(cells: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
         `exposures`.
     """
     grouped = cells.assign(
-        observed=cells["decision"] - cells["f_tilde"],
-        model=cells["f_free"] - cells["f_tilde"],
+        observed=observed_contrast(cells)["effect"],
+        model=two_model(cells)["effect"],
         noise=cells["f_free"] * (1 - cells["f_free"]),
     ).groupby("user")
     table = grouped[["observed", "model"]].mean()

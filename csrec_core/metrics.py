@@ -13,6 +13,7 @@ __all__ = [
     "accept_by_rank",
     "auc_by_user",
     "brier",
+    "calibration_bin",
     "calibration_curve",
     "cross_entropy",
     "expected_calibration_error",
@@ -89,6 +90,11 @@ def auc_by_user(decision: np.ndarray, score: np.ndarray, user: np.ndarray) -> pd
     return centre + influence * len(influence)
 
 
+def calibration_bin(probability: np.ndarray, bins: int) -> np.ndarray:
+    """Return the number, from 0, of the bin of equal width that each probability falls into."""
+    return np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+
+
 def calibration_curve(decision: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
     """Return stated against observed acceptance in bins of equal width.
 
@@ -98,7 +104,7 @@ def calibration_curve(decision: np.ndarray, probability: np.ndarray, *, bins: in
         `stated`, `observed` (means in the bin), `rows`; empty bins are left out.
     """
     frame = pd.DataFrame({"stated": probability, "observed": np.asarray(decision, dtype=float)})
-    frame["bin"] = np.minimum((frame["stated"] * bins).astype(int), bins - 1)
+    frame["bin"] = calibration_bin(frame["stated"], bins)
     grouped = frame.groupby("bin")
     return grouped.mean().assign(rows=grouped.size()).reset_index(drop=True)
 

@@ -18,7 +18,7 @@ from csrec_core.preference import Readouts, rank_next_item, read_out, train_pref
 from csrec_core.sequences import Sequences, to_sequences
 from csrec_core.train import Training, load_weights, save_weights
 
-__all__ = ["Predictions", "Settings", "predict"]
+__all__ = ["Predictions", "Settings", "predict", "unread_warnings"]
 
 TABLES = ("cells", "curves", "ranks")
 # Whose source decides what is predicted: kept models are used again only where none of it has changed.
@@ -99,6 +99,16 @@ def predict(dataset: Dataset, settings: Settings, *, folder: str | Path) -> Pred
         for name in reversed(TABLES):  # the cells last: where they are, the rest is
             write_log(getattr(predictions, name), folder / f"{name}.parquet")
     return Predictions(**{name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES})
+
+
+def unread_warnings(dataset: Dataset, cells: pd.DataFrame, settings: Settings) -> list[str]:
+    """Say how many system exposures lie beyond the window of the models; empty where none does."""
+    unread = (dataset.log["source"] == SYSTEM).sum() - len(cells)
+    if not unread:
+        return []
+    return [
+        f"{unread:,} system exposures beyond a user's first {settings.horizon} are not read by the models."
+    ]
 
 
 def _check_sources(dataset: Dataset) -> None:

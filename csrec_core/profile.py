@@ -13,7 +13,6 @@ __all__ = ["Profile", "position_majority", "profile_log"]
 NAMES = {SELF: "they chose themselves", SYSTEM: "the system exposed"}
 WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
 FEW_USERS = 100  # fewer than these, and intervals over users are rough
-SIGNIFICANT = 0.01
 OVERLAP = "share of system exposures of items also self-chosen"
 LAST = 3  # exposures at the end of a user's sequence that the paper tests on
 

@@ -11,6 +11,7 @@ from csrec_core.metrics import (
     accept_by_rank,
     auc_by_user,
     brier,
+    calibration_bin,
     cross_entropy,
     hit_rate,
     interval_text,
@@ -186,8 +187,11 @@ def _calibration_errors(cells: pd.DataFrame, predicted: pd.DataFrame, draws: int
     excess = np.zeros((len(users), predicted.shape[1], BINS))
     for place, name in enumerate(predicted.columns):
         probability = predicted[name].to_numpy()
-        bin_ = np.minimum((probability * BINS).astype(int), BINS - 1)
-        np.add.at(excess, (user, place, bin_), probability - cells["decision"].to_numpy())
+        np.add.at(
+            excess,
+            (user, place, calibration_bin(probability, BINS)),
+            probability - cells["decision"].to_numpy(),
+        )
     values = np.column_stack([excess.reshape(len(users), -1), np.bincount(user)])
 
     def error(sums: np.ndarray) -> np.ndarray:

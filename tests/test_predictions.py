@@ -24,7 +24,8 @@ from csrec_core.effect import (
 from csrec_core.errors import InputError
 from csrec_core.loaders import load_gpt4books
 from csrec_core.log import Dataset
-from csrec_core.predictions import predict
+from csrec_core.metrics import expected_calibration_error
+from csrec_core.predictions import predict, unread_warnings
 from csrec_core.profile import profile_log
 from csrec_core.scores import (
     RANDOM,
@@ -83,6 +84,12 @@ def test_a_run_cut_short_goes_on_where_it_stopped(predictions, books, settings, 
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_exposures_beyond_the_window_are_counted(predictions, books, settings):
+    assert unread_warnings(books, predictions.cells, settings) == []
+    (warning,) = unread_warnings(books, predictions.cells.iloc[:-7], settings)
+    assert warning.startswith("7 system exposures beyond a user's first 100")
+
+
 def test_too_few_users_of_a_source(books, settings, tmp_path):
     log = books.log[(books.log["source"] == "self") | (books.log["user"] <= 5)]
     with pytest.raises(InputError, match="5 users have exposures with source='system'"):
@@ -113,6 +120,9 @@ def test_scores_agree_with_scikit_learn(predictions, popularity):
     decision, probability = cells["decision"], predicted["CSRec"]
     assert scores.loc[("CSRec", "AUC"), "mean"] == pytest.approx(roc_auc_score(decision, probability))
     assert scores.loc[("CSRec", "BCE"), "mean"] == pytest.approx(log_loss(decision, probability))
+    assert scores.loc[("CSRec", "ECE"), "mean"] == pytest.approx(
+        expected_calibration_error(decision, probability)
+    )
     right = ((probability >= 0.8) == decision).mean()
     assert scores.loc[("CSRec", "AHR@0.2"), "mean"] == pytest.approx(right)
     ranked = ((cells["rank_share"] <= 0.2) == decision).mean()
