@@ -5,8 +5,7 @@ from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from csrec_core.backbones import BACKBONES
-from csrec_core.errors import unknown
+from csrec_core.next_item import build_backbone
 from csrec_core.sequences import Sequences
 
 __all__ = ["Acceptance", "build_model"]
@@ -34,9 +33,9 @@ class Acceptance(nn.Module):
         raw = match + self.leniency(states)[..., 0] + self.appeal(items)[..., 0]
         return self.calibration[0] * raw + self.calibration[1]
 
-    def logits(self, items: Tensor, decisions: Tensor) -> Tensor:
+    def logits(self, items: Tensor, decisions: Tensor, users: Tensor | None = None) -> Tensor:
         """Return the logits (B, L) of every exposure in a window, each from what lies before it."""
-        states = self.backbone.encode(items, decisions)
+        states = self.backbone.encode(items, decisions, users=users)
         return self(states[:, :-1], items)
 
     def calibrate(self, logits: Tensor, decisions: Tensor, weights: Tensor, held: Tensor) -> None:
@@ -60,23 +59,9 @@ class Acceptance(nn.Module):
 
 
 def build_model(sequences: Sequences, *, backbone: str = "sasrec", seed: int = 0, **hyper) -> Acceptance:
-    """Return an untrained model for the catalogue and windows of `sequences`.
-
-    Parameters
-    ----------
-    backbone : {"sasrec"}
-        A key of `csrec_core.backbones.BACKBONES`.
-    **hyper
-        Keyword defaults of the backbone: hidden, layers, heads, dropout.
-    """
-    if backbone not in BACKBONES:
-        raise unknown("backbone", backbone, BACKBONES)
+    """Return an untrained model for both phases of `sequences`; see `csrec_core.next_item.build_backbone`."""
+    positions = sequences.items.shape[1]
+    encoder = build_backbone(sequences, backbone=backbone, positions=positions, seed=seed, **hyper)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = BACKBONES[backbone](
-            len(sequences.catalogue),
-            positions=sequences.items.shape[1],
-            features=sequences.features,
-            **hyper,
-        )
         return Acceptance(encoder)

@@ -9,13 +9,16 @@ the marginal one, P(D_t | do(S_{1:t}), P_{1:t}).
 The penalty is the hypothesis TER = 0: it shrinks f - f~ by about 1 / (1 + 2 penalty f (1 - f)).
 """
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.acceptance import Acceptance, build_model
-from csrec_core.preference import READ_BATCH, Readouts
+from csrec_core.preference import Readouts
+from csrec_core.ranking import READ_BATCH
 from csrec_core.sequences import Sequences
 from csrec_core.train import Training, batches, fit
 
@@ -66,6 +69,7 @@ def train_csrec(
     training: Training,
     backbone: str = "sasrec",
     start: Acceptance | None = None,
+    checkpoint: str | Path | None = None,
     **hyper,
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f on the system exposures of the users `rows`, every position in one pass.
@@ -80,6 +84,8 @@ def train_csrec(
         Weight of the constraint of Eq. (9); 0 leaves it out.
     start : Acceptance, optional
         Model whose weights f starts from, such as f~.
+    checkpoint : path, optional
+        See `csrec_core.train.fit`.
     """
     model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
     if start is not None:
@@ -113,7 +119,15 @@ def train_csrec(
                 total += loss(batch, hidden).item() * len(batch) / 2
         return total / len(held)
 
-    history = fit(model, train_loss, validate, learn, training=training, label=f"f, penalty {penalty:g}")
+    history = fit(
+        model,
+        train_loss,
+        validate,
+        learn,
+        training=training,
+        label=f"f, penalty {penalty:g}",
+        checkpoint=checkpoint,
+    )
     return model, history
 
 
@@ -132,7 +146,7 @@ def predict_csrec(model: Acceptance, sequences: Sequences, rows: Tensor) -> tupl
 
 def _system_logits(model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor) -> Tensor:
     exposed = sequences.system_items[rows]
-    states = model.backbone.encode(sequences.items[rows], decisions)
+    states = model.backbone.encode(sequences.items[rows], decisions, users=rows)
     return model(states[:, -1 - exposed.shape[1] : -1], exposed)
 
 

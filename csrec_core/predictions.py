@@ -14,7 +14,7 @@ from csrec_core.csrec import predict_csrec, train_csrec
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
 from csrec_core.log import SELF, SYSTEM, Dataset, write_log
-from csrec_core.preference import Readouts, rank_next_item, read_out, train_preference
+from csrec_core.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.sequences import Sequences, to_sequences
 from csrec_core.train import Training, load_weights, save_weights
 
@@ -26,8 +26,11 @@ CODE = (
     "acceptance.py",
     "backbones/*.py",
     "csrec.py",
+    "losses.py",
+    "next_item.py",
     "predictions.py",
     "preference.py",
+    "ranking.py",
     "sequences.py",
     "train.py",
 )
@@ -88,7 +91,8 @@ class Predictions:
 def predict(dataset: Dataset, settings: Settings, *, folder: str | Path) -> Predictions:
     """Fit f~ and f, or read what an earlier call with the same data, settings and code left in `folder`.
 
-    Every model is written as soon as it is trained, so that a run cut short goes on where it stopped.
+    Every model is written as soon as it is trained, and its state during training, so that a run cut short
+    goes on where it stopped.
     """
     _check_sources(dataset)
     folder = Path(folder) / f"models-{_key(dataset, settings)[:12]}"
@@ -140,20 +144,21 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
     def trained(name: str, train) -> Acceptance:
         path = folder / f"{name}.safetensors"
         if not path.exists():
-            model, curve = train()
+            model, curve = train(folder / f"{name}.part.safetensors")
             save_weights(model, path, curve=curve.to_dict("list"))
         model = build_model(sequences, **common)
         curves[name] = pd.DataFrame(load_weights(model, path)["curve"])
         return model.requires_grad_(False)
 
     preference = trained(
-        "f_tilde", lambda: train_preference(sequences, training=settings.preference, **common)
+        "f_tilde",
+        lambda part: train_preference(sequences, training=settings.preference, checkpoint=part, **common),
     )
     readouts = read_out(preference, sequences)
     fold = _folds(sequences, settings)
     cells = _cells(dataset, sequences, readouts, fold)
-    ranks = [rank_next_item(preference, sequences).assign(model="f~ ranking")]
-    ranks.append(rank_next_item(preference, sequences, by="acceptance").assign(model="f~ acceptance"))
+    ranks = [rank_last_choice(preference, sequences).assign(model="f~ ranking")]
+    ranks.append(rank_last_choice(preference, sequences, by="acceptance").assign(model="f~ acceptance"))
     for column, penalty in (("f", settings.penalty), ("f_free", 0.0)):
         filtered, marginal = torch.zeros_like(readouts.filtered), torch.zeros_like(readouts.filtered)
         for number in range(settings.folds):
@@ -162,19 +167,20 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
             )
             model = trained(
                 f"{column}-{number + 1}",
-                lambda learn=learn, penalty=penalty: train_csrec(
+                lambda part, learn=learn, penalty=penalty: train_csrec(
                     sequences,
                     readouts,
                     learn,
                     penalty=penalty,
                     training=settings.csrec,
                     start=preference,
+                    checkpoint=part,
                     **common,
                 ),
             )
             filtered[held], marginal[held] = predict_csrec(model, sequences, held)
             if column == "f":
-                rank = rank_next_item(model, sequences, by="acceptance")
+                rank = rank_last_choice(model, sequences, by="acceptance")
                 ranks.append(rank[rank["user"].isin(sequences.users[held])].assign(model="CSRec"))
         real = sequences.system_rows >= 0
         cells[column], cells[f"{column}_marginal"] = filtered.numpy()[real], marginal.numpy()[real]

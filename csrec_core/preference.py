@@ -1,6 +1,7 @@
 """f~: what the user's own choices tell about acceptance (Eq. 7), and its readouts at system exposures."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -8,13 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.acceptance import Acceptance, build_model
+from csrec_core.losses import softmax
+from csrec_core.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
 from csrec_core.train import Training, batches, fit
 
-__all__ = ["Readouts", "rank_next_item", "read_out", "train_preference"]
-
-READ_BATCH = 512  # users a batch where no gradient is kept
-HELD_OUT = 2  # last self-chosen exposures: one for validation, one for the test
+__all__ = ["Readouts", "rank_last_choice", "read_out", "train_preference"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,12 @@ class Readouts:
 
 
 def train_preference(
-    sequences: Sequences, *, training: Training, backbone: str = "sasrec", **hyper
+    sequences: Sequences,
+    *,
+    training: Training,
+    backbone: str = "sasrec",
+    checkpoint: str | Path | None = None,
+    **hyper,
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f~ on self-chosen rows, every position in one pass, and calibrate it on held-out rows.
 
@@ -49,6 +54,11 @@ def train_preference(
     catalogue, and binary cross-entropy of the decisions, weighted by inverse propensity where the log knows
     it. Where the phase holds accepted items only, the second uses one uniform negative for each item, and its
     level means nothing.
+
+    Parameters
+    ----------
+    checkpoint : path, optional
+        See `csrec_core.train.fit`.
 
     Returns
     -------
@@ -77,7 +87,7 @@ def train_preference(
             ]
         return sum(parts) / len(validated)
 
-    history = fit(model, loss, validate, trainable, training=training, label="f~")
+    history = fit(model, loss, validate, trainable, training=training, label="f~", checkpoint=checkpoint)
     if not sequences.accepted_only:
         _calibrate(model, sequences, held)
     return model.requires_grad_(False), history
@@ -98,36 +108,33 @@ def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
 
 
 @torch.no_grad()
-def rank_next_item(model: Acceptance, sequences: Sequences, *, by: str = "next_item") -> pd.DataFrame:
-    """Rank the last self-chosen item of each user among all items not seen before (leave-last-one-out).
+def rank_last_choice(model: Acceptance, sequences: Sequences, *, by: str = "next_item") -> pd.DataFrame:
+    """Rank the last self-chosen item of each user; see `csrec_core.ranking.leave_one_out`.
 
     Parameters
     ----------
     by : {"next_item", "acceptance"}
         Order items by the next-item score, or by the probability of accepting them now.
 
-    Returns
-    -------
-    DataFrame
-        `user`, `rank` (from 1; ties count as half), `candidates`: a row for each user whose last
-        self-chosen item was accepted and new to them.
     """
-    last = sequences.self_items[:, -1]
-    seen = sequences.self_items[:, :-1]
-    fresh = (sequences.self_decisions[:, -1] == ACCEPT) & (last > 0) & ~(seen == last[:, None]).any(dim=1)
-    users = torch.arange(len(last))[fresh]
-    parts = [_rank_batch(model, sequences, rows, by) for rows in users.split(READ_BATCH)]
-    ranks, candidates = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-    return pd.DataFrame({"user": sequences.users[users], "rank": ranks, "candidates": candidates})
+
+    def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
+        state = model.backbone.encode_end(items, decisions, users=rows)
+        if by == "next_item":
+            return model.backbone.score(state)
+        every = torch.arange(1, model.backbone.n_items + 1, device=rows.device).expand(len(rows), -1)
+        return model(state[:, None].expand(-1, every.shape[1], -1), every)
+
+    return leave_one_out(sequences, score)
 
 
 def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
     """Return masks (U, L) of the rows to learn from and to validate on; the last row is for the test."""
     real = sequences.self_items > 0
-    enough = real.sum(dim=1) > HELD_OUT
+    enough = real.sum(dim=1) > max(HELD_OUT.values())
     learn, held = real.clone(), torch.zeros_like(real)
-    learn[enough, -HELD_OUT:] = False
-    held[enough, -HELD_OUT] = True
+    learn[enough, -HELD_OUT["validation"] :] = False
+    held[enough, -HELD_OUT["validation"]] = True
     return learn, held
 
 
@@ -143,11 +150,12 @@ def _loss(
     """Return the mean loss over the `wanted` positions of the users `rows`."""
     items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
     wanted, weights = wanted[rows], sequences.self_weights[rows]
-    states = model.backbone.encode(items, _forget_tail(decisions, forget), shift=shift)[:, :-1]
-    accepted = wanted & (decisions == ACCEPT)
-    ranking = F.cross_entropy(model.backbone.score(states[accepted]), items[accepted] - 1)
-    states, items, weights = states[wanted], items[wanted], weights[wanted]
-    logits, labels = model(states, items), decisions[wanted].float()
+    known = _forget_tail(decisions, forget)
+    states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
+    items, decisions, weights = items[wanted], decisions[wanted], weights[wanted]
+    accepted = decisions == ACCEPT
+    ranking = softmax(model.backbone, states[accepted], items[accepted])
+    logits, labels = model(states, items), decisions.float()
     if sequences.accepted_only:
         negatives = torch.randint_like(items, 1, model.backbone.n_items + 1)
         logits = torch.cat([logits, model(states, negatives)])
@@ -169,7 +177,7 @@ def _forget_tail(decisions: Tensor, share: float) -> Tensor:
 def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
     logits = torch.cat(
         [
-            model.logits(sequences.self_items[rows], sequences.self_decisions[rows])
+            model.logits(sequences.self_items[rows], sequences.self_decisions[rows], users=rows)
             for rows in torch.arange(len(sequences.users)).split(READ_BATCH)
         ]
     )
@@ -192,10 +200,12 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
     def before_exposures(states: Tensor) -> Tensor:
         return states[:, states.shape[1] - 1 - steps : -1]
 
-    seen = before_exposures(model.backbone.encode(items, realised))
+    seen = before_exposures(model.backbone.encode(items, realised, users=rows))
     filtered = torch.sigmoid(model(seen, exposed))
     after = [
-        torch.sigmoid(model(before_exposures(model.backbone.encode_last(items, masked, last)), exposed))
+        torch.sigmoid(
+            model(before_exposures(model.backbone.encode_last(items, masked, last, users=rows)), exposed)
+        )
         for last in (REJECT, ACCEPT)
     ]
     for probability in after:  # the decision before the first exposure is a known one
@@ -204,20 +214,3 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
     own = scores.gather(2, (exposed - 1).clamp(min=0)[:, :, None])
     rank = ((scores > own).float().mean(dim=2) + 1 / scores.shape[2]).clamp(max=1)
     return filtered, *after, rank
-
-
-def _rank_batch(model: Acceptance, sequences: Sequences, rows: Tensor, by: str) -> tuple[Tensor, Tensor]:
-    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
-    states = model.backbone.encode(items, decisions)[:, -2]  # before the last exposure
-    if by == "next_item":
-        scores = model.backbone.score(states)
-    else:
-        every = torch.arange(1, model.backbone.n_items + 1).expand(len(rows), -1)
-        scores = model(states[:, None].expand(-1, every.shape[1], -1), every)
-    target = items[:, -1:] - 1
-    seen = torch.zeros(len(rows), scores.shape[1] + 1, dtype=torch.bool)
-    seen.scatter_(1, items[:, :-1], True)
-    own = scores.gather(1, target)
-    scores = scores.masked_fill(seen[:, 1:], -torch.inf)
-    ties = (scores == own).sum(dim=1) - 1
-    return (scores > own).sum(dim=1) + 1 + ties / 2, (~seen[:, 1:]).sum(dim=1)

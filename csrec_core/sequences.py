@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from csrec_core.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.log import SELF, SYSTEM, Dataset
 
 __all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Sequences", "to_sequences"]
 
-REJECT, ACCEPT, UNKNOWN = 0, 1, 2
 LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must not outweigh twenty
 
 
@@ -31,6 +31,10 @@ class Sequences:
         The last L self-chosen exposures; decisions in {REJECT, ACCEPT}.
     self_weights : Tensor (U, L) float32
         Inverse propensities towards uniform exposure, mean 1; all 1 where the log knows none.
+    chosen_items : Tensor (E,) int64
+        All self-chosen exposures, user after user, in time order, whether they fit the L slots or not.
+    chosen_count : Tensor (U,) int64
+        How many of them are a user's.
     system_items, system_decisions : Tensor (U, T) int64
         The first T exposures by the system.
     system_rows : array (U, T) int64
@@ -44,6 +48,8 @@ class Sequences:
     self_items: Tensor
     self_decisions: Tensor
     self_weights: Tensor
+    chosen_items: Tensor
+    chosen_count: Tensor
     system_items: Tensor
     system_decisions: Tensor
     system_rows: np.ndarray
@@ -96,6 +102,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         }
     )
     chosen, exposed = (frame[frame["source"] == source].copy() for source in (SELF, SYSTEM))
+    chosen = chosen.sort_values("user", kind="stable")
+    every, count = chosen["item"].to_numpy(copy=True), np.bincount(chosen["user"], minlength=len(users))
     chosen["slot"] = length - 1 - chosen.groupby("user").cumcount(ascending=False)
     chosen = chosen[chosen["slot"] >= 0]
     exposed["slot"] = exposed.groupby("user").cumcount()
@@ -113,6 +121,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         self_items=torch.from_numpy(table(chosen, "item", length)),
         self_decisions=torch.from_numpy(table(chosen, "decision", length)),
         self_weights=torch.from_numpy(table(chosen, "weight", length)),
+        chosen_items=torch.from_numpy(every),
+        chosen_count=torch.from_numpy(count),
         system_items=torch.from_numpy(table(exposed, "item", width)),
         system_decisions=torch.from_numpy(table(exposed, "decision", width)),
         system_rows=table(exposed, "row", width, fill=-1),

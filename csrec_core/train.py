@@ -1,7 +1,9 @@
 """One training loop for every model, and checkpoints that hold weights only."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from csrec_core.files import whole_file
 
 __all__ = ["Training", "batches", "fit", "load_weights", "save_weights"]
 
+POOL = 16  # batches that are drawn together and sorted by length before they are cut
+SAVE_EVERY = 20.0  # seconds of work that a run cut short may lose
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -28,24 +33,49 @@ class Training:
     patience : int
         Stop after this many passes without a better validation loss; the best weights are kept.
     batch : int
-        Users a step.
+        Rows a step: users, or prefixes where each is a window of its own.
     rate : float
         Learning rate of Adam.
+    decay : float
+        Weight decay of Adam, as a penalty on the squared weights.
     seed : int
         Order of the batches, dropout, masks.
+    threads : int, optional
+        Threads of a matrix product; None leaves PyTorch's own choice.
+    precision : {"float32", "bfloat16"}
+        Of matrix products in training, by autocast; weights and losses stay in float32. The lower one pays
+        on accelerators and on processors with bfloat16 units only.
     """
 
     epochs: int = 100
     patience: int = 10
     batch: int = 128
     rate: float = 1e-3
+    decay: float = 0.0
     seed: int = 0
+    threads: int | None = None
+    precision: str = "float32"
 
 
-def batches(rows: Tensor, size: int, *, shuffle: bool = False) -> Iterator[Tensor]:
-    """Yield `rows` (n,) in pieces of at most `size`, shuffled by the global generator if asked."""
-    order = rows[torch.randperm(len(rows))] if shuffle else rows
-    yield from order.split(size)
+def batches(
+    rows: Tensor, size: int, *, shuffle: bool = False, lengths: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield `rows` (n,) in pieces of at most `size`, shuffled by the global generator if asked.
+
+    With `lengths` (n,), those of each row's window, a shuffled piece holds rows of about equal length, so
+    that little of a rectangular batch is padding.
+    """
+    if not shuffle:
+        yield from rows.split(size)
+        return
+    order = torch.randperm(len(rows), device=rows.device)
+    if lengths is None:
+        yield from rows[order].split(size)
+        return
+    for pool in order.split(size * POOL):
+        pieces = pool[lengths[pool].argsort()].split(size)
+        for piece in torch.randperm(len(pieces)).tolist():
+            yield rows[pieces[piece]]
 
 
 def fit(
@@ -56,65 +86,160 @@ def fit(
     *,
     training: Training,
     label: str,
+    lengths: Tensor | None = None,
+    checkpoint: str | Path | None = None,
 ) -> pd.DataFrame:
     """Train `model` in place with early stopping; it ends with its best weights, in evaluation mode.
 
     Parameters
     ----------
     loss : callable
-        Mean loss of the users in a batch of `rows`.
+        Mean loss of a batch of `rows`.
     validate : callable
         Loss on held-out data, called in evaluation mode without gradients; lower is better.
     rows : Tensor (n,) int64
-        Users to train on.
+        What to train on: users, or prefixes.
     label : str
         What the progress bar says.
+    lengths : Tensor (n,), optional
+        Length of each row's window, for batches with little padding.
+    checkpoint : path, optional
+        Where the state is kept while training; a later call goes on from it, to the same weights as one that
+        was never cut short. Removed at the end.
 
     Returns
     -------
     DataFrame
-        `epoch` (from 1), `train` and `validation` loss.
+        `epoch` (from 1), `train` and `validation` loss, CPU `seconds` of the pass without validation.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=training.rate)
-    best, best_weights, history = float("inf"), None, []
-    with torch.random.fork_rng(), tqdm(total=training.epochs, desc=label, disable=None, leave=False) as bar:
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
+    )
+    run = _Run(model, optimiser, None if checkpoint is None else Path(checkpoint))
+    cuda = [model_device(model)] if model_device(model).type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=cuda),
+        _threads(training.threads),
+        tqdm(total=training.epochs, desc=label, disable=None, leave=False) as bar,
+    ):
         torch.manual_seed(training.seed)
-        for epoch in range(1, training.epochs + 1):
-            trained = _one_pass(model, loss, rows, training.batch, optimiser)
+        run.resume()
+        bar.update(len(run.history))
+        while len(run.history) < training.epochs and run.waited < training.patience:
+            started = time.process_time()
+            trained = _one_pass(model, loss, rows, lengths, training, optimiser)
+            seconds = time.process_time() - started
             model.eval()
             with torch.no_grad():
-                validation = validate()
-            history.append((epoch, trained, validation))
+                run.record(trained, validate(), seconds)
             bar.update()
-            bar.set_postfix(validation=f"{validation:.4f}")
-            if validation < best:
-                best, best_epoch = validation, epoch
-                best_weights = {name: value.clone() for name, value in model.state_dict().items()}
-            elif epoch - best_epoch >= training.patience:
-                break
-    if best_weights is None:
-        raise FloatingPointError(f"{label}: the validation loss was never a number; lower the learning rate")
-    model.load_state_dict(best_weights)
-    model.eval()
-    return pd.DataFrame(history, columns=["epoch", "train", "validation"])
+            bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
+    run.finish(label)
+    return pd.DataFrame(run.history, columns=["epoch", "train", "validation", "seconds"])
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Return the device that a model's weights are on."""
+    return next(model.parameters()).device
+
+
+class _Run:
+    """The state of a training run: its history, its best weights, and how they are kept on disk."""
+
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, path: Path | None):
+        self.model, self.optimiser, self.path = model, optimiser, path
+        self.history: list[tuple[int, float, float, float]] = []
+        self.best, self.best_epoch, self.weights = float("inf"), 0, None
+        self.saved = time.monotonic()
+
+    @property
+    def waited(self) -> int:
+        """Passes since the best one."""
+        return len(self.history) - self.best_epoch
+
+    def record(self, trained: float, validation: float, seconds: float) -> None:
+        self.history.append((len(self.history) + 1, trained, validation, seconds))
+        if validation < self.best:
+            self.best, self.best_epoch = validation, len(self.history)
+            self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        if self.path is not None and time.monotonic() - self.saved >= SAVE_EVERY:
+            self.save()
+            self.saved = time.monotonic()
+
+    def save(self) -> None:
+        tensors = {f"now.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in (self.weights or {}).items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
+        tensors["random"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        notes = {"history": self.history, "best": self.best_epoch}
+        with whole_file(self.path) as temporary:
+            save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+
+    def resume(self) -> None:
+        if self.path is None or not self.path.exists():
+            return
+        tensors, notes = _read(self.path)
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.model.load_state_dict(part("now."))
+        self.weights = part("best.") or None
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in part("adam.").items():
+            number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        torch.set_rng_state(tensors["random"])
+        if "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        self.history = [tuple(row) for row in notes["history"]]
+        self.best_epoch = notes["best"]
+        self.best = self.history[self.best_epoch - 1][2] if self.best_epoch else float("inf")
+
+    def finish(self, label: str) -> None:
+        if self.weights is None:
+            raise FloatingPointError(
+                f"{label}: the validation loss was never a number; lower the learning rate"
+            )
+        self.model.load_state_dict(self.weights)
+        self.model.eval()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
 def _one_pass(
     model: nn.Module,
     loss: Callable[[Tensor], Tensor],
     rows: Tensor,
-    size: int,
+    lengths: Tensor | None,
+    training: Training,
     optimiser: torch.optim.Optimizer,
 ) -> float:
     model.train()
-    total = 0.0
-    for batch in batches(rows, size, shuffle=True):
+    total, device = 0.0, model_device(model).type
+    low = training.precision == "bfloat16"
+    for batch in batches(rows, training.batch, shuffle=True, lengths=lengths):
         optimiser.zero_grad()
-        value = loss(batch)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=low):
+            value = loss(batch)
         value.backward()
         optimiser.step()
         total += value.item() * len(batch)
     return total / len(rows)
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def save_weights(model: nn.Module, path: str | Path, **notes) -> None:
@@ -125,9 +250,13 @@ def save_weights(model: nn.Module, path: str | Path, **notes) -> None:
 
 def load_weights(model: nn.Module, path: str | Path) -> dict:
     """Read weights into a model of the same shape, set it to evaluation mode, and return the notes."""
-    with safe_open(path, framework="pt") as file:
-        names = file.keys()
-        model.load_state_dict({name: file.get_tensor(name) for name in names})
-        notes = json.loads(file.metadata()["notes"])
+    weights, notes = _read(path)
+    model.load_state_dict(weights)
     model.eval()
     return notes
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["notes"])
