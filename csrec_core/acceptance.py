@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from csrec_core.next_item import build_backbone
 from csrec_core.sequences import Sequences
+from csrec_core.train import seeded
 
 __all__ = ["Acceptance", "build_model"]
 
@@ -46,7 +47,7 @@ class Acceptance(nn.Module):
         it is learned from far more rows, and fitting the training rows does not bias it.
         """
         regression = LogisticRegression(C=1e6).fit(
-            logits[held, None].numpy(), decisions[held].numpy(), weights[held].numpy()
+            *(part[held].cpu().numpy() for part in (logits[:, None], decisions, weights))
         )
         scaled = float(regression.coef_[0, 0]) * logits.double()
         total, accepted = float(weights.sum()), float((weights * decisions).sum())
@@ -62,6 +63,5 @@ def build_model(sequences: Sequences, *, backbone: str = "sasrec", seed: int = 0
     """Return an untrained model for both phases of `sequences`; see `csrec_core.next_item.build_backbone`."""
     positions = sequences.items.shape[1]
     encoder = build_backbone(sequences, backbone=backbone, positions=positions, seed=seed, **hyper)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Acceptance(encoder)
+    with seeded(seed):
+        return Acceptance(encoder).to(sequences.self_items.device)

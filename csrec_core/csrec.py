@@ -92,7 +92,7 @@ def train_csrec(
         model.load_state_dict(start.state_dict())
         model.calibration.copy_(torch.tensor([1.0, 0.0]))
     generator = torch.Generator().manual_seed(training.seed)
-    shuffled = rows[torch.randperm(len(rows), generator=generator)]
+    shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
     held, learn = shuffled.tensor_split([max(1, len(rows) // 10)])
 
     def loss(batch: Tensor, hidden: Tensor) -> Tensor:
@@ -107,14 +107,14 @@ def train_csrec(
         )
 
     def train_loss(batch: Tensor) -> Tensor:
-        return loss(batch, torch.rand(len(batch)) < HIDDEN_SHARE)
+        return loss(batch, torch.rand(len(batch), device=batch.device) < HIDDEN_SHARE)
 
     def validate() -> float:
         total = 0.0
         for batch in batches(held, READ_BATCH):
             for hidden in (
-                torch.zeros(len(batch), dtype=torch.bool),
-                torch.ones(len(batch), dtype=torch.bool),
+                torch.zeros_like(batch, dtype=torch.bool),
+                torch.ones_like(batch, dtype=torch.bool),
             ):
                 total += loss(batch, hidden).item() * len(batch) / 2
         return total / len(held)
@@ -146,8 +146,9 @@ def predict_csrec(model: Acceptance, sequences: Sequences, rows: Tensor) -> tupl
 
 def _system_logits(model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor) -> Tensor:
     exposed = sequences.system_items[rows]
-    states = model.backbone.encode(sequences.items[rows], decisions, users=rows)
-    return model(states[:, -1 - exposed.shape[1] : -1], exposed)
+    first = decisions.shape[1] - exposed.shape[1]
+    states = model.backbone.encode(sequences.items[rows], decisions, users=rows, first=first)
+    return model(states[:, :-1], exposed)
 
 
 def _select(readouts: Readouts, rows: Tensor) -> Readouts:

@@ -13,7 +13,7 @@ from csrec_core.losses import LOSSES
 from csrec_core.metrics import ndcg
 from csrec_core.ranking import HELD_OUT, leave_one_out
 from csrec_core.sequences import ACCEPT, Sequences
-from csrec_core.train import Training, fit
+from csrec_core.train import Training, fit, seeded
 
 __all__ = ["SCHEMES", "build_backbone", "default_scheme", "rank_next_item", "train_next_item"]
 
@@ -39,15 +39,15 @@ def build_backbone(
     """
     if backbone not in BACKBONES:
         raise unknown("backbone", backbone, BACKBONES)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return BACKBONES[backbone](
+    with seeded(seed):
+        model = BACKBONES[backbone](
             len(sequences.catalogue),
             positions=positions,
             users=len(sequences.users),
-            features=sequences.features,
+            features=sequences.features.cpu(),
             **hyper,
         )
+    return model.to(sequences.self_items.device)
 
 
 def train_next_item(
@@ -62,6 +62,8 @@ def train_next_item(
     **hyper,
 ) -> tuple[Encoder, pd.DataFrame]:
     """Train a backbone to rank the next accepted item, and keep the weights with the best validation NDCG@10.
+
+    It trains where the tensors are: see `csrec_core.sequences.Sequences.to`.
 
     Parameters
     ----------

@@ -183,7 +183,10 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
                 rank = rank_last_choice(model, sequences, by="acceptance")
                 ranks.append(rank[rank["user"].isin(sequences.users[held])].assign(model="CSRec"))
         real = sequences.system_rows >= 0
-        cells[column], cells[f"{column}_marginal"] = filtered.numpy()[real], marginal.numpy()[real]
+        cells[column], cells[f"{column}_marginal"] = (
+            filtered.cpu().numpy()[real],
+            marginal.cpu().numpy()[real],
+        )
     curve = pd.concat([frame.assign(model=name) for name, frame in curves.items()], ignore_index=True)
     return Predictions(cells, curve, pd.concat(ranks, ignore_index=True))
 
@@ -201,7 +204,7 @@ def _cells(dataset: Dataset, sequences: Sequences, readouts: Readouts, fold: np.
     return cells.reset_index(drop=True).assign(
         step=step + 1,
         fold=fold[user] + 1,
-        f_tilde=readouts.filtered.numpy()[real],
-        f_tilde_marginal=readouts.marginal.numpy()[real],
-        rank_share=readouts.rank.numpy()[real],
+        f_tilde=readouts.filtered.cpu().numpy()[real],
+        f_tilde_marginal=readouts.marginal.cpu().numpy()[real],
+        rank_share=readouts.rank.cpu().numpy()[real],
     )

@@ -12,9 +12,12 @@ from csrec_core.acceptance import Acceptance, build_model
 from csrec_core.losses import softmax
 from csrec_core.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
-from csrec_core.train import Training, batches, fit
+from csrec_core.train import Training, batches, fit, seeded
 
 __all__ = ["Readouts", "rank_last_choice", "read_out", "train_preference"]
+
+
+PREFIXES = 4  # positions of a user that a step asks for, where each is a window of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +72,18 @@ def train_preference(
     """
     model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
     learn, held = _split(sequences)
-    everyone = torch.arange(len(sequences.users))
+    everyone = _all_users(sequences)
     trainable = everyone[learn.any(dim=1)]
     validated = everyone[held.any(dim=1)]
 
     def loss(rows: Tensor) -> Tensor:
         room = sequences.items.shape[1] - sequences.self_items.shape[1]
-        shift = torch.randint(room + 1, (len(rows),))
-        return _loss(model, sequences, rows, learn, shift=shift, forget=0.5)
+        shift = torch.randint(room + 1, (len(rows),), device=rows.device)
+        wanted = learn if model.backbone.causal else _some(learn, PREFIXES)
+        return _loss(model, sequences, rows, wanted, shift=shift, forget=0.5)
 
     def validate() -> float:
-        with torch.random.fork_rng():
-            torch.manual_seed(training.seed)  # the same negatives at every epoch
+        with seeded(training.seed, sequences.self_items.device):  # the same negatives at every epoch
             parts = [
                 _loss(model, sequences, rows, held).item() * len(rows)
                 for rows in batches(validated, READ_BATCH)
@@ -96,9 +99,7 @@ def train_preference(
 @torch.no_grad()
 def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
     """Read f~ at every system exposure; see `Readouts`."""
-    parts = [
-        _read_batch(model, sequences, rows) for rows in torch.arange(len(sequences.users)).split(READ_BATCH)
-    ]
+    parts = [_read_batch(model, sequences, rows) for rows in _all_users(sequences).split(READ_BATCH)]
     filtered, after_reject, after_accept, rank = (torch.cat(part) for part in zip(*parts, strict=True))
     marginal = filtered.clone()
     for t in range(1, marginal.shape[1]):
@@ -126,6 +127,10 @@ def rank_last_choice(model: Acceptance, sequences: Sequences, *, by: str = "next
         return model(state[:, None].expand(-1, every.shape[1], -1), every)
 
     return leave_one_out(sequences, score)
+
+
+def _all_users(sequences: Sequences) -> Tensor:
+    return torch.arange(len(sequences.users), device=sequences.self_items.device)
 
 
 def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
@@ -164,13 +169,21 @@ def _loss(
     return ranking + F.binary_cross_entropy_with_logits(logits, labels, weights)
 
 
+def _some(wanted: Tensor, count: int) -> Tensor:
+    """Return at most `count` of each row's `wanted` positions (U, L), at random."""
+    drawn = torch.rand(wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
+    largest, _ = drawn.kthvalue(min(count, wanted.shape[1]), dim=1, keepdim=True)
+    return wanted & (drawn <= largest)
+
+
 def _forget_tail(decisions: Tensor, share: float) -> Tensor:
     """Hide the decisions after a random point, for a `share` of the users, as the marginal readout does."""
     if share == 0:
         return decisions
     users, length = decisions.shape
-    cut = torch.randint(length + 1, (users, 1)).where(torch.rand(users, 1) < share, length)
-    return decisions.masked_fill(torch.arange(length) >= cut, UNKNOWN)
+    where = {"device": decisions.device}
+    cut = torch.randint(length + 1, (users, 1), **where).where(torch.rand(users, 1, **where) < share, length)
+    return decisions.masked_fill(torch.arange(length, **where) >= cut, UNKNOWN)
 
 
 @torch.no_grad()
@@ -178,7 +191,7 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
     logits = torch.cat(
         [
             model.logits(sequences.self_items[rows], sequences.self_decisions[rows], users=rows)
-            for rows in torch.arange(len(sequences.users)).split(READ_BATCH)
+            for rows in _all_users(sequences).split(READ_BATCH)
         ]
     )
     real = sequences.self_items > 0
@@ -197,14 +210,12 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
         sequences.masked_decisions[rows],
     )
 
-    def before_exposures(states: Tensor) -> Tensor:
-        return states[:, states.shape[1] - 1 - steps : -1]
-
-    seen = before_exposures(model.backbone.encode(items, realised, users=rows))
+    first = items.shape[1] - steps
+    seen = model.backbone.encode(items, realised, users=rows, first=first)[:, :-1]
     filtered = torch.sigmoid(model(seen, exposed))
     after = [
         torch.sigmoid(
-            model(before_exposures(model.backbone.encode_last(items, masked, last, users=rows)), exposed)
+            model(model.backbone.encode_last(items, masked, last, users=rows, first=first)[:, :-1], exposed)
         )
         for last in (REJECT, ACCEPT)
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from csrec_core.sequences import ACCEPT, Sequences
 __all__ = ["HELD_OUT", "leave_one_out"]
 
 HELD_OUT = {"test": 1, "validation": 2}  # place from the end of a user's self-chosen items
-READ_BATCH = 512  # users a batch where no gradient is kept
+READ_BATCH = 128  # users a batch where no gradient is kept
 READ_SCORES = 2**25  # scores held at a time, which bounds memory for any catalogue
 
 
@@ -43,7 +44,9 @@ def leave_one_out(
     accepted = (sequences.self_decisions[:, -place] == ACCEPT) & (target > 0)
     kept, ranks, candidates = [], [], []
     size = max(1, min(READ_BATCH, READ_SCORES // (len(sequences.catalogue) + 1)))
-    for rows in torch.arange(len(target), device=target.device)[accepted].split(size):
+    users = accepted.nonzero()[:, 0]
+    users = users[sequences.chosen_count[users].argsort(stable=True)]  # short windows together
+    for rows in users.split(size):
         seen = _seen(sequences, rows, place)
         new = ~seen.gather(1, target[rows, None])[:, 0]
         rows, seen = rows[new], seen[new, 1:]
@@ -59,11 +62,13 @@ def leave_one_out(
         kept.append(rows)
         ranks.append(above + (level + 1) / 2)
         candidates.append((~seen).sum(dim=1))
-    users, rank, number = (
-        torch.cat(part).cpu().numpy() if part else torch.zeros(0).numpy()
-        for part in (kept, ranks, candidates)
+    if not kept:
+        return pd.DataFrame({"user": [], "rank": [], "candidates": []})
+    rows, rank, number = (torch.cat(part).cpu().numpy() for part in (kept, ranks, candidates))
+    order = np.argsort(rows)
+    return pd.DataFrame(
+        {"user": sequences.users[rows[order]], "rank": rank[order], "candidates": number[order]}
     )
-    return pd.DataFrame({"user": sequences.users[users.astype(int)], "rank": rank, "candidates": number})
 
 
 def _seen(sequences: Sequences, rows: Tensor, place: int) -> Tensor:

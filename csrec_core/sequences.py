@@ -1,6 +1,6 @@
 """The interaction log as rectangular tensors: what the models read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,11 @@ class Sequences:
     system_decisions: Tensor
     system_rows: np.ndarray
     features: Tensor
+
+    def to(self, device: torch.device | str) -> "Sequences":
+        """Return the same with its tensors on a device, such as "cuda" or "mps"."""
+        moved = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **moved)
 
     @property
     def items(self) -> Tensor:

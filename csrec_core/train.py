@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from csrec_core.files import whole_file
 
-__all__ = ["Training", "batches", "fit", "load_weights", "save_weights"]
+__all__ = ["Training", "batches", "fit", "load_weights", "save_weights", "seeded"]
 
 POOL = 16  # batches that are drawn together and sorted by length before they are cut
 SAVE_EVERY = 20.0  # seconds of work that a run cut short may lose
@@ -116,13 +116,11 @@ def fit(
         model.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
     )
     run = _Run(model, optimiser, None if checkpoint is None else Path(checkpoint))
-    cuda = [model_device(model)] if model_device(model).type == "cuda" else []
     with (
-        torch.random.fork_rng(devices=cuda),
+        seeded(training.seed, _device(model)),
         _threads(training.threads),
         tqdm(total=training.epochs, desc=label, disable=None, leave=False) as bar,
     ):
-        torch.manual_seed(training.seed)
         run.resume()
         bar.update(len(run.history))
         while len(run.history) < training.epochs and run.waited < training.patience:
@@ -138,8 +136,16 @@ def fit(
     return pd.DataFrame(run.history, columns=["epoch", "train", "validation", "seconds"])
 
 
-def model_device(model: nn.Module) -> torch.device:
-    """Return the device that a model's weights are on."""
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed the global generators within the block, and leave them as they were after it."""
+    kind = torch.device(device).type
+    with torch.random.fork_rng() if kind == "cpu" else torch.random.fork_rng(device_type=kind):
+        torch.manual_seed(seed)
+        yield
+
+
+def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
@@ -220,7 +226,7 @@ def _one_pass(
     optimiser: torch.optim.Optimizer,
 ) -> float:
     model.train()
-    total, device = 0.0, model_device(model).type
+    total, device = 0.0, _device(model).type
     low = training.precision == "bfloat16"
     for batch in batches(rows, training.batch, shuffle=True, lengths=lengths):
         optimiser.zero_grad()

@@ -92,20 +92,21 @@ class Encoder(nn.Module):
         *,
         users: Tensor | None = None,
         shift: Tensor | None = None,
+        first: int = 0,
     ) -> Tensor:
         """Return the states (B, L + 1, hidden); without `decisions` every item counts as accepted.
 
         `users` (B,) are user numbers; `shift` (B,) moves a causal backbone's windows to later positions, for
-        training on all of them.
+        training on all of them. States before the row `first` are left out.
         """
         decisions = torch.ones_like(items) if decisions is None else decisions
         if not self.causal:
-            prefixes = range(items.shape[1] + 1)
+            prefixes = range(first, items.shape[1] + 1)
             ends = [self.encode_end(items[:, :i], decisions[:, :i], users=users) for i in prefixes]
             return torch.stack(ends, dim=1)
         window = _align_left(items)
         tokens = self._from_start(items.gather(1, window), decisions.gather(1, window), shift)
-        return _spread(self.mix(tokens, users), items)
+        return _spread(self.mix(tokens, users), items)[:, first:]
 
     def encode_end(
         self, items: Tensor, decisions: Tensor | None = None, *, users: Tensor | None = None
@@ -115,21 +116,21 @@ class Encoder(nn.Module):
         return self.end(*self._to_end(items, decisions), users)
 
     def encode_last(
-        self, items: Tensor, decisions: Tensor, last: int, *, users: Tensor | None = None
+        self, items: Tensor, decisions: Tensor, last: int, *, users: Tensor | None = None, first: int = 0
     ) -> Tensor:
         """As `encode`, with the decision just before each state set to `last` and the earlier ones kept."""
         if not self.causal:
-            ends = [self.encode_end(items[:, :0], decisions[:, :0], users=users)]
-            for i in range(1, items.shape[1] + 1):
+            ends = []
+            for i in range(first, items.shape[1] + 1):
                 turned = decisions[:, :i].clone()
-                turned[:, -1] = last
+                turned[:, max(i - 1, 0) :] = last
                 ends.append(self.encode_end(items[:, :i], turned, users=users))
             return torch.stack(ends, dim=1)
         window = _align_left(items)
         packed, before = items.gather(1, window), decisions.gather(1, window)
         tokens = self._from_start(packed, before, None)
         others = self._from_start(packed, torch.full_like(before, last), None)
-        return _spread(self.branch(tokens, others, users), items)
+        return _spread(self.branch(tokens, others, users), items)[:, first:]
 
     def encode_at(
         self,

@@ -31,7 +31,9 @@ class Attention(nn.Module):
         if real is not None:
             visible = real[:, None, None, :]
             if self.causal:  # a padded query sees itself, so that no row is empty
-                visible = (visible & _triangle(real.shape[1])) | torch.eye(real.shape[1], dtype=torch.bool)
+                visible = (visible & _triangle(real)) | torch.eye(
+                    real.shape[1], dtype=torch.bool, device=real.device
+                )
         fused = F.scaled_dot_product_attention(
             query, key, value, attn_mask=visible, is_causal=self.causal and real is None
         )
@@ -51,7 +53,7 @@ class Attention(nn.Module):
         _, key, value = self.qkv(states).chunk(3, dim=-1)
         query, own_key, own_value = self.qkv(others).chunk(3, dim=-1)
         own = torch.eye(states.shape[1], dtype=torch.bool, device=states.device)
-        visible = torch.cat([_triangle(states.shape[1]).to(own) & ~own, own], dim=1)
+        visible = torch.cat([_triangle(states) & ~own, own], dim=1)
         keys, values = torch.cat([key, own_key], dim=1), torch.cat([value, own_value], dim=1)
         fused = F.scaled_dot_product_attention(
             self._heads(query), self._heads(keys), self._heads(values), attn_mask=visible
@@ -96,9 +98,11 @@ def toeplitz(kernel: Tensor, length: int, *, causal: bool) -> Tensor:
     row is the same.
     """
     place = torch.arange(length, device=kernel.device)
-    matrix = kernel[(place[:, None] - place) % len(kernel)]
-    keep = _triangle(length) if causal else torch.ones(length, length, dtype=torch.bool)
-    return matrix * keep.to(matrix).reshape(length, length, *[1] * (kernel.dim() - 1))
+    lag = place[:, None] - place
+    matrix = kernel[lag % len(kernel)]
+    if causal:
+        matrix = matrix * (lag >= 0).reshape(length, length, *[1] * (kernel.dim() - 1))
+    return matrix
 
 
 def initialise(module: nn.Module) -> None:
@@ -111,8 +115,10 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.weight[module.padding_idx])
 
 
-def _triangle(length: int) -> Tensor:
-    return torch.ones(length, length, dtype=torch.bool).tril()
+def _triangle(tokens: Tensor) -> Tensor:
+    """Return which positions (l, l) see which tokens of windows (B, l, ...): themselves and earlier ones."""
+    length = tokens.shape[1]
+    return torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
 
 
 def _merge(states: Tensor) -> Tensor:

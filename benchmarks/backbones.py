@@ -1,0 +1,228 @@
+"""Quality and speed of the backbones on a public benchmark, beside published values and peers.
+
+    python benchmarks/backbones.py ../shared/data/sequences/LastFM.txt --seeds 5 --out lastfm.jsonl
+    python benchmarks/backbones.py DATA --only "sasrec;bsarec" --rectools OTHER/bin/python
+
+Full ranking, leave one out, history excluded; models are chosen by validation NDCG@10 and tried once on the
+test items. Each run is a process of its own with one thread, and its seconds are CPU seconds. A finished run
+is a line of `--out` and is not repeated. `--rectools` names the Python of an environment with
+`rectools[torch]`, whose models then run in the same table.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+CUTOFFS = (5, 10, 20)
+LENGTH = 50  # items of a user's training window
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A model as it is trained here."""
+
+    backbone: str
+    scheme: str | None = None
+    loss: str = "softmax"
+    batch: int = 32
+    rate: float = 1e-3
+    patience: int = 20
+    hyper: dict = field(default_factory=dict)
+
+
+CONFIGS = {
+    "gru4rec": Config(backbone="gru4rec"),
+    "caser": Config(backbone="caser"),
+    "sasrec": Config(backbone="sasrec"),
+    "sasrec, per prefix": Config(backbone="sasrec", scheme="prefixes", batch=256, patience=10),
+    "sasrec, bce": Config(backbone="sasrec", loss="bce"),
+    "sasrec, gbce": Config(backbone="sasrec", loss="gbce"),
+    "bert4rec": Config(backbone="bert4rec", batch=64, patience=40),
+    "fmlprec": Config(backbone="fmlprec"),
+    "fmlprec, exact": Config(backbone="fmlprec", batch=256, patience=10, hyper={"causal": False}),
+    "bsarec": Config(backbone="bsarec"),
+    "bsarec, exact": Config(backbone="bsarec", batch=256, patience=10, hyper={"causal": False}),
+}
+
+# HR@10 and NDCG@10 on LastFM as published: BSARec by its authors' log, the others in S3Rec's table.
+PUBLISHED = {
+    "gru4rec": (0.0367, 0.0187),
+    "caser": (0.0413, 0.0214),
+    "sasrec": (0.0688, 0.0390),
+    "bert4rec": (0.0633, 0.0337),
+    "bsarec, exact": (0.0807, 0.0435),
+}
+# CPU seconds an epoch of the BSARec authors' code line, one sample a prefix, measured on one thread.
+PEER_EPOCH = {
+    "gru4rec": 11.8,
+    "caser": 214.0,
+    "sasrec": 32.5,
+    "bert4rec": 37.1,
+    "fmlprec, exact": 29.8,
+    "bsarec, exact": 41.3,
+}
+
+
+def run_one(data: Path, name: str, seed: int) -> dict:
+    """Train one model and try it; all in this process."""
+    import torch
+
+    from csrec_core.loaders import load_sequences
+    from csrec_core.next_item import rank_next_item, train_next_item
+    from csrec_core.sequences import to_sequences
+    from csrec_core.train import Training
+
+    config = CONFIGS[name]
+    torch.set_num_threads(1)
+    sequences = to_sequences(load_sequences(data), length=LENGTH + 2, horizon=1)
+    training = Training(
+        epochs=300, patience=config.patience, batch=config.batch, rate=config.rate, seed=seed, threads=1
+    )
+    model, history = train_next_item(
+        sequences,
+        training=training,
+        backbone=config.backbone,
+        scheme=config.scheme,
+        loss=config.loss,
+        **config.hyper,
+    )
+    started = time.process_time()
+    ranks = rank_next_item(model, sequences, part="validation")["rank"]
+    evaluation = time.process_time() - started
+    best = int(history["validation"].idxmin()) + 1
+    return {
+        "library": "csrec",
+        "model": name,
+        "seed": seed,
+        "epochs": len(history),
+        "best_epoch": best,
+        "cpu_epoch": history["seconds"].mean(),
+        "cpu_to_best": history["seconds"][:best].sum(),
+        "cpu_evaluation": evaluation,
+        "validation": scores(ranks),
+        "test": scores(rank_next_item(model, sequences)["rank"]),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def scores(ranks) -> dict[str, float]:
+    """Return HR and NDCG at every cut-off, means over users."""
+    from csrec_core.metrics import hit_rate, ndcg
+
+    measures = {"HR": hit_rate, "NDCG": ndcg}
+    return {
+        f"{name}@{k}": float(measure(ranks, k).mean()) for name, measure in measures.items() for k in CUTOFFS
+    }
+
+
+def commands(args: argparse.Namespace) -> list[tuple[str, int, list[str]]]:
+    """Return (model, seed, command) of every run asked for."""
+    names = args.only.split(";") if args.only else list(CONFIGS)
+    script = Path(__file__)
+    runs = [
+        (name, seed, [sys.executable, str(script), str(args.data), "--one", name, "--seed", str(seed)])
+        for seed in range(args.seeds)
+        for name in names
+    ]
+    if args.rectools:
+        peer = [args.rectools, str(script.with_name("rectools_peer.py")), str(args.data)]
+        for seed in range(args.rectools_seeds):
+            for model, loss in (("sasrec", "softmax"), ("sasrec", "BCE"), ("bert4rec", "softmax")):
+                options = [
+                    "--model",
+                    model,
+                    "--loss",
+                    loss,
+                    "--seed",
+                    str(seed),
+                    "--batch",
+                    str(args.rectools_batch),
+                ]
+                runs.append(
+                    (
+                        f"RecTools {model}, {loss}",
+                        seed,
+                        [*peer, *options, "--epochs", "300", "--patience", "20"],
+                    )
+                )
+    return runs
+
+
+def run_all(args: argparse.Namespace) -> pd.DataFrame:
+    """Run what is not yet in `--out`, and return all of its lines."""
+    done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    have = {(line["model"], line["seed"]) for line in done}
+
+    def run(task: tuple[str, int, list[str]]) -> None:
+        name, seed, command = task
+        process = subprocess.run(
+            command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True, check=True
+        )
+        line = json.loads(process.stdout.splitlines()[-1]) | {"model": name, "seed": seed}
+        with args.out.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        done.append(line)
+        print(f"{name}, seed {seed}: test HR@10 {line['test']['HR@10']:.4f}", file=sys.stderr)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(run, [task for task in commands(args) if task[:2] not in have]))
+    return pd.json_normalize(done)
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and standard deviation over seeds, a row a model, beside published and peer values."""
+    by_model = runs.groupby("model", sort=False)
+    out = pd.DataFrame({"seeds": by_model.size()})
+    for part in ("validation", "test"):
+        for measure in (
+            ("HR@10", "NDCG@10")
+            if part == "validation"
+            else [f"{m}@{k}" for m in ("HR", "NDCG") for k in CUTOFFS]
+        ):
+            column = by_model[f"{part}.{measure}"]
+            spread = column.std().map("{:.4f}".format)
+            out[f"{part} {measure}"] = column.mean().map("{:.4f}".format) + " ± " + spread
+    published = out.index.map(lambda name: PUBLISHED.get(name, PUBLISHED.get(name + ", exact")))
+    out["published HR@10, NDCG@10"] = [
+        "–" if pair is None else f"{pair[0]:.4f}, {pair[1]:.4f}" for pair in published
+    ]
+    for column in ("best_epoch", "cpu_epoch", "cpu_to_best", "cpu_evaluation", "peak_mib"):
+        out[column] = by_model[column].mean().round(2)
+    peer = pd.Series({name: PEER_EPOCH.get(name, PEER_EPOCH.get(f"{name}, exact")) for name in out.index})
+    out["peer epoch / epoch"] = (peer / out["cpu_epoch"]).round(1)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--only", help=f"models, of: {', '.join(CONFIGS)}; separated by ';'")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("backbones.jsonl"))
+    parser.add_argument("--rectools", help="Python of an environment with rectools[torch]")
+    parser.add_argument("--rectools-seeds", type=int, default=2)
+    parser.add_argument("--rectools-batch", type=int, default=256)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(run_one(args.data, args.one, args.seed)))
+    else:
+        print(table(run_all(args)).T.to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The training loop: early stopping, batches of like length, and going on where a run was cut."""
+
+import pytest
+import torch
+from torch import nn
+
+from csrec_core.train import Training, batches, fit
+
+
+def problem(seed=0):
+    """Return a small regression with dropout, so that every random number counts."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(64, 5, generator=generator)
+    targets = inputs @ torch.tensor([1.0, -2.0, 0.5, 0.0, 3.0])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 1))
+
+    def loss(rows):
+        return ((model(inputs[rows])[:, 0] - targets[rows]) ** 2).mean()
+
+    return model, loss, lambda: loss(torch.arange(64)).item()
+
+
+def test_a_run_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("csrec_core.train.SAVE_EVERY", 0.0)
+    training = Training(epochs=12, batch=16, rate=0.05, seed=3)
+    whole, loss, validate = problem()
+    expected = fit(whole, loss, validate, torch.arange(64), training=training, label="whole")
+
+    model, loss, validate = problem()
+    path, calls = tmp_path / "part.safetensors", []
+
+    def cut():
+        calls.append(None)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return validate()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, loss, cut, torch.arange(64), training=training, label="cut", checkpoint=path)
+    assert path.exists()
+
+    again, loss, validate = problem()
+    found = fit(again, loss, validate, torch.arange(64), training=training, label="again", checkpoint=path)
+    assert found.drop(columns="seconds").equals(expected.drop(columns="seconds"))
+    for mine, theirs in zip(again.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert not path.exists()
+
+
+def test_the_best_weights_are_kept_and_patience_ends_the_run():
+    model, loss, _ = problem()
+    values = iter([3.0, 1.0, 2.0, 2.5, 2.0, 0.5])
+    seen = []
+
+    def validate():
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return next(values)
+
+    history = fit(
+        model, loss, validate, torch.arange(64), training=Training(patience=3, batch=16), label="stops"
+    )
+    assert history["validation"].tolist() == [3.0, 1.0, 2.0, 2.5, 2.0]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, seen[1][name])
+    assert not model.training
+
+
+def test_a_validation_that_is_no_number_is_an_error():
+    model, loss, _ = problem()
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        fit(
+            model,
+            loss,
+            lambda: float("nan"),
+            torch.arange(64),
+            training=Training(epochs=3),
+            label="f",
+        )
+
+
+def test_batches_are_each_row_once_and_of_like_length():
+    torch.manual_seed(0)
+    rows = torch.arange(100, 2148)
+    lengths = torch.randint(1, 50, (2048,))
+    pieces = list(batches(rows, 32, shuffle=True, lengths=lengths))
+    assert torch.cat(pieces).sort().values.equal(rows)
+    spread = [int(lengths[piece - 100].max() - lengths[piece - 100].min()) for piece in pieces]
+    assert sum(spread) / len(spread) < 8  # of 48, were they drawn at random
+    plain = torch.cat(list(batches(rows, 32, shuffle=True)))
+    assert plain.sort().values.equal(rows)
+    assert not plain.equal(rows)
+    assert torch.cat(list(batches(rows, 32))).equal(rows)
+
+
+def test_bfloat16_trains_and_leaves_float32_weights():
+    model, loss, validate = problem()
+    training = Training(epochs=40, batch=16, rate=0.05, precision="bfloat16", threads=1)
+    history = fit(model, loss, validate, torch.arange(64), training=training, label="low")
+    assert history["validation"].min() < 0.2 * history["validation"].iloc[0]
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
