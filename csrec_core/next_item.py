@@ -1,6 +1,7 @@
 """Next-item recommendation: a backbone trained on what users chose, tried by full ranking, leave one out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,15 @@ from csrec_core.ranking import HELD_OUT, leave_one_out
 from csrec_core.sequences import ACCEPT, Sequences
 from csrec_core.train import Training, fit, seeded
 
-__all__ = ["SCHEMES", "build_backbone", "default_scheme", "rank_next_item", "train_next_item"]
+__all__ = [
+    "SCHEMES",
+    "Windows",
+    "build_backbone",
+    "cut_windows",
+    "default_scheme",
+    "rank_next_item",
+    "train_next_item",
+]
 
 Objective = Callable[[Encoder, Tensor, Tensor], Tensor]
 
@@ -104,7 +113,8 @@ def train_next_item(
     def objective(encoder: Encoder, states: Tensor, targets: Tensor) -> Tensor:
         return LOSSES[loss](encoder, states, targets, negatives=negatives)
 
-    rows, lengths, batch_loss = SCHEMES[scheme](model, sequences, window, objective)
+    windows = cut_windows(sequences, window)
+    rows, lengths, batch_loss = SCHEMES[scheme](model, windows, objective)
 
     def validate() -> float:
         return -ndcg(rank_next_item(model, sequences, part="validation")["rank"], 10).mean()
@@ -138,56 +148,99 @@ def default_scheme(model: Encoder) -> str:
     return "cloze" if hasattr(model, "encode_masked") else "prefixes"
 
 
-def _positions(model: Encoder, sequences: Sequences, window: int, objective: Objective) -> tuple:
-    """A row is a user, and every accepted item of the window is asked for in one pass."""
-    items, decisions = sequences.self_items[:, :window], sequences.self_decisions[:, :window]
-    wanted = (items > 0) & (decisions == ACCEPT)
-    rows = wanted.any(dim=1).nonzero()[:, 0]
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What is trained on: windows of the users' histories, aligned to the right.
+
+    Attributes
+    ----------
+    users : Tensor (W,) int64
+        Row of `Sequences` that each window is from.
+    items, decisions : Tensor (W, L) int64
+        Tokens; 0 is padding.
+    wanted : Tensor (W, L) bool
+        Accepted items to ask for; each is wanted in one window, and the tokens before it are its context.
+    """
+
+    users: Tensor
+    items: Tensor
+    decisions: Tensor
+    wanted: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each window, (W,)."""
+        return (self.items > 0).sum(dim=1)
+
+    def select(self, rows: Tensor) -> "Windows":
+        """Return some of the windows."""
+        return Windows(**{name: part[rows] for name, part in vars(self).items()})
+
+
+def cut_windows(sequences: Sequences, length: int) -> Windows:
+    """Cut the history of each user, but for what is held out, into windows of at most `length` tokens.
+
+    Windows of a long history overlap by half, so that each of their wanted items has that much context.
+    """
+    stride = max(1, length // 2)
+    tokens = (sequences.chosen_count - max(HELD_OUT.values())).clamp(min=0)
+    count = ((tokens - length + stride - 1) // stride).clamp(min=0) + 1
+    users = torch.repeat_interleave(count)
+    back = torch.arange(len(users), device=users.device) - (count.cumsum(0) - count)[users]
+    end = (tokens[users] - back * stride)[:, None]
+    place = end - length + torch.arange(length, device=users.device)
+    first = (sequences.chosen_count.cumsum(0) - sequences.chosen_count)[users, None]
+    at, real = (first + place.clamp(min=0)).clamp(max=len(sequences.chosen_items) - 1), place >= 0
+    items, decisions = sequences.chosen_items[at] * real, sequences.chosen_decisions[at] * real
+    fresh = (place >= end - stride) | (end <= length)  # not asked for in the window before this one
+    return Windows(users, items, decisions, real & fresh & (decisions == ACCEPT))
+
+
+def _positions(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+    """A row is a window, and all it wants is asked for in one pass."""
+    rows = windows.wanted.any(dim=1).nonzero()[:, 0]
 
     def loss(batch: Tensor) -> Tensor:
-        states = model.encode_at(items[batch], wanted[batch], decisions[batch], users=batch)
-        return objective(model, states, items[batch][wanted[batch]])
+        part = windows.select(batch)
+        states = model.encode_at(part.items, part.wanted, part.decisions, users=part.users)
+        return objective(model, states, part.items[part.wanted])
 
-    return rows, (items[rows] > 0).sum(dim=1), loss
+    return rows, windows.lengths[rows], loss
 
 
-def _prefixes(model: Encoder, sequences: Sequences, window: int, objective: Objective) -> tuple:
-    """A row is an accepted item, asked for from a window that holds what came before it."""
-    items, decisions = sequences.self_items[:, :window], sequences.self_decisions[:, :window]
-    wanted = (items > 0) & (decisions == ACCEPT)
-    user, place = wanted.nonzero(as_tuple=True)
-    lengths = place - (items == 0).sum(dim=1)[user]
+def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+    """A row is a wanted item, asked for from a window that holds what came before it."""
+    row, place = windows.wanted.nonzero(as_tuple=True)
+    lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
     def loss(batch: Tensor) -> Tensor:
         longest = int(lengths[batch].max())
-        back = place[batch, None] - torch.arange(longest, 0, -1, device=items.device)
-        row, column = user[batch, None], back.clamp(min=0)
-        before = items[row, column] * (back >= 0)
-        states = model.encode_end(before, decisions[row, column], users=user[batch])
-        return objective(model, states, items[user[batch], place[batch]])
+        back = place[batch, None] - torch.arange(longest, 0, -1, device=row.device)
+        at = row[batch, None], back.clamp(min=0)
+        states = model.encode_end(
+            windows.items[at] * (back >= 0), windows.decisions[at], users=windows.users[row[batch]]
+        )
+        return objective(model, states, windows.items[row[batch], place[batch]])
 
-    return torch.arange(len(user), device=items.device), lengths, loss
+    return torch.arange(len(row), device=row.device), lengths, loss
 
 
-def _cloze(model: Encoder, sequences: Sequences, window: int, objective: Objective) -> tuple:
-    """A row is a user, with some accepted items hidden; a window in ten hides its last alone."""
-    items, decisions = sequences.self_items[:, :window], sequences.self_decisions[:, :window]
-    wanted = (items > 0) & (decisions == ACCEPT)
-    wanted = wanted & (wanted.sum(dim=1, keepdim=True) > 1)
-    rows = wanted.any(dim=1).nonzero()[:, 0]
-    place = torch.arange(window, device=items.device)
-    last = torch.where(wanted, place, -1).amax(dim=1, keepdim=True)
+def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+    """A row is a window with some wanted items hidden; a window in ten hides its last alone."""
+    rows = (windows.wanted.any(dim=1) & (windows.lengths > 1)).nonzero()[:, 0]
+    place = torch.arange(windows.items.shape[1], device=rows.device)
 
     def loss(batch: Tensor) -> Tensor:
-        asked = wanted[batch]
-        drawn = torch.rand(asked.shape, device=items.device).masked_fill(~asked, 2.0)
+        part = windows.select(batch)
+        drawn = torch.rand(part.wanted.shape, device=rows.device).masked_fill(~part.wanted, 2.0)
         hidden = (drawn < CLOZE_SHARE) | (drawn == drawn.amin(dim=1, keepdim=True))  # one at least
-        alone = torch.rand(len(batch), 1, device=items.device) < CLOZE_LAST
-        hidden = torch.where(alone, place == last[batch], hidden & asked)
-        states = model.encode_masked(items[batch], hidden, decisions[batch])
-        return objective(model, states, items[batch][hidden])
+        last = place == torch.where(part.wanted, place, -1).amax(dim=1, keepdim=True)
+        alone = torch.rand(len(batch), 1, device=rows.device) < CLOZE_LAST
+        hidden = torch.where(alone, last, hidden & part.wanted)
+        states = model.encode_masked(part.items, hidden, part.decisions)
+        return objective(model, states, part.items[hidden])
 
-    return rows, (items[rows] > 0).sum(dim=1), loss
+    return rows, windows.lengths[rows], loss
 
 
 SCHEMES: dict[str, Callable[..., tuple]] = {

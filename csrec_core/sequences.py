@@ -31,7 +31,7 @@ class Sequences:
         The last L self-chosen exposures; decisions in {REJECT, ACCEPT}.
     self_weights : Tensor (U, L) float32
         Inverse propensities towards uniform exposure, mean 1; all 1 where the log knows none.
-    chosen_items : Tensor (E,) int64
+    chosen_items, chosen_decisions : Tensor (E,) int64
         All self-chosen exposures, user after user, in time order, whether they fit the L slots or not.
     chosen_count : Tensor (U,) int64
         How many of them are a user's.
@@ -49,6 +49,7 @@ class Sequences:
     self_decisions: Tensor
     self_weights: Tensor
     chosen_items: Tensor
+    chosen_decisions: Tensor
     chosen_count: Tensor
     system_items: Tensor
     system_decisions: Tensor
@@ -108,7 +109,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     )
     chosen, exposed = (frame[frame["source"] == source].copy() for source in (SELF, SYSTEM))
     chosen = chosen.sort_values("user", kind="stable")
-    every, count = chosen["item"].to_numpy(copy=True), np.bincount(chosen["user"], minlength=len(users))
+    every = {name: torch.tensor(chosen[name].to_numpy()) for name in ("item", "decision")}
+    count = np.bincount(chosen["user"], minlength=len(users))
     chosen["slot"] = length - 1 - chosen.groupby("user").cumcount(ascending=False)
     chosen = chosen[chosen["slot"] >= 0]
     exposed["slot"] = exposed.groupby("user").cumcount()
@@ -126,7 +128,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         self_items=torch.from_numpy(table(chosen, "item", length)),
         self_decisions=torch.from_numpy(table(chosen, "decision", length)),
         self_weights=torch.from_numpy(table(chosen, "weight", length)),
-        chosen_items=torch.from_numpy(every),
+        chosen_items=every["item"],
+        chosen_decisions=every["decision"],
         chosen_count=torch.from_numpy(count),
         system_items=torch.from_numpy(table(exposed, "item", width)),
         system_decisions=torch.from_numpy(table(exposed, "decision", width)),

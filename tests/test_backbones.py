@@ -12,7 +12,7 @@ from csrec_core.backbones.layers import toeplitz
 from csrec_core.errors import InputError
 from csrec_core.log import Dataset, validate_log
 from csrec_core.losses import LOSSES, gbce, sampled_softmax, softmax
-from csrec_core.next_item import SCHEMES, rank_next_item, train_next_item
+from csrec_core.next_item import SCHEMES, cut_windows, rank_next_item, train_next_item
 from csrec_core.sequences import to_sequences
 from csrec_core.train import Training
 
@@ -280,9 +280,25 @@ def test_a_rule_is_learned_under_every_loss(loss):
 def test_prefixes_and_positions_ask_for_the_same():
     sequences, model, values = walks(users=7), build("sasrec", positions=20), []
     for scheme in ("positions", "prefixes"):
-        rows, _, loss = SCHEMES[scheme](model, sequences, 12, softmax)
+        rows, _, loss = SCHEMES[scheme](model, cut_windows(sequences, 8), softmax)
         values.append(loss(rows).item())
     assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_windows_ask_for_every_item_once():
+    sequences = walks(users=9, length=14)
+    windows = cut_windows(sequences, 5)
+    held = torch.stack([sequences.self_items[:, i] for i in range(12)], dim=1)
+    assert torch.equal(*(part.flatten().msort() for part in (windows.items[windows.wanted], held)))
+    for user in range(9):
+        mine = windows.select(windows.users == user)
+        asked = [mine.items[i][mine.wanted[i]].tolist() for i in range(len(mine.items))]
+        assert [item for part in reversed(asked) for item in part] == held[user].tolist()
+        # Each but the first of all has two tokens or more before it.
+        assert all(mine.wanted[i].nonzero()[0] >= 3 for i in range(len(mine.items) - 1))
+    whole = cut_windows(sequences, 30)
+    assert whole.items[:, -12:].equal(held)
+    assert whole.users.tolist() == list(range(9))
 
 
 @pytest.mark.parametrize(
