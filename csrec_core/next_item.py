@@ -67,6 +67,7 @@ def train_next_item(
     scheme: str | None = None,
     loss: str = "softmax",
     negatives: int = 256,
+    whole: bool = True,
     checkpoint: str | Path | None = None,
     **hyper,
 ) -> tuple[Encoder, pd.DataFrame]:
@@ -84,6 +85,8 @@ def train_next_item(
         A key of `csrec_core.losses.LOSSES`.
     negatives : int
         Items that a sampled loss draws for a batch.
+    whole : bool
+        Ask for every item of a long history, in overlapping windows; else for those of the last window alone.
     checkpoint : path, optional
         See `csrec_core.train.fit`.
 
@@ -113,7 +116,7 @@ def train_next_item(
     def objective(encoder: Encoder, states: Tensor, targets: Tensor) -> Tensor:
         return LOSSES[loss](encoder, states, targets, negatives=negatives)
 
-    windows = cut_windows(sequences, window)
+    windows = cut_windows(sequences, window, whole=whole)
     rows, lengths, batch_loss = SCHEMES[scheme](model, windows, objective)
 
     def validate() -> float:
@@ -177,14 +180,15 @@ class Windows:
         return Windows(**{name: part[rows] for name, part in vars(self).items()})
 
 
-def cut_windows(sequences: Sequences, length: int) -> Windows:
+def cut_windows(sequences: Sequences, length: int, *, whole: bool = True) -> Windows:
     """Cut the history of each user, but for what is held out, into windows of at most `length` tokens.
 
     Windows of a long history overlap by half, so that each of their wanted items has that much context.
+    Without `whole` there is one window a user, the last.
     """
     stride = max(1, length // 2)
     tokens = (sequences.chosen_count - max(HELD_OUT.values())).clamp(min=0)
-    count = ((tokens - length + stride - 1) // stride).clamp(min=0) + 1
+    count = ((tokens - length + stride - 1) // stride).clamp(min=0, max=None if whole else 0) + 1
     users = torch.repeat_interleave(count)
     back = torch.arange(len(users), device=users.device) - (count.cumsum(0) - count)[users]
     end = (tokens[users] - back * stride)[:, None]
@@ -192,7 +196,7 @@ def cut_windows(sequences: Sequences, length: int) -> Windows:
     first = (sequences.chosen_count.cumsum(0) - sequences.chosen_count)[users, None]
     at, real = (first + place.clamp(min=0)).clamp(max=len(sequences.chosen_items) - 1), place >= 0
     items, decisions = sequences.chosen_items[at] * real, sequences.chosen_decisions[at] * real
-    fresh = (place >= end - stride) | (end <= length)  # not asked for in the window before this one
+    fresh = (place >= end - stride) | (end <= length) | (not whole)  # not asked for in a window before
     return Windows(users, items, decisions, real & fresh & (decisions == ACCEPT))
 
 

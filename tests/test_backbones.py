@@ -296,6 +296,9 @@ def test_windows_ask_for_every_item_once():
         assert [item for part in reversed(asked) for item in part] == held[user].tolist()
         # Each but the first of all has two tokens or more before it.
         assert all(mine.wanted[i].nonzero()[0] >= 3 for i in range(len(mine.items) - 1))
+    last = cut_windows(sequences, 5, whole=False)
+    assert last.items.equal(held[:, -5:])
+    assert last.wanted.all()
     whole = cut_windows(sequences, 30)
     assert whole.items[:, -12:].equal(held)
     assert whole.users.tolist() == list(range(9))
