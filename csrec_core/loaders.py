@@ -1,4 +1,4 @@
-"""Where a log comes from: the simulated books world, the paper's files, benchmark files, one's own file."""
+"""Where a log comes from: the simulated books world, the paper's files, public files, one's own file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.books import simulate_books
+from csrec_core.ebnerd import load_ebnerd
 from csrec_core.errors import InputError, unknown
 from csrec_core.log import SELF, SYSTEM, Dataset, parse_map, read_log, validate_log
 
 __all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset", "read_data"]
 
+FOLDERS = ("gpt4books", "ebnerd")  # kinds that lie in a folder of files
 GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
 
 
@@ -44,7 +46,7 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
 
     Parameters
     ----------
-    data : {"books", "gpt4books", "sequences", "log"}
+    data : {"books", "gpt4books", "ebnerd", "sequences", "log"}
         `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file.
     map : str
         For `log`: the file's own column names, such as `user=customer_id,item=asin`.
@@ -63,7 +65,7 @@ def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
     if kind not in LOADERS:
         raise unknown("data", kind, ["books", *LOADERS])
     if not str(path):
-        raise InputError(f"data={kind} needs path: the {'folder' if kind == 'gpt4books' else 'file'} to read")
+        raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
     if kind == "log":
         return read_log(path, columns=parse_map(map))
     if map:
@@ -73,6 +75,7 @@ def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
 
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "gpt4books": load_gpt4books,
+    "ebnerd": load_ebnerd,
     "sequences": load_sequences,
     "log": read_log,
 }
