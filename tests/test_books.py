@@ -242,3 +242,123 @@ def test_measured_tastes():
     still = rows_of(simulate_books(users=40, items=20, steps=3, drift=0))
     seen = still["taste_before"].notna()
     np.testing.assert_allclose(still.loc[seen, "taste"], still.loc[seen, "taste_before"], atol=1e-15)
+
+
+@pytest.mark.parametrize("regime", ["system", "self"])
+def test_truth_under_fatigue_is_the_sum_over_all_decision_paths(regime):
+    """Fatigue remembers the rejections in a row; the path enumerates them from the realised ones on."""
+    carry, tired = 0.6, 0.4
+    rows = rows_of(simulate_books(users=4, items=12, steps=8, carry_over=carry, fatigue=tired, seed=2))
+
+    def run_of(decisions):
+        """Rejections at the end of a list of decisions, at most five."""
+        return min(5, len(decisions) if 1 not in decisions else decisions[::-1].index(1))
+
+    for _, own in rows.groupby("user"):
+        lived = own["decision"].to_list()
+        phase = own[own["source"] == "system"]
+        stored = logit(phase[f"p_{regime}"].to_numpy())
+        bases = [
+            value + tired * run_of(lived[: 8 + t]) - carry * lived[7 + t] for t, value in enumerate(stored)
+        ]
+        for t, marginal in enumerate(phase[f"marginal_{regime}"]):
+            total = 0.0
+            for path in itertools.product((0, 1), repeat=t):
+                weight, past = 1.0, lived[:8]
+                for base, decision in zip(bases, path, strict=False):
+                    p = expit(base + carry * past[-1] - tired * run_of(past))
+                    weight *= p if decision else 1 - p
+                    past = [*past, decision]
+                total += weight * expit(bases[t] + carry * past[-1] - tired * run_of(past))
+            assert marginal == pytest.approx(total, abs=1e-10)
+
+
+def test_the_see_term_is_bayes_over_moods_and_decisions():
+    """One book a genre and published tastes: enumerate mood, look and decision of the readers' own regime.
+
+    P(D_t, S_{1:t}) / P(S_{1:t}) by enumeration of all moods and decisions, given the tastes.
+    """
+    genres, browsing, mood, affinity, carry, base = 3, 0.2, 1.1, 3.0, 0.6, -1.2
+    rows_per_user = 3
+    world = simulate_books(
+        users=6, items=genres, genres=genres, steps=rows_per_user, drift=0, quality_spread=0,
+        browsing=browsing, confounder=mood, affinity=affinity, carry_over=carry, base=base,
+        publish="users", seed=3,
+    )  # fmt: skip
+    tastes = world.users.set_index("user")
+    for user, own in rows_of(world).groupby("user"):
+        taste = tastes.loc[user, [f"taste: genre {k + 1}" for k in range(genres)]].to_numpy()
+        for source in ("self", "system"):
+            phase = own[own["source"] == source]
+            before = int(phase["last"].iloc[0])
+            shown = phase["genre"].str.removeprefix("genre ").astype(int).to_numpy() - 1
+            for t in range(rows_per_user):
+                joint = {0: 0.0, 1: 0.0}
+                for path in itertools.product(itertools.product(range(genres), (0, 1)), repeat=t + 1):
+                    weight, last = 1.0, before
+                    for genre, (feeling, decision) in zip(shown, path, strict=False):
+                        odds = taste * np.exp(mood * (np.arange(genres) == feeling))
+                        look = (1 - browsing) * odds[genre] / odds.sum() + browsing / genres
+                        craving = mood * ((feeling == genre) - 1 / genres)
+                        p = expit(base + affinity * (taste[genre] - 1 / genres) + carry * last + craving)
+                        weight *= look * (p if decision else 1 - p) / genres
+                        last = decision
+                    joint[last] += weight
+                seen = joint[1] / (joint[0] + joint[1])
+                assert phase["marginal_seen"].iloc[t] == pytest.approx(seen, abs=1e-10)
+        assert (own["p_seen"] >= own["p_self"]).all()  # who came by choice rather had the mood for it
+
+
+def test_without_a_mood_seeing_is_doing():
+    truth = simulate_books(users=30, items=20, steps=5, fatigue=0.3).truth
+    np.testing.assert_array_equal(truth["p_seen"], truth["p_self"])
+    np.testing.assert_array_equal(truth["marginal_seen"], truth["marginal_self"])
+
+
+def test_the_see_term_holds_where_the_mood_confounds():
+    """Self-chosen decisions follow the see-term, and not the do-term."""
+    rows = rows_of(simulate_books(users=4000, items=30, steps=6, seed=4, confounder=1.5))
+    chosen = rows[rows["source"] == "self"]
+    noise = 0.5 / np.sqrt(len(chosen))
+    assert abs((chosen["decision"] - chosen["p_seen"]).mean()) < 4 * noise
+
+
+def test_a_logged_policy_knows_its_propensities():
+    """Horvitz-Thompson sums of ones are one for every book, and the aim follows what was accepted."""
+    world = simulate_books(users=8000, items=12, steps=6, genres=3, targeting=0.7, seed=1)
+    system = world.log[world.log["source"] == "system"]
+    by_item = (1 / system["propensity"]).groupby(system["item"]).sum() / len(system)
+    np.testing.assert_allclose(by_item, 1, atol=0.08)
+    assert system["propensity"].nunique() > 50
+    uniform = simulate_books(users=8000, items=12, steps=6, genres=3, seed=1).log
+    assert uniform[uniform["source"] == "self"].equals(world.log[world.log["source"] == "self"])
+    rows = rows_of(world)
+    liked = rows[(rows["source"] == "self") & (rows["decision"] == 1)].groupby(["user", "genre"]).size()
+    rows["liked"] = liked.reindex(pd.MultiIndex.from_frame(rows[["user", "genre"]]), fill_value=0).to_numpy()
+    shown = rows.groupby("source")["liked"].mean()
+    plain = rows_of(simulate_books(users=8000, items=12, steps=6, genres=3, seed=1))
+    plain["liked"] = liked.reindex(
+        pd.MultiIndex.from_frame(plain[["user", "genre"]]), fill_value=0
+    ).to_numpy()
+    assert shown["system"] > plain.groupby("source")["liked"].mean()["system"] + 0.2
+
+
+def test_published_tastes_are_the_tastes():
+    plain = simulate_books(users=30, items=20, steps=4, seed=5)
+    by_row = simulate_books(users=30, items=20, steps=4, seed=5, publish="rows")
+    np.testing.assert_array_equal(by_row.log["feature_taste"], plain.truth["taste"])
+    assert by_row.log.drop(columns="feature_taste").equals(plain.log)
+    still = simulate_books(users=30, items=20, steps=4, seed=5, publish="users", drift=0)
+    wide = still.users.set_index("user").rename(columns=lambda name: name.removeprefix("taste: "))
+    np.testing.assert_allclose(wide.sum(axis=1), 1)
+    rows = rows_of(still)
+    np.testing.assert_allclose(
+        [wide.loc[user, genre] for user, genre in zip(rows["user"], rows["genre"], strict=True)],
+        rows["taste"],
+    )
+
+
+@pytest.mark.parametrize("knob", [{"targeting": 1.0}, {"publish": "row"}])
+def test_bad_new_knobs(knob):
+    with pytest.raises(InputError, match=next(iter(knob))):
+        simulate_books(**knob)
