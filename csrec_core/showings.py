@@ -33,7 +33,9 @@ def showing_curve(dataset: Dataset, *, most: int = 4, draws: int = 1000, seed: i
     if rows.empty:
         return pd.DataFrame(columns=["earlier", "shown", "mean", "low", "high", "rows", "users"])
     earlier = rows.groupby(["user", "item"]).cumcount().clip(upper=most).rename("earlier")
-    cells = rows["decision"].groupby([rows["user"], earlier]).agg(["sum", "size"]).unstack(fill_value=0)
+    cells = rows.assign(earlier=earlier).pivot_table(
+        index="user", columns="earlier", values="decision", aggfunc=["sum", "size"], fill_value=0
+    )
     accepted, count = cells["sum"].to_numpy(float), cells["size"].to_numpy(float)
 
     def rate(sums: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ def list_warnings(dataset: Dataset) -> list[str]:
     if single < 0.9:
         return []
     return [
-        f"{single:.1%} of the {len(lists):,} lists that the system showed have exactly one accepted item: a "
-        f"decision then tells which item of its list was best, and acceptance ({rows['decision'].mean():.3f}) "
+        f"{single:.1%} of the {len(lists):,} lists that the system showed have exactly one accepted item: "
+        f"a decision tells which item of its list was best, and acceptance ({rows['decision'].mean():.3f}) "
         f"tells little more than how long the lists are ({lists['size'].mean():.1f} items on average)."
     ]
