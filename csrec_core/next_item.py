@@ -21,7 +21,6 @@ __all__ = [
     "Windows",
     "build_backbone",
     "cut_windows",
-    "default_scheme",
     "rank_next_item",
     "train_next_item",
 ]
@@ -79,8 +78,8 @@ def train_next_item(
     ----------
     scheme : {"positions", "prefixes", "cloze"}, optional
         What is trained at once: all positions of a window in one pass (causal backbones), each prefix as a
-        window with its last position, or tokens hidden at random (BERT4Rec). By default what the backbone
-        was published with, in its fastest exact form: see `default_scheme`.
+        window with its last position, or tokens hidden at random (BERT4Rec). By default the first of the
+        backbone's `schemes`.
     loss : {"softmax", "sampled_softmax", "gbce", "bce"}
         A key of `csrec_core.losses.LOSSES`.
     negatives : int
@@ -105,13 +104,13 @@ def train_next_item(
             f"a next item needs users with at least {max(HELD_OUT.values()) + 2} self-chosen items"
         )
     model = build_backbone(sequences, backbone=backbone, positions=window - 1, seed=training.seed, **hyper)
-    scheme = scheme or default_scheme(model)
+    scheme = scheme or model.schemes[0]
     if scheme not in SCHEMES:
         raise unknown("scheme", scheme, SCHEMES)
-    if scheme == "positions" and not model.causal:
-        raise InputError(f"scheme 'positions' needs a causal backbone; {backbone} looks ahead in its window")
-    if scheme == "cloze" and not hasattr(model, "encode_masked"):
-        raise InputError(f"scheme 'cloze' needs one that hides tokens, such as bert4rec; got {backbone}")
+    if scheme not in model.schemes:
+        raise InputError(
+            f"scheme {scheme!r} cannot train {backbone}; expected one of {', '.join(model.schemes)}"
+        )
 
     def objective(encoder: Encoder, states: Tensor, targets: Tensor) -> Tensor:
         return LOSSES[loss](encoder, states, targets, negatives=negatives)
@@ -142,13 +141,6 @@ def rank_next_item(model: Encoder, sequences: Sequences, *, part: str = "test") 
         return model.score(model.encode_end(items, decisions, users=rows))
 
     return leave_one_out(sequences, score, part=part)
-
-
-def default_scheme(model: Encoder) -> str:
-    """Return what a backbone is trained with unless told: all positions where one pass is exact."""
-    if model.causal:
-        return "positions"
-    return "cloze" if hasattr(model, "encode_masked") else "prefixes"
 
 
 @dataclass(frozen=True, eq=False)

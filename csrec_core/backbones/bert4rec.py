@@ -41,6 +41,10 @@ class BERT4Rec(Stack):
         self._stack([Attention(self.hidden, heads, causal=False) for _ in range(layers)], dropout)
         nn.init.normal_(self.mask, std=0.02)
 
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        return ("cloze", "prefixes")
+
     def encode_end(
         self, items: Tensor, decisions: Tensor | None = None, *, users: Tensor | None = None
     ) -> Tensor:

@@ -68,6 +68,11 @@ class Encoder(nn.Module):
         self.feature = nn.Linear(features.shape[1], hidden, bias=False) if has_features else None
         self.norm, self.dropout = nn.LayerNorm(hidden), nn.Dropout(dropout)
 
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """How it can be trained on next items (`csrec_core.next_item.SCHEMES`), the best first."""
+        return ("positions", "prefixes") if self.causal else ("prefixes",)
+
     def _initialise(self) -> None:
         """Set the weights; a subclass calls it at the end of its constructor."""
         self.apply(initialise)

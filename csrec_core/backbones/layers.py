@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from csrec_core.errors import InputError
+
 __all__ = ["Attention", "Block", "initialise", "toeplitz"]
 
 
@@ -21,6 +23,8 @@ class Attention(nn.Module):
 
     def __init__(self, hidden: int, heads: int, *, causal: bool):
         super().__init__()
+        if hidden % heads:
+            raise InputError(f"hidden = {hidden}; expected a multiple of the {heads} attention heads")
         self.heads, self.causal = heads, causal
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.out = nn.Linear(hidden, hidden)
