@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-__all__ = ["CONTROLS", "predict_controls"]
+__all__ = ["CONTROLS", "HISTORY_CONTROLS", "history_lookup", "predict_controls", "predict_history_controls"]
 
 CONTROLS = {
     "majority": "the accept rate of the training users",
@@ -12,6 +12,11 @@ CONTROLS = {
     "item": "the accept rate of this item",
     "popularity": "a logistic curve of how often the item was self-chosen",
     "previous decision": "the accept rate after the same previous decision",
+}
+HISTORY_CONTROLS = {
+    "repeat last": "the decision before the exposures that are tested, again",
+    "history lookup": "what users of other folds with the same earlier decisions decided next",
+    "always accept": "accept every exposure",
 }
 ITEM_PRIOR = 20.0  # rows at the overall rate that an item's own rate starts from
 
@@ -43,6 +48,70 @@ def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame
         },
         index=cells.index,
     )
+
+
+def predict_history_controls(cells: pd.DataFrame, *, last: int) -> pd.DataFrame:
+    """Predict each user's `last` exposures from the decisions before them alone; the items play no part.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows sorted by user and step: `user`, `step`, `decision`, `fold`.
+    last : int
+        Exposures at the end of a user's sequence.
+
+    Returns
+    -------
+    DataFrame
+        A column of probabilities for each key of `HISTORY_CONTROLS`, indexed as `cells`; NaN before the last
+        exposures.
+    """
+    left = cells.groupby("user").cumcount(ascending=False)
+    tested = left < last
+    known = (
+        cells["decision"]
+        .where(~tested)
+        .groupby(cells["user"])
+        .ffill()
+        .groupby(cells["user"])
+        .transform("last")
+    )
+    columns = pd.DataFrame(
+        {
+            "repeat last": known.where(tested),
+            "history lookup": history_lookup(cells, last=last),
+            "always accept": pd.Series(1.0, index=cells.index).where(tested),
+        }
+    )
+    return columns.fillna({"repeat last": 0.5}).where(tested)
+
+
+def history_lookup(cells: pd.DataFrame, *, last: int) -> pd.Series:
+    """Look each user's earlier decisions up among those of the other folds; see `predict_history_controls`.
+
+    The answer is the accept rate, at the same place, of the users of other folds who made exactly the same
+    decisions before; where there is none, of all users of other folds.
+    """
+    left = cells.groupby("user").cumcount(ascending=False)
+    early = cells[left >= last]
+    past = early["decision"].astype(str).groupby(early["user"]).agg("".join)
+    frame = pd.DataFrame(
+        {
+            "past": cells["user"].map(past).fillna(""),
+            "left": left,
+            "fold": cells["fold"],
+            "decision": cells["decision"].astype(float),
+        }
+    )[left < last]
+    same = _without_own(frame, ["past", "left"])
+    return same.fillna(_without_own(frame, ["left"])).fillna(0.5).reindex(cells.index)
+
+
+def _without_own(frame: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Return the mean decision of the group `by`, the rows of one's own fold left out; NaN where none is."""
+    group, own = frame.groupby(by)["decision"], frame.groupby([*by, "fold"])["decision"]
+    rows = group.transform("size") - own.transform("size")
+    return (group.transform("sum") - own.transform("sum")) / rows.where(rows > 0)
 
 
 def _other_folds_rate(cells: pd.DataFrame, key: np.ndarray | pd.Series, prior: float = 1e-9) -> np.ndarray:

@@ -1,12 +1,14 @@
 """f: CSRec, the acceptance of what the system exposes, tied to f~ by the recursion (Eq. 8 and 9).
 
 With r_t = f~(D_t | S_t, D_{t-1} = 1, P_t) f_{t-1} + f~(D_t | S_t, D_{t-1} = 0, P_t) (1 - f_{t-1}) the loss of
-an exposure is BCE(D_t, f_t) + penalty * (f_t - r_t)^2. Half of the users of a batch have their decisions
-hidden, and the recursion above; the others keep them, D_{t-1} is then known, and r_t is the branch of f~
-that it picks. So one network gives both estimands: the filtered one, P(D_t | do(S_{1:t}), H_{t-1}), and
-the marginal one, P(D_t | do(S_{1:t}), P_{1:t}).
+an exposure is BCE(D_t, f_t) + penalty * c(f_t - r_t), where c is the square or, as Eq. 9 is printed, the
+absolute value (`CONSTRAINTS`). Where the decisions of a user are hidden from f, r_t is the recursion above;
+where f sees them, D_{t-1} is known, and r_t is the branch of f~ that it picks. Hiding them from some users of
+each batch gives both estimands by one network (`ESTIMANDS`): the filtered one, P(D_t | do(S_{1:t}), H_{t-1}),
+and the marginal one, P(D_t | do(S_{1:t}), P_{1:t}).
 
-The penalty is the hypothesis TER = 0: it shrinks f - f~ by about 1 / (1 + 2 penalty f (1 - f)).
+The penalty is the hypothesis TER = 0: squared, it shrinks f - f~ by about 1 / (1 + 2 penalty f (1 - f));
+unsquared, it makes it 0 once penalty * f (1 - f) exceeds it.
 """
 
 from pathlib import Path
@@ -17,25 +19,60 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.acceptance import Acceptance, build_model
+from csrec_core.errors import InputError, unknown
 from csrec_core.preference import Readouts
 from csrec_core.ranking import READ_BATCH
 from csrec_core.sequences import Sequences
 from csrec_core.train import Training, batches, fit
 
-__all__ = ["csrec_loss", "predict_csrec", "recursion", "train_csrec"]
+__all__ = [
+    "CONSTRAINTS",
+    "ESTIMANDS",
+    "constraint_target",
+    "csrec_loss",
+    "predict_csrec",
+    "recursion",
+    "train_csrec",
+]
 
-HIDDEN_SHARE = 0.5  # users of a batch whose decisions in the system phase are hidden
+CONSTRAINTS = {
+    "squared": "(f_t - r_t)^2, both branches of f~",
+    "absolute": "|f_t - r_t|, both branches of f~",
+    "printed": "Eq. 9 to the letter: |f_t - f~_1 f_{t-1}|, without the branch of a rejected exposure",
+}
+ESTIMANDS = {"both": 0.5, "filtered": 0.0, "marginal": 1.0}  # users of a batch whose decisions are hidden
+PREFIXES = 4  # exposures of a user that a step asks for, where each prefix is a window of its own
 
 
-def recursion(probability: Tensor, readouts: Readouts) -> Tensor:
-    """Return the right side of Theorem 3.1 for f = `probability` (B, T); the first column is f~'s own."""
+def recursion(probability: Tensor, readouts: Readouts, *, constraint: str = "squared") -> Tensor:
+    """Return the right side of Theorem 3.1 for f = `probability` (B, T); the first column is f~'s own.
+
+    `constraint="printed"` leaves out the branch of a rejected exposure, as Eq. 9 does.
+    """
     before = probability[:, :-1]
-    later = readouts.after_accept[:, 1:] * before + readouts.after_reject[:, 1:] * (1 - before)
+    later = readouts.after_accept[:, 1:] * before
+    if constraint != "printed":
+        later = later + readouts.after_reject[:, 1:] * (1 - before)
     return torch.cat([readouts.filtered[:, :1], later], dim=1)
 
 
+def constraint_target(
+    probability: Tensor, hidden: Tensor, readouts: Readouts, *, constraint: str = "squared"
+) -> Tensor:
+    """Return r_t, what f_t is drawn to, (B, T): the recursion for `hidden` users, f~ itself for the rest."""
+    chained = recursion(probability, readouts, constraint=constraint)
+    return torch.where(hidden[:, None], chained, readouts.filtered)
+
+
 def csrec_loss(
-    logits: Tensor, decisions: Tensor, real: Tensor, hidden: Tensor, readouts: Readouts, penalty: float
+    logits: Tensor,
+    decisions: Tensor,
+    real: Tensor,
+    hidden: Tensor,
+    readouts: Readouts,
+    penalty: float,
+    *,
+    constraint: str = "squared",
 ) -> Tensor:
     """Return Eq. (9), mean over the exposures that are `real`.
 
@@ -46,18 +83,23 @@ def csrec_loss(
     decisions : Tensor (B, T)
         In {0, 1}.
     real : Tensor (B, T) bool
-        Exposures, as opposed to padding.
+        Exposures to learn from, as opposed to padding and what is held out.
     hidden : Tensor (B,) bool
         Users whose decisions f did not see.
     readouts : Readouts
         Of the same users.
     penalty : float
         Weight of the constraint, at least 0.
+    constraint : {"squared", "absolute", "printed"}
+        See `CONSTRAINTS`.
     """
+    if constraint not in CONSTRAINTS:
+        raise unknown("constraint", constraint, CONSTRAINTS)
     fit_term = F.binary_cross_entropy_with_logits(logits, decisions.float(), reduction="none")
     probability = torch.sigmoid(logits)
-    expected = torch.where(hidden[:, None], recursion(probability, readouts), readouts.filtered)
-    return (fit_term + penalty * (probability - expected) ** 2)[real].mean()
+    apart = probability - constraint_target(probability, hidden, readouts, constraint=constraint)
+    distance = apart**2 if constraint == "squared" else apart.abs()
+    return (fit_term + penalty * distance)[real].mean()
 
 
 def train_csrec(
@@ -68,13 +110,19 @@ def train_csrec(
     penalty: float,
     training: Training,
     backbone: str = "sasrec",
+    constraint: str = "squared",
+    estimand: str = "both",
+    learn: Tensor | None = None,
+    held: Tensor | None = None,
     start: Acceptance | None = None,
     checkpoint: str | Path | None = None,
     **hyper,
 ) -> tuple[Acceptance, pd.DataFrame]:
-    """Train f on the system exposures of the users `rows`, every position in one pass.
+    """Train f on the system exposures of the users `rows`.
 
-    A tenth of the users is held out for early stopping, on Eq. (9) itself.
+    A causal backbone reads every position in one pass. One that looks ahead reads each prefix as a window of
+    its own, and a step asks it for `PREFIXES` exposures a user, with the one before each where the recursion
+    needs its f_{t-1}.
 
     Parameters
     ----------
@@ -82,48 +130,74 @@ def train_csrec(
         Users, as rows of `sequences`.
     penalty : float
         Weight of the constraint of Eq. (9); 0 leaves it out.
+    constraint : {"squared", "absolute", "printed"}
+        Its form; see `CONSTRAINTS`.
+    estimand : {"both", "filtered", "marginal"}
+        Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
+        for none.
+    learn, held : Tensor (U, T) bool, optional
+        Exposures to learn from and to stop training on; decisions of earlier exposures are input in either
+        case. Without `learn`, all; without `held`, a tenth of the users stops the training, on Eq. (9).
     start : Acceptance, optional
         Model whose weights f starts from, such as f~.
     checkpoint : path, optional
         See `csrec_core.train.fit`.
     """
+    if estimand not in ESTIMANDS:
+        raise unknown("estimand", estimand, ESTIMANDS)
+    if not penalty >= 0:
+        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
     model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
     if start is not None:
         model.load_state_dict(start.state_dict())
         model.calibration.copy_(torch.tensor([1.0, 0.0]))
-    generator = torch.Generator().manual_seed(training.seed)
-    shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
-    held, learn = shuffled.tensor_split([max(1, len(rows) // 10)])
+    exposed = sequences.system_items > 0
+    learn = exposed if learn is None else learn & exposed
+    if held is None:
+        generator = torch.Generator().manual_seed(training.seed)
+        shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
+        stopping, rows = shuffled.tensor_split([max(1, len(rows) // 10)])
+        held = learn
+    else:
+        stopping, held = rows, held & exposed
+    rows, stopping = (users[mask[users].any(dim=1)] for users, mask in ((rows, learn), (stopping, held)))
+    if not len(rows) or not len(stopping):
+        raise InputError("no system exposure is left to learn from, or none to stop training on")
 
-    def loss(batch: Tensor, hidden: Tensor) -> Tensor:
+    def loss(batch: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
         decisions = sequences.decisions[batch].where(~hidden[:, None], sequences.masked_decisions[batch])
         return csrec_loss(
-            _system_logits(model, sequences, batch, decisions),
+            _system_logits(model, sequences, batch, decisions, _with_previous(wanted, hidden)),
             sequences.system_decisions[batch],
-            sequences.system_items[batch] > 0,
+            wanted,
             hidden,
             _select(readouts, batch),
             penalty,
+            constraint=constraint,
         )
 
     def train_loss(batch: Tensor) -> Tensor:
-        return loss(batch, torch.rand(len(batch), device=batch.device) < HIDDEN_SHARE)
+        hidden = torch.rand(len(batch), device=batch.device) < ESTIMANDS[estimand]
+        wanted = learn[batch] if model.backbone.causal else _sample(learn[batch], PREFIXES)
+        return loss(batch, hidden, wanted)
+
+    sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
 
     def validate() -> float:
-        total = 0.0
-        for batch in batches(held, READ_BATCH):
-            for hidden in (
-                torch.zeros_like(batch, dtype=torch.bool),
-                torch.ones_like(batch, dtype=torch.bool),
-            ):
-                total += loss(batch, hidden).item() * len(batch) / 2
-        return total / len(held)
+        total, cells = 0.0, 0
+        for batch in batches(stopping, READ_BATCH):
+            wanted = held[batch]
+            for side in sides:
+                hidden = torch.full_like(batch, side, dtype=torch.bool)
+                total += loss(batch, hidden, wanted).item() * len(batch) / len(sides)
+            cells += len(batch)
+        return total / cells
 
     history = fit(
         model,
         train_loss,
         validate,
-        learn,
+        rows,
         training=training,
         label=f"f, penalty {penalty:g}",
         checkpoint=checkpoint,
@@ -132,23 +206,52 @@ def train_csrec(
 
 
 @torch.no_grad()
-def predict_csrec(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return f of the users `rows` at every system exposure, filtered and marginal, (n, T) each."""
+def predict_csrec(
+    model: Acceptance, sequences: Sequences, rows: Tensor, *, wanted: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return f of the users `rows` at every system exposure, filtered and marginal, (n, T) each.
+
+    With `wanted` (U, T) bool, exposures outside of it may be left out and read 0.5: a backbone that looks
+    ahead has that much less to do.
+    """
     filtered, marginal = [], []
     for batch in rows.split(READ_BATCH):
         for probability, decisions in (
             (filtered, sequences.decisions),
             (marginal, sequences.masked_decisions),
         ):
-            probability.append(torch.sigmoid(_system_logits(model, sequences, batch, decisions[batch])))
+            asked = None if wanted is None else wanted[batch]
+            logits = _system_logits(model, sequences, batch, decisions[batch], asked)
+            probability.append(torch.sigmoid(logits))
     return torch.cat(filtered), torch.cat(marginal)
 
 
-def _system_logits(model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor) -> Tensor:
+def _system_logits(
+    model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor, wanted: Tensor | None = None
+) -> Tensor:
+    """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
     exposed = sequences.system_items[rows]
     first = decisions.shape[1] - exposed.shape[1]
-    states = model.backbone.encode(sequences.items[rows], decisions, users=rows, first=first)
-    return model(states[:, :-1], exposed)
+    if wanted is None or model.backbone.causal:
+        states = model.backbone.encode(sequences.items[rows], decisions, users=rows, first=first)
+        return model(states[:, :-1], exposed)
+    places = F.pad(wanted, (first, 0))
+    states = model.backbone.encode_at(sequences.items[rows], places, decisions, users=rows)
+    logits = model(states, exposed[wanted])
+    return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
+
+
+def _with_previous(wanted: Tensor, hidden: Tensor) -> Tensor:
+    """Return `wanted` (B, T) and, for `hidden` users, the exposure before each, for its f_{t-1}."""
+    before = F.pad(wanted[:, 1:], (0, 1)) & hidden[:, None]
+    return wanted | before
+
+
+def _sample(wanted: Tensor, count: int) -> Tensor:
+    """Return at most `count` of each row's `wanted` exposures (B, T), at random."""
+    drawn = torch.rand(wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
+    largest, _ = drawn.kthvalue(min(count, wanted.shape[1]), dim=1, keepdim=True)
+    return wanted & (drawn <= largest)
 
 
 def _select(readouts: Readouts, rows: Tensor) -> Readouts:

@@ -60,6 +60,7 @@ def decision_scores(
     predicted: pd.DataFrame,
     *,
     alphas: Sequence[float] = (0.2, 0.5),
+    ranked: str = RANKED,
     draws: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -68,19 +69,23 @@ def decision_scores(
     Parameters
     ----------
     cells : DataFrame
-        The exposures to score: `user`, `decision`, `rank_share`.
+        The exposures to score: `user`, `decision` and, where a ranking decides too, `rank_share`.
     predicted : DataFrame
         A column of probabilities for each predictor, indexed as `cells`.
     alphas : sequence of float
-        Of AHR: Eq. (19) for probabilities, Eq. (20) for the ranking of f~.
+        Of AHR: Eq. (19) for probabilities, Eq. (20) for the ranking.
+    ranked : str
+        What the ranking is called.
 
     Returns
     -------
     DataFrame
         `model`, `metric`, `mean`, `low`, `high`. ECE and AUC pool the rows; their intervals resample users.
     """
-    by_user = _by_user(cells, predicted, alphas)
+    by_user = _by_user(cells, predicted, alphas, ranked)
     scores = resample_means(by_user, draws=draws, seed=seed).reset_index(names=["model", "metric"])
+    if not predicted.shape[1]:
+        return scores
     return pd.concat([scores, _calibration_errors(cells, predicted, draws, seed)], ignore_index=True)
 
 
@@ -160,7 +165,9 @@ def _random_ndcg(candidates: np.ndarray, k: int) -> float:
     return float((gain[np.minimum(k, candidates)] / candidates).mean())
 
 
-def _by_user(cells: pd.DataFrame, predicted: pd.DataFrame, alphas: Sequence[float]) -> pd.DataFrame:
+def _by_user(
+    cells: pd.DataFrame, predicted: pd.DataFrame, alphas: Sequence[float], ranked: str = RANKED
+) -> pd.DataFrame:
     """Return one row a user and a column for each (model, metric): means of the user's rows; AUC shares."""
     decision, user = cells["decision"].to_numpy(), cells["user"].to_numpy()
     columns, auc = {}, {}
@@ -171,11 +178,11 @@ def _by_user(cells: pd.DataFrame, predicted: pd.DataFrame, alphas: Sequence[floa
         columns[name, "BCE"] = cross_entropy(decision, probability)
         columns[name, "Brier"] = brier(decision, probability)
         auc[name, "AUC"] = auc_by_user(decision, probability, user)
-    for alpha in alphas:
+    for alpha in alphas if "rank_share" in cells else ():
         accepted = accept_by_rank(cells["rank_share"], alpha)
-        columns[RANKED, f"AHR@{alpha:g}"] = accepted == decision
+        columns[ranked, f"AHR@{alpha:g}"] = accepted == decision
     means = pd.DataFrame(columns).astype(float).groupby(user).mean()
-    return means.join(pd.DataFrame(auc))
+    return means.join(pd.DataFrame(auc)) if auc else means
 
 
 def _calibration_errors(cells: pd.DataFrame, predicted: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
