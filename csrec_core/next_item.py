@@ -117,6 +117,8 @@ def train_next_item(
 
     windows = cut_windows(sequences, window, whole=whole)
     rows, lengths, batch_loss = SCHEMES[scheme](model, windows, objective)
+    if not len(rows):
+        raise InputError("no user has a self-chosen item to learn from besides the two that are held out")
 
     def validate() -> float:
         return -ndcg(rank_next_item(model, sequences, part="validation")["rank"], 10).mean()

@@ -321,3 +321,16 @@ def test_windows_ask_for_every_item_once():
 def test_what_cannot_be_trained_is_said(options, message):
     with pytest.raises(InputError, match=message):
         train_next_item(walks(users=30), training=Training(epochs=1), **options)
+
+
+def test_nothing_to_learn_from_is_said():
+    with pytest.raises(InputError, match="no user has a self-chosen item to learn from"):
+        train_next_item(to_sequences(rejections(), length=6), training=Training(epochs=1))
+
+
+def rejections():
+    """Users who accept nothing but their last two items."""
+    frame = pd.DataFrame(
+        {"user": np.repeat([1, 2], 5), "t": [0, 1, 2, 3, 4] * 2, "item": [1, 2, 3, 4, 5] * 2}
+    )
+    return Dataset(validate_log(frame.assign(decision=[0, 0, 0, 1, 1] * 2, source="self")))
