@@ -22,12 +22,13 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.errors import InputError, unknown
-from csrec_core.metrics import resample
+from csrec_core.metrics import interval_text, resample
 
 __all__ = [
     "ZONES",
     "exploration",
     "policies",
+    "policy_finding",
     "policy_values",
     "recommend",
     "regret",
@@ -37,7 +38,7 @@ __all__ = [
 
 BOUNDS = ("effect", "lower", "upper")
 ESTIMATORS = ("IPS", "SNIPS", "doubly robust")
-ALWAYS, NEVER = "always", "never"
+ALWAYS, NEVER, RULE = "always", "never", "TER > c"
 #: What to do with a cell, by its interval.
 ZONES = {
     "recommend": "the whole interval lies above the threshold",
@@ -88,7 +89,7 @@ def policies(cells: pd.DataFrame, *, threshold: float = 0.0) -> dict[str, np.nda
         ALWAYS: np.ones(len(cells)),
         NEVER: np.zeros(len(cells)),
         "random, as often": np.full(len(cells), share),
-        "TER > c": rule,
+        RULE: rule,
         "TER > c, surely": recommend(cells, threshold=threshold, by="lower").to_numpy(),
         "TER > c, possibly": recommend(cells, threshold=threshold, by="upper").to_numpy(),
     }
@@ -231,24 +232,56 @@ def regret(cells: pd.DataFrame, chosen: Mapping[str, np.ndarray], *, cost: float
 
 
 def threshold_values(
-    cells: pd.DataFrame, thresholds: np.ndarray, *, cost: float = 0.0, **options
+    cells: pd.DataFrame, thresholds: np.ndarray | None = None, *, cost: float = 0.0, **options
 ) -> pd.DataFrame:
     """Return what "recommend when TER > c" gains over never, by c; doubly robust.
 
-    `options` go to `policy_values`. The thresholds' intervals are each for itself: the best of them is no
-    estimate of what the best rule is worth.
+    `thresholds` are, by default, nine over the range of the estimated effects; `options` go to
+    `policy_values`. Each interval is for its threshold alone: the best of them is no estimate of what the
+    best rule is worth.
 
     Returns
     -------
     DataFrame
         `threshold`, `share`, `mean`, `low`, `high`, and `truth` where known.
     """
+    if thresholds is None:
+        thresholds = np.linspace(*cells["effect"].quantile([0.02, 0.98]), 9).round(3)
+    thresholds = np.unique(np.asarray(thresholds, dtype=float))
     chosen = {NEVER: np.zeros(len(cells))}
-    chosen |= {str(c): recommend(cells, threshold=float(c)).to_numpy() for c in thresholds}
+    chosen |= {str(c): recommend(cells, threshold=c).to_numpy() for c in thresholds}
     table = policy_values(cells, chosen, cost=cost, against=NEVER, **options)
-    table = table[(table["estimator"] == "doubly robust") & (table["policy"] != NEVER)]
+    table = table[(table["estimator"] == ESTIMATORS[-1]) & (table["policy"] != NEVER)]
     table = table.drop(columns=["policy", "estimator"]).reset_index(drop=True)
-    return table.assign(threshold=np.asarray(thresholds, dtype=float))
+    table.insert(0, "threshold", thresholds)
+    return table
+
+
+def policy_finding(
+    cells: pd.DataFrame, *, cost: float = 0.0, identified: bool = True, **options
+) -> tuple[str, dict[str, tuple[float, float, float]]]:
+    """Say what "recommend when TER > c", c the cost, is worth beside always and never; doubly robust.
+
+    `options` go to `policy_values`. Returns the sentence, and its numbers as (value, low, high).
+    """
+    chosen, numbers = policies(cells, threshold=cost), {}
+    for base in (NEVER, ALWAYS):
+        table = policy_values(cells, chosen, cost=cost, against=base, **options)
+        row = table[(table["policy"] == RULE) & (table["estimator"] == ESTIMATORS[-1])].iloc[0]
+        numbers[base] = tuple(float(row[name]) for name in ("mean", "low", "high"))
+    never, always = (interval_text(*numbers[base]) for base in (NEVER, ALWAYS))
+    share = f"{row['share']:.0%} of the system's exposures"
+    if not identified:
+        text = (
+            f"This log does not identify what a policy is worth: the rule would keep {share}, by models that "
+            "compare what cannot be compared."
+        )
+        return text, {"recommended_share": (float(row["share"]),) * 3}
+    text = (
+        f"Recommending only where the effect exceeds {cost:g} keeps {share}; it is worth {never} accepted "
+        f"exposures more than never recommending, and {always} more than always, per exposure, less cost."
+    )
+    return text, {f"gain_over_{base}": value for base, value in numbers.items()}
 
 
 def exploration(cells: pd.DataFrame, *, threshold: float = 0.0, wide: float | None = None) -> pd.DataFrame:

@@ -32,13 +32,19 @@ from csrec_core.page import of_kind, render_notebook, render_run, render_runs
 from csrec_core.parameters import Parameter, read_parameters, resolve
 from csrec_core.report import project_folder, run_folder
 
-__all__ = ["NOTEBOOKS", "READS", "SUITES", "Task", "plan", "run_suite"]
+__all__ = ["NOTEBOOKS", "PARTS", "READS", "SUITES", "Task", "plan", "run_suite"]
 
-NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect")
+NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "06_policy")
 # What a suite sets where the command line says nothing.
-SUITES: dict[str, dict[str, object]] = {"quick": {"users": 2000, "patience": 3}, "full": {"users": 5000}}
+SUITES: dict[str, dict[str, object]] = {
+    "quick": {"users": 2000, "patience": 3},
+    "full": {"users": 5000},
+    "effect": {},
+}
+# The notebooks of a suite that leaves some out.
+PARTS = {"effect": ("04_treatment_effect", "06_policy")}
 # Whose artefacts a notebook reads: it is redone when they are.
-READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
+READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",), "06_policy": ("03_train",)}
 PACKAGES = ("numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill")
 
 

@@ -62,10 +62,11 @@ class Trust:
         """The finding in words."""
         low, high = self.halves[1:]
         moves = "rises" if low > 0 else "falls" if high < 0 else "does not detectably change"
+        named, users = self.users["changed"].sum(), len(self.users)
         return (
             f"Over a user's exposures trust {moves}: later half less earlier {interval_text(*self.halves)} "
-            f"in probability. {self.users['changed'].sum():,} of {len(self.users):,} users are found to change "
-            f"(at most {self.rate:.0%} of them wrongly), and some {self.at_least:.0%} are estimated to."
+            f"in probability. {named:,} of {users:,} users are found to change (at most {self.rate:.0%} of "
+            f"them wrongly), and some {self.at_least:.0%} are estimated to."
         )
 
 
