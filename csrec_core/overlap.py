@@ -110,7 +110,7 @@ def overlap_report(
     if table.loc["self", "ess"] < 200:
         warnings.append(
             f"Weighted to look like the system's, the {table.loc['self', 'rows']:,.0f} self-chosen exposures "
-            f"are worth {table.loc['self', 'ess']:,.0f}: the effect rests on extrapolation by the model of f~."
+            f"are worth {table.loc['self', 'ess']:,.0f}: f~ extrapolates, and the effect rests on it."
         )
     elif table.loc["self", "largest"] > 0.02:
         warnings.append(

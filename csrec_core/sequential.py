@@ -32,8 +32,8 @@ class Sequential:
         Exposures that the weights reach back.
     reach : DataFrame
         What k trades: `k`, `effect` (mean over steps), `lower`, `upper`, `error`, `ess` (rows that the
-        weighted self-chosen ones are worth), `shift` from the effect at the largest k, with its standard error
-        `shift_error`, and `chosen`.
+        weighted self-chosen ones are worth), `shift` from the effect at the largest k, with its standard
+        error `shift_error`, and `chosen`.
     """
 
     step: np.ndarray
