@@ -95,7 +95,8 @@ def csrec_loss(
     """
     if constraint not in CONSTRAINTS:
         raise unknown("constraint", constraint, CONSTRAINTS)
-    fit_term = F.binary_cross_entropy_with_logits(logits, decisions.float(), reduction="none")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    fit_term = F.binary_cross_entropy_with_logits(logits, decisions.to(logits.dtype), reduction="none")
     probability = torch.sigmoid(logits)
     apart = probability - constraint_target(probability, hidden, readouts, constraint=constraint)
     distance = apart**2 if constraint == "squared" else apart.abs()

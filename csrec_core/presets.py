@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from csrec_core.errors import InputError
 from csrec_core.train import Training
 
-__all__ = ["PRESETS", "Effort", "Preset", "tested_steps"]
+__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "tested_steps"]
+
+FEWEST = 5  # self-chosen exposures that f reads where some users have less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,16 @@ PRESETS = {
         estimand="marginal",
         reported="marginal",
     ),
+    # As the published code: there f~ is not frozen and follows f, so that the constraint binds nothing.
+    "unconstrained": Preset(
+        name="unconstrained",
+        spared=2,
+        validated=1,
+        readout="softmax",
+        penalty=0.0,
+        estimand="marginal",
+        reported="marginal",
+    ),
     "sound": Preset(name="sound", calibrated=True),
     "crossed": Preset(name="crossed", spared=0, validated=0, crossed=True),
 }
@@ -72,7 +84,8 @@ class Effort:
     length : int
         Self-chosen exposures that the baselines and f~ read.
     context : int
-        Of these, the last that f reads. Where no user has fewer, an exposure's number is its place.
+        Of these, the last that f reads; 0 is as many as every user has, and at least `FEWEST`. Where no user
+        has fewer, the place of an exposure in the window is its number.
     baseline, csrec : Training
         Of the next-item models and f~, and of f; the seed is set by each trial.
     prefix_users : int
@@ -82,7 +95,7 @@ class Effort:
     """
 
     length: int = 50
-    context: int = 50
+    context: int = 0
     baseline: Training = field(default_factory=Training)
     csrec: Training = field(default_factory=Training)
     prefix_users: int = 1000

@@ -28,12 +28,12 @@ from csrec_core.log import SELF, SYSTEM, Dataset, validate_log, write_log
 from csrec_core.next_item import build_backbone, rank_next_item, train_next_item
 from csrec_core.predictions import CODE
 from csrec_core.preference import Readouts, rank_last_choice, read_out, train_preference
-from csrec_core.presets import Effort, Preset, tested_steps
+from csrec_core.presets import FEWEST, Effort, Preset, tested_steps
 from csrec_core.ranking import HELD_OUT
 from csrec_core.sequences import Sequences, to_sequences
 from csrec_core.train import load_weights, save_weights
 
-__all__ = ["Reproduction", "Trial", "shuffle_exposures"]
+__all__ = ["Reproduction", "Trial", "sample_users", "shuffle_exposures"]
 
 FOLDS = 2
 
@@ -74,6 +74,16 @@ def shuffle_exposures(dataset: Dataset, *, seed: int = 0) -> Dataset:
     return replace(dataset, log=validate_log(log), truth=None, name=f"{dataset.name}, shuffled")
 
 
+def sample_users(dataset: Dataset, users: int, *, seed: int = 0) -> Dataset:
+    """Return the log of that many users, at random; of all where there are no more."""
+    everyone = dataset.log["user"].unique()
+    if users >= len(everyone):
+        return dataset
+    chosen = np.random.default_rng(seed).permutation(everyone)[:users]
+    log = dataset.log[dataset.log["user"].isin(chosen)].reset_index(drop=True)
+    return replace(dataset, log=log)
+
+
 @dataclass(frozen=True, eq=False)
 class Reproduction:
     """The trials on one log.
@@ -103,10 +113,11 @@ class Reproduction:
     @cached_property
     def context(self) -> Sequences:
         """The log as f reads it."""
-        length = self.sequences.self_items.shape[1]
-        if self.effort.context >= length:
+        real = self.sequences.self_items > 0
+        context = self.effort.context or max(FEWEST, int(real.sum(dim=1).min()))
+        if context >= real.shape[1]:
             return self.sequences
-        return to_sequences(self.dataset, length=self.effort.context)
+        return to_sequences(self.dataset, length=context)
 
     @cached_property
     def left(self) -> Tensor:
@@ -302,9 +313,8 @@ class Reproduction:
     @cached_property
     def _smaller(self) -> "Reproduction":
         """The same on few users, for backbones that read each prefix on its own."""
-        users = np.random.default_rng(0).permutation(self.sequences.users)[: self.effort.prefix_users]
-        few = self.dataset.log[self.dataset.log["user"].isin(users)].reset_index(drop=True)
-        return Reproduction(replace(self.dataset, log=few), self.effort, self.folder)
+        few = sample_users(self.dataset, self.effort.prefix_users)
+        return Reproduction(few, self.effort, self.folder)
 
 
 def _some(rows: Tensor, share: float, seed: int) -> Tensor:

@@ -34,15 +34,22 @@ from csrec_core.report import project_folder, run_folder
 
 __all__ = ["NOTEBOOKS", "PARTS", "READS", "SUITES", "Task", "plan", "run_suite"]
 
-NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "06_policy")
+NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "05_reproduction", "06_policy")
 # What a suite sets where the command line says nothing.
 SUITES: dict[str, dict[str, object]] = {
     "quick": {"users": 2000, "patience": 3},
     "full": {"users": 5000},
     "effect": {},
+    "reproduction": {
+        "sample": 6000,
+        "backbones": "gru4rec, caser, sasrec, bert4rec, fmlprec, bsarec",
+        "over": "fmlprec, sasrec, bsarec, bert4rec",
+        "seeds": 3,
+        "passes": 7,
+    },
 }
 # The notebooks of a suite that leaves some out.
-PARTS = {"effect": ("04_treatment_effect", "06_policy")}
+PARTS = {"effect": ("04_treatment_effect", "06_policy"), "reproduction": ("05_reproduction",)}
 # Whose artefacts a notebook reads: it is redone when they are.
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",), "06_policy": ("03_train",)}
 PACKAGES = ("numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill")

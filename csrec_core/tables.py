@@ -1,13 +1,16 @@
 """The tables of the reproduction: trials, controls and chance scored alike, and put together over seeds."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
+from tqdm import tqdm
 
 from csrec_core.backbones import BACKBONES
 from csrec_core.controls import CONTROLS, HISTORY_CONTROLS, predict_controls, predict_history_controls
+from csrec_core.errors import unknown
 from csrec_core.log import SELF
 from csrec_core.metrics import auc_by_user
 from csrec_core.presets import Preset
@@ -23,6 +26,7 @@ __all__ = [
     "control_probabilities",
     "csrec_name",
     "csrec_scores",
+    "experiment",
     "margin_of_oracle",
     "probability_scores",
     "random_scores",
@@ -39,6 +43,41 @@ DRAWS = 300  # resamples of users
 def csrec_name(backbone: str) -> str:
     """Return the name of CSRec on a backbone, `CSRec (SASRec)`."""
     return f"CSRec ({BACKBONES[backbone].__name__})"
+
+
+def experiment(
+    bench: Reproduction,
+    *,
+    backbones: Sequence[str],
+    over: Sequence[str],
+    presets: Sequence[Preset],
+    seeds: Sequence[int],
+) -> pd.DataFrame:
+    """Run, or read what is kept of, every trial: baselines by seed, CSRec by preset, backbone and seed.
+
+    Returns
+    -------
+    DataFrame
+        Scores as of `baseline_scores`, with `preset` ("" for a baseline) and CPU `seconds` of each trial.
+    """
+    for name in (*backbones, *over):
+        if name not in BACKBONES:
+            raise unknown("backbone", name, BACKBONES)
+    parts = []
+    total = len(seeds) * (len(backbones) + len(over) * len(presets))
+    with tqdm(total=total, desc="trials", disable=None, leave=False) as bar:
+        for seed in seeds:
+            for backbone in backbones:
+                trial = bench.baseline(backbone, seed=seed)
+                scores = baseline_scores(trial, backbone, seed=seed)
+                parts.append(scores.assign(preset="", seconds=trial.seconds))
+                bar.update()
+            for backbone, preset in itertools.product(over, presets):
+                trial = bench.csrec(backbone, seed=seed, preset=preset)
+                scores = csrec_scores(trial, backbone, preset=preset, seed=seed)
+                parts.append(scores.assign(preset=preset.name, seconds=trial.seconds))
+                bar.update()
+    return pd.concat(parts, ignore_index=True)
 
 
 def baseline_scores(trial: Trial, backbone: str, *, seed: int) -> pd.DataFrame:
