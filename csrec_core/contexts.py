@@ -157,20 +157,30 @@ def _appeal(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _record(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the user's record: of the own phase, but this exposure and the next, and of the system's so far.
+    """Add the user's record: of their own choices, and of the system phase so far.
 
-    The next one is left out as its decision may follow from this one's. To make a row of the user's own
-    choice a context of the system phase, it takes that phase's record from an exposure of the same user.
+    Own choices are counted over the whole phase, without this exposure and the next, whose decision may
+    follow from this one's. So that a row of one source is a context of the other, either takes what it lacks
+    from a row of the same user: the system's rows leave out two own choices as well, the own choices take the
+    record of the system phase at an exposure there, each spread evenly over the other phase.
     """
-    users = frame["user"]
-    own = pd.DataFrame({"n": (~frame["system"]).astype(float)}).assign(
-        liked=lambda rows: rows["n"] * frame["decision"]
-    )
-    rate = own["liked"].sum() / max(1.0, own["n"].sum())
-    follows = own.groupby(users).shift(-1).fillna(0.0)
-    user = own.groupby(users).transform("sum") - own - follows
-    same = frame["genre"].eq(frame.groupby("user")["genre"].shift(-1)).astype(float)
-    in_genre = own.groupby([users, frame["genre"]]).transform("sum") - own - follows.mul(same, axis=0)
+    users, own = pd.factorize(frame["user"])[0], (~frame["system"]).to_numpy()
+    chosen = np.bincount(users, own)[users].astype(int)
+    length = np.bincount(users, ~own)[users].astype(int)
+    first = frame.index.to_numpy() - (frame["step"].to_numpy() - 1) - np.where(own, 0, chosen)
+    spread = (frame["step"] - 0.5) * chosen // np.maximum(length, 1)
+    place = np.where(own, frame["step"] - 1, spread).astype(int)
+    decision, genre = frame["decision"].to_numpy(), pd.factorize(frame["genre"])[0]
+    counts = pd.DataFrame({"n": own.astype(float), "liked": own * decision})
+    user = counts.groupby(users).transform("sum")
+    in_genre = counts.groupby([users, genre]).transform("sum")
+    # A system row meets its genre's own choices too: both sums are over all rows of user and genre.
+    for out in (place, place + 1):
+        there = np.where(out < chosen, first + out, 0)
+        left_out = counts.iloc[there].mul(out < chosen, axis=0).set_axis(frame.index)
+        user = user - left_out
+        in_genre = in_genre - left_out.mul(genre[there] == genre, axis=0)
+    rate = counts["liked"].sum() / max(1.0, counts["n"].sum())
     frame["liked"] = (user["liked"] + PRIOR * rate) / (user["n"] + PRIOR)
     share = 1 / max(1, frame["genre"].nunique())
     frame["in_genre"] = (in_genre["n"] + PRIOR * share) / (user["n"] + PRIOR)
@@ -181,14 +191,11 @@ def _record(frame: pd.DataFrame) -> pd.DataFrame:
     before = system.groupby("user").cumcount()
     liked = system.groupby("user")["decision"].cumsum() - system["decision"]
     shown = pd.DataFrame({"record": (liked + PRIOR * rate) / (before + PRIOR), "seen": before.astype(float)})
-    # The exposures of the own phase, the first of which has no past, are spread evenly over the system's.
     shown.index = pd.MultiIndex.from_arrays([system["user"], before])
-    length = users.map(system.groupby("user").size()).fillna(1)
-    chosen = users.map(own.groupby(users)["n"].sum()) - 1
-    place = np.where(
-        frame["system"], frame["step"] - 1, (frame["step"] - 1.5) * length // np.maximum(chosen, 1)
-    )
-    place = pd.MultiIndex.from_arrays([users, np.clip(place, 0, length - 1).astype(int)])
+    # A user's first exposure has no past and is no context, so the second begins the phase.
+    spread = (frame["step"] - 1.5) * length // np.maximum(chosen - 1, 1)
+    place = np.clip(np.where(own, spread, frame["step"] - 1), 0, np.maximum(length - 1, 0)).astype(int)
+    place = pd.MultiIndex.from_arrays([frame["user"], place])
     frame[RECENT] = shown.reindex(place).fillna({"record": rate, "seen": 0.0}).to_numpy()
     return frame
 
