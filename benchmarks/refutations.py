@@ -1,7 +1,7 @@
 """How often the refutations fire, over seeds: python benchmarks/refutations.py [seeds] [file].
 
-A row of the table is a case: a world, and an estimator. The first two are clean; every other one is made to
-violate the check in brackets. The table gives the share of seeds at which each check finds a problem; E-value
+A row of the table is a case: a world, and an estimator. The first two are clean, and in the third tastes
+drift as they do by default; every other one is made to violate the check in brackets. The table gives the share of seeds at which each check finds a problem; E-value
 and partial R2 are for judging and find none. Results are kept as JSON lines, one for each case and seed, in
 `file` (refutations.jsonl in the working directory): a run that was cut short goes on from it, and more seeds
 are added to it.
@@ -84,8 +84,9 @@ def accepted_only(dataset: Dataset) -> Dataset:
 
 Case = tuple[dict, Callable[[Dataset], Dataset] | None, Callable]
 CASES: dict[str, Case] = {
-    "clean, effect 0.6": ({}, None, doubly_robust_effect),
-    "clean, no effect": ({"effect": 0.0, "trust_spread": 0.0}, None, doubly_robust_effect),
+    "clean, effect 0.6": ({"drift": 0.0}, None, doubly_robust_effect),
+    "clean, no effect": ({"drift": 0.0, "effect": 0.0, "trust_spread": 0.0}, None, doubly_robust_effect),
+    "tastes drift, effect 0.6": ({}, None, doubly_robust_effect),
     "accepted only (both)": ({}, accepted_only, doubly_robust_effect),
     "f~ from liked (placebo)": ({}, None, from_liked),
     "start after yes (control)": ({}, start_after_acceptance, doubly_robust_effect),

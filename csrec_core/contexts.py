@@ -42,9 +42,9 @@ class Contexts:
     Attributes
     ----------
     frame : DataFrame
-        A row for each exposure but a user's first: `user`, `source`, `t`, `step` (the exposure's number in
-        its phase, from 1), `item`, `decision`, `system` (bool), `odds` (for how many contexts of the system
-        the row stands; 1 for the system's own), `q_system` and `q_self` (P(D = 1) under either source, from
+        A row for each exposure, a user's own choices first: `user`, `source`, `t`, `step` (its number in the
+        phase, from 1), `item`, `decision`, `system` (bool), `odds` (for how many contexts of the system the
+        row stands; 1 for the system's own), `q_system` and `q_self` (P(D = 1) under either source, from
         models of other users), `effect` = q_system - q_self with its interval `lower`, `upper` (it holds the
         error of the coefficients, not that of the form), and where the world is simulated the true
         probabilities `p_system`, `p_self`.
@@ -81,7 +81,7 @@ def lay_out(dataset: Dataset, *, folds: int = 2, level: float = 0.95, seed: int 
     Raises
     ------
     InputError
-        Where a source has no exposures with a past, there are fewer users than folds, or a number is out of
+        Where fewer users than folds have exposures of a source, or a number is out of
         range.
     """
     if folds < 2:
@@ -92,7 +92,7 @@ def lay_out(dataset: Dataset, *, folds: int = 2, level: float = 0.95, seed: int 
     for source in (SELF, SYSTEM):
         if (count := frame.loc[frame["source"] == source, "user"].nunique()) < folds:
             raise InputError(
-                f"{dataset.name}: {count} users have {source} exposures with a past; at least {folds}"
+                f"{dataset.name}: {count} users have {source} exposures; expected at least {folds}"
             )
     users = frame["user"].unique()
     deal = np.random.default_rng(seed).permutation(np.arange(len(users)) % folds)
@@ -123,13 +123,13 @@ def lay_out(dataset: Dataset, *, folds: int = 2, level: float = 0.95, seed: int 
 
 
 def _features(dataset: Dataset) -> tuple[pd.DataFrame, list[str]]:
-    """Return the exposures that have a past, a user's own phase first, with features; and their names."""
+    """Return the exposures, a user's own phase first, with features; and their names."""
     frame = dataset.log.astype({"source": str}).sort_values(["user", "source", "t"], kind="stable")
     frame = frame.reset_index(drop=True)  # "self" sorts before "system"
     frame["decision"] = frame["decision"].astype(float)
     frame["system"] = frame["source"] == SYSTEM
     frame["step"] = frame.groupby(["user", "source"]).cumcount() + 1
-    frame["last"] = frame.groupby("user")["decision"].shift()
+    frame["last"] = frame.groupby("user")["decision"].shift().fillna(0.0)  # nothing accepted before the first
     frame["genre"] = frame["item"]
     if dataset.items is not None and "genre" in dataset.items:
         frame["genre"] = frame["item"].map(dataset.items.set_index("item")["genre"]).fillna("")
@@ -140,7 +140,7 @@ def _features(dataset: Dataset) -> tuple[pd.DataFrame, list[str]]:
             frame, extra = frame.merge(table[[key, *added]], on=key, how="left"), extra + added
     frame = _record(_appeal(frame))
     frame[extra] = frame[extra].fillna(frame[extra].mean()).fillna(0.0)
-    return frame[frame["last"].notna()].reset_index(drop=True), COMMON + extra
+    return frame, COMMON + extra
 
 
 def _appeal(frame: pd.DataFrame) -> pd.DataFrame:
@@ -192,10 +192,8 @@ def _record(frame: pd.DataFrame) -> pd.DataFrame:
     liked = system.groupby("user")["decision"].cumsum() - system["decision"]
     shown = pd.DataFrame({"record": (liked + PRIOR * rate) / (before + PRIOR), "seen": before.astype(float)})
     shown.index = pd.MultiIndex.from_arrays([system["user"], before])
-    # A user's first exposure has no past and is no context, so the second begins the phase.
-    spread = (frame["step"] - 1.5) * length // np.maximum(chosen - 1, 1)
-    place = np.clip(np.where(own, spread, frame["step"] - 1), 0, np.maximum(length - 1, 0)).astype(int)
-    place = pd.MultiIndex.from_arrays([frame["user"], place])
+    spread = (frame["step"] - 0.5) * length // np.maximum(chosen, 1)
+    place = pd.MultiIndex.from_arrays([frame["user"], np.where(own, spread, frame["step"] - 1).astype(int)])
     frame[RECENT] = shown.reindex(place).fillna({"record": rate, "seen": 0.0}).to_numpy()
     return frame
 
