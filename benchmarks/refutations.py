@@ -1,10 +1,10 @@
 """How often the refutations fire, over seeds: python benchmarks/refutations.py [seeds] [file].
 
 A row of the table is a case: a world, and an estimator. The first two are clean, and in the third tastes
-drift as they do by default; every other one is made to violate the check in brackets. The table gives the share of seeds at which each check finds a problem; E-value
-and partial R2 are for judging and find none. Results are kept as JSON lines, one for each case and seed, in
-`file` (refutations.jsonl in the working directory): a run that was cut short goes on from it, and more seeds
-are added to it.
+drift as they do by default; every other one is made to violate the check in brackets. The table gives the
+share of seeds at which each check finds a problem; E-value and partial R2 are for judging and find none.
+Results are kept as JSON lines, one for each case and seed, in `file` (refutations.jsonl in the working
+directory): a run that was cut short goes on from it, and more seeds are added to it.
 """
 
 import json

@@ -162,14 +162,16 @@ def policy_values(
     base = None if against is None else list(chosen).index(against)
 
     def statistic(total: np.ndarray) -> np.ndarray:
-        count = total[..., :1]
+        count = np.where(total[..., :1] > 0, total[..., :1], np.nan)
         part = total[..., 1:].reshape(*total.shape[:-1], len(chosen), 5)
         with np.errstate(invalid="ignore", divide="ignore"):
             shown, followed, own, followed_own, robust = (part[..., column] for column in range(5))
             share = followed / count
             # No row followed with a source that is never chosen: its mean does not count.
             snips = np.where(share > 0, shown / count, 0.0)
-            snips = snips + np.where(share < 1, (1 - share) * own / followed_own, 0.0)
+            snips = snips + np.where(
+                share < 1, (1 - share) * own / np.where(followed_own > 0, followed_own, np.nan), 0.0
+            )
             value = np.stack([(shown + own) / count, snips, robust / count], axis=-1)
         if base is not None:
             value = value - value[..., base : base + 1, :]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from csrec_core.errors import InputError
 from csrec_core.metrics import interval_text, resample_means
@@ -138,7 +139,7 @@ def trust_changes(
             "exposures": length,
             "statistic": statistic,
             "p": p,
-            "q": _false_discovery(p),
+            "q": false_discovery_control(p),
             "step": cells["step"].to_numpy()[np.cumsum(length) - length + step],
             "before": np.nanmean(np.where(early, plain, np.nan), axis=1),
             "after": np.nanmean(np.where(~early & real, plain, np.nan), axis=1),
@@ -184,12 +185,3 @@ def _factor(length: np.ndarray, longest: int) -> np.ndarray:
     rest = length[:, None] - number
     inside = (number >= EDGE) & (rest >= EDGE)
     return np.where(inside, np.sqrt(length[:, None] / np.maximum(number * rest, 1)), 0.0)
-
-
-def _false_discovery(p: np.ndarray) -> np.ndarray:
-    """Return Benjamini and Hochberg's adjusted p-values."""
-    order = np.argsort(p)[::-1]
-    adjusted = p[order] * len(p) / np.arange(len(p), 0, -1)
-    result = np.empty(len(p))
-    result[order] = np.minimum(1.0, np.minimum.accumulate(adjusted))
-    return result

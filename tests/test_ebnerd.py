@@ -1,0 +1,128 @@
+"""EB-NeRD: clicks and lists become a log; what it cannot tell is said; acceptance by earlier showings."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("agg")
+
+from csrec_core.books import simulate_books
+from csrec_core.errors import InputError
+from csrec_core.loaders import make_dataset, read_data
+from csrec_core.log import Dataset, validate_log
+from csrec_core.policy_plots import plot_showings
+from csrec_core.profile import profile_log
+from csrec_core.showings import list_warnings, showing_curve
+
+TIMES = pd.to_datetime(["2023-02-01 10:00", "2023-02-02 10:00"])
+
+
+def write(folder, *, history=None, behaviors=None):
+    history = {
+        "user_id": [7],
+        "article_id_fixed": [[11, 10]],
+        "impression_time_fixed": [list(TIMES[::-1])],
+    } | (history or {})
+    behaviors = {
+        "impression_id": [2, 1],
+        "user_id": [7, 7],
+        "impression_time": [TIMES[1], TIMES[0]],
+        "article_ids_inview": [[12, 13], [13, 14, 15]],
+        "article_ids_clicked": [[12], [15]],
+    } | (behaviors or {})
+    pd.DataFrame({k: v for k, v in history.items() if v is not None}).to_parquet(folder / "history.parquet")
+    pd.DataFrame(behaviors).to_parquet(folder / "behaviors.parquet")
+    return folder
+
+
+def test_clicks_and_lists_become_a_log(tmp_path):
+    log = read_data("ebnerd", write(tmp_path)).log.astype({"source": str})
+    assert log[["t", "item", "decision", "source"]].to_numpy().tolist() == [
+        [1, 10, 1, "self"],  # in the order of time, not of the list
+        [2, 11, 1, "self"],
+        [1, 13, 0, "system"],
+        [2, 14, 0, "system"],
+        [3, 15, 1, "system"],
+        [4, 12, 1, "system"],
+        [5, 13, 0, "system"],
+    ]
+    assert log["timestamp"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"history": {"article_id_fixed": [[1, 2, 3]]}}, "row 1: 3 articles and 2 times"),
+        ({"history": {"article_id_fixed": None}}, "missing column article_id_fixed; found user_id"),
+        (
+            {"behaviors": {"article_ids_clicked": [[12], [99]]}},
+            "list 1: article 99 was clicked but not shown",
+        ),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        read_data("ebnerd", write(tmp_path, **changes))
+
+
+def test_missing_and_broken_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file; expected a folder with history"):
+        make_dataset("ebnerd", path=str(tmp_path))
+    with pytest.raises(InputError, match="ebnerd needs path: the folder"):
+        make_dataset("ebnerd")
+    write(tmp_path)
+    (tmp_path / "history.parquet").write_text("no table")
+    with pytest.raises(InputError, match="not a Parquet table"):
+        make_dataset("ebnerd", path=str(tmp_path))
+
+
+def test_lists_of_one_click_are_told_from_others(tmp_path):
+    (warning,) = list_warnings(read_data("ebnerd", write(tmp_path)))
+    assert warning.startswith("100.0% of the 2 lists")
+    assert list_warnings(simulate_books(users=20, items=10, steps=3)) == []
+    log = read_data("ebnerd", write(tmp_path)).log
+    assert list_warnings(Dataset(log.assign(decision=0))) == []
+
+
+def test_acceptance_by_earlier_showings_by_hand():
+    frame = pd.DataFrame(
+        {
+            "user": [1, 1, 1, 1, 2, 2],
+            "t": [1, 2, 3, 4, 1, 2],
+            "item": [5, 5, 5, 6, 5, 5],
+            "decision": [1, 0, 0, 1, 0, 1],
+            "source": "system",
+        }
+    )
+    curve = showing_curve(Dataset(validate_log(frame)), most=1, draws=100)
+    assert curve["shown"].tolist() == ["0", "1+"] and curve["rows"].tolist() == [3, 3]
+    np.testing.assert_allclose(curve["mean"], [2 / 3, 1 / 3])
+    assert (curve["low"] <= curve["mean"]).all() and (curve["mean"] <= curve["high"]).all()
+    own = Dataset(validate_log(frame.assign(source="self")))
+    assert showing_curve(own).empty
+    ax = plot_showings(curve)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), curve["mean"])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1+"]
+
+
+def test_the_real_log(real_data):
+    dataset = make_dataset("ebnerd", path=str(real_data / "ebnerd"))
+    counts = dataset.log.groupby("source", observed=True).agg(
+        rows=("user", "size"), users=("user", "nunique")
+    )
+    assert counts["rows"].to_dict() == {"self": 8_303, "system": 10_848}
+    assert dataset.log["user"].nunique() == 44
+    assert dataset.log.loc[dataset.log["source"] == "system", "decision"].mean() == pytest.approx(
+        0.0965, abs=5e-5
+    )
+    profile = profile_log(dataset)
+    assert not profile.identified and "accepted" in profile.identification
+    assert any("accepted items only" in warning for warning in profile.warnings)
+    assert "99.9% of the 1,046 lists" in list_warnings(dataset)[0]
+
+
+def test_real_people_tire_of_what_is_shown_again(real_data):
+    curve = showing_curve(read_data("ebnerd", real_data / "ebnerd"), draws=200)
+    np.testing.assert_allclose(curve["mean"], [0.128, 0.051, 0.036, 0.031, 0.018], atol=5e-4)
+    assert curve["low"][0] > curve["high"][1]
