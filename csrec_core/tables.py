@@ -12,7 +12,7 @@ from csrec_core.backbones import BACKBONES
 from csrec_core.controls import CONTROLS, HISTORY_CONTROLS, predict_controls, predict_history_controls
 from csrec_core.errors import unknown
 from csrec_core.log import SELF
-from csrec_core.metrics import auc_by_user
+from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.presets import Preset
 from csrec_core.reproduction import Reproduction, Trial
 from csrec_core.scores import RANDOM, decision_scores, ranking_scores
@@ -88,8 +88,8 @@ def baseline_scores(trial: Trial, backbone: str, *, seed: int) -> pd.DataFrame:
     name = BACKBONES[backbone].__name__
     cells, nothing = trial.cells, pd.DataFrame(index=trial.cells.index)
     decided = decision_scores(cells, nothing, alphas=ALPHAS, ranked=name, draws=DRAWS)
-    auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).mean()
-    more = pd.DataFrame([{"model": name, "metric": "AUC", "mean": auc, "low": auc, "high": auc}])
+    auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
+    more = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=name)
     return _with_ranks([decided, more], trial, name, seed)
 
 

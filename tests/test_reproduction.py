@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 import torch
+from conftest import PROJECT
 from scipy.optimize import approx_fprime
 from scipy.special import expit, logit
 from scipy.stats import t as student
@@ -26,7 +28,7 @@ from csrec_core.next_item import build_backbone, rank_next_item
 from csrec_core.preference import Readouts, read_out
 from csrec_core.presets import PRESETS, Effort
 from csrec_core.profile import profile_log
-from csrec_core.published import METRICS, PUBLISHED, compare_with_published
+from csrec_core.published import METRICS, PUBLISHED, REASONS, compare_with_published
 from csrec_core.reproduction import Reproduction, sample_users, shuffle_exposures
 from csrec_core.sequences import to_sequences
 from csrec_core.tables import (
@@ -378,6 +380,13 @@ def test_published_figures_are_whole_and_compared():
     assert row.loc[("GRU4Rec", "HR@10"), "difference"] == pytest.approx(0.1 - 0.1018)
     assert row.loc[("GRU4Rec", "HR@10"), "agrees"] and not row.loc[("GRU4Rec", "AHR@0.2"), "agrees"]
     assert row.loc[("Caser", "HR@10"), "reproduced"] != row.loc[("Caser", "HR@10"), "reproduced"]
+    assert row.loc[("Caser", "HR@10"), "note"] == "not run" and row.loc[("GRU4Rec", "HR@10"), "note"] == ""
+    assert row.loc[("GRU4Rec", "AHR@0.2"), "note"] == "outside of the interval"
+    far = own.assign(model="CSRec (BSARec)", low=own["mean"], high=own["mean"])
+    notes = [
+        compare_with_published(far, preset=name).set_index(["model", "metric"])["note"] for name in REASONS
+    ]
+    assert [note["CSRec (BSARec)", "AHR@0.2"] for note in notes] == list(REASONS.values())
 
 
 def test_the_lookup_of_earlier_decisions_by_hand():
@@ -458,3 +467,32 @@ def test_a_sample_of_users_is_whole(world):
     few = sample_users(world, 10, seed=3)
     assert few.log["user"].nunique() == 10 and len(few.log) == 10 * 16
     assert sample_users(world, 80) is world
+
+
+def test_the_notebook_on_files_like_the_papers(tmp_path):
+    """The published tables are filled, and the trials are kept for a second run."""
+    log = positions_only(users=40, steps=8, self_steps=6).log
+    folder = tmp_path / "gpt4books"
+    folder.mkdir()
+    columns = {
+        "observation": ("self", "item"),
+        "recommendation": ("system", "item"),
+        "decision": ("system", "decision"),
+    }
+    for name, (source, column) in columns.items():
+        rows = log[log["source"] == source].groupby("user")[column].agg(lambda part: " ".join(map(str, part)))
+        (folder / f"{name}.txt").write_text("".join(f"{user} {text}\n" for user, text in rows.items()))
+    given = {"data": "gpt4books", "path": str(folder), "out": str(tmp_path / "run"), "hidden": 8, "passes": 1}
+    given |= {"backbones": "gru4rec, sasrec", "over": "sasrec", "seeds": 2, "penalties": ""}
+    papermill.execute_notebook(
+        PROJECT / "notebooks" / "05_reproduction.ipynb", tmp_path / "out.ipynb", given, progress_bar=False
+    )
+    table = pd.read_csv(tmp_path / "run" / "tables" / "05_reproduction" / "published.csv")
+    filled = table[table["reproduced"] != "–"]
+    assert set(filled["model"]) == {"GRU4Rec", "SASRec", "CSRec (SASRec)"}
+    assert set(filled["preset"]) == {"paper", "unconstrained"}
+    assert (tmp_path / "run" / "figures" / "05_reproduction" / "published-ahr.csv").exists()
+    spread = pd.read_csv(tmp_path / "run" / "tables" / "05_reproduction" / "spread.csv")
+    assert spread["seeds"].eq(2).all() and spread["spread"].ge(0).all()
+    kept = list((tmp_path / "run" / "reproduction").rglob("*-cells.parquet"))
+    assert len(kept) >= 2 * (2 + 4)
