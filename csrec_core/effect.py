@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from csrec_core.errors import unknown
 from csrec_core.metrics import interval_text, resample_means
+from csrec_core.pooling import pool_users
 
 __all__ = [
     "ESTIMANDS",
@@ -130,32 +131,22 @@ def effect_by_step(
 def effect_by_user(cells: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Estimate each user's mean effect, drawn towards the mean of all by as much as it is noise.
 
-    A user's observed contrast, the mean of D_t - f~ over n exposures, has the sampling variance
-    sum f (1 - f) / n^2. The variance of the true effects between users is what the contrasts vary beyond that
-    (method of moments, DerSimonian and Laird 1986), and a normal prior of that variance gives the estimate
-    and its interval (empirical Bayes). The interval takes f~ as right.
+    A random-intercept logistic model with f~ as its offset, and a line over time common to all; its spread
+    between users is learned from all of them (empirical Bayes, `csrec_core.pooling`). The interval takes f~
+    as right.
 
     Returns
     -------
     DataFrame
-        Sorted by `effect`: `user`, `effect`, `low`, `high`, `observed` (the contrast), `model` (mean f - f~),
-        `exposures`.
+        Sorted by `effect`: `user`, `effect`, `low`, `high`, `observed` (the mean of D - f~), `model` (mean
+        f - f~), `exposures`.
     """
-    grouped = cells.assign(
-        observed=observed_contrast(cells)["effect"],
-        model=two_model(cells)["effect"],
-        noise=cells["f_free"] * (1 - cells["f_free"]),
-    ).groupby("user")
-    table = grouped[["observed", "model"]].mean()
-    table["exposures"] = grouped.size()
-    variance = (grouped["noise"].mean() / table["exposures"]).to_numpy()
-    observed = table["observed"].to_numpy()
-    spread = _between_variance(observed, variance)
-    centre = np.average(observed, weights=1 / (spread + variance))
-    trust = spread / (spread + variance)
-    half = norm.ppf((1 + level) / 2) * np.sqrt(trust * variance)
-    table["effect"] = centre + trust * (observed - centre)
-    table["low"], table["high"] = table["effect"] - half, table["effect"] + half
+    pooled = pool_users(cells).users
+    half = norm.ppf((1 + level) / 2) * pooled["deviation"]
+    table = pooled[["effect"]].assign(low=pooled["effect"] - half, high=pooled["effect"] + half)
+    table["observed"] = observed_contrast(cells).groupby("user")["effect"].mean()
+    table["model"] = two_model(cells).groupby("user")["effect"].mean()
+    table["exposures"] = pooled["exposures"]
     return table.reset_index().sort_values("effect", ignore_index=True)
 
 
@@ -194,11 +185,3 @@ def against_truth(effects: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float
         "constant_rmse": np.sqrt((spread**2).mean()),
         "user_correlation": means[0].corr(means[1], method="spearman"),
     }
-
-
-def _between_variance(values: np.ndarray, variance: np.ndarray) -> float:
-    """Return the variance of the true values behind noisy ones, by the method of moments; at least 0."""
-    weight = 1 / np.maximum(variance, 1e-12)
-    centre = np.average(values, weights=weight)
-    excess = (weight * (values - centre) ** 2).sum() - (len(values) - 1)
-    return max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum()))

@@ -11,21 +11,21 @@ upon by their own choice. Which estimand a log identifies, and how:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import norm, t
 
-from csrec_core.contrast import Contrast, average_intervals, interval, slope
+from csrec_core.contrast import Contrast, interval, slope
 from csrec_core.effect import ESTIMANDS
 from csrec_core.effect import two_model as difference
+from csrec_core.effect_estimate import EffectEstimate, average_estimates
 from csrec_core.errors import InputError, unknown
 from csrec_core.features import exposure_features, published_features
 from csrec_core.log import SOURCES, SYSTEM, Dataset
-from csrec_core.nuisance import fit_joint, fit_nuisances
-from csrec_core.overlap import Overlap, calibrate, overlap_report, overlap_weights
+from csrec_core.nuisance import fit_joint, fit_nuisances, fit_regime
+from csrec_core.overlap import WEIGHTS, calibrate, overlap_report, overlap_weights
 from csrec_core.pooling import Pooled, pool_users
 from csrec_core.sequential import sequential_effect
 
@@ -39,58 +39,13 @@ ESTIMATORS = {
 CELL = ["user", "t", "step", "item"]
 
 
-@dataclass(frozen=True, eq=False)
-class EffectEstimate:
-    """An effect with what to know of it.
-
-    Attributes
-    ----------
-    estimator, estimand : str
-    cells : DataFrame
-        A row for each exposure by the system: `user`, `t`, `step` (from 1), `item`, `effect` in [-1, 1], and
-        the interval `lower`, `upper` (NaN where the estimator has none for a single cell).
-    mean : Series
-        `effect`, `lower`, `upper`, `error` (standard error) of the mean over the cells in use.
-    by_step : DataFrame
-        `step`, `effect`, `lower`, `upper`.
-    trend : Series
-        Change of the effect a step: `effect`, `lower`, `upper`, `error`.
-    overlap : Overlap or None
-        Whether the regimes can be compared; None where the estimator does not ask.
-    pooled : Pooled or None
-        The users' partially pooled effects.
-    contrast : Contrast or None
-        For other groups: `estimate.contrast.by(labels)`, labels aligned with the log's rows (`two_model` from
-        models: with `cells`).
-    diagnostics : DataFrame
-        `what`, `value`; for the sequential weights the table of k instead.
-    identified : bool
-        Filtered: whether features of users or exposures are published. That they hold all of the taste is
-        an assumption. If False, `warnings` says why.
-    warnings : list of str
-    """
-
-    estimator: str
-    estimand: str
-    cells: pd.DataFrame
-    mean: pd.Series
-    by_step: pd.DataFrame
-    trend: pd.Series
-    overlap: Overlap | None
-    pooled: Pooled | None
-    contrast: Contrast | None
-    diagnostics: pd.DataFrame
-    identified: bool
-    warnings: list[str]
-
-
 def estimate_effect(
     dataset: Dataset,
     *,
     estimator: str = "doubly_robust",
     estimand: str = "filtered",
     cells: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
-    weights: str = "exposed",
+    weights: str | None = None,
     trim: float = 0.02,
     calibration: str = "platt",
     k: int | None = None,
@@ -109,9 +64,9 @@ def estimate_effect(
         A key of `ESTIMATORS`.
 
         - `two_model` takes the `cells` of `csrec_core.predictions.Predictions`, of one run, or of several
-          with different seeds, whose spread gives the intervals of the cells. Without `cells`, f and f~ are
-          logistic regressions of the features, fitted a regime each. The interval of its mean holds the
-          sampling of users and not the error of the models.
+          with different seeds; the interval of a cell is where one more run would fall. Without
+          `cells`, f and f~ are logistic regressions of the features, fitted a regime each. The interval of
+          its mean holds the sampling of users and not the error of the models.
         - `joint` is one logistic regression; its interval holds the error of the model (clustered sandwich),
           not that the model is wrong.
         - `doubly_robust` is right where either f~ or the regime propensity is; its interval is that of the
@@ -119,7 +74,8 @@ def estimate_effect(
     estimand : {"filtered", "marginal"}
         `marginal` by `doubly_robust` (sequential weights) or by `two_model` with `cells`.
     weights, trim
-        Of `doubly_robust`: see `csrec_core.overlap.overlap_weights`.
+        Of `doubly_robust`: see `csrec_core.overlap.overlap_weights`. By default `logged` where tastes are
+        hidden and every exposure has its propensity, else `exposed`.
     calibration : {"none", "platt", "isotonic"}
         Of f~ and f by regressions of the features, on held-out users, before they are subtracted.
     k : int, optional
@@ -155,7 +111,7 @@ def estimate_effect(
             runs.append(_joint(features, **common))
         else:
             runs.append(_regressions(features, estimator, weights, trim, calibration, **common))
-    return runs[0] if len(runs) == 1 else _average(runs, level)
+    return runs[0] if len(runs) == 1 else average_estimates(runs, level)
 
 
 def _check(dataset, estimator, estimand, cells, repeats, level) -> None:
@@ -187,9 +143,13 @@ def _regressions(features, estimator, weights, trim, calibration, *, dataset, le
     system, decision, user = _parts(dataset)
     fold = features["fold"].to_numpy()
     fitted = fit_nuisances(features, decision, system)
-    treated, control = overlap_weights(fitted.regime, system, weights=weights, trim=trim)
-    overlap = overlap_report(fitted.regime, system, treated, control, weights=weights)
-    robust = estimator == "doubly_robust"
+    robust, regime, inverse = estimator == "doubly_robust", fitted.regime, _inverse(dataset)
+    if weights is None:
+        weights = "exposed" if inverse is None or _published(dataset) else "logged"
+    if weights == "logged":
+        regime = fit_regime(features, system)
+    treated, control = overlap_weights(regime, system, weights=weights, trim=trim, inverse=inverse)
+    overlap = overlap_report(regime, system, treated, control, weights=weights)
     f_tilde = calibrate(
         fitted.f_tilde, decision, fold, ~system, method=calibration, weight=control if robust else None
     )
@@ -275,7 +235,8 @@ def _from_models(frames, *, estimand, dataset, level) -> EffectEstimate:
     values = np.stack([frame["effect"].to_numpy() for frame in effects])
     half = np.full(values.shape[1], np.nan)
     if len(values) > 1:
-        half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(axis=0, ddof=1)
+        spread = values.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(values))
+        half = t.ppf((1 + level) / 2, len(values) - 1) * spread
     mean = values.mean(axis=0)
     cells = effects[0].assign(effect=mean, lower=mean - half, upper=mean + half)
     user = np.unique(cells["user"], return_inverse=True)[1]
@@ -296,15 +257,19 @@ def _estimate(
     place = np.arange(1, len(effect) + 1)
     by_step = pd.concat([pd.DataFrame({"step": place}), interval(effect, influence, level=level)], axis=1)
     by_step = by_step.drop(columns="error").dropna(ignore_index=True)
-    published = published_features(dataset).columns
-    known = any(not name.startswith("item: ") for name in published)
+    known = _published(dataset)
     warnings = [] if overlap is None else list(overlap.warnings)
     if not known:
         warnings.insert(
             0,
             "Tastes are known only through the history: the items that users chose themselves say more of "
             "their tastes than that, so the effect at fixed history is not identified, and this estimate is "
-            "biased.",
+            "biased"
+            + (
+                "; by the logged propensities, less than without them."
+                if overlap is not None and overlap.target == WEIGHTS["logged"]
+                else "."
+            ),
         )
     if estimator == "two_model":
         warnings.append("The interval holds the sampling of users, not the errors of f and f~.")
@@ -315,18 +280,18 @@ def _estimate(
     )
 
 
-def _average(runs: list[EffectEstimate], level: float) -> EffectEstimate:
-    """Average repeated cross-fittings; what is no effect is the first run's."""
-    averaged = {
-        name: average_intervals([getattr(run, name).to_frame().T for run in runs], level=level).iloc[0]
-        for name in ("mean", "trend")
-    }
-    averaged["cells"] = average_intervals([run.cells for run in runs], level=level)
-    steps = set.intersection(*(set(run.by_step["step"]) for run in runs))
-    tables = [run.by_step[run.by_step["step"].isin(steps)].reset_index(drop=True) for run in runs]
-    averaged["by_step"] = average_intervals(tables, level=level)
-    averaged["warnings"] = list(dict.fromkeys(warning for run in runs for warning in run.warnings))
-    return replace(runs[0], **averaged)
+def _published(dataset: Dataset) -> bool:
+    """Whether anything is published of users or exposures; features of items tell of no taste."""
+    return any(not name.startswith("item: ") for name in published_features(dataset).columns)
+
+
+def _inverse(dataset: Dataset) -> np.ndarray | None:
+    """Return 1 / (N p) of each row, N the size of the catalogue; None where a propensity is missing."""
+    log = dataset.log
+    if "propensity" not in log.columns or log["propensity"].isna().any():
+        return None
+    known = log["item"] if dataset.items is None else pd.concat([log["item"], dataset.items["item"]])
+    return 1 / (known.nunique() * log["propensity"].to_numpy(dtype=float))
 
 
 def _parts(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

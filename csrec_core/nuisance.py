@@ -8,11 +8,12 @@ from sklearn.linear_model import LogisticRegression
 
 from csrec_core.errors import InputError
 
-__all__ = ["Basis", "Joint", "Nuisances", "fit_joint", "fit_nuisances"]
+__all__ = ["Basis", "Joint", "Nuisances", "fit_joint", "fit_nuisances", "fit_regime"]
 
 KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles at which a slope may change
 TASTES = ("taste", "feature_")  # columns that may meet every other column
 NOT_COMPARED = ("fold", "seen")  # of the two regimes one may lie before the other for every user
+HISTORY = ("fold", "first", "last", "before_last", "run", "step")  # of a user, whatever the item is
 STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
 
 
@@ -103,7 +104,7 @@ def fit_nuisances(features: pd.DataFrame, decision: np.ndarray, system: np.ndarr
     InputError
         Where a regime shows one decision only, outside some fold.
     """
-    fold = features["fold"].to_numpy()
+    decision, fold = np.asarray(decision), features["fold"].to_numpy()
     found = np.zeros((3, len(fold)))
     for number in np.unique(fold):
         held = fold == number
@@ -123,6 +124,22 @@ def fit_nuisances(features: pd.DataFrame, decision: np.ndarray, system: np.ndarr
                 )
             found[row, held] = _logistic(design[rows], label[rows]).predict_proba(target)[:, 1]
     return Nuisances(*found)
+
+
+def fit_regime(features: pd.DataFrame, system: np.ndarray) -> np.ndarray:
+    """Return the probability that an exposure is the system's given its user's last decisions and its step.
+
+    Cross-fitted as `fit_nuisances`. It knows nothing of the item: where propensities are logged, they
+    tell how each source came to the item, whatever the taste.
+    """
+    features, fold = features[list(HISTORY)], features["fold"].to_numpy()
+    found = np.empty(len(fold))
+    for number in np.unique(fold):
+        held = fold == number
+        basis = Basis.fit(features[~held])
+        model = _logistic(basis.design(features[~held]), system[~held])
+        found[held] = model.predict_proba(basis.design(features[held]))[:, 1]
+    return found
 
 
 def _logistic(design: np.ndarray, label: np.ndarray) -> LogisticRegression:
@@ -164,6 +181,7 @@ def fit_joint(features: pd.DataFrame, decision: np.ndarray, system: np.ndarray, 
     InputError
         Where only one decision or one source occurs.
     """
+    decision = np.asarray(decision, dtype=float)
     if len(np.unique(decision)) < 2 or len(np.unique(system)) < 2:
         raise InputError("expected both decisions and both sources, self and system")
     basis = Basis.fit(features)

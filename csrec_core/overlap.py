@@ -17,6 +17,7 @@ __all__ = ["CALIBRATIONS", "WEIGHTS", "Overlap", "calibrate", "overlap_report", 
 WEIGHTS = {
     "exposed": "the exposures by the system",
     "overlap": "the exposures that either source could have made",
+    "logged": "exposures drawn uniformly from the catalogue, at the system's histories",
 }
 CALIBRATIONS = ("none", "platt", "isotonic")
 TRIM = 0.02  # odds of the system above 49 to 1 count as beyond comparison
@@ -51,7 +52,12 @@ class Overlap:
 
 
 def overlap_weights(
-    regime: np.ndarray, system: np.ndarray, *, weights: str = "exposed", trim: float = TRIM
+    regime: np.ndarray,
+    system: np.ndarray,
+    *,
+    weights: str = "exposed",
+    trim: float = TRIM,
+    inverse: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weights that make the self-chosen exposures look like those of the system.
 
@@ -60,11 +66,16 @@ def overlap_weights(
     regime : array (rows,)
         e, the probability that a row of this kind is the system's.
     system : array (rows,) bool
-    weights : {"exposed", "overlap"}
+    weights : {"exposed", "overlap", "logged"}
         1 for the system's rows and e / (1 - e) for the others: the mean effect at the system's exposures; or
-        1 - e and e: overlap weights (Li, Morgan and Zaslavsky 2018), the mean where both sources reach.
+        1 - e and e: overlap weights (Li, Morgan and Zaslavsky 2018), the mean where both sources reach; or,
+        with e given the history alone, both times `inverse`: the mean at the system's histories and uniform
+        items, which is that at its exposures where it draws them uniformly. What a user chose for a taste
+        that no one has written down is then weighted away.
     trim : float
-        With "exposed", rows with e > 1 - trim are left out, in [0, 0.5).
+        But for "overlap", rows with e > 1 - trim are left out, in [0, 0.5).
+    inverse : array (rows,), optional
+        For "logged": 1 / (N p), p the logged propensity of the exposure and N the size of the catalogue.
 
     Returns
     -------
@@ -78,8 +89,11 @@ def overlap_weights(
     regime = np.clip(regime, SMALLEST, 1 - SMALLEST)
     if weights == "overlap":
         return np.where(system, 1 - regime, 0.0), np.where(system, 0.0, regime)
+    if weights == "logged" and inverse is None:
+        raise InputError("weights=logged needs the propensity of every exposure; some or all have none")
+    times = inverse if weights == "logged" else np.ones(len(regime))
     kept = regime <= 1 - max(trim, SMALLEST)
-    return np.where(system & kept, 1.0, 0.0), np.where(~system & kept, regime / (1 - regime), 0.0)
+    return np.where(system & kept, times, 0.0), np.where(~system & kept, times * regime / (1 - regime), 0.0)
 
 
 def overlap_report(

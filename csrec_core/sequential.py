@@ -12,6 +12,7 @@ from csrec_core.log import SELF, SYSTEM, Dataset
 __all__ = ["Sequential", "sequential_effect"]
 
 LONGEST = 6  # exposures that the weights may reach back
+SETTLED = 5  # decisions before the weighted exposures, or a quarter of the phase: habits start from none
 TOLERANCE = 2.0  # standard errors of a difference that may be noise
 FEWEST = 500  # rows that weighted ones must be worth, for their normal intervals to hold
 
@@ -53,8 +54,9 @@ def sequential_effect(
     Products of more exposures leave less of the self-chosen history in the decision before, and vary more.
     By default k is the smallest from 2 on whose effect differs from that of no larger k, of those with enough
     rows, by more than two standard errors of the difference (Lepski's rule); k = 1 leaves the decision before
-    to a self-chosen exposure. The effect is one of uniformly drawn
-    exposures, which a randomised system phase shows, and takes the self-chosen phase for stationary.
+    to a self-chosen exposure. The effect is one of uniformly drawn exposures, which a randomised system phase
+    shows. It takes the self-chosen phase for stationary but for its first decisions, which are only used as
+    what lies before the weighted exposures.
 
     Parameters
     ----------
@@ -90,14 +92,15 @@ def sequential_effect(
     )
     rows["step"] = rows.groupby(["user", "source"]).cumcount() + 1
     chosen, shown = (_Phase.lay(rows[rows["source"] == source]) for source in (SELF, SYSTEM))
-    longest = min(LONGEST, chosen.steps - 1, shown.steps)
+    settled = max(1, min(SETTLED, chosen.steps // 4))
+    longest = min(LONGEST, chosen.steps - settled, shown.steps)
     if longest < 1:
         raise InputError(
             f"{dataset.name}: expected two self-chosen exposures and one by the system of a user"
         )
     users = user.max() + 1
     wanted = range(1, (longest if k is None else min(k, longest)) + 1)
-    chosen_means = [chosen.mean(reach, users) for reach in wanted]
+    chosen_means = [chosen.mean(reach, users, settled=settled) for reach in wanted]
     ess = np.array([part[2] for part in chosen_means])
     trusted = int(max(1, (ess >= FEWEST).sum())) if k is None else len(wanted)
     tables = []
@@ -157,15 +160,17 @@ class _Phase:
     def steps(self) -> int:
         return self.residual.shape[1]
 
-    def mean(self, back: int, users: int, *, step: int | None = None) -> tuple[float, np.ndarray, float]:
+    def mean(
+        self, back: int, users: int, *, step: int | None = None, settled: int = 0
+    ) -> tuple[float, np.ndarray, float]:
         """Return the weighted mean of the residuals, each user's influence on it, and the rows it is worth.
 
-        Of the row `step`, or of every row that has a decision before the `back` exposures weighted.
+        Of the row `step`, or of every row with `settled` decisions before the `back` exposures weighted.
         """
         total = np.cumsum(np.pad(self.log_weight, ((0, 0), (1, 0))), axis=1)
         product = np.exp(total[:, back:] - total[:, : total.shape[1] - back])  # ends at rows back - 1, ...
         residual = self.residual[:, back - 1 :]
-        where = slice(1, None) if step is None else slice(step - back, step - back + 1)
+        where = slice(settled, None) if step is None else slice(step - back, step - back + 1)
         weight, residual = (
             np.where(np.isnan(part), 0, part) for part in (product[:, where], residual[:, where])
         )

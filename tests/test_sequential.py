@@ -1,0 +1,141 @@
+"""Sequential weights against an enumerated world of two items and hidden tastes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from csrec_core.errors import InputError
+from csrec_core.log import Dataset, validate_log
+from csrec_core.sequential import sequential_effect
+
+STEPS = 16
+LOOK = {0: 0.85, 1: 0.2}  # a taste's probability of looking at item 1, by themselves
+
+
+def accept(taste, item, last, system):
+    """Probability of acceptance: a liked item, habit, and what the system adds."""
+    return 0.15 + 0.3 * (taste != item) + 0.3 * last + 0.1 * system
+
+
+def true_effects():
+    """E[D_t | do(uniform S), system] - the same under self, after a self-chosen phase as it was lived."""
+    habit = {}
+    for taste in (0, 1):
+        chance = 0.0  # that the last decision was an acceptance
+        for _ in range(STEPS):
+            chance = sum(
+                look * ((1 - chance) * accept(taste, item, 0, 0) + chance * accept(taste, item, 1, 0))
+                for item, look in ((0, LOOK[taste]), (1, 1 - LOOK[taste]))
+            )
+        habit[taste] = chance
+    means = np.zeros((2, STEPS))
+    for system in (0, 1):
+        for taste in (0, 1):
+            chance = habit[taste]
+            for t in range(STEPS):
+                chance = sum(
+                    0.5
+                    * (
+                        (1 - chance) * accept(taste, item, 0, system)
+                        + chance * accept(taste, item, 1, system)
+                    )
+                    for item in (0, 1)
+                )
+                means[system, t] += chance / 2
+    return means[1] - means[0]
+
+
+def simulate(users, *, effect=True, uniform=True, seed=0):
+    """Draw the world; LOOK is the probability of item 0, so that tastes look at what they like less often."""
+    rng = np.random.default_rng(seed)
+    taste, last, rows = rng.integers(2, size=users), np.zeros(users, dtype=int), []
+    look = np.array([LOOK[0], LOOK[1]])[taste]
+    for source in ("self", "system"):
+        for t in range(STEPS):
+            first = look if source == "self" else np.full(users, 0.5 if uniform else 0.3)
+            item = (rng.random(users) >= first).astype(int)
+            p = accept(taste, item, last, (source == "system") * effect)
+            last = (rng.random(users) < p).astype(int)
+            propensity = np.where(item == 0, first, 1 - first)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "user": np.arange(users),
+                        "t": t,
+                        "item": item,
+                        "decision": last,
+                        "source": source,
+                        "propensity": propensity,
+                    }
+                )
+            )
+    return Dataset(validate_log(pd.concat(rows)))
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate(20_000)
+
+
+def test_the_effect_is_that_of_the_enumerated_world(world):
+    expected = np.full(len(world.log), world.log["decision"].mean())
+    found = sequential_effect(world, expected, k=4)
+    error = np.sqrt((found.influence**2).sum(axis=0))
+    assert (np.abs(found.effect - true_effects()) < 4 * error + 0.002).all()
+    overall = found.reach.iloc[-1]
+    assert overall["effect"] == pytest.approx(true_effects().mean(), abs=4 * overall["error"])
+    assert overall["error"] < 0.01
+    steady = true_effects()
+    assert steady[-1] - steady[0] > 8 * error[0]  # and habit, which grows on the effect, is seen
+    assert found.effect[5:].mean() > found.effect[0] + 4 * error[0]
+
+
+def test_too_short_a_reach_is_biased_and_seen_as_such(world):
+    """One step back leaves the decision before to what users chose, whom they please less often."""
+    reach = sequential_effect(world, np.zeros(len(world.log)), k=4).reach.set_index("k")
+    truth = true_effects().mean()
+    assert abs(reach.loc[1, "effect"] - truth) > 5 * reach.loc[1, "error"]
+    assert abs(reach.loc[4, "effect"] - truth) < 4 * reach.loc[4, "error"]
+    assert (reach["ess"].diff().dropna() < 0).all()
+    found = sequential_effect(world, np.zeros(len(world.log)))
+    assert found.k >= 2
+    chosen = found.reach[found.reach["chosen"]].iloc[0]
+    assert abs(chosen["effect"] - truth) < 4 * chosen["error"]
+
+
+def test_a_logged_policy_is_weighted_too():
+    """The system shows item 1 more often; weighted, the effect is that of uniform exposures."""
+    world = simulate(20_000, uniform=False, seed=1)
+    found = sequential_effect(world, np.zeros(len(world.log)), k=3)
+    overall = found.reach.iloc[-1]
+    assert overall["effect"] == pytest.approx(true_effects().mean(), abs=4 * overall["error"])
+
+
+def test_what_is_expected_of_items_changes_nothing_but_the_width(world):
+    plain = sequential_effect(world, np.zeros(len(world.log)), k=2).reach.iloc[-1]
+    rate = world.log.groupby("item")["decision"].transform("mean").to_numpy()
+    helped = sequential_effect(world, rate, k=2).reach.iloc[-1]
+    assert helped["effect"] == pytest.approx(plain["effect"], abs=plain["error"])
+    assert helped["error"] <= plain["error"] * 1.001
+
+
+def test_intervals_cover_and_no_effect_is_none():
+    """Forty worlds without an effect: the intervals hold zero in nearly all."""
+    held = 0
+    for seed in range(40):
+        world = simulate(800, effect=False, seed=seed)
+        row = sequential_effect(world, np.full(len(world.log), 0.4), k=3).reach.iloc[-1]
+        held += row["lower"] <= 0 <= row["upper"]
+    assert 34 <= held <= 40
+
+
+def test_bad_input(world):
+    log = world.log.copy()
+    log.loc[3, "propensity"] = np.nan
+    with pytest.raises(InputError, match="needs the propensity of every exposure; 1 have none"):
+        sequential_effect(Dataset(log), np.zeros(len(log)))
+    with pytest.raises(InputError, match="k = 0"):
+        sequential_effect(world, np.zeros(len(world.log)), k=0)
+    one = world.log[world.log["t"] == 0].reset_index(drop=True)
+    with pytest.raises(InputError, match="two self-chosen exposures"):
+        sequential_effect(Dataset(one), np.zeros(len(one)))
