@@ -28,7 +28,7 @@ __all__ = [
 Objective = Callable[[Encoder, Tensor, Tensor], Tensor]
 
 CLOZE_SHARE = 0.2  # of the tokens of a window, hidden at random
-CLOZE_LAST = 0.1  # of the windows, with the last token hidden alone, as when a recommendation is made
+CLOZE_LAST = 0.5  # of the windows, cut after a random token with that one hidden, as a recommendation is made
 
 
 def build_backbone(
@@ -224,18 +224,18 @@ def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
 
 
 def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
-    """A row is a window with some wanted items hidden; a window in ten hides its last alone."""
+    """A row is a window with some wanted items hidden, or one cut short with its last item hidden."""
     rows = (windows.wanted.any(dim=1) & (windows.lengths > 1)).nonzero()[:, 0]
     place = torch.arange(windows.items.shape[1], device=rows.device)
 
     def loss(batch: Tensor) -> Tensor:
         part = windows.select(batch)
         drawn = torch.rand(part.wanted.shape, device=rows.device).masked_fill(~part.wanted, 2.0)
-        hidden = (drawn < CLOZE_SHARE) | (drawn == drawn.amin(dim=1, keepdim=True))  # one at least
-        last = place == torch.where(part.wanted, place, -1).amax(dim=1, keepdim=True)
-        alone = torch.rand(len(batch), 1, device=rows.device) < CLOZE_LAST
-        hidden = torch.where(alone, last, hidden & part.wanted)
-        states = model.encode_masked(part.items, hidden, part.decisions)
+        one = drawn == drawn.amin(dim=1, keepdim=True)
+        cut = torch.rand(len(batch), 1, device=rows.device) < CLOZE_LAST
+        hidden = torch.where(cut, one, one | (drawn < CLOZE_SHARE))
+        after = cut & (place > one.int().argmax(dim=1, keepdim=True))
+        states = model.encode_masked(part.items.masked_fill(after, 0), hidden, part.decisions)
         return objective(model, states, part.items[hidden])
 
     return rows, windows.lengths[rows], loss
