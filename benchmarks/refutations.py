@@ -120,11 +120,11 @@ def main() -> None:
         lines.append(line)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-    print(f"{seeds} seeds, {SIZE}\n{'case':28s}{''.join(f'{name:>8s}' for name in NAMES)}")
+    print(f"{SIZE}\n{'case':28s}{'seeds':>6s}{''.join(f'{name:>8s}' for name in NAMES)}")
     for case in CASES:
-        found = [line["verdicts"] for line in lines if line["case"] == case and line["seed"] < seeds]
+        found = [line["verdicts"] for line in lines if line["case"] == case and line["size"] == SIZE]
         rates = [np.mean([one[check] == PROBLEM for one in found]) for check in CHECKS]
-        print(f"{case:28s}{''.join(f'{rate:8.2f}' for rate in rates)}")
+        print(f"{case:28s}{len(found):6d}{''.join(f'{rate:8.2f}' for rate in rates)}")
     if todo:
         print(f"{(time.perf_counter() - start) / len(todo):.1f} s a case and seed")
 
