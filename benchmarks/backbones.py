@@ -165,25 +165,27 @@ def commands(args: argparse.Namespace) -> list[tuple[str, int, list[str]]]:
     return runs
 
 
-def run_all(args: argparse.Namespace) -> pd.DataFrame:
-    """Run what is not yet in `--out`, and return all of its lines."""
+def run_all(args: argparse.Namespace) -> tuple[pd.DataFrame, bool]:
+    """Run what is not yet in `--out`; return all of its lines, and whether every run succeeded."""
     done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     have = {(line["model"], line["seed"]) for line in done}
 
-    def run(task: tuple[str, int, list[str]]) -> None:
+    def run(task: tuple[str, int, list[str]]) -> bool:
         name, seed, command = task
-        process = subprocess.run(
-            command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True, check=True
-        )
+        process = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True)
+        if process.returncode:
+            print(f"{name}, seed {seed}: failed with exit code {process.returncode}", file=sys.stderr)
+            return False
         line = json.loads(process.stdout.splitlines()[-1]) | {"model": name, "seed": seed}
         with args.out.open("a") as file:
             file.write(json.dumps(line) + "\n")
         done.append(line)
         print(f"{name}, seed {seed}: test HR@10 {line['test']['HR@10']:.4f}", file=sys.stderr)
+        return True
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(run, [task for task in commands(args) if task[:2] not in have]))
-    return pd.json_normalize(done)
+        succeeded = list(pool.map(run, [task for task in commands(args) if task[:2] not in have]))
+    return pd.json_normalize(done), all(succeeded)
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +230,9 @@ def main() -> None:
     if args.one:
         print(json.dumps(run_one(args.data, args.one, args.seed)))
     else:
-        print(table(run_all(args)).T.to_string())
+        runs, succeeded = run_all(args)
+        print(table(runs).T.to_string())
+        sys.exit(not succeeded)
 
 
 if __name__ == "__main__":
