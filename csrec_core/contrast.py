@@ -1,6 +1,6 @@
 """A weighted contrast of two regimes with intervals clustered by user."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,45 @@ class Contrast:
                 np.add.at(slopes, group, self.gradient[used] * (share / total[group])[:, None])
                 influence = influence + self.parameters @ slopes.T
         return effect, influence
+
+    def band(self, gamma: float, *, level: float = 0.95) -> pd.Series:
+        """Return how far the contrast could move if what is hidden moved the weights of the control.
+
+        Each weight b may be wrong by a factor in [1 / gamma, gamma] (the marginal sensitivity model of Tan
+        2006); the extremes give the rows above a threshold of value the one factor, those below the other.
+
+        Parameters
+        ----------
+        gamma : float
+            At least 1.
+
+        Returns
+        -------
+        Series
+            `least`, `most` (the contrast at the extremes), `lower`, `upper` (with their sampling intervals).
+        """
+        if not gamma >= 1:
+            raise InputError(f"gamma = {gamma}; expected at least 1")
+        order = np.argsort(self.value, kind="stable")
+        weight, value = self.control[order], self.value[order]
+        below, worth = np.cumsum(weight), np.cumsum(weight * value)
+        ends = []
+        for first, last in ((gamma, 1 / gamma), (1 / gamma, gamma)):  # factors of low and of high values
+            total = first * below + last * (below[-1] - below)
+            mean = (first * worth + last * (worth[-1] - worth)) / np.maximum(total, 1e-300)
+            cut = (mean.argmin() if first > last else mean.argmax()) + 1
+            factor = np.empty(len(order))
+            factor[order] = np.where(np.arange(len(order)) < cut, first, last)
+            ends.append(interval(*replace(self, control=self.control * factor).groups(), level=level).iloc[0])
+        most, least = ends  # a low mean of the control is a large contrast
+        return pd.Series(
+            {
+                "least": least["effect"],
+                "most": most["effect"],
+                "lower": least["lower"],
+                "upper": most["upper"],
+            }
+        )
 
     def by(self, label: pd.Series, *, level: float = 0.95, simultaneous: bool = False) -> pd.DataFrame:
         """Return the contrast of each value of a label.

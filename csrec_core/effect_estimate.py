@@ -34,6 +34,10 @@ class EffectEstimate:
     contrast : Contrast or None
         For other groups: `estimate.contrast.by(labels)`, labels aligned with the log's rows (`two_model` from
         models: with `cells`).
+    band : Series or None
+        Of `doubly_robust` where the effect is not identified: how far it could be off, `least`, `most`,
+        `lower`, `upper`, if what is hidden made an exposure up to 1.5 times as likely or unlikely to be the
+        system's (`csrec_core.contrast.Contrast.band`).
     diagnostics : DataFrame
         `what`, `value`; for the sequential weights the table of k instead.
     identified : bool
@@ -51,6 +55,7 @@ class EffectEstimate:
     overlap: Overlap | None
     pooled: Pooled | None
     contrast: Contrast | None
+    band: pd.Series | None
     diagnostics: pd.DataFrame
     identified: bool
     warnings: list[str]

@@ -36,6 +36,7 @@ ESTIMATORS = {
     "joint": "one model of both regimes, with the source as input",
     "doubly_robust": "cross-fitted augmented inverse-propensity weights over the regime",
 }
+GAMMA = 1.5  # a hidden taste's factor on the odds of the regime, for the band of what is not identified
 CELL = ["user", "t", "step", "item"]
 
 
@@ -220,6 +221,7 @@ def _marginal(*, dataset, k, folds, seed, level) -> EffectEstimate:
         None,
         None,
         None,
+        None,
         found.reach,
         True,
         warnings,
@@ -257,7 +259,9 @@ def _estimate(
     place = np.arange(1, len(effect) + 1)
     by_step = pd.concat([pd.DataFrame({"step": place}), interval(effect, influence, level=level)], axis=1)
     by_step = by_step.drop(columns="error").dropna(ignore_index=True)
-    known = _published(dataset)
+    known, band = _published(dataset), None
+    if estimator == "doubly_robust" and not known:
+        band = contrast.band(GAMMA, level=level)
     warnings = [] if overlap is None else list(overlap.warnings)
     if not known:
         warnings.insert(
@@ -271,12 +275,30 @@ def _estimate(
                 else "."
             ),
         )
+    if band is not None:
+        warnings.insert(
+            1,
+            f"If hidden tastes make an exposure up to {GAMMA:g} times as likely or unlikely to be the "
+            f"system's, the mean effect lies anywhere between {band['lower']:.3f} and {band['upper']:.3f}.",
+        )
     if estimator == "two_model":
         warnings.append("The interval holds the sampling of users, not the errors of f and f~.")
     table = pd.DataFrame({"what": list(diagnostics), "value": list(diagnostics.values())})
     trend = slope(place, effect, influence, level=level)
     return EffectEstimate(
-        estimator, estimand, cells, mean, by_step, trend, overlap, pooled, contrast, table, known, warnings
+        estimator,
+        estimand,
+        cells,
+        mean,
+        by_step,
+        trend,
+        overlap,
+        pooled,
+        contrast,
+        band,
+        table,
+        known,
+        warnings,
     )
 
 

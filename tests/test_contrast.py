@@ -143,3 +143,22 @@ def test_a_posterior_is_its_integral():
         assert found.users.loc[user, "effect"] == pytest.approx(first / total, abs=1e-4)
         deviation = np.sqrt(second / total - (first / total) ** 2)
         assert found.users.loc[user, "deviation"] == pytest.approx(deviation, abs=1e-4)
+
+
+def test_the_band_is_the_worst_of_all_weights():
+    """Every way to multiply ten weights by gamma or its inverse, enumerated."""
+    rng = np.random.default_rng(5)
+    value, control = rng.normal(size=14), np.r_[np.zeros(4), rng.random(10)]
+    treated = np.r_[np.ones(4), np.zeros(10)]
+    contrast = Contrast(np.arange(14), value, treated, control)
+    found = contrast.band(1.7)
+    factors = np.array(list(itertools.product((1.7, 1 / 1.7), repeat=10)))
+    weights = factors * control[4:]
+    every = value[:4].mean() - (weights @ value[4:]) / weights.sum(axis=1)
+    assert found["least"] == pytest.approx(every.min())
+    assert found["most"] == pytest.approx(every.max())
+    assert found["lower"] < found["least"] < contrast.groups()[0][0] < found["most"] < found["upper"]
+    still = contrast.band(1.0)
+    assert still["least"] == pytest.approx(still["most"]) == pytest.approx(contrast.groups()[0][0])
+    with pytest.raises(InputError, match=r"gamma = 0\.5"):
+        contrast.band(0.5)

@@ -37,6 +37,7 @@ def test_an_identified_effect_is_found(world, estimator):
     found = estimate_effect(world, estimator=estimator, folds=3)
     truth = truth_of(world, found)["effect"].mean()
     assert found.identified
+    assert found.band is None
     assert found.mean["lower"] < truth < found.mean["upper"]
     assert found.mean["lower"] > 0.05
     assert found.mean["error"] < 0.015
@@ -239,6 +240,9 @@ def test_logged_propensities_take_out_the_bias_of_hidden_tastes():
     assert guessed.mean["upper"] < truth - 0.01
     assert "by the logged propensities, less" in known.warnings[0]
     assert not known.identified
+    assert known.band["lower"] < truth < known.band["upper"]
+    assert guessed.band["lower"] < truth < guessed.band["upper"]  # where the interval misses it
+    assert "lies anywhere between" in guessed.warnings[1]
     bare = dataclasses.replace(hidden, log=hidden.log.drop(columns="propensity"))
     assert estimate_effect(bare, folds=2).mean["effect"] == pytest.approx(guessed.mean["effect"])
     with pytest.raises(InputError, match="weights=logged needs the propensity"):
