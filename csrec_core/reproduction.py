@@ -164,6 +164,11 @@ class Reproduction:
         held = (self.left < spared) & (self.left >= spared - validated)
         return self.left >= spared, held if validated else None
 
+    def sized(self, backbone: str) -> "Reproduction":
+        """Return the experiment on the users whom CSRec on this backbone is trained and tested on."""
+        few = len(self.sequences.users) <= self.effort.prefix_users
+        return self if few or self._is_causal(backbone) else self._smaller
+
     def baseline(self, backbone: str, *, seed: int) -> Trial:
         """Train a next-item model on accepted self-chosen items alone, and decide by its ranking (Eq. 20)."""
 
@@ -176,8 +181,8 @@ class Reproduction:
 
     def csrec(self, backbone: str, *, seed: int, preset: Preset) -> Trial:
         """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
-        if not self._is_causal(backbone) and len(self.sequences.users) > self.effort.prefix_users:
-            return self._smaller.csrec(backbone, seed=seed, preset=preset)
+        if (ground := self.sized(backbone)) is not self:
+            return ground.csrec(backbone, seed=seed, preset=preset)
         marked = hashlib.sha256(json.dumps(asdict(preset), sort_keys=True).encode()).hexdigest()[:8]
         name = f"{preset.name}-{marked}-{backbone}-{seed}"
         return self._kept(name, lambda: self._run_csrec(name, backbone, seed, preset))

@@ -46,6 +46,7 @@ SUITES: dict[str, dict[str, object]] = {
         "over": "fmlprec, sasrec, bsarec, bert4rec",
         "seeds": 3,
         "passes": 7,
+        "prefix_users": 1500,
     },
 }
 # The notebooks of a suite that leaves some out.

@@ -354,6 +354,7 @@ def test_a_table_of_trials_controls_and_chance(bench):
     assert margin[ORACLE] == 1 and set(margin) == {"CSRec (SASRec)", TABULAR, ORACLE}
     # few users only, where each prefix is a window of its own
     assert bench.csrec("bert4rec", seed=0, preset=PRESETS["paper"]).cells["user"].nunique() == 30
+    assert bench.sized("sasrec") is bench and len(bench.sized("bert4rec").sequences.users) == 30
     with pytest.raises(InputError, match=r"unknown backbone 'sasrek'"):
         experiment(bench, backbones=["sasrek"], over=[], presets=[], seeds=[0])
 
