@@ -48,7 +48,7 @@ CONFIGS = {
     "gru4rec": Config(backbone="gru4rec"),
     "caser": Config(backbone="caser"),
     "sasrec": Config(backbone="sasrec"),
-    "bert4rec": Config(backbone="bert4rec", patience=25),
+    "bert4rec": Config(backbone="bert4rec", batch=32, rate=1e-3, patience=25, hyper={"dropout": 0.3}),
     "fmlprec": Config(backbone="fmlprec"),
     "fmlprec, exact": Config(backbone="fmlprec", hyper={"causal": False}, **PREFIXES),
     "bsarec": Config(backbone="bsarec"),

@@ -28,7 +28,7 @@ __all__ = [
 Objective = Callable[[Encoder, Tensor, Tensor], Tensor]
 
 CLOZE_SHARE = 0.2  # of the tokens of a window, hidden at random
-CLOZE_LAST = 0.5  # of the windows, cut after a random token with that one hidden, as a recommendation is made
+CLOZE_LAST = 0.8  # of the windows, cut after a random token with that one hidden, as a recommendation is made
 
 
 def build_backbone(
