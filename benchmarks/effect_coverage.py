@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--worlds", type=int, default=100)
     parser.add_argument("--fewer", type=int, default=20, help="worlds of the scenarios hidden and exposures")
-    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--scenarios", nargs="*", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--out", type=Path, default=Path("reports") / "effect_coverage.jsonl")
