@@ -24,7 +24,8 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from csrec_core.errors import InputError
-from csrec_core.log import COLUMNS, KEY, SELF, SYSTEM, Dataset
+from csrec_core.features import published_features
+from csrec_core.log import KEY, SELF, SYSTEM, Dataset
 
 __all__ = ["Contexts", "lay_out"]
 
@@ -65,8 +66,8 @@ class Contexts:
 def lay_out(dataset: Dataset, *, folds: int = 2, level: float = 0.95, seed: int = 0) -> Contexts:
     """Lay out the contexts of a log; see `Contexts`.
 
-    Columns of numbers of the log, the items and the users beyond those of every log, such as measured
-    tastes, are taken as features too.
+    What the log's owner publishes beside the log, such as measured tastes, is taken as features too
+    (`csrec_core.features.published_features`).
 
     Parameters
     ----------
@@ -124,8 +125,10 @@ def lay_out(dataset: Dataset, *, folds: int = 2, level: float = 0.95, seed: int 
 
 def _features(dataset: Dataset) -> tuple[pd.DataFrame, list[str]]:
     """Return the exposures, a user's own phase first, with features; and their names."""
-    frame = dataset.log.astype({"source": str}).sort_values(["user", "source", "t"], kind="stable")
-    frame = frame.reset_index(drop=True)  # "self" sorts before "system"
+    published = published_features(dataset)
+    log = dataset.log.drop(columns=published.columns, errors="ignore").astype({"source": str})
+    frame = pd.concat([log, published], axis=1)
+    frame = frame.sort_values(["user", "source", "t"], kind="stable", ignore_index=True)  # "self" comes first
     frame["decision"] = frame["decision"].astype(float)
     frame["system"] = frame["source"] == SYSTEM
     frame["step"] = frame.groupby(["user", "source"]).cumcount() + 1
@@ -133,14 +136,8 @@ def _features(dataset: Dataset) -> tuple[pd.DataFrame, list[str]]:
     frame["genre"] = frame["item"]
     if dataset.items is not None and "genre" in dataset.items:
         frame["genre"] = frame["item"].map(dataset.items.set_index("item")["genre"]).fillna("")
-    extra = [name for name in dataset.log.select_dtypes("number") if name not in COLUMNS]
-    for table, key in ((dataset.items, "item"), (dataset.users, "user")):
-        if table is not None:
-            added = [n for n in table.select_dtypes("number") if n not in (key, *frame.columns)]
-            frame, extra = frame.merge(table[[key, *added]], on=key, how="left"), extra + added
     frame = _record(_appeal(frame))
-    frame[extra] = frame[extra].fillna(frame[extra].mean()).fillna(0.0)
-    return frame, COMMON + extra
+    return frame, COMMON + list(published.columns)
 
 
 def _appeal(frame: pd.DataFrame) -> pd.DataFrame:
