@@ -42,10 +42,18 @@ def cli():
 
 @cli.command(epilog="Example: csrec report --data log --path shop.csv --map user=customer_id -p seed=1")
 @click.option("--run", metavar="NAME", help="Name of the run and its folder.  [default: the suite's]")
-@click.option("--suite", default="quick", show_default=True, metavar="quick|full", help="How much to do.")
+@click.option(
+    "--suite",
+    default="quick",
+    show_default=True,
+    metavar="quick|full|effect|reproduction",
+    help="What to do and how much.",
+)
 @click.option("-p", "texts", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
 @click.option("-f", "file", type=FILE, metavar="FILE", help="Parameters, as YAML.")
-@click.option("--data", metavar="KIND", help="Where the log comes from: books, gpt4books, sequences or log.")
+@click.option(
+    "--data", metavar="KIND", help="Where the log comes from: books, gpt4books, ebnerd, sequences or log."
+)
 @click.option("--path", type=FILE, help="The file or folder that holds the data.")
 @click.option(
     "--map",
@@ -65,7 +73,7 @@ def report(run, suite, texts, file, data, path, columns, out, force, only):
     """
     from csrec_core.parameters import notebooks_folder
     from csrec_core.report import project_folder
-    from csrec_core.suite import NOTEBOOKS, SUITES, run_suite
+    from csrec_core.suite import NOTEBOOKS, PARTS, SUITES, run_suite
 
     clock = time.perf_counter()
     if suite not in SUITES:
@@ -81,7 +89,7 @@ def report(run, suite, texts, file, data, path, columns, out, force, only):
     reports = (out or project_folder() / "reports").expanduser().resolve()
     manifest = run_suite(
         run or suite,
-        [notebooks_folder() / f"{name}.ipynb" for name in NOTEBOOKS],
+        [notebooks_folder() / f"{name}.ipynb" for name in PARTS.get(suite, NOTEBOOKS)],
         reports=reports,
         values=values,
         texts=texts,
@@ -155,19 +163,23 @@ def data():
 
 @data.command(epilog="Example: csrec data check shop.csv --map user=customer_id,item=asin")
 @click.argument("path", type=FILE)
-@click.option("--data", "kind", metavar="KIND", help="gpt4books, sequences or log.  [default: by the path]")
+@click.option(
+    "--data", "kind", metavar="KIND", help="gpt4books, ebnerd, sequences or log.  [default: by the path]"
+)
 @click.option(
     "--map", "columns", multiple=True, metavar="OURS=YOURS,...", help="Which of your columns is which."
 )
 def check(path, kind, columns):
     """Check the log at PATH and profile it on one screen.
 
-    PATH is a Parquet or CSV file, a text file of sequences, or the folder of the GPT4-books files.
+    PATH is a Parquet or CSV file, a text file of sequences, or the folder of the
+    GPT4-books or EB-NeRD files.
     """
     from csrec_core.loaders import read_data
     from csrec_core.profile import profile_log
 
-    kind = kind or ("gpt4books" if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
+    folder = "ebnerd" if (path / "behaviors.parquet").exists() else "gpt4books"
+    kind = kind or (folder if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
     click.echo(profile_log(read_data(kind, path, map=",".join(columns))))
 
 

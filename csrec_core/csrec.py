@@ -154,6 +154,7 @@ def train_csrec(
         model.calibration.copy_(torch.tensor([1.0, 0.0]))
     exposed = sequences.system_items > 0
     learn = exposed if learn is None else learn & exposed
+    rows = rows[exposed[rows].any(dim=1)]
     if held is None:
         generator = torch.Generator().manual_seed(training.seed)
         shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]

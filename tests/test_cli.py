@@ -64,7 +64,8 @@ def test_the_module_is_the_command():
     assert done.returncode == 2 and done.stdout == ""
     assert (
         done.stderr
-        == "csrec: error: unknown suite 'quik': expected one of quick, full; did you mean 'quick'?\n"
+        == "csrec: error: unknown suite 'quik': expected one of quick, full, effect, reproduction; "
+        "did you mean 'quick'?\n"
     )
 
 
