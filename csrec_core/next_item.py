@@ -231,10 +231,11 @@ def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     def loss(batch: Tensor) -> Tensor:
         part = windows.select(batch)
         drawn = torch.rand(part.wanted.shape, device=rows.device).masked_fill(~part.wanted, 2.0)
-        one = drawn == drawn.amin(dim=1, keepdim=True)
+        chosen = drawn.argmin(dim=1, keepdim=True)
+        one = place == chosen
         cut = torch.rand(len(batch), 1, device=rows.device) < CLOZE_LAST
         hidden = torch.where(cut, one, one | (drawn < CLOZE_SHARE))
-        after = cut & (place > one.int().argmax(dim=1, keepdim=True))
+        after = cut & (place > chosen)
         states = model.encode_masked(part.items.masked_fill(after, 0), hidden, part.decisions)
         return objective(model, states, part.items[hidden])
 

@@ -285,6 +285,15 @@ def test_prefixes_and_positions_ask_for_the_same():
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
+def test_a_cut_window_hides_one_token_even_where_draws_are_equal(monkeypatch):
+    sequences, model = walks(users=40), BACKBONES["bert4rec"](ITEMS, positions=20, hidden=16)
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(*shape))  # cut all, no draw differs
+    rows, _, asked = SCHEMES["cloze"](
+        model, cut_windows(sequences, 8), lambda model, states, targets: (len(states), len(targets))
+    )
+    assert asked(rows) == (len(rows), len(rows))
+
+
 def test_windows_ask_for_every_item_once():
     sequences = walks(users=9, length=14)
     windows = cut_windows(sequences, 5)
