@@ -9,6 +9,11 @@ product with its Toeplitz matrix.
 The low pass over the whole window lets a position see its future, so the exact form reads each prefix as a
 window of its own. The causal form leaves later tokens out of the low pass. At the last position of a window
 both are the same in the first layer.
+
+The causal form is the default, since f~ and f are read at every position. On LastFM
+(`benchmarks/backbones.py`) the exact form is better where both ask for the last 50 items of each user
+(validation NDCG@10 .052 against .048, one seed), at 4 times the CPU for as many items. Asked for whole
+histories, which one pass affords, the causal form is the better one (.058, five seeds).
 """
 
 import math

@@ -7,6 +7,11 @@ product with the Toeplitz matrix of that kernel, on the tokens there are and not
 The circular half of the matrix lets a position see its future, so the exact form reads each prefix as a
 window of its own. The causal form leaves that half out. At the last position of a window both are the same
 in the first layer.
+
+The causal form is the default, since f~ and f are read at every position. On LastFM
+(`benchmarks/backbones.py`) the exact form is better where both ask for the last 50 items of each user
+(validation NDCG@10 .054 against .049, one seed), at 3.5 times the CPU for as many items. Asked for whole
+histories, which one pass affords, the causal form does as well (.056, five seeds).
 """
 
 import torch
