@@ -201,9 +201,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
             column = by_model[f"{part}.{measure}"]
             spread = column.std().map("{:.4f}".format)
             out[f"{part} {measure}"] = column.mean().map("{:.4f}".format) + " ± " + spread
-    published = out.index.map(lambda name: PUBLISHED.get(name, PUBLISHED.get(name + ", exact")))
+    published = [PUBLISHED.get(name, PUBLISHED.get(f"{name}, exact")) for name in out.index]
     out["published HR@10, NDCG@10"] = [
-        "–" if pair is None else f"{pair[0]:.4f}, {pair[1]:.4f}" for pair in published
+        "–" if pair is None else "{:.4f}, {:.4f}".format(*pair) for pair in published
     ]
     for column in ("best_epoch", "cpu_epoch", "cpu_to_best", "cpu_evaluation", "peak_mib"):
         out[column] = by_model[column].mean().round(2)
