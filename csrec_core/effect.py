@@ -16,6 +16,7 @@ from csrec_core.pooling import pool_users
 
 __all__ = [
     "ESTIMANDS",
+    "add_estimate",
     "against_truth",
     "effect_by_group",
     "effect_by_step",
@@ -101,6 +102,18 @@ def effect_estimates(
         names=["estimate", "estimand"]
     )
     return table if truth is None else table.assign(truth=truths)
+
+
+def add_estimate(
+    table: pd.DataFrame, mean: pd.Series, *, estimate: str, estimand: str = "filtered"
+) -> pd.DataFrame:
+    """Put a mean effect (`effect`, `lower`, `upper`) first in a table of `effect_estimates`."""
+    first = pd.DataFrame(
+        [(estimate, estimand, *mean[["effect", "lower", "upper"]])], columns=table.columns[:5]
+    )
+    if "truth" in table.columns:
+        first["truth"] = table.loc[table["estimand"] == estimand, "truth"].iloc[0]
+    return pd.concat([first, table], ignore_index=True)
 
 
 def effect_sentence(estimate: tuple[float, float, float], *, users: int, identified: bool) -> str:
