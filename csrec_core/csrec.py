@@ -20,7 +20,7 @@ from torch import Tensor
 
 from csrec_core.acceptance import Acceptance, build_model
 from csrec_core.errors import InputError, unknown
-from csrec_core.preference import Readouts
+from csrec_core.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.ranking import READ_BATCH
 from csrec_core.sequences import Sequences
 from csrec_core.train import Training, batches, fit
@@ -41,7 +41,6 @@ CONSTRAINTS = {
     "printed": "Eq. 9 to the letter: |f_t - f~_1 f_{t-1}|, without the branch of a rejected exposure",
 }
 ESTIMANDS = {"both": 0.5, "filtered": 0.0, "marginal": 1.0}  # users of a batch whose decisions are hidden
-PREFIXES = 4  # exposures of a user that a step asks for, where each prefix is a window of its own
 
 
 def recursion(probability: Tensor, readouts: Readouts, *, constraint: str = "squared") -> Tensor:
@@ -180,7 +179,7 @@ def train_csrec(
 
     def train_loss(batch: Tensor) -> Tensor:
         hidden = torch.rand(len(batch), device=batch.device) < ESTIMANDS[estimand]
-        wanted = learn[batch] if model.backbone.causal else _sample(learn[batch], PREFIXES)
+        wanted = learn[batch] if model.backbone.causal else sample_positions(learn[batch], PREFIXES)
         return loss(batch, hidden, wanted)
 
     sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
@@ -247,13 +246,6 @@ def _with_previous(wanted: Tensor, hidden: Tensor) -> Tensor:
     """Return `wanted` (B, T) and, for `hidden` users, the exposure before each, for its f_{t-1}."""
     before = F.pad(wanted[:, 1:], (0, 1)) & hidden[:, None]
     return wanted | before
-
-
-def _sample(wanted: Tensor, count: int) -> Tensor:
-    """Return at most `count` of each row's `wanted` exposures (B, T), at random."""
-    drawn = torch.rand(wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
-    largest, _ = drawn.kthvalue(min(count, wanted.shape[1]), dim=1, keepdim=True)
-    return wanted & (drawn <= largest)
 
 
 def _select(readouts: Readouts, rows: Tensor) -> Readouts:

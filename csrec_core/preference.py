@@ -14,7 +14,7 @@ from csrec_core.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
 from csrec_core.train import Training, batches, fit, seeded
 
-__all__ = ["Readouts", "rank_last_choice", "read_out", "train_preference"]
+__all__ = ["Readouts", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
 
 
 PREFIXES = 4  # positions of a user that a step asks for, where each is a window of its own
@@ -79,7 +79,7 @@ def train_preference(
     def loss(rows: Tensor) -> Tensor:
         room = sequences.items.shape[1] - sequences.self_items.shape[1]
         shift = torch.randint(room + 1, (len(rows),), device=rows.device)
-        wanted = learn if model.backbone.causal else _some(learn, PREFIXES)
+        wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
         return _loss(model, sequences, rows, wanted, shift=shift, forget=0.5)
 
     def validate() -> float:
@@ -169,7 +169,7 @@ def _loss(
     return ranking + F.binary_cross_entropy_with_logits(logits, labels, weights)
 
 
-def _some(wanted: Tensor, count: int) -> Tensor:
+def sample_positions(wanted: Tensor, count: int) -> Tensor:
     """Return at most `count` of each row's `wanted` positions (U, L), at random."""
     drawn = torch.rand(wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
     largest, _ = drawn.kthvalue(min(count, wanted.shape[1]), dim=1, keepdim=True)
