@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.errors import InputError
-from csrec_core.log import SELF, SYSTEM, Dataset
+from csrec_core.log import FEATURE, SELF, SYSTEM, Dataset
 
 __all__ = ["exposure_features", "published_features"]
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
 TASTE = "taste: "  # columns of the users table that hold the taste of the genre named after it
-ROW = "feature_"  # columns of the log that hold a feature of the exposure
 
 
 def exposure_features(dataset: Dataset, *, folds: int = 5, seed: int = 0) -> pd.DataFrame:
@@ -79,7 +78,7 @@ def published_features(dataset: Dataset) -> pd.DataFrame:
         On a feature without a value.
     """
     log, users, items = dataset.log, dataset.users, dataset.items
-    known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(ROW)}
+    known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(FEATURE)}
     if users is not None:
         by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
         row = by_user.index.get_indexer(log["user"])

@@ -28,6 +28,7 @@ SOURCES = (SELF, SYSTEM)
 REQUIRED = ("user", "t", "item", "decision", "source")
 OPTIONAL = ("propensity", "probability", "timestamp")
 COLUMNS = REQUIRED + OPTIONAL
+FEATURE = "feature_"  # how the columns begin that describe an exposure, such as `feature_taste`; numbers
 KEY = ["user", "t", "source"]
 FORMATS = (".parquet", ".csv")
 # What other people call our columns, to suggest a mapping.
@@ -128,10 +129,11 @@ def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Data
 def validate_log(
     frame: pd.DataFrame, *, where: str = "log", names: dict[str, str] | None = None
 ) -> pd.DataFrame:
-    """Return the log with the types of `Dataset.log`, sorted, other columns dropped; or raise InputError.
+    """Return the log with the types of `Dataset.log`, sorted; or raise InputError.
 
-    A missing `t` is derived from `timestamp`, if there is one. Messages count rows from 1, the header of a
-    CSV file not counted, and call a column as `names` {log column: column of the file} says.
+    Besides its own columns those that begin with `feature_` are kept, and all others dropped. A missing `t`
+    is derived from `timestamp`, if there is one. Messages count rows from 1, the header of a CSV file not
+    counted, and call a column as `names` {log column: column of the file} says.
     """
     if frame.empty:
         raise InputError(f"{where}: no rows; expected at least one exposure")
@@ -161,6 +163,12 @@ def validate_log(
             log[column] = _probabilities(own(column), where, positive=column == "propensity")
     if "timestamp" in frame.columns:
         log["timestamp"] = frame["timestamp"].to_numpy()
+    for column in [name for name in frame.columns if str(name).startswith(FEATURE)]:
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+        bad = ~np.isfinite(values)
+        if bad.any():
+            _refuse(bad, where, f"{column} = {_first(frame[column], bad)!r}", "a finite number")
+        log[column] = values
     repeated = log.duplicated(KEY).to_numpy()
     if repeated.any():
         first = tuple(_first(log[column], repeated) for column in KEY)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from csrec_core.books import simulate_books
 from csrec_core.errors import InputError
 from csrec_core.log import (
     SOURCES,
@@ -187,3 +188,18 @@ def test_dataset_round_trip(tmp_path, books):
     assert_frame_equal(again.items, books.items)
     assert_frame_equal(again.truth, books.truth, check_categorical=False, check_dtype=False)
     assert again.users is None
+
+
+def test_features_of_exposures_survive_a_write_and_a_read(tmp_path):
+    log = simulate_books(users=20, publish="rows").log
+    for name in ("log.parquet", "log.csv"):
+        again = read_log(write_log(log, tmp_path / name)).log
+        np.testing.assert_allclose(again["feature_taste"], log["feature_taste"])
+
+
+def test_a_feature_that_is_no_number_is_refused():
+    log = simulate_books(users=20, publish="rows").log
+    log["feature_taste"] = log["feature_taste"].astype(object)
+    log.loc[3, "feature_taste"] = "much"
+    with pytest.raises(InputError, match=r"row 4: feature_taste = 'much'; expected a finite number"):
+        validate_log(log)
