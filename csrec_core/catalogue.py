@@ -14,14 +14,13 @@ from torch import Tensor
 
 from csrec_core.backbones import Encoder
 from csrec_core.preference import Readouts
-from csrec_core.ranking import READ_BATCH
+from csrec_core.ranking import users_at_once
 from csrec_core.sequences import ACCEPT, Sequences
 from csrec_core.train import seeded
 
 __all__ = ["accepted_history", "rank_shares", "softmax_readouts", "with_repeats"]
 
 READ_WINDOWS = 2048  # windows read at a time
-LARGEST_BLOCK = 2**25  # scores held at a time
 
 
 def accepted_history(sequences: Sequences, rows: Tensor) -> Tensor:
@@ -44,7 +43,7 @@ def softmax_readouts(model: Encoder, sequences: Sequences, *, wanted: Tensor | N
         `after_reject`. `filtered` keeps the realised decision before each exposure alone.
     """
     catalogue = len(sequences.catalogue)
-    size = max(1, min(READ_BATCH, LARGEST_BLOCK // (catalogue + 1)))
+    size = users_at_once(catalogue)
     reject, rank = [], []
     everyone = torch.arange(len(sequences.users), device=sequences.self_items.device)
     for rows in everyone.split(size):
@@ -73,7 +72,7 @@ def rank_shares(model: Encoder, sequences: Sequences, *, last: int, seed: int = 
     """
     catalogue, steps = len(sequences.catalogue), sequences.system_items.shape[1]
     share = torch.full(sequences.system_items.shape, torch.nan, device=sequences.system_items.device)
-    size = max(1, min(READ_BATCH, LARGEST_BLOCK // (catalogue + 1)))
+    size = users_at_once(catalogue)
     length = sequences.items.shape[1] - steps
     count = (sequences.system_items > 0).sum(dim=1)
     with seeded(seed, share.device):

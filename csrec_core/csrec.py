@@ -185,14 +185,13 @@ def train_csrec(
     sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
 
     def validate() -> float:
-        total, cells = 0.0, 0
+        total = 0.0
         for batch in batches(stopping, READ_BATCH):
             wanted = held[batch]
             for side in sides:
                 hidden = torch.full_like(batch, side, dtype=torch.bool)
                 total += loss(batch, hidden, wanted).item() * len(batch) / len(sides)
-            cells += len(batch)
-        return total / cells
+        return total / len(stopping)
 
     history = fit(
         model,

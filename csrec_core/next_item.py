@@ -212,13 +212,9 @@ def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
     def loss(batch: Tensor) -> Tensor:
-        longest = int(lengths[batch].max())
-        back = place[batch, None] - torch.arange(longest, 0, -1, device=row.device)
-        at = row[batch, None], back.clamp(min=0)
-        states = model.encode_end(
-            windows.items[at] * (back >= 0), windows.decisions[at], users=windows.users[row[batch]]
-        )
-        return objective(model, states, windows.items[row[batch], place[batch]])
+        at = row[batch], place[batch]
+        states = model.encode_prefixes(windows.items, *at, windows.decisions, users=windows.users)
+        return objective(model, states, windows.items[at])
 
     return torch.arange(len(row), device=row.device), lengths, loss
 

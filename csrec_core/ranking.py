@@ -9,11 +9,16 @@ from torch import Tensor
 
 from csrec_core.sequences import ACCEPT, Sequences
 
-__all__ = ["HELD_OUT", "leave_one_out"]
+__all__ = ["HELD_OUT", "leave_one_out", "users_at_once"]
 
 HELD_OUT = {"test": 1, "validation": 2}  # place from the end of a user's self-chosen items
 READ_BATCH = 128  # users a batch where no gradient is kept
 READ_SCORES = 2**25  # scores held at a time, which bounds memory for any catalogue
+
+
+def users_at_once(items: int) -> int:
+    """Return how many users to score for a catalogue of that many items at a time."""
+    return max(1, min(READ_BATCH, READ_SCORES // (items + 1)))
 
 
 @torch.no_grad()
@@ -43,7 +48,7 @@ def leave_one_out(
     target = sequences.self_items[:, -place]
     accepted = (sequences.self_decisions[:, -place] == ACCEPT) & (target > 0)
     kept, ranks, candidates = [], [], []
-    size = max(1, min(READ_BATCH, READ_SCORES // (len(sequences.catalogue) + 1)))
+    size = users_at_once(len(sequences.catalogue))
     users = accepted.nonzero()[:, 0]
     users = users[sequences.chosen_count[users].argsort(stable=True)]  # short windows together
     for rows in users.split(size):

@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from csrec_core.books import simulate_books
+from csrec_core.log import Dataset, validate_log
 from csrec_core.predictions import Settings, predict
 from csrec_core.train import Training
 
@@ -43,3 +46,18 @@ def settings():
 def predictions(books, settings, models):
     """Quickly fitted models of the small world."""
     return predict(books, settings, folder=models)
+
+
+def accepted_log(walk):
+    """Return a log of users who chose, and accepted, the items of a row each."""
+    users, length = walk.shape
+    frame = pd.DataFrame(
+        {
+            "user": np.repeat(np.arange(users), length),
+            "t": np.tile(np.arange(length), users),
+            "item": walk.ravel(),
+            "decision": 1,
+            "source": "self",
+        }
+    )
+    return Dataset(validate_log(frame))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import accepted_log
 
 from csrec_core.backbones import BACKBONES, BSARec, FMLPRec
 from csrec_core.backbones.encoder import ACCEPT, REJECT, UNKNOWN
@@ -234,16 +235,7 @@ def walks(*, items=ITEMS, users=240, length=14, seed=0, shuffled=False):
     walk = (rng.integers(items, size=(users, 1)) + np.arange(length)) % items
     if shuffled:
         walk = np.argsort(rng.random((users, items)), axis=1)[:, :length]
-    frame = pd.DataFrame(
-        {
-            "user": np.repeat(np.arange(users), length),
-            "t": np.tile(np.arange(length), users),
-            "item": walk.ravel(),
-            "decision": 1,
-            "source": "self",
-        }
-    )
-    return to_sequences(Dataset(validate_log(frame)), length=length)
+    return to_sequences(accepted_log(walk), length=length)
 
 
 def ranks_of(sequences, name, **options):

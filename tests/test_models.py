@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import accepted_log
 from scipy.special import expit
 
 from csrec_core.acceptance import build_model
@@ -139,16 +140,7 @@ def successor_log(users=300, items=12, length=12, shuffled=False, seed=0):
         if not shuffled
         else rng.integers(items, size=(users, length))
     )
-    frame = pd.DataFrame(
-        {
-            "user": np.repeat(np.arange(users), length),
-            "t": np.tile(np.arange(length), users),
-            "item": walk.ravel(),
-            "decision": 1,
-            "source": "self",
-        }
-    )
-    return Dataset(validate_log(frame))
+    return accepted_log(walk)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

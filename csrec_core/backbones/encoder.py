@@ -150,15 +150,24 @@ class Encoder(nn.Module):
         if self.causal:
             known = decisions if decisions is None else decisions[:, :-1]
             return self.encode(items[:, :-1], known, users=users, shift=shift)[wanted]
-        row, column = wanted.nonzero(as_tuple=True)
+        return self.encode_prefixes(items, *wanted.nonzero(as_tuple=True), decisions, users=users)
+
+    def encode_prefixes(
+        self,
+        items: Tensor,
+        row: Tensor,
+        column: Tensor,
+        decisions: Tensor | None = None,
+        *,
+        users: Tensor | None = None,
+    ) -> Tensor:
+        """Return the states (n, hidden) before the places (`row`, `column`), each prefix its own window."""
         longest = int(column.max()) if len(column) else 0
         place = column[:, None] - torch.arange(longest, 0, -1, device=items.device)
-        real = place >= 0
-        place = place.clamp(min=0)
-        decisions = torch.ones_like(items) if decisions is None else decisions
+        at = row[:, None], place.clamp(min=0)
         return self.encode_end(
-            items[row[:, None], place] * real,
-            decisions[row[:, None], place],
+            items[at] * (place >= 0),
+            None if decisions is None else decisions[at],
             users=None if users is None else users[row],
         )
 
