@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from csrec_core.audit import (
+from csrec_core.causal.audit import (
     assumption_table,
     audit,
     breaking_table,
@@ -12,8 +12,8 @@ from csrec_core.audit import (
     step_table,
     variant_table,
 )
-from csrec_core.docalculus import check_rule
-from csrec_core.graph import VARIANTS, causal_graph, sequential_graph
+from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph
 
 
 def large_graph(nodes: int = 5_000):

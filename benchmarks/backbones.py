@@ -83,10 +83,10 @@ def run_one(data: Path, name: str, seed: int) -> dict:
     """Train one model and try it; all in this process."""
     import torch
 
-    from csrec_core.loaders import load_sequences
-    from csrec_core.next_item import rank_next_item, train_next_item
-    from csrec_core.sequences import to_sequences
-    from csrec_core.train import Training
+    from csrec_core.data.loaders import load_sequences
+    from csrec_core.models.next_item import rank_next_item, train_next_item
+    from csrec_core.models.sequences import to_sequences
+    from csrec_core.models.train import Training
 
     config = CONFIGS[name]
     torch.set_num_threads(1)

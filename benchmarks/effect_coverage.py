@@ -23,11 +23,11 @@ import pandas as pd
 from scipy.stats import beta
 from threadpoolctl import threadpool_limits
 
-from csrec_core.books import simulate_books
-from csrec_core.effect import against_truth, true_effects
-from csrec_core.estimate import ESTIMATORS, estimate_effect
-from csrec_core.log import SELF, Dataset
-from csrec_core.pooling import pool_users
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import SELF, Dataset
+from csrec_core.effect.estimators import ESTIMATORS, estimate_effect
+from csrec_core.effect.pooling import pool_users
+from csrec_core.effect.ter import against_truth, true_effects
 
 EXPOSURES = 20  # by the system, where a scenario says nothing else
 ALL = ("two_model", "joint", "doubly_robust", "marginal")

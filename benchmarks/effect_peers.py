@@ -24,7 +24,7 @@ FOLDS = 3
 
 def by_ours(world) -> dict[str, tuple[float, float, float]]:
     """Return (mean, low, high) by each of our estimators."""
-    from csrec_core.estimate import ESTIMATORS, estimate_effect
+    from csrec_core.effect.estimators import ESTIMATORS, estimate_effect
 
     means = {name: estimate_effect(world, estimator=name, folds=FOLDS).mean for name in ESTIMATORS}
     return {f"csrec {name}": tuple(mean[["effect", "lower", "upper"]]) for name, mean in means.items()}
@@ -101,8 +101,8 @@ def main() -> None:
         rows = pd.read_parquet(arguments.read)
         methods = [lambda: by_econml(rows)]
     else:
-        from csrec_core.books import simulate_books
-        from csrec_core.features import exposure_features
+        from csrec_core.data.books import simulate_books
+        from csrec_core.effect.features import exposure_features
 
         world = simulate_books(users=arguments.users, seed=arguments.seed, publish="rows")
         rows = exposure_features(world, folds=FOLDS).assign(

@@ -24,7 +24,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY":
 
 def histories(users: int, items: int):
     """Users who mostly take the item after their last one; every item of the catalogue is in it."""
-    from csrec_core.log import Dataset, validate_log
+    from csrec_core.data.log import Dataset, validate_log
 
     rng = np.random.default_rng(0)
     steps = np.where(rng.random((users, STEPS)) < 0.7, 1, rng.integers(1, items, (users, STEPS)))
@@ -42,9 +42,9 @@ def histories(users: int, items: int):
 
 def run_one(users: int, items: int) -> dict:
     """Train one pass and evaluate once, in this process."""
-    from csrec_core.next_item import rank_next_item, train_next_item
-    from csrec_core.sequences import to_sequences
-    from csrec_core.train import Training
+    from csrec_core.models.next_item import rank_next_item, train_next_item
+    from csrec_core.models.sequences import to_sequences
+    from csrec_core.models.train import Training
 
     sequences = to_sequences(histories(users, items), length=STEPS, horizon=1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch.profiler import profile
 
-from csrec_core.loaders import load_sequences
-from csrec_core.losses import softmax
-from csrec_core.next_item import SCHEMES, build_backbone, cut_windows
-from csrec_core.sequences import to_sequences
-from csrec_core.train import batches
+from csrec_core.data.loaders import load_sequences
+from csrec_core.models.losses import softmax
+from csrec_core.models.next_item import SCHEMES, build_backbone, cut_windows
+from csrec_core.models.sequences import to_sequences
+from csrec_core.models.train import batches
 
 LENGTH = 50
 KINDS = {

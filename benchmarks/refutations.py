@@ -20,9 +20,9 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
-from csrec_core.books import simulate_books
-from csrec_core.log import SELF, SYSTEM, Dataset
-from csrec_core.refute import CHECKS, PROBLEM, doubly_robust_effect, refute
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.effect.refute import CHECKS, PROBLEM, doubly_robust_effect, refute
 
 SIZE = {"users": 600, "items": 100, "steps": 15}
 NAMES = ("both", "placebo", "control", "lag", "dummy", "dowhy", "cause", "subset", "E", "R2")

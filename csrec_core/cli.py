@@ -71,9 +71,9 @@ def report(run, suite, texts, file, data, path, columns, out, force, only):
     Writes a page for each notebook of the suite, its figures with their data, and an index of all. What is
     up to date is left as it is. Exits with 1 if a notebook failed, with 2 if the input is wrong.
     """
-    from csrec_core.parameters import notebooks_folder
-    from csrec_core.report import project_folder
-    from csrec_core.suite import NOTEBOOKS, PARTS, SUITES, run_suite
+    from csrec_core.report.parameters import notebooks_folder
+    from csrec_core.report.report import project_folder
+    from csrec_core.report.suite import NOTEBOOKS, PARTS, SUITES, run_suite
 
     clock = time.perf_counter()
     if suite not in SUITES:
@@ -111,7 +111,7 @@ def clean(notebooks, check):
 
     Strips NOTEBOOKS, or all of the suite's if none is named, of outputs and of the traces of runs.
     """
-    from csrec_core.parameters import notebooks_folder
+    from csrec_core.report.parameters import notebooks_folder
 
     paths = notebooks or sorted(notebooks_folder().glob("*.ipynb"))
     dirty = [path for path in paths if _clean(path, check)]
@@ -134,9 +134,9 @@ def clean(notebooks, check):
 @click.option("--verdicts", "target", type=FILE, metavar="FILE", help="Write the verdicts as JSON.")
 def graph(file, horizon, exposure, online, regime, extra, latent, require, target):
     """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable."""
-    from csrec_core import audit as audits
-    from csrec_core.graph import sequential_graph
-    from csrec_core.graph_input import make_graph
+    from csrec_core.causal import audit as audits
+    from csrec_core.causal.graph import sequential_graph
+    from csrec_core.causal.graph_input import make_graph
 
     given = {"extra_edges": extra, "latent_edges": latent, "file": str(file or "")}
     audited = make_graph(horizon, exposure=exposure, online=online, regime=regime, **given)
@@ -175,8 +175,8 @@ def check(path, kind, columns):
     PATH is a Parquet or CSV file, a text file of sequences, or the folder of the
     GPT4-books or EB-NeRD files.
     """
-    from csrec_core.loaders import read_data
-    from csrec_core.profile import profile_log
+    from csrec_core.data.loaders import read_data
+    from csrec_core.data.profile import profile_log
 
     folder = "ebnerd" if (path / "behaviors.parquet").exists() else "gpt4books"
     kind = kind or (folder if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
@@ -194,8 +194,8 @@ def check(path, kind, columns):
 @click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder to write to.")
 def books(users, items, steps, effect, seed, out):
     """Simulate the books world: a log, its items, and the true probability of every decision."""
-    from csrec_core.books import simulate_books
-    from csrec_core.log import write_dataset
+    from csrec_core.data.books import simulate_books
+    from csrec_core.data.log import write_dataset
 
     dataset = simulate_books(users=users, items=items, steps=steps, effect=effect, seed=seed)
     click.echo(f"{len(dataset.log):,} exposures in {write_dataset(dataset, out)}")
@@ -203,7 +203,7 @@ def books(users, items, steps, effect, seed, out):
 
 def _check_data(given):
     """Refuse a log that cannot be read before anything runs."""
-    from csrec_core.loaders import make_dataset
+    from csrec_core.data.loaders import make_dataset
 
     kind, path, columns = (str(given.get(name, "")) for name in ("data", "path", "map"))
     if kind not in ("", "books") or path or columns:

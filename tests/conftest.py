@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from csrec_core.books import simulate_books
-from csrec_core.log import Dataset, validate_log
-from csrec_core.predictions import Settings, predict
-from csrec_core.train import Training
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.models.predictions import Settings, predict
+from csrec_core.models.train import Training
 
 PROJECT = Path(__file__).parent.parent
 

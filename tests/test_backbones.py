@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from conftest import accepted_log
 
-from csrec_core.backbones import BACKBONES, BSARec, FMLPRec
-from csrec_core.backbones.encoder import ACCEPT, REJECT, UNKNOWN
-from csrec_core.backbones.layers import toeplitz
+from csrec_core.data.log import Dataset, validate_log
 from csrec_core.errors import InputError
-from csrec_core.log import Dataset, validate_log
-from csrec_core.losses import LOSSES, gbce, sampled_softmax, softmax
-from csrec_core.next_item import SCHEMES, cut_windows, rank_next_item, train_next_item
-from csrec_core.sequences import to_sequences
-from csrec_core.train import Training
+from csrec_core.models.backbones import BACKBONES, BSARec, FMLPRec
+from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
+from csrec_core.models.backbones.layers import toeplitz
+from csrec_core.models.losses import LOSSES, gbce, sampled_softmax, softmax
+from csrec_core.models.next_item import SCHEMES, cut_windows, rank_next_item, train_next_item
+from csrec_core.models.sequences import to_sequences
+from csrec_core.models.train import Training
 
 ITEMS, POSITIONS = 15, 12
 EXACT = {"fmlprec-exact": FMLPRec, "bsarec-exact": BSARec}

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from csrec_core.books import simulate_books
 from csrec_core.cli import cli
+from csrec_core.data.books import simulate_books
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from pandas.testing import assert_frame_equal
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from csrec_core.books import VIOLATIONS, simulate_books
+from csrec_core.causal.graph import VARIANTS
+from csrec_core.data.books import VIOLATIONS, simulate_books
 from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS
 
 TRUTHS = ["p_system", "p_self", "marginal_system", "marginal_self"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csrec_core.certificate import (
+from csrec_core.causal.certificate import (
     TOLERANCE,
     BinaryModel,
     certify,
@@ -14,10 +14,10 @@ from csrec_core.certificate import (
     random_model,
     recursion_errors,
 )
-from csrec_core.docalculus import check_rule
+from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
+from csrec_core.causal.theorem import check_transport, derive_theorem
 from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
-from csrec_core.theorem import check_transport, derive_theorem
 
 
 @st.composite

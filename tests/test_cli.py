@@ -11,8 +11,8 @@ from nbformat import read, write
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from csrec_core import cli as module
-from csrec_core import parameters, suite
 from csrec_core.cli import cli
+from csrec_core.report import parameters, suite
 
 CELL = """\
 users: int = 5  # [1, 100] users

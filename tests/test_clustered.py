@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from scipy.stats import chi2
 
-from csrec_core.clustered import clustered_score
+from csrec_core.data.clustered import clustered_score
 
 
 def sample(rng, *, users=60, rows=12, effect=0.0, spread=0.0):

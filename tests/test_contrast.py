@@ -10,9 +10,9 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
-from csrec_core.contrast import Contrast, average_intervals, interval, slope
+from csrec_core.effect.contrast import Contrast, average_intervals, interval, slope
+from csrec_core.effect.pooling import pool_users
 from csrec_core.errors import InputError
-from csrec_core.pooling import pool_users
 
 
 def test_a_contrast_of_means_is_a_clustered_regression():

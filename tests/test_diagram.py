@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from csrec_core.audit import audit, breaking_table
-from csrec_core.diagram import (
+from csrec_core.causal.audit import audit, breaking_table
+from csrec_core.causal.diagram import (
     graph_frames,
     plot_breaking,
     plot_graph,
@@ -15,10 +15,10 @@ from csrec_core.diagram import (
     stack_steps,
     verdict_grid,
 )
-from csrec_core.docalculus import check_rule
+from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
+from csrec_core.causal.theorem import derive_theorem
 from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
-from csrec_core.theorem import derive_theorem
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -4,10 +4,10 @@ import random
 import networkx as nx
 import pytest
 
-from csrec_core.docalculus import MAX_PATHS, check_rule
+from csrec_core.causal.docalculus import MAX_PATHS, check_rule
+from csrec_core.causal.graph import causal_graph, extend_graph, observed, sequential_graph
+from csrec_core.causal.repair import breaking_edges, find_repairs
 from csrec_core.errors import InputError
-from csrec_core.graph import causal_graph, extend_graph, observed, sequential_graph
-from csrec_core.repair import breaking_edges, find_repairs
 
 
 def random_graph(rng, *, most=8):

@@ -7,13 +7,13 @@ import pytest
 
 matplotlib.use("agg")
 
-from csrec_core.books import simulate_books
+from csrec_core.data.books import simulate_books
+from csrec_core.data.loaders import make_dataset, read_data
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.data.profile import profile_log
+from csrec_core.data.showings import list_warnings, showing_curve
 from csrec_core.errors import InputError
-from csrec_core.loaders import make_dataset, read_data
-from csrec_core.log import Dataset, validate_log
-from csrec_core.policy_plots import plot_showings
-from csrec_core.profile import profile_log
-from csrec_core.showings import list_warnings, showing_curve
+from csrec_core.plots import plot_showings
 
 TIMES = pd.to_datetime(["2023-02-01 10:00", "2023-02-02 10:00"])
 

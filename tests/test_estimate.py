@@ -8,14 +8,14 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 
-from csrec_core.books import simulate_books
-from csrec_core.effect import against_truth, true_effects
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset
+from csrec_core.effect.estimators import ESTIMATORS, estimate_effect
+from csrec_core.effect.features import exposure_features
+from csrec_core.effect.nuisance import Basis, fit_joint, fit_nuisances
+from csrec_core.effect.ter import against_truth, true_effects
 from csrec_core.errors import InputError
-from csrec_core.estimate import ESTIMATORS, estimate_effect
-from csrec_core.features import exposure_features
-from csrec_core.log import Dataset
 from csrec_core.metrics import expected_calibration_error
-from csrec_core.nuisance import Basis, fit_joint, fit_nuisances
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from csrec_core.books import simulate_books
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.effect.features import exposure_features, published_features
 from csrec_core.errors import InputError
-from csrec_core.features import exposure_features, published_features
-from csrec_core.log import Dataset, validate_log
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@ import json
 import networkx as nx
 import pytest
 
-from csrec_core.errors import InputError
-from csrec_core.graph import (
+from csrec_core.causal.graph import (
     VARIANTS,
     causal_graph,
     edge_changes,
@@ -14,7 +13,8 @@ from csrec_core.graph import (
     sequential_graph,
     variant_graph,
 )
-from csrec_core.graph_input import make_graph, parse_edges, read_graph
+from csrec_core.causal.graph_input import make_graph, parse_edges, read_graph
+from csrec_core.errors import InputError
 
 
 def edges(graph):

@@ -4,10 +4,10 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from csrec_core.certificate import conditional, random_model
+from csrec_core.causal.certificate import conditional, random_model
+from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
+from csrec_core.causal.identify import backdoor_sets, identifiability_table, identify, project_latents
 from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
-from csrec_core.identify import backdoor_sets, identifiability_table, identify, project_latents
 
 # name: arrows, confounded pairs, is P(y | do x) identifiable (all from the literature)
 CATALOGUE = {

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from csrec_core.books import VIOLATIONS, simulate_books
-from csrec_core.docalculus import check_rule
-from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS, sequential_graph
-from csrec_core.history import prepare_rows
-from csrec_core.independence import (
+from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.graph import VARIANTS, sequential_graph
+from csrec_core.causal.theorem import check_base, check_transport, derive_theorem
+from csrec_core.data.books import VIOLATIONS, simulate_books
+from csrec_core.data.history import prepare_rows
+from csrec_core.data.independence import (
     AMPLIFICATION,
     ASSUMPTIONS,
     CONFOUNDING,
@@ -22,8 +22,8 @@ from csrec_core.independence import (
     TRANSPORT,
     assumption_tests,
 )
-from csrec_core.log import Dataset
-from csrec_core.theorem import check_base, check_transport, derive_theorem
+from csrec_core.data.log import Dataset
+from csrec_core.errors import InputError
 
 T = 4
 NO_EFFECT = {"effect": 0.0, "trust_spread": 0.0}

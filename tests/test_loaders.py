@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from csrec_core.data.loaders import load_gpt4books, load_sequences, make_dataset
 from csrec_core.errors import InputError
-from csrec_core.loaders import load_gpt4books, load_sequences, make_dataset
 
 FILES = {"observation": "1 5 6\n2 7\n", "recommendation": "1 8 9\n2 5 6\n", "decision": "1 0 1\n2 1 1\n"}
 WORLD = {"users": 20, "items": 12, "steps": 3, "effect": 0.5, "seed": 1}

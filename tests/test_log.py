@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from csrec_core.books import simulate_books
-from csrec_core.errors import InputError
-from csrec_core.log import (
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import (
     SOURCES,
     Dataset,
     parse_map,
@@ -17,6 +16,7 @@ from csrec_core.log import (
     write_dataset,
     write_log,
 )
+from csrec_core.errors import InputError
 
 
 def small_log(**changes) -> pd.DataFrame:

@@ -7,14 +7,14 @@ import torch
 from conftest import accepted_log
 from scipy.special import expit
 
-from csrec_core.acceptance import build_model
-from csrec_core.books import simulate_books
-from csrec_core.csrec import csrec_loss, recursion
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset, validate_log
 from csrec_core.errors import InputError
-from csrec_core.log import Dataset, validate_log
-from csrec_core.preference import Readouts, rank_last_choice, read_out, train_preference
-from csrec_core.sequences import ACCEPT, UNKNOWN, to_sequences
-from csrec_core.train import Training, load_weights, save_weights
+from csrec_core.models.acceptance import build_model
+from csrec_core.models.csrec import csrec_loss, recursion
+from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
+from csrec_core.models.sequences import ACCEPT, UNKNOWN, to_sequences
+from csrec_core.models.train import Training, load_weights, save_weights
 
 
 @pytest.fixture(scope="module")

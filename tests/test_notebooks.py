@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import PROJECT
 
-from csrec_core.suite import NOTEBOOKS, run_suite
+from csrec_core.report.suite import NOTEBOOKS, run_suite
 
 SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "seed": 1}
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from csrec_core.effect.overlap import calibrate, overlap_report, overlap_weights
 from csrec_core.errors import InputError
-from csrec_core.overlap import calibrate, overlap_report, overlap_weights
 
 
 @pytest.fixture(scope="module")

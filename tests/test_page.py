@@ -8,11 +8,11 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from csrec_core.page import render_notebook, render_run, render_runs
-from csrec_core.parameters import Parameter
+from csrec_core.report.page import render_notebook, render_run, render_runs
+from csrec_core.report.parameters import Parameter
 
 EVIL = "<script>alert('x')</script>"
-STYLE = Path(__file__).parents[1] / "csrec_core" / "templates" / "style.css"
+STYLE = Path(__file__).parents[1] / "csrec_core" / "report" / "templates" / "style.css"
 SAID = [
     {
         "kind": "finding",

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from csrec_core.errors import InputError
-from csrec_core.parameters import Parameter, check_parameters, parse_value, read_parameters, validate
+from csrec_core.report.parameters import Parameter, check_parameters, parse_value, read_parameters, validate
 
 CELL = """\
 users: int = 5000  # [10, 1000000] simulated users

@@ -9,6 +9,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from csrec_core import plots
+from csrec_core.plots.marks import GREY
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_scores_are_sorted_and_controls_grey():
     ax = plots.plot_scores(frame, metric="AUC", controls=["c"])
     labels = ax.get_yticklabels()
     assert [label.get_text() for label in labels] == ["c", "m"]
-    assert labels[0].get_color() == plots.GREY
+    assert labels[0].get_color() == GREY
     assert texts(ax) == ["0.600", "0.700"]
 
 

@@ -8,12 +8,10 @@ import pytest
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from csrec_core import policy_plots
-from csrec_core.books import simulate_books
-from csrec_core.contexts import lay_out
-from csrec_core.errors import InputError
-from csrec_core.log import Dataset
-from csrec_core.policy import (
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset
+from csrec_core.effect.contexts import lay_out
+from csrec_core.effect.policy import (
     ZONES,
     exploration,
     policies,
@@ -24,8 +22,10 @@ from csrec_core.policy import (
     threshold_values,
     zone_table,
 )
-from csrec_core.trust import trust_changes
-from csrec_core.uplift import RANDOM, uplift
+from csrec_core.effect.trust import trust_changes
+from csrec_core.effect.uplift import RANDOM, uplift
+from csrec_core.errors import InputError
+from csrec_core.plots import policy as policy_plots
 
 FEW = {"draws": 200}
 

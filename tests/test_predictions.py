@@ -8,9 +8,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.metrics import log_loss, roc_auc_score
 
-from csrec_core import predictions as module
-from csrec_core.controls import CONTROLS, predict_controls
-from csrec_core.effect import (
+from csrec_core.data.loaders import load_gpt4books
+from csrec_core.data.log import Dataset
+from csrec_core.data.profile import profile_log
+from csrec_core.effect.ter import (
     against_truth,
     effect_by_group,
     effect_by_step,
@@ -22,12 +23,8 @@ from csrec_core.effect import (
     two_model,
 )
 from csrec_core.errors import InputError
-from csrec_core.loaders import load_gpt4books
-from csrec_core.log import Dataset
-from csrec_core.metrics import expected_calibration_error
-from csrec_core.predictions import predict, unread_warnings
-from csrec_core.profile import profile_log
-from csrec_core.scores import (
+from csrec_core.evaluation.controls import CONTROLS, predict_controls
+from csrec_core.evaluation.scores import (
     RANDOM,
     compare_with_controls,
     decision_scores,
@@ -35,6 +32,9 @@ from csrec_core.scores import (
     ranking_scores,
     score_table,
 )
+from csrec_core.metrics import expected_calibration_error
+from csrec_core.models import predictions as module
+from csrec_core.models.predictions import predict, unread_warnings
 
 PROBABILITIES = ["f", "f_marginal", "f_free", "f_free_marginal", "f_tilde", "f_tilde_marginal"]
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from conftest import PROJECT
 
-from csrec_core.books import simulate_books
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset
+from csrec_core.effect.refute import CHECKS, PROBLEM, doubly_robust_effect, refute
+from csrec_core.effect.sensitivity import e_value, penalty_path, sensitivity
 from csrec_core.errors import InputError
-from csrec_core.log import Dataset
-from csrec_core.refute import CHECKS, PROBLEM, doubly_robust_effect, refute
-from csrec_core.sensitivity import e_value, penalty_path, sensitivity
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 import refutations as cases

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from csrec_core import report as module
-from csrec_core.formula import prose, to_mathml
-from csrec_core.report import Report, project_folder, run_folder
+from csrec_core.report import report as module
+from csrec_core.report.formula import prose, to_mathml
+from csrec_core.report.report import Report, project_folder, run_folder
 
 FRAME = pd.DataFrame({"t": [0, 1, 2], "ter": [0.1, -0.05, 1e-7]})
 EVIL = "<script>alert('x')</script> & co"

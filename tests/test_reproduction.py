@@ -13,25 +13,26 @@ from scipy.optimize import approx_fprime
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from csrec_core import presets
-from csrec_core import reproduction as module
-from csrec_core.ablation import alpha_sweep, constraint_floor, learning_curve, penalty_path
-from csrec_core.acceptance import build_model
-from csrec_core.books import simulate_books
-from csrec_core.catalogue import rank_shares, softmax_readouts, with_repeats
-from csrec_core.controls import history_lookup, predict_history_controls
-from csrec_core.csrec import CONSTRAINTS, csrec_loss, predict_csrec, recursion, train_csrec
+from csrec_core.data.books import simulate_books
+from csrec_core.data.loaders import load_gpt4books
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError
-from csrec_core.loaders import load_gpt4books
-from csrec_core.log import Dataset, validate_log
-from csrec_core.next_item import build_backbone, rank_next_item
-from csrec_core.preference import Readouts, read_out
-from csrec_core.presets import PRESETS, Effort
-from csrec_core.profile import profile_log
-from csrec_core.published import METRICS, PUBLISHED, REASONS, compare_with_published
-from csrec_core.reproduction import Reproduction, sample_users, shuffle_exposures
-from csrec_core.sequences import to_sequences
-from csrec_core.tables import (
+from csrec_core.evaluation.controls import history_lookup, predict_history_controls
+from csrec_core.models.acceptance import build_model
+from csrec_core.models.csrec import CONSTRAINTS, csrec_loss, predict_csrec, recursion, train_csrec
+from csrec_core.models.next_item import build_backbone, rank_next_item
+from csrec_core.models.preference import Readouts, read_out
+from csrec_core.models.sequences import to_sequences
+from csrec_core.models.train import Training
+from csrec_core.reproduction import experiment as module
+from csrec_core.reproduction import presets
+from csrec_core.reproduction.ablation import alpha_sweep, constraint_floor, learning_curve, penalty_path
+from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
+from csrec_core.reproduction.experiment import Reproduction, sample_users, shuffle_exposures
+from csrec_core.reproduction.presets import PRESETS, Effort
+from csrec_core.reproduction.published import METRICS, PUBLISHED, REASONS, compare_with_published
+from csrec_core.reproduction.tables import (
     ORACLE,
     TABULAR,
     control_probabilities,
@@ -42,7 +43,6 @@ from csrec_core.tables import (
     random_scores,
     summarise,
 )
-from csrec_core.train import Training
 
 QUICK = Training(epochs=2, batch=32, threads=1)
 SMALL = {"hidden": 8, "dropout": 0.1}

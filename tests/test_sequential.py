@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.effect.sequential import sequential_effect
 from csrec_core.errors import InputError
-from csrec_core.log import Dataset, validate_log
-from csrec_core.sequential import sequential_effect
 
 STEPS = 16
 LOOK = {0: 0.85, 1: 0.2}  # a taste's probability of looking at item 1, by themselves

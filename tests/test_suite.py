@@ -8,15 +8,15 @@ from bs4 import BeautifulSoup
 from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from csrec_core import suite
 from csrec_core.errors import InputError
-from csrec_core.suite import NOTEBOOKS, READS, SUITES, plan, run_suite
+from csrec_core.report import suite
+from csrec_core.report.suite import NOTEBOOKS, READS, SUITES, plan, run_suite
 
 PARAMETERS = 'users: int = 5  # [1, 100] users\nseed: int = 1  # seed\nout: str = ""  # the run\n'
 GOOD = """\
 import sys
 from tqdm import tqdm
-from csrec_core.report import Report
+from csrec_core.report.report import Report
 report = Report("01_good", out=out, data_hash="abc")
 for _ in tqdm(range(3), disable=None): pass
 report.finding(f"There are {users} users.", users=users)
@@ -26,7 +26,7 @@ frame = pd.DataFrame({"x": [1, 2]})
 report.figure(plt.subplots()[0], "empty", data=frame, caption="Nothing.", alt="Empty axes.")
 """
 BAD = """\
-from csrec_core.report import Report
+from csrec_core.report.report import Report
 Report("02_bad", out=out).warning("Before.")
 raise KeyError("gone")
 """

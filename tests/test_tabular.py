@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from csrec_core.books import simulate_books
-from csrec_core.log import Dataset, validate_log
-from csrec_core.tabular import predict_tabular, tabular_features
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.evaluation.tabular import predict_tabular, tabular_features
 
 
 def exposures(dataset):

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from csrec_core.audit import (
+from csrec_core.causal.audit import (
     assumption_table,
     audit,
     breaking_table,
@@ -13,10 +13,10 @@ from csrec_core.audit import (
     variant_table,
     verdicts,
 )
+from csrec_core.causal.graph import VARIANTS, causal_graph, extend_graph, sequential_graph, variant_graph
+from csrec_core.causal.theorem import check_base, check_transport, derive_theorem, latex_probability
 from csrec_core.errors import InputError
-from csrec_core.graph import VARIANTS, causal_graph, extend_graph, sequential_graph, variant_graph
-from csrec_core.report import to_mathml
-from csrec_core.theorem import check_base, check_transport, derive_theorem, latex_probability
+from csrec_core.report.report import to_mathml
 
 
 def broken(graph, t):
@@ -233,7 +233,7 @@ def test_every_table_of_an_audit_at_five_steps():
 
 def test_the_causal_side_imports_neither_torch_nor_dowhy():
     modules = ("graph", "docalculus", "theorem", "certificate", "identify", "diagram")
-    code = "; ".join(f"import csrec_core.{name}" for name in modules)
+    code = "; ".join(f"import csrec_core.causal.{name}" for name in modules)
     code += "; import sys; print([name for name in ('torch', 'dowhy') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from csrec_core.train import Training, batches, fit
+from csrec_core.models.train import Training, batches, fit
 
 
 def problem(seed=0):
@@ -23,7 +23,7 @@ def problem(seed=0):
 
 
 def test_a_run_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("csrec_core.train.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("csrec_core.models.train.SAVE_EVERY", 0.0)
     training = Training(epochs=12, batch=16, rate=0.05, seed=3)
     whole, loss, validate = problem()
     expected = fit(whole, loss, validate, torch.arange(64), training=training, label="whole")

@@ -1,0 +1,252 @@
+"""The audit of a causal graph: every step, certificate and formula at once, and the tables that tell it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import networkx as nx
+import pandas as pd
+
+from csrec_core.causal.certificate import TOLERANCE, Certificate, certify, recursion_errors
+from csrec_core.causal.docalculus import RuleCheck, check_rule
+from csrec_core.causal.graph import TIMED, VARIANTS, sequential_graph, variant_graph
+from csrec_core.causal.identify import Identification, identify, project_latents
+from csrec_core.causal.repair import additions, breaking_edges, find_repairs
+from csrec_core.causal.theorem import Derivation, Step, check_base, check_transport, derive_theorem
+
+__all__ = [
+    "Audit",
+    "assumption_table",
+    "audit",
+    "breaking_table",
+    "reading_table",
+    "repair_table",
+    "step_table",
+    "variant_table",
+    "verdicts",
+]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Everything checked on one graph up to one time step.
+
+    Attributes
+    ----------
+    chain : the derivation at each of the time steps 2..t
+    base, transport : steps H0 and T1
+    identifications : "today", P(D_t | do S_{1:t}, P_t), and "history", P(D_t | do S_{1:t}, P_{1:t})
+    certificates : the numeric certificate of each step at time t, by its name
+    """
+
+    graph: nx.DiGraph
+    t: int
+    chain: tuple[Derivation, ...]
+    base: Step
+    transport: Step
+    identifications: dict[str, Identification]
+    certificates: dict[str, Certificate]
+
+    @property
+    def derivation(self) -> Derivation:
+        """The derivation at time t."""
+        return self.chain[-1]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step at time t: A1 to A3, E1, E2, H0 to H5, T1."""
+        theorem, equation, recursion = map(self.derivation.part, ("theorem", "equation 6", "recursion"))
+        return (*theorem, *equation, self.base, *recursion, self.transport)
+
+
+def audit(graph: nx.DiGraph, t: int, *, models: int = 5, seed: int = 0) -> Audit:
+    """Check a graph for Theorem 3.1, the recursion at every step up to `t`, transport and identifiability.
+
+    Parameters
+    ----------
+    graph, t : as for `derive_theorem`
+    models, seed : number of random models of the numeric certificate, and their seed
+
+    Raises
+    ------
+    InputError
+        As `derive_theorem`.
+    """
+    chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
+    base, transport = check_base(graph), check_transport(graph, t)
+    actions, tastes = ([f"{row}{i}" for i in range(1, t + 1)] for row in "SP")
+    identifications = {
+        "today": identify(graph, y=f"D{t}", do=actions, given=tastes[-1:]),
+        "history": identify(graph, y=f"D{t}", do=actions, given=tastes),
+    }
+    certificates = {
+        step.name: certify(step.check, models=models, seed=seed) for step in (*chain[-1], base, transport)
+    }
+    return Audit(graph, t, chain, base, transport, identifications, certificates)
+
+
+def verdicts(audit: Audit) -> dict[str, bool]:
+    """Return what a pipeline can gate on.
+
+    "theorem", "equation_6" and "recursion" hold when every step holds at every time up to t; "transport" and
+    "identifiable" speak of time t; "certificate" says that the numbers agree with every verdict.
+    """
+    return {
+        "theorem": all(derivation.theorem for derivation in audit.chain),
+        "equation_6": all(derivation.holds("equation 6") for derivation in audit.chain),
+        "recursion": bool(audit.base.check) and all(derivation.recursion for derivation in audit.chain),
+        "transport": bool(audit.transport.check),
+        "identifiable": all(audit.identifications.values()),
+        "certificate": all(audit.certificates[step.name].agrees == bool(step.check) for step in audit.steps),
+    }
+
+
+def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
+    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `separated`, `gap`, `reason`.
+
+    `separated` is what `nx.is_d_separator` says of the step's mutilated graph, `gap` the largest difference
+    of the two sides in the random models. With a `baseline`, on which the same steps are looked up, there is
+    `changed`: "breaks", "mends" or "".
+    """
+    rows = [
+        {
+            "step": step.name,
+            "part": step.part,
+            "rule": step.check.rule,
+            "meaning": step.meaning,
+            "holds": bool(step.check),
+            "separated": _separated(step.check),
+            "gap": audit.certificates[step.name].gap,
+            "reason": step.reason,
+        }
+        for step in audit.steps
+    ]
+    table = pd.DataFrame(rows)
+    if baseline is not None:
+        before = [bool(step.check) for step in baseline.steps]
+        changes = {(True, False): "breaks", (False, True): "mends"}
+        table["changed"] = [changes.get(pair, "") for pair in zip(before, table["holds"], strict=True)]
+    return table
+
+
+def breaking_table(audit: Audit) -> pd.DataFrame:
+    """Return one row per single edge that could be added: how many steps it breaks, and which.
+
+    Columns `kind` (directed: source → target; bidirected: a latent cause of both), `source`, `target`,
+    `breaks`, `steps`. Steps broken already are not counted. Arrows that are there, that would close a cycle
+    or that run back in time are left out.
+    """
+    broken: dict[tuple[str, str, str], list[str]] = {}
+    for step in audit.steps:
+        for edge in breaking_edges(step.check):
+            broken.setdefault(edge, []).append(step.name)
+    graph = audit.transport.check.graph  # the audited graph with the regime R
+    rows = [
+        (*edge, len(broken.get(edge, [])), ", ".join(broken.get(edge, [])))
+        for edge in additions(graph)
+        if edge[0] == "bidirected" or _time(edge[1]) <= _time(edge[2])
+    ]
+    return pd.DataFrame(rows, columns=["kind", "source", "target", "breaks", "steps"])
+
+
+def repair_table(audit: Audit) -> pd.DataFrame:
+    """Return one row per broken step and smallest repair: `step`, `repair`, `change`."""
+    rows = []
+    for step in audit.steps:
+        repairs = find_repairs(step.check)
+        rows += [(step.name, "condition on", ", ".join(sorted(nodes))) for nodes in repairs.conditioning]
+        for arrows in repairs.removal:
+            named = (f"{a} {b[0]} {b[1:]}" if b.startswith("↔") else f"{a} → {b}" for a, b in sorted(arrows))
+            rows.append((step.name, "rule out", ", ".join(named)))
+    return pd.DataFrame(rows, columns=["step", "repair", "change"])
+
+
+def reading_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
+    """Return one row per step: whether it holds by Pearl's rules, and by the rules as the paper prints."""
+    right, printed = (derive_theorem(graph, t, reading=reading) for reading in ("pearl", "printed"))
+    rows = [(a.name, a.check.rule, bool(a.check), bool(b.check)) for a, b in zip(right, printed, strict=True)]
+    return pd.DataFrame(rows, columns=["step", "rule", "pearl", "printed"])
+
+
+def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
+    """Return one row per variant of Figure 1, horizon and step: `variant`, `t`, `step`, `holds`.
+
+    Besides the steps there is the row "ID": whether P(D_t | do S_{1:t}, P_{1:t}) is identifiable.
+    """
+    rows = []
+    for variant in VARIANTS:
+        for t in horizons:
+            graph = variant_graph(variant, t)
+            steps = [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
+            rows += [(variant, t, step.name, bool(step.check)) for step in steps]
+            tastes, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
+            rows.append((variant, t, "ID", bool(identify(graph, y=f"D{t}", do=actions, given=tastes))))
+    return pd.DataFrame(rows, columns=["variant", "t", "step", "holds"])
+
+
+def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataFrame:
+    """What each departure from Figure 1 breaks, whether a log could show it, and what it costs.
+
+    Returns
+    -------
+    DataFrame
+        One row per variant: `variant`, `breaks` (steps beyond those that fail on Figure 1), `identifiable`,
+        `testable` (an independence that Figure 1 implies and the variant does not, to be sought in a log;
+        empty where there is none), `theorem` and `recursion` (mean absolute error of either formula in
+        random models of the variant).
+    """
+    rows = []
+    for variant, options in VARIANTS.items():
+        graph = variant_graph(variant, t)
+        is_more = "extra" in options or "latent" in options  # else the online arrow is what departs
+        plain = {"online": options.get("online", False) and is_more}
+        figure_1 = sequential_graph(t, exposure=options.get("exposure", "observational"), **plain)
+        failing = _failing(figure_1, t)
+        errors = recursion_errors(graph, t, models=models, seed=seed).groupby("formula")["error"].mean()
+        tastes, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
+        rows.append(
+            {
+                "variant": variant,
+                "breaks": ", ".join(name for name in _failing(graph, t) if name not in failing),
+                "identifiable": bool(identify(graph, y=f"D{t}", do=actions, given=tastes)),
+                "testable": _testable(figure_1, graph),
+                "theorem": errors["theorem 3.1"],
+                "recursion": errors["recursion"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    formulas = ["theorem", "recursion"]
+    table[formulas] = table[formulas].where(table[formulas] > TOLERANCE, 0.0)  # rounding, not error
+    return table
+
+
+def _time(node: str) -> int:
+    """Return the time step of a node; what has none, such as R, comes first."""
+    timed = TIMED.match(node)
+    return int(timed[2]) if timed else 0
+
+
+def _separated(check: RuleCheck) -> bool:
+    return nx.is_d_separator(check.mutilated, *map(set, (check.y, check.z, check.given)))
+
+
+def _failing(graph: nx.DiGraph, t: int) -> list[str]:
+    steps = [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
+    return [step.name for step in steps if not step.check]
+
+
+def _testable(figure_1: nx.DiGraph, graph: nx.DiGraph) -> str:
+    """Return an independence of Figure 1 that `graph` denies, of two nodes that it links if there is one."""
+    directed, confounded = project_latents(graph)
+    order = list(nx.lexicographical_topological_sort(figure_1))
+    denied = []
+    for i, node in enumerate(order):
+        parents = set(figure_1.pred[node])
+        for other in set(order[:i]) - parents:
+            if not check_rule(graph, 1, y=node, z=other, w=parents):
+                linked = nx.has_path(directed.subgraph([node, other]).to_undirected(), node, other)
+                is_indirect = not linked and not confounded.has_edge(node, other)
+                denied.append((is_indirect, node, other, ", ".join(sorted(parents))))
+    if not denied:
+        return ""
+    _, node, other, given = min(denied)
+    return f"{node} ⊥ {other} | {given}" if given else f"{node} ⊥ {other}"

@@ -1,0 +1,295 @@
+"""Pearl's three rules of do-calculus, checked on a graph, with the reason for each verdict.
+
+For disjoint sets Y, X, Z, W (Pearl, Causality, 2nd ed., theorem 3.4.1); overlined = arrows into the set
+cut, underlined = arrows out of it cut:
+
+1. P(y | do x, z, w) = P(y | do x, w)        if Y ⊥ Z | X, W in G with X overlined
+2. P(y | do x, do z, w) = P(y | do x, z, w)  if Y ⊥ Z | X, W in G with X overlined and Z underlined
+3. P(y | do x, do z, w) = P(y | do x, w)     if Y ⊥ Z | X, W in G with X and Z(W) overlined,
+   Z(W) being the nodes of Z that are no ancestors of W in G with X overlined
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from heapq import merge
+from itertools import combinations, islice, pairwise
+
+import networkx as nx
+
+from csrec_core.causal.graph import latents, with_ancestors
+from csrec_core.errors import InputError, unknown
+
+__all__ = [
+    "Blocker",
+    "Path",
+    "RuleCheck",
+    "check_rule",
+]
+
+READINGS = ("pearl", "printed")
+MAX_PATHS = 20  # blocked paths listed for one check: their number grows exponentially with the graph
+MAX_STEPS = 5_000  # partial paths looked at for them
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A node that closes a path: a conditioned non-collider, or a collider with no conditioned descendant."""
+
+    node: str
+    collider: bool
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path between Y and Z in the mutilated graph, with what closes it (nothing, when it is open)."""
+
+    nodes: tuple[str, ...]
+    arrows: tuple[str, ...]  # "→" or "←" between each node and the next
+    colliders: tuple[str, ...]
+    blockers: tuple[Blocker, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the path carries association."""
+        return not self.blockers
+
+    @property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """The arrows of the path as (cause, effect)."""
+        steps = zip(pairwise(self.nodes), self.arrows, strict=True)
+        return tuple((a, b) if arrow == "→" else (b, a) for (a, b), arrow in steps)
+
+    def __str__(self) -> str:
+        return self.nodes[0] + "".join(
+            f" {arrow} {node}" for arrow, node in zip(self.arrows, self.nodes[1:], strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class RuleCheck:
+    """The verdict on one application of one rule. Truthy when the rule applies."""
+
+    rule: int
+    y: frozenset[str]
+    x: frozenset[str]
+    z: frozenset[str]
+    w: frozenset[str]
+    holds: bool
+    z_of_w: frozenset[str]
+    removed_edges: frozenset[tuple[str, str]]
+    graph: nx.DiGraph = field(repr=False, compare=False)
+    mutilated: nx.DiGraph = field(repr=False, compare=False)
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What the d-separation conditions on: X and W."""
+        return self.x | self.w
+
+    @cached_property
+    def witness(self) -> tuple[Path, ...]:
+        """One open path when the rule fails; else blocked paths, shortest first, at most `MAX_PATHS`."""
+        if not self.holds:
+            nodes = _open_path(self.mutilated, self.y, self.z, self.given)
+            return (_describe(self.mutilated, nodes, self.given),)
+        return tuple(_blocked_paths(self.mutilated, self.y, self.z, self.given))
+
+    def on(self, graph: nx.DiGraph, *, given: Iterable[str] = ()) -> "RuleCheck":
+        """Check the same step on another graph, or with more nodes to condition on."""
+        return _check(graph, self.rule, self.y, self.x, self.z, self.w | frozenset(given))
+
+
+def check_rule(
+    graph: nx.DiGraph,
+    rule: int,
+    *,
+    y: Iterable[str] | str,
+    x: Iterable[str] | str = (),
+    z: Iterable[str] | str = (),
+    w: Iterable[str] | str = (),
+    reading: str = "pearl",
+) -> RuleCheck:
+    """Check whether a rule of do-calculus licenses a step.
+
+    Parameters
+    ----------
+    graph : causal graph, latent causes as nodes marked ``latent=True``
+    rule : 1 (drop an observation), 2 (action to observation) or 3 (drop an action)
+    y, x, z, w : disjoint sets of measured nodes: outcome, other actions, what the rule acts on, observations
+    reading : "pearl", or "printed": rule 2 without the underline, rule 3 with Z(W) taken in the uncut graph
+
+    Returns
+    -------
+    RuleCheck
+
+    Raises
+    ------
+    InputError
+        On an unknown rule or node, an empty `y`, overlapping sets, a latent node in a set, a cycle.
+    """
+    if rule not in (1, 2, 3):
+        raise InputError(f"rule must be 1, 2 or 3, got {rule!r}")
+    if reading not in READINGS:
+        raise unknown("reading", reading, READINGS)
+    sets = {name: _node_set(graph, name, nodes) for name, nodes in zip("yxzw", (y, x, z, w), strict=True)}
+    _require_disjoint(sets)
+    if not nx.is_directed_acyclic_graph(graph):
+        raise InputError("the graph has a cycle: do-calculus is defined on acyclic graphs")
+    return _check(graph, rule, **sets, reading=reading)
+
+
+def _check(
+    graph: nx.DiGraph,
+    rule: int,
+    y: frozenset[str],
+    x: frozenset[str],
+    z: frozenset[str],
+    w: frozenset[str],
+    reading: str = "pearl",
+) -> RuleCheck:
+    into_x = set(graph.in_edges(x))
+    z_of_w = frozenset()
+    removed = into_x
+    if rule == 2 and reading == "pearl":
+        removed = into_x | set(graph.out_edges(z))
+    if rule == 3:
+        reference = nx.restricted_view(graph, (), into_x if reading == "pearl" else ())
+        z_of_w = z - with_ancestors(reference, w)
+        removed = into_x | set(graph.in_edges(z_of_w))
+    mutilated = graph.copy()
+    mutilated.remove_edges_from(removed)
+    holds = _is_separated(mutilated, y, z, x | w)
+    return RuleCheck(rule, y, x, z, w, holds, z_of_w, frozenset(removed), graph, mutilated)
+
+
+def _node_set(graph: nx.DiGraph, name: str, nodes: Iterable[str] | str) -> frozenset[str]:
+    chosen = frozenset([nodes] if isinstance(nodes, str) else nodes)
+    for node in chosen:
+        if node not in graph:
+            raise unknown("node", node, sorted(map(str, graph)), where=f"the set {name}")
+    hidden = sorted(chosen & latents(graph))
+    if hidden:
+        raise InputError(f"the set {name} holds the latent node {hidden[0]!r}: a query names measured nodes")
+    if name == "y" and not chosen:
+        raise InputError("the set y is empty: a rule needs an outcome")
+    return chosen
+
+
+def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
+    for (name, nodes), (other, others) in combinations(sets.items(), 2):
+        shared = sorted(nodes & others)
+        if shared:
+            raise InputError(f"the sets {name} and {other} overlap in {shared[0]!r}: they must be disjoint")
+
+
+def _is_separated(graph: nx.DiGraph, y: frozenset[str], z: frozenset[str], given: frozenset[str]) -> bool:
+    """Decide d-separation by networkx: no path in the moral graph of the ancestors, less what is given.
+
+    The criterion is Lauritzen's (1990). `nx.is_d_separator` decides the same, but networkx 3.6 takes time
+    exponential in the length of a chain of diamonds for it.
+    """
+    moral = nx.moral_graph(graph.subgraph(with_ancestors(graph, y | z | given)))
+    moral.remove_nodes_from(given)
+    reached = set().union(*(nx.node_connected_component(moral, node) for node in y))
+    return not reached & z
+
+
+def _open_path(
+    graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str]
+) -> list[str] | None:
+    """Return a shortest open path between `y` and `z`, or None when they are d-separated.
+
+    Breadth-first over (node, arrived at an arrowhead?), linear in the graph. The shortest open walk repeats
+    no node: cutting a loop out leaves an open walk, since a collider that the cut makes has a conditioned
+    descendant in the loop.
+    """
+    opens = with_ancestors(graph, given)
+    targets = set(z)
+    before = {(node, False): None for node in sorted(y)}
+    queue = deque(before)
+    while queue:
+        state = queue.popleft()
+        node, at_head = state
+        if node in targets:
+            return _walk_back(before, state)
+        onward = []
+        if node not in given:
+            onward += [(child, True) for child in sorted(graph.succ[node])]
+        if node in opens if at_head else node not in given:
+            onward += [(parent, False) for parent in sorted(graph.pred[node])]
+        for following in onward:
+            if following not in before:
+                before[following] = state
+                queue.append(following)
+    return None
+
+
+def _walk_back(before: dict, state: tuple[str, bool] | None) -> list[str]:
+    nodes = []
+    while state is not None:
+        nodes.append(state[0])
+        state = before[state]
+    return nodes[::-1]
+
+
+def _blocked_paths(
+    graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str]
+) -> list[Path]:
+    links = {node: sorted({*graph.pred[node], *graph.succ[node]}) for node in graph}
+    found = merge(*(_simple_paths(links, a, b) for a in sorted(y) for b in sorted(z)), key=len)
+    paths = [_describe(graph, nodes, given) for nodes in islice(found, MAX_PATHS)]
+    return sorted(paths, key=lambda path: (len(path.nodes), path.nodes))
+
+
+def _simple_paths(links: dict[str, list[str]], start: str, goal: str) -> Iterator[tuple[str, ...]]:
+    """Yield paths that repeat no node, shortest first, until `MAX_STEPS` partial paths were looked at.
+
+    Deepens the length allowed one by one; the distance to the goal tells which partial paths cannot make it.
+    """
+    distance = {goal: 0}
+    queue = deque([goal])
+    while queue:
+        node = queue.popleft()
+        for other in links[node]:
+            if other not in distance:
+                distance[other] = distance[node] + 1
+                queue.append(other)
+    if start not in distance:
+        return
+    steps = 0
+    for length in range(distance[start], len(distance)):
+        stack, cut_short = [(start,)], False
+        while stack:
+            path = stack.pop()
+            steps += 1
+            if steps > MAX_STEPS:
+                return
+            if path[-1] == goal:
+                if len(path) == length + 1:
+                    yield path
+                continue
+            for node in reversed(links[path[-1]]):
+                if node not in path:
+                    fits = len(path) + distance[node] <= length
+                    cut_short |= not fits
+                    if fits:
+                        stack.append((*path, node))
+        if not cut_short:
+            return
+
+
+def _describe(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:
+    opens = with_ancestors(graph, given)
+    arrows = tuple("→" if graph.has_edge(a, b) else "←" for a, b in pairwise(nodes))
+    colliders, blockers = [], []
+    for node, left, right in zip(nodes[1:], arrows, arrows[1:], strict=False):
+        is_collider = (left, right) == ("→", "←")
+        if is_collider:
+            colliders.append(node)
+        if node not in opens if is_collider else node in given:
+            blockers.append(Blocker(node, is_collider))
+    return Path(tuple(nodes), arrows, tuple(colliders), tuple(blockers))

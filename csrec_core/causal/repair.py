@@ -1,0 +1,111 @@
+"""What would break a step of do-calculus, and what would mend it: the smallest changes of graph or query."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+import networkx as nx
+
+from csrec_core.causal.docalculus import RuleCheck
+from csrec_core.causal.graph import latents, observed, with_ancestors
+
+__all__ = ["Repairs", "additions", "breaking_edges", "find_repairs"]
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """The smallest changes that make a broken step hold, each a set; empty when none was found."""
+
+    conditioning: tuple[frozenset[str], ...]  # nodes to condition on as well (both sides change)
+    removal: tuple[frozenset[tuple[str, str]], ...]  # arrows to rule out; (a, "↔" + b) is a latent cause
+
+
+def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
+    """Return every single addition to the graph that breaks a step that holds.
+
+    Returns
+    -------
+    list of (kind, a, b)
+        kind "directed" (a → b) or "bidirected" (a latent cause of a and b), between measured nodes, the
+        graph staying acyclic. Empty when the step is already broken: an edge more never mends it.
+
+    Notes
+    -----
+    d-separation depends on the ancestors of the query only, and an added arrow changes those only where it
+    points at one of them: every other candidate is skipped unchecked.
+    """
+    if not check:
+        return []
+    graph, query = check.graph, check.y | check.x | check.z | check.w
+    relevant = with_ancestors(graph, query)
+    found = []
+    for kind, a, b in additions(graph):
+        cause = f"U({a},{b})+"
+        edges = [(a, b)] if kind == "directed" else [(cause, a), (cause, b)]
+        may_matter = b in relevant and (kind == "directed" or a in relevant)
+        if may_matter and not check.on(_grown(graph, edges)):
+            found.append((kind, a, b))
+    return found
+
+
+def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
+    """Return every (kind, a, b), as `breaking_edges` does, that could be added to the graph."""
+    pairs = list(combinations(sorted(observed(graph)), 2))
+    descendants = {node: nx.descendants(graph, node) for node in graph}
+    directed = [
+        ("directed", a, b)
+        for a, b in (*pairs, *((b, a) for a, b in pairs))
+        if not graph.has_edge(a, b) and a not in descendants[b]
+    ]
+    return sorted(directed + [("bidirected", a, b) for a, b in pairs])
+
+
+def find_repairs(check: RuleCheck, *, max_size: int = 2) -> Repairs:
+    """Return the smallest sets of nodes to condition on, and of arrows to rule out, that mend a broken step.
+
+    Only sets of at most `max_size` are tried, and only the smallest size that works is returned. Nodes that
+    come after the outcome are no candidates.
+    """
+    if check:
+        return Repairs((), ())
+    after = set().union(*(nx.descendants(check.graph, node) for node in check.y))
+    spare = sorted(observed(check.graph) - check.y - check.x - check.z - check.w - after)
+    conditioning = _smallest(
+        spare,
+        max_size,
+        lambda nodes: check.on(check.graph, given=nodes),
+    )
+    units = _removable(check.graph)
+    removal = _smallest(sorted(units), max_size, lambda names: check.on(_shrunk(check.graph, units, names)))
+    return Repairs(conditioning, removal)
+
+
+def _grown(graph: nx.DiGraph, edges: list[tuple[str, str]]) -> nx.DiGraph:
+    grown = graph.copy()
+    grown.add_edges_from(edges)
+    return grown
+
+
+def _removable(graph: nx.DiGraph) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """Name each thing that an assumption can rule out, with the arrows that go with it."""
+    hidden = latents(graph)
+    units = {edge: [edge] for edge in graph.edges if edge[0] not in hidden}
+    for cause in hidden:
+        children = sorted(graph.succ[cause])
+        units |= {(a, f"↔{b}"): [(cause, a), (cause, b)] for a, b in combinations(children, 2)}
+    return units
+
+
+def _shrunk(graph: nx.DiGraph, units: dict, names: Iterable[tuple[str, str]]) -> nx.DiGraph:
+    shrunk = graph.copy()
+    shrunk.remove_edges_from(chain.from_iterable(units[name] for name in names))
+    return shrunk
+
+
+def _smallest(candidates: list, max_size: int, works: Callable) -> tuple[frozenset, ...]:
+    """Return every set of candidates of the smallest size at which some set works."""
+    for size in range(1, max_size + 1):
+        found = tuple(frozenset(s) for s in combinations(candidates, size) if works(frozenset(s)))
+        if found:
+            return found
+    return ()

@@ -1,0 +1,249 @@
+"""The books world: readers who decide by a known structural model, so that every effect has a truth.
+
+A reader has tastes over genres that drift, a book has a genre, a quality and a fame. In the `self` phase the
+reader picks a genre by taste and a book by fame (or now and then any book), in the `system` phase the
+recommender exposes a random book, or, with `targeting`, one of a genre that the reader has accepted before.
+The reader accepts with probability
+
+    logit P(D_t = 1) = base + affinity * (taste of the book's genre - 1 / genres) + quality
+                       + carry_over * D_{t-1} - fatigue * (rejections in a row just before, at most 5)
+                       + [source = system] * trust_u * g(t)
+
+where trust_u ~ N(effect, trust_spread) is the reader's trust in the system and g(t) runs linearly from
+1 - trend to 1 + trend over the system phase: rising, falling or flat. This is the graph of Figure 1 with the
+source R pointing at D_t: P_t -> D_t, S_t -> D_t, D_{t-1} -> D_t, P_t -> S_t in the self phase only, R -> D_t.
+A `trust_spread` above 0 is a lasting cause of a reader's decisions in the system phase beside taste: a latent
+D_{t-1} <-> D_t there. Fatigue (off by default) is memory of more than one decision, `targeting` an arrow
+D_{t-1} -> S_t of the system phase that the logged propensity knows.
+
+Further arrows, each off by default, break an assumption of the theorem on purpose (`VIOLATIONS`):
+
+    logit P(D_t = 1)  +  carry_over_exposure * [genre of S_{t-1} = genre of S_t] + second_order * D_{t-2}
+                      +  lagged_taste * (taste of S_t's genre at t-1 - 1 / genres)
+                      +  confounder * ([mood U_t = genre of S_t] - 1 / genres)
+    log taste of genre k from t on  +  amplification * D_{t-1} [genre of S_{t-1} = k]
+    log odds of looking at genre k  +  confounder * [mood U_t = k]
+
+The mood U_t is a genre, uniform and new at each exposure, that no log holds.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from csrec_core.data.log import SOURCES, Dataset, validate_log
+from csrec_core.data.readers import Catalogue, Readers, live
+from csrec_core.errors import InputError, unknown
+
+__all__ = ["VIOLATIONS", "simulate_books"]
+
+#: The knobs that break an assumption, and the departure from Figure 1 (`graph.VARIANTS`) that each is.
+VIOLATIONS = {
+    "carry_over_exposure": "carry-over S[t-1] → D[t]",
+    "second_order": "second order D[t-2] → D[t]",
+    "lagged_taste": "lagged taste P[t-1] → D[t]",
+    "amplification": "preference amplification D[t-1] → P[t]",
+    "confounder": "latent S[t] ↔ D[t]",
+}
+
+PUBLISHED = ("nothing", "users", "rows")
+
+
+def simulate_books(
+    *,
+    users: int = 2000,
+    items: int = 200,
+    steps: int = 20,
+    effect: float = 0.6,
+    seed: int = 0,
+    genres: int = 10,
+    trust_spread: float = 0.5,
+    trend: float = 0.5,
+    carry_over: float = 0.6,
+    affinity: float = 3.0,
+    quality_spread: float = 0.5,
+    base: float = -1.2,
+    drift: float = 0.1,
+    browsing: float = 0.2,
+    carry_over_exposure: float = 0.0,
+    second_order: float = 0.0,
+    lagged_taste: float = 0.0,
+    amplification: float = 0.0,
+    confounder: float = 0.0,
+    fatigue: float = 0.0,
+    targeting: float = 0.0,
+    publish: str = "nothing",
+) -> Dataset:
+    """Simulate a log of `steps` self-chosen, then `steps` exposures by the system a user, with its truth.
+
+    Parameters
+    ----------
+    users, items, steps, genres : int
+        Sizes; `steps` counts the exposures of each of the two phases.
+    effect : float
+        Mean source effect, in logits of acceptance; 0 with `trust_spread=0` means that TER is 0 everywhere.
+    seed : int
+        Same seed, same log.
+    trust_spread : float
+        Standard deviation over users of the source effect, in logits.
+    trend : float
+        Relative change of the source effect from the middle of the system phase to its end.
+    carry_over : float
+        What an accepted exposure adds to the logit of the next decision.
+    affinity, quality_spread, base : float
+        Weight of taste, spread of item quality, and intercept, in logits.
+    drift : float
+        Standard deviation of the step of the random walk of the log tastes; 0 holds tastes still.
+    browsing : float
+        Share of self-chosen exposures that are uniform over the catalogue, in [0, 1].
+    carry_over_exposure : float
+        S_{t-1} -> D_t: what an exposure of the same genre just before adds to the logit.
+    second_order : float
+        D_{t-2} -> D_t: what accepting the last but one exposure adds to the logit.
+    lagged_taste : float
+        P_{t-1} -> D_t: weight of the taste of one exposure earlier, in logits, as `affinity`.
+    amplification : float
+        D_{t-1} -> P_t (and, as it is the exposed genre that grows, S_{t-1} -> P_t): what accepting a book
+        adds to the log taste of its genre, for good.
+    confounder : float
+        S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing
+        and the system know no mood) and in logits of accepting it.
+    fatigue : float
+        What each rejection in a row just before takes off the logit, up to five of them.
+    targeting : float
+        Share of the system's exposures that are aimed, in [0, 1): at a genre by how often the reader has
+        accepted it (one added to each count), then a book by fame. The rest is uniform over the catalogue.
+    publish : {"nothing", "users", "rows"}
+        What the log's owner knows of tastes. `users`: the tastes at the start, a column `taste: <genre>` each
+        in the users table (right for good where `drift` and `amplification` are 0); `rows`: the taste of
+        the exposed genre at each exposure, a column `feature_taste` of the log.
+
+    Returns
+    -------
+    Dataset
+        `log` with the exact exposure `propensity` given the tastes (the mood summed out); `items` with title
+        and genre; `truth`, a row for each row of the log: `p_system` and `p_self`, the probability of
+        acceptance given the realised history under do(S_t), S_t the exposed item, were the exposure at t (and
+        only it) the system's or the reader's own; `marginal_system`, `marginal_self`, the same under
+        do(S_{1:t}) with the earlier decisions of the phase summed out and all exposures 1..t of one source
+        (Definition 3.4), NaN where `amplification` is on, for tastes then depend on those decisions; `p_seen`
+        and `marginal_seen`, the see-terms: as `p_self` and `marginal_self`, but where the reader is seen to
+        have come upon the items of their own choice, which tells of their moods (P(D_t | S_{1:t}, P_{1:t}) of
+        Definition 3.4; equal to the do-terms without a `confounder`); `taste`
+        and `taste_before`, the reader's taste of the exposed item's genre, in [0, 1], at this exposure and at
+        the one before it (NaN at the first).
+
+    Raises
+    ------
+    InputError
+        On a size below 1 or a share outside [0, 1].
+    """
+    sizes = {"users": users, "items": items, "steps": steps, "genres": genres}
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"books: {name} = {size}; expected at least 1")
+    if not 0 <= browsing <= 1:
+        raise InputError(f"books: browsing = {browsing}; expected a share in [0, 1]")
+    if not 0 <= targeting < 1:
+        raise InputError(f"books: targeting = {targeting}; expected a share in [0, 1)")
+    if publish not in PUBLISHED:
+        raise unknown("publish", publish, PUBLISHED, where="books")
+    # One stream a mechanism: a knob of one leaves the draws of the others as they were.
+    streams = np.random.SeedSequence(seed).spawn(7)
+    books_rng, taste_rng, exposure_rng, trust_rng, decision_rng, mood_rng, policy_rng = map(
+        np.random.default_rng, streams
+    )
+    catalogue = Catalogue.draw(books_rng, items, genres, quality_spread)
+    growth = 1 + trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
+    lift = np.concatenate([np.repeat(growth[:1], steps), growth])  # for cells of both phases
+    log_taste = _log_tastes(taste_rng, users, 2 * steps, genres, drift)
+    glances = _glances(exposure_rng, users, steps, items, browsing)
+    glances |= _aims(policy_rng, users, steps, targeting)
+    reader = Readers(
+        catalogue=catalogue,
+        log_taste=log_taste,
+        lift=trust_rng.normal(effect, trust_spread, users)[:, None] * lift,
+        mood=mood_rng.integers(genres, size=(users, 2 * steps)),
+        base=base,
+        affinity=affinity,
+        carry_over=carry_over,
+        browsing=browsing,
+        carry_over_exposure=carry_over_exposure,
+        second_order=second_order,
+        lagged_taste=lagged_taste,
+        amplification=amplification,
+        confounder=confounder,
+        fatigue=fatigue,
+        targeting=targeting,
+    )
+    log, truth = live(reader, glances, decision_rng.random((users, 2 * steps)))
+    log["item"] += 1
+    truth = _long(users, steps, **truth)
+    log = _long(users, steps, **log)
+    tastes = None
+    if publish == "rows":
+        log["feature_taste"] = truth["taste"].to_numpy()
+    elif publish == "users":
+        names = [f"taste: genre {number}" for number in range(1, genres + 1)]
+        tastes = pd.DataFrame(softmax(log_taste[:, 0], axis=1), columns=names)
+        tastes.insert(0, "user", np.arange(1, users + 1))
+    return Dataset(
+        log,
+        items=pd.DataFrame(
+            {
+                "item": np.arange(1, items + 1),
+                "title": [f"Book {number}" for number in range(1, items + 1)],
+                "genre": [f"genre {number}" for number in catalogue.genre + 1],
+            }
+        ),
+        users=tastes,
+        truth=truth,
+        name="books",
+    )
+
+
+def _log_tastes(
+    rng: np.random.Generator, users: int, steps: int, genres: int, drift: float, concentration: float = 0.3
+) -> np.ndarray:
+    """Draw log tastes (users, steps, genres), not normalised: Dirichlet at the start, then a random walk."""
+    start = rng.dirichlet(np.full(genres, concentration), users)
+    walk = np.cumsum(rng.normal(0, drift, (users, steps, genres)), axis=1)
+    return np.log(start + 1e-6)[:, None, :] + walk
+
+
+def _glances(
+    rng: np.random.Generator, users: int, steps: int, items: int, browsing: float
+) -> dict[str, np.ndarray]:
+    """Draw the noise of the exposures, (users, steps) each: the system's books, draws for the readers'."""
+    shape = (users, steps)
+    return {
+        "genre": rng.random(shape),
+        "book": rng.random(shape),
+        "browses": rng.random(shape) < browsing,
+        "any book": rng.integers(items, size=shape),
+        "exposed": rng.integers(items, size=shape),
+    }
+
+
+def _aims(rng: np.random.Generator, users: int, steps: int, targeting: float) -> dict[str, np.ndarray]:
+    """Draw the noise of the system's policy, (users, steps) each: whether it aims, genre, book."""
+    shape = (users, steps)
+    return {
+        "targets": rng.random(shape) < targeting,
+        "target genre": rng.random(shape),
+        "target book": rng.random(shape),
+    }
+
+
+def _long(users: int, steps: int, **columns: np.ndarray) -> pd.DataFrame:
+    """Lay (users, 2 steps) arrays out as rows keyed by user, t and source, in the order of a valid log."""
+    frame = pd.DataFrame(
+        {
+            "user": np.tile(np.repeat(np.arange(1, users + 1), steps), 2),
+            "t": np.tile(np.arange(1, steps + 1, dtype=np.int32), 2 * users),
+            "source": pd.Categorical(np.repeat(SOURCES, users * steps), categories=SOURCES),
+        }
+    )
+    for name, values in columns.items():
+        frame[name] = np.concatenate([values[:, :steps].ravel(), values[:, steps:].ravel()])
+    return validate_log(frame, where="books") if "decision" in columns else frame

@@ -1,0 +1,334 @@
+"""The independences that Theorem 3.1 rests on, tested on a log.
+
+Figure 1 says nothing of a log but independences. Each assumption of the theorem is stated as one and tested;
+what no log can show is said to be so. A p-value above the level means that the log shows no sign against the
+assumption, never that it holds.
+
+Two kinds of tests do the work. The decisions are binary, and the rows of one user depend on each other, so
+they get the score test of a logistic regression with user-clustered variance (`clustered_score`). Where one
+row a user says enough, these rows, independent of each other, go to dowhy: its generalised covariance test,
+and its local Markov test of the graph around D[t]. (dowhy's graph refuter compares mutual information with a
+fixed 0.05, so it has no error rate; its permutation test asks whether the graph beats a random one.)
+"""
+
+import random
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from csrec_core.data.clustered import clustered_score
+from csrec_core.data.history import Rows, prepare_rows
+from csrec_core.data.log import SYSTEM, Dataset
+from csrec_core.errors import InputError
+
+__all__ = ["ASSUMPTIONS", "Assumption", "assumption_tests"]
+
+NO_SIGN, VIOLATED, UNTESTED = "no sign against it", "violated", "cannot be tested on this log"
+RARE = 50  # items with fewer rows share one intercept a genre
+FEW = 100  # users, below which the distributions of the tests are not to be trusted
+LONG = 50  # exposures, after which a position has no intercept of its own
+NOISE = 1e-9  # below it, a change of taste is rounding
+
+DECISION_STEPS = ("A3", "H4", "H5", "T1")
+TASTES_NEEDED = "no: it needs measured tastes, which this log does not hold"
+HISTORY = "of the history model, not of the graph: tastes are not measured, the user's record stands in"
+RECORD = "no: tastes are not measured, and the user's record that stands in holds these decisions"
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """What the theorem takes for granted.
+
+    Attributes
+    ----------
+    name : what is assumed
+    steps : the steps of the derivation that fail without it (`theorem.derive_theorem`)
+    statement : the independence of Figure 1 to test a log for, such as "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]"
+    variant : the departure from Figure 1 (a key of `graph.VARIANTS`) that it rules out, if it is a single one
+    """
+
+    name: str
+    steps: tuple[str, ...]
+    statement: str
+    variant: str = ""
+
+
+SHAPING = Assumption(
+    "an exposure does not change today's taste",
+    ("A1",),
+    "P[t] ⊥ S[t]",
+    "instant shaping S[t] → P[t], randomised",
+)
+CONFOUNDING = Assumption(
+    "nothing hidden moves both exposure and decision",
+    ("A2", "H3", "H0", "T1"),
+    "no independence follows: S[t] → D[t] joins the two anyway",
+    "latent S[t] ↔ D[t]",
+)
+CARRY_OVER = Assumption(
+    "the last exposure acts through the last decision only",
+    DECISION_STEPS,
+    "D[t] ⊥ S[t-1] | S[t], D[t-1], P[t]",
+    "carry-over S[t-1] → D[t]",
+)
+SECOND_ORDER = Assumption(
+    "of the decisions, only the last one acts",
+    DECISION_STEPS,
+    "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]",
+    "second order D[t-2] → D[t]",
+)
+LAGGED_TASTE = Assumption(
+    "only today's taste acts",
+    ("A3", "H5", "T1"),
+    "D[t] ⊥ P[t-1] | S[t], D[t-1], P[t]",
+    "lagged taste P[t-1] → D[t]",
+)
+TRAIT = Assumption(
+    "no lasting trait beside taste moves the decisions on the system's exposures",
+    DECISION_STEPS,
+    "D[t] ⊥ D[t-2], D[t-3] | S[t], D[t-1], P[t]",
+    "latent D[t-1] ↔ D[t], randomised",
+)
+AMPLIFICATION = Assumption(
+    "a decision does not change the taste",
+    ("E2", "H2"),
+    "P[t] ⊥ D[t-1] | P[t-1], S[t-1]",
+    "preference amplification D[t-1] → P[t]",
+)
+TRANSPORT = Assumption(
+    "who chose the exposure does not matter",
+    ("T1",),
+    "D[t] ⊥ R | S[t], D[t-1], P[t]",
+)
+MARKOV = Assumption(
+    "all that acts on a decision is in the graph",
+    DECISION_STEPS,
+    "D[t] ⊥ D[t-2], S[t-1], P[t-1] | S[t], D[t-1], P[t]",
+)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one assumption; `p` is NaN where it was not tested, and `testable` says why."""
+
+    testable: str
+    statistic: float = float("nan")
+    p: float = float("nan")
+
+
+def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) -> pd.DataFrame:
+    """Test every assumption of the theorem that the log lets one test.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Tastes are measured where `truth` has `taste` and `taste_before`; else the user's record so far stands
+        in for them, and a test is one of that history model.
+    alpha : float
+        Level of all tests together (Holm), in (0, 1).
+    seed : int
+        Seed of the choice of one row a user, for dowhy.
+
+    Returns
+    -------
+    DataFrame
+        A row for each of `ASSUMPTIONS`: `assumption`, `steps` it guards, `statement`, `testable` (on what, or
+        why not), `statistic` (of a score test: chi-squared), `p`, `p_holm`, and `verdict`: "no sign against
+        it", "violated" or "cannot be tested on this log".
+
+    Raises
+    ------
+    InputError
+        When `alpha` is no level.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha = {alpha}; expected a level between 0 and 1")
+    rows = prepare_rows(dataset)
+    outcomes = [test(rows, np.random.default_rng([seed, i])) for i, test in enumerate(_TESTS.values())]
+    p = np.array([outcome.p for outcome in outcomes])
+    p_holm = _holm(p)
+    return pd.DataFrame(
+        {
+            "assumption": [assumption.name for assumption in ASSUMPTIONS],
+            "steps": [", ".join(assumption.steps) for assumption in ASSUMPTIONS],
+            "statement": [assumption.statement for assumption in ASSUMPTIONS],
+            "testable": [outcome.testable for outcome in outcomes],
+            "statistic": [outcome.statistic for outcome in outcomes],
+            "p": p,
+            "p_holm": p_holm,
+            "verdict": np.select([np.isnan(p), p_holm <= alpha], [UNTESTED, VIOLATED], NO_SIGN),
+        }
+    )
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Return Holm's adjusted p-values of those that are no NaN."""
+    adjusted = np.full(len(p), np.nan)
+    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * p[order]))
+    return adjusted
+
+
+def _score_test(rows: Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:
+    """Test the columns on the decisions of `frame`, given item, position, last decision and taste."""
+    if frame["user"].nunique() < FEW:
+        return _Outcome(f"no: too few users with a past on {where}, it takes {FEW}")
+    position = np.minimum(frame["step"], LONG - 1)
+    # A position at which all users decide alike has no finite intercept, and its rows say nothing.
+    frame = frame[frame.groupby(position)["decision"].transform("nunique") == 2]
+    position = np.unique(position[frame.index], return_inverse=True)[1]
+    given = np.column_stack([frame[["last", *rows.tastes]], np.eye(position.max(initial=-1) + 1)[position]])
+    count = frame.groupby("item")["item"].transform("size")
+    level = frame["item"].where(count >= RARE, -1 - frame["genre"])
+    statistic, p = clustered_score(frame["decision"], frame[columns], given, level, frame["user"])
+    if np.isnan(p):
+        return _Outcome(f"no: item, position, last decision and taste leave nothing open on {where}")
+    return _Outcome(_tested(rows, where), statistic, p)
+
+
+def _tested(rows: Rows, where: str) -> str:
+    """Say on what a test rests, and what of."""
+    return f"yes, on {where}" if rows.measured else f"{HISTORY} (on {where})"
+
+
+def _on_decisions(*columns: str, source: str | None = None) -> Callable:
+    """Return the test of columns on the decisions of one source."""
+
+    def test(rows: Rows, rng: np.random.Generator) -> _Outcome:
+        used = source or rows.source
+        frame = rows.of(used)
+        if frame["decision"].nunique() < 2:
+            return _Outcome(f"no: the decisions on {used or 'all'} exposures are all alike")
+        return _score_test(rows, frame, list(columns), f"{len(frame):,} {used} exposures")
+
+    return test
+
+
+def _needs_tastes(test: Callable, why: str = TASTES_NEEDED) -> Callable:
+    """Return the test, not done where tastes are not measured."""
+    return lambda rows, rng: test(rows, rng) if rows.measured else _Outcome(why)
+
+
+def _test_confounding(rows: Rows, rng: np.random.Generator) -> _Outcome:
+    why = "propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
+    return _Outcome(f"no: {why}")
+
+
+def _test_transport(rows: Rows, rng: np.random.Generator) -> _Outcome:
+    frame = rows.frame[rows.frame["last"].notna()]
+    if (frame.groupby("source", observed=True)["decision"].nunique() == 2).sum() < 2:
+        return _Outcome("no: it takes both decisions on both sources")
+    where = f"{len(frame):,} exposures of both sources, where an effect of the source denies it as well"
+    return _score_test(rows, frame, ["is_system"], where)
+
+
+def _test_shaping(rows: Rows, rng: np.random.Generator) -> _Outcome:
+    """Weigh the tastes of exposed genres by 1 / chance: those of all genres sum to 1, if all have items."""
+    frame = rows.frame[rows.frame["is_system"] == 1]
+    chance = frame["genre_size"] * frame.get("propensity", np.nan)
+    if chance.isna().any() or frame["user"].nunique() < FEW:
+        return _Outcome(f"no: it takes genres, and system exposures of {FEW} users with known propensities")
+    error = frame["taste"] / chance - 1
+    by_user = error.groupby(frame["user"]).sum()
+    statistic = float(by_user.sum() ** 2 / (by_user**2).sum())
+    where = f"{len(frame):,} system exposures"
+    return _Outcome(_tested(rows, where), statistic, float(chi2.sf(statistic, 1)))
+
+
+def _test_amplification(rows: Rows, rng: np.random.Generator) -> _Outcome:
+    """Does the taste of a genre grow after it was accepted? On system exposures, as they ignore tastes."""
+    frame = rows.of(SYSTEM)
+    frame = _one_a_user(frame[frame["same_genre"] == 1], rng)
+    if len(frame) < FEW or frame["last"].std() == 0:
+        return _Outcome("no: too few users met the same genre twice in a row, by the system")
+    growth = np.log(frame["taste"]) - np.log(frame["taste_before"])
+    if growth.std() < NOISE:
+        return _Outcome("no: tastes stay as they are")
+    p = _covariance_test(*(part.to_numpy() for part in (frame["last"], growth, frame[["taste_before"]])))
+    return _Outcome(_tested(rows, f"one system exposure of {len(frame):,} users, by dowhy"), p=p)
+
+
+def _test_markov(rows: Rows, rng: np.random.Generator) -> _Outcome:
+    """Test D[t] against each of what it does not descend from, given its parents; Bonferroni over these."""
+    frame = _one_a_user(rows.of(rows.source), rng)
+    if len(frame) < FEW or frame["decision"].std() == 0:
+        return _Outcome("no: too few users, or decisions that are all alike")
+    parents = ["appeal", "step", "last", *rows.tastes]
+    others = [name for name in ("before_last", "same_genre") if frame[name].std() > 0]
+    if rows.measured and (frame["taste"] - frame["taste_before"]).std() > NOISE:
+        others.append("taste_before")
+    nodes = [*others, *parents]  # all joined, so that D[t] is the one node with something to test
+    graph = nx.DiGraph([(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]])
+    graph.add_edges_from((parent, "decision") for parent in parents)
+    ps = _local_markov(graph, frame[[*nodes, "decision"]].astype(float))
+    if not ps:
+        return _Outcome("no: the decision, or all that may not matter to it, is determined by the rest")
+    p = len(ps) * min(ps)
+    where = f"one {rows.source} exposure of {len(frame):,} users, by dowhy"
+    return _Outcome(_tested(rows, where), p=min(p, 1.0))
+
+
+def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Return one row of each user, drawn at random: these rows are independent of each other."""
+    return frame.iloc[rng.permutation(len(frame))].drop_duplicates("user")
+
+
+def _dowhy_gcm():
+    """Import late, as it takes seconds, and without a word on the widget that no progress bar misses here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import dowhy.gcm
+        import dowhy.gcm.falsify
+    return dowhy.gcm
+
+
+def _covariance_test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
+    """Return dowhy's p-value of the covariance of x and y beyond quadratic regressions of both on z.
+
+    Of dowhy's tests it is the one whose level holds here: its kernel regression takes a better fit of a
+    variable that z nearly determines, such as yesterday's taste by today's, for a dependence.
+    """
+    gcm = _dowhy_gcm()
+    model = gcm.ml.create_polynom_regressor
+    try:
+        return float(gcm.generalised_cov_based(x, y, z, model, model))
+    except ValueError as error:
+        if "constant" not in str(error):
+            raise
+        return float("nan")  # z determines x or y
+
+
+def _local_markov(graph: nx.DiGraph, data: pd.DataFrame) -> list[float]:
+    """Return dowhy's p-values of the independences of each node from its other non-descendants."""
+    falsify = _dowhy_gcm().falsify
+    # dowhy seeds the global generators, which are not ours to change; the test itself draws nothing.
+    kept = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        summary = falsify.validate_lmc(
+            graph, data, conditional_independence_test=_covariance_test, include_unconditional=False, n_jobs=1
+        )
+    finally:
+        np.random.set_state(kept[0])  # noqa: NPY002
+        random.setstate(kept[1])
+    return [p for p, _ in summary[falsify.FalsifyConst.P_VALUES].values() if not np.isnan(p)]
+
+
+_TESTS = {
+    SHAPING: _needs_tastes(_test_shaping),
+    CONFOUNDING: _test_confounding,
+    CARRY_OVER: _on_decisions("same_genre", "last_appeal"),
+    SECOND_ORDER: _on_decisions("before_last"),
+    LAGGED_TASTE: _needs_tastes(_on_decisions("taste_before")),
+    TRAIT: _needs_tastes(_on_decisions("earlier", source=SYSTEM), RECORD),
+    AMPLIFICATION: _needs_tastes(_test_amplification),
+    TRANSPORT: _test_transport,
+    MARKOV: _test_markov,
+}
+#: The assumptions, in the order of the table.
+ASSUMPTIONS = tuple(_TESTS)

@@ -1,0 +1,134 @@
+"""Where a log comes from: the simulated books world, the paper's files, public files, one's own file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.books import simulate_books
+from csrec_core.data.ebnerd import load_ebnerd
+from csrec_core.data.log import SELF, SYSTEM, Dataset, parse_map, read_log, validate_log
+from csrec_core.errors import InputError, unknown
+
+__all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset", "read_data"]
+
+FOLDERS = ("gpt4books", "ebnerd")  # kinds that lie in a folder of files
+GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
+
+
+def load_gpt4books(folder: str | Path) -> Dataset:
+    """Load the three text files of GPT4-books (paper, appendix D.2).
+
+    Parameters
+    ----------
+    folder : path
+        Holds `observation.txt` (accepted items only), `recommendation.txt` (exposed items) and
+        `decision.txt` (0 or 1 for each exposure). A line is a user id, then the sequence.
+    """
+    folder = Path(folder)
+    observed, exposed, decided = (_read_lines(folder / name) for name in GPT4BOOKS_FILES)
+    _check_aligned(exposed, decided, folder)
+    exposed["decision"] = decided["item"]
+    rows = [observed.assign(source=SELF, decision=1), exposed.assign(source=SYSTEM)]
+    return Dataset(validate_log(pd.concat(rows, ignore_index=True), where=str(folder)), name="gpt4books")
+
+
+def load_sequences(path: str | Path) -> Dataset:
+    """Load a benchmark file of sequences: a line is a user id, then the items they chose, in order."""
+    path = Path(path)
+    rows = _read_lines(path).assign(source=SELF, decision=1)
+    return Dataset(validate_log(rows, where=str(path)), name=path.stem)
+
+
+def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Dataset:
+    """Return the dataset that a notebook's parameters name.
+
+    Parameters
+    ----------
+    data : {"books", "gpt4books", "ebnerd", "sequences", "log"}
+        `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file.
+    map : str
+        For `log`: the file's own column names, such as `user=customer_id,item=asin`.
+    **world
+        For `books`: keyword arguments of `csrec_core.data.books.simulate_books`.
+    """
+    if data != "books":
+        return read_data(data, path, map=map)
+    if path or map:
+        raise InputError(f"books is simulated, but path={path!r}, map={map!r}; expected data=log for a file")
+    return simulate_books(**world)
+
+
+def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
+    """Read a log of the given kind, a key of `LOADERS`; see `make_dataset`."""
+    if kind not in LOADERS:
+        raise unknown("data", kind, ["books", *LOADERS])
+    if not str(path):
+        raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
+    if kind == "log":
+        return read_log(path, columns=parse_map(map))
+    if map:
+        raise InputError(f"map is for data=log; the columns of {kind} are known")
+    return LOADERS[kind](path)
+
+
+LOADERS: dict[str, Callable[..., Dataset]] = {
+    "gpt4books": load_gpt4books,
+    "ebnerd": load_ebnerd,
+    "sequences": load_sequences,
+    "log": read_log,
+}
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    """Read lines of whole numbers, a user id first, into user, t (from 1), item."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    rows = [_read_numbers(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise InputError(f"{path}: no sequences; expected lines such as '1 62 35 61'")
+    users = np.array([row[0] for row in rows])
+    repeated = pd.Series(users).duplicated().to_numpy()
+    if repeated.any():
+        raise InputError(f"{path}: user {users[repeated.argmax()]} has two lines; expected one")
+    lengths = np.array([len(row) - 1 for row in rows])
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return pd.DataFrame(
+        {
+            "user": np.repeat(users, lengths),
+            "t": np.arange(lengths.sum()) - starts + 1,
+            "item": np.concatenate([row[1:] for row in rows]),
+        }
+    )
+
+
+def _read_numbers(line: str, path: Path, number: int) -> np.ndarray:
+    try:
+        return np.array(line.split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        words = line.split()
+        column = next(i for i, word in enumerate(words, 1) if not word.lstrip("-").isdigit())
+        raise InputError(
+            f"{path}: line {number}, column {column}: {words[column - 1]!r}; expected a whole number"
+        ) from None
+
+
+def _check_aligned(exposed: pd.DataFrame, decided: pd.DataFrame, folder: Path) -> None:
+    counts = pd.concat(
+        [exposed.groupby("user").size(), decided.groupby("user").size()], axis=1, keys=["items", "decisions"]
+    ).fillna(0)
+    differs = counts["items"] != counts["decisions"]
+    if differs.any():
+        user = counts.index[differs.to_numpy().argmax()]
+        items, decisions = counts.loc[user].astype(int)
+        raise InputError(
+            f"{folder}: user {user} has {items} exposures in recommendation.txt and {decisions} decisions in "
+            "decision.txt; expected one decision for each exposure"
+        )
+    if not exposed["user"].equals(decided["user"]):
+        raise InputError(f"{folder}: recommendation.txt and decision.txt list users in another order")

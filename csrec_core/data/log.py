@@ -1,0 +1,367 @@
+"""The interaction log: one row per exposure, the one shape that all data has here."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.files import whole_file
+
+__all__ = [
+    "COLUMNS",
+    "SOURCES",
+    "Dataset",
+    "parse_map",
+    "read_dataset",
+    "read_log",
+    "validate_log",
+    "write_dataset",
+    "write_log",
+]
+
+SELF, SYSTEM = "self", "system"
+SOURCES = (SELF, SYSTEM)
+REQUIRED = ("user", "t", "item", "decision", "source")
+OPTIONAL = ("propensity", "probability", "timestamp")
+COLUMNS = REQUIRED + OPTIONAL
+FEATURE = "feature_"  # how the columns begin that describe an exposure, such as `feature_taste`; numbers
+KEY = ["user", "t", "source"]
+FORMATS = (".parquet", ".csv")
+# What other people call our columns, to suggest a mapping.
+OTHER_NAMES = {
+    "user": r"user|customer|visitor|member|client|reader|session",
+    "item": r"item|product|asin|sku|article|book|track|movie|song",
+    "decision": r"decision|bought|purchased?|click|accept|label|convert",
+    "source": r"source|shown_by|regime|origin|channel",
+    "timestamp": r"time|date|^ts$|_at$",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """An interaction log and what is known beside it.
+
+    Attributes
+    ----------
+    log : DataFrame
+        One row per exposure, sorted by source, user and t: `user` int64, `t` int32 (order within user and
+        source), `item` int64, `decision` int8 in {0, 1}, `source` category {self, system}, and optionally
+        `propensity` in (0, 1], `probability` in [0, 1], `timestamp`.
+    items : DataFrame or None
+        One row per item: `item`, optionally `title`, `genre` and features.
+    users : DataFrame or None
+        `user` and `label`, where the file at hand named users by text.
+    truth : DataFrame or None
+        Simulated worlds only: see `csrec_core.data.books.simulate_books`.
+    name : str
+        What the reports call it.
+    """
+
+    log: pd.DataFrame
+    items: pd.DataFrame | None = None
+    users: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
+    name: str = "log"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the rows of the log, the same in whatever file format they lie."""
+        rows = pd.util.hash_pandas_object(self.log.astype({"source": "str"}), index=False)
+        return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
+
+
+def parse_map(text: str) -> dict[str, str]:
+    """Read `user=customer_id,item=asin` into {log column: column of the file}."""
+    mapping = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        column, equals, name = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise InputError(f"map: {pair!r} is no pair; expected e.g. user=customer_id,item=asin")
+        if column not in COLUMNS:
+            raise unknown("log column", column, COLUMNS, where="map")
+        if column in mapping:
+            raise InputError(f"map: column {column!r} is given twice")
+        if name in mapping.values():
+            raise InputError(f"map: your column {name!r} stands for two; expected one use of each")
+        mapping[column] = name
+    return mapping
+
+
+def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Dataset:
+    """Read a log from Parquet or CSV (UTF-8) and validate it.
+
+    Parameters
+    ----------
+    path : path
+        A `.parquet` or `.csv` file.
+    columns : dict, optional
+        {log column: column of the file}, for files that name their columns otherwise.
+
+    Returns
+    -------
+    Dataset
+        Users and items named by text are numbered from 1 in sorted order; their names are kept in
+        `users.label` and `items.title`.
+
+    Raises
+    ------
+    InputError
+        Names the file, row, column and what was expected.
+    """
+    path = Path(path)
+    frame = _read_table(path)
+    for column, name in (columns or {}).items():
+        if name not in frame.columns:
+            raise unknown("column", name, frame.columns, where=str(path))
+        if column in frame.columns and column != name:
+            frame = frame.drop(columns=column)
+    frame = frame.rename(columns={name: column for column, name in (columns or {}).items()})
+    frame, users = _number(frame, "user", "label")
+    frame, items = _number(frame, "item", "title")
+    log = validate_log(frame, where=str(path), names=columns)
+    return Dataset(log, items=items, users=users, name=path.stem)
+
+
+def validate_log(
+    frame: pd.DataFrame, *, where: str = "log", names: dict[str, str] | None = None
+) -> pd.DataFrame:
+    """Return the log with the types of `Dataset.log`, sorted; or raise InputError.
+
+    Besides its own columns those that begin with `feature_` are kept, and all others dropped. A missing `t`
+    is derived from `timestamp`, if there is one. Messages count rows from 1, the header of a CSV file not
+    counted, and call a column as `names` {log column: column of the file} says.
+    """
+    if frame.empty:
+        raise InputError(f"{where}: no rows; expected at least one exposure")
+    names = names or {}
+    _require_columns(frame, where, names)
+
+    def own(column: str) -> pd.Series:
+        """The column under the name it has in the file, for messages."""
+        return frame[column].rename(names.get(column, column))
+
+    if "timestamp" in frame.columns:
+        frame = frame.assign(timestamp=_times(own("timestamp"), where, needed="t" not in frame.columns))
+    if "t" not in frame.columns:
+        ordered = frame.sort_values("timestamp", kind="stable").groupby(["user", "source"], sort=False)
+        frame = frame.assign(t=ordered.cumcount())
+    log = pd.DataFrame(
+        {
+            "user": _integers(own("user"), where, expected="a whole number or text"),
+            "t": _integers(own("t"), where, dtype=np.int32),
+            "item": _integers(own("item"), where, expected="a whole number or text"),
+            "decision": _decisions(own("decision"), where),
+            "source": _sources(own("source"), where),
+        }
+    )
+    for column in ("propensity", "probability"):
+        if column in frame.columns and frame[column].notna().any():
+            log[column] = _probabilities(own(column), where, positive=column == "propensity")
+    if "timestamp" in frame.columns:
+        log["timestamp"] = frame["timestamp"].to_numpy()
+    for column in [name for name in frame.columns if str(name).startswith(FEATURE)]:
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+        bad = ~np.isfinite(values)
+        if bad.any():
+            _refuse(bad, where, f"{column} = {_first(frame[column], bad)!r}", "a finite number")
+        log[column] = values
+    repeated = log.duplicated(KEY).to_numpy()
+    if repeated.any():
+        first = tuple(_first(log[column], repeated) for column in KEY)
+        _refuse(repeated, where, f"a second row for (user, t, source) = {first}", "one row for each")
+    return log.sort_values(["source", "user", "t"], kind="stable", ignore_index=True)
+
+
+def write_log(log: pd.DataFrame, path: str | Path) -> Path:
+    """Write a log as Parquet or CSV, by the suffix of `path`; the file is whole or absent."""
+    path = Path(path)
+    _check_format(path)
+    with whole_file(path) as temporary:
+        if path.suffix == ".csv":
+            log.to_csv(temporary, index=False)
+        else:
+            log.to_parquet(temporary, index=False)
+    return path
+
+
+def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
+    """Write `log.parquet` and, where present, `items`, `users` and `truth.parquet` into `folder`.
+
+    The log is written last: where it is, the rest is.
+    """
+    folder = Path(folder)
+    for name in ("items", "users", "truth", "log"):
+        frame = getattr(dataset, name)
+        if frame is not None:
+            write_log(frame, folder / f"{name}.parquet")
+    return folder
+
+
+def read_dataset(folder: str | Path, *, name: str = "log") -> Dataset:
+    """Read what `write_dataset` wrote."""
+    folder = Path(folder)
+    beside = {
+        part: pd.read_parquet(folder / f"{part}.parquet")
+        for part in ("items", "users", "truth")
+        if (folder / f"{part}.parquet").exists()
+    }
+    return Dataset(read_log(folder / "log.parquet").log, name=name, **beside)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    _check_format(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; expected a header and one row per exposure")
+    try:
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except UnicodeDecodeError:
+        line = next(n for n, text in enumerate(path.read_bytes().split(b"\n"), 1) if not _is_utf8(text))
+        raise InputError(f"{path}: line {line}: not UTF-8; save the file as UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(
+            f"{path}: not a CSV table with commas between its columns: {str(error).strip()}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a Parquet table: {str(error).splitlines()[0]}") from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _check_format(path: Path) -> None:
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: expected a file that ends in {' or '.join(FORMATS)}")
+
+
+def _number(frame: pd.DataFrame, column: str, label: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Number a column of text from 1; text that spells integers only is left for the type check."""
+    if column not in frame.columns or pd.api.types.is_numeric_dtype(frame[column]):
+        return frame, None
+    text = frame[column]
+    if text.isna().any() or pd.to_numeric(text, errors="coerce").notna().all():
+        return frame, None
+    codes, names = pd.factorize(text.astype(str), sort=True)
+    table = pd.DataFrame({column: np.arange(1, len(names) + 1), label: names})
+    return frame.assign(**{column: codes + 1}), table
+
+
+def _times(values: pd.Series, where: str, *, needed: bool) -> pd.Series:
+    """Return times that sort: numbers as they are, text as UTC times."""
+    expected = "a number or an ISO 8601 time such as 2026-11-23T14:05:00"
+    missing = values.isna().to_numpy()
+    if needed and missing.any():
+        _refuse(missing, where, f"no value in column {values.name!r}", f"{expected}, as there is no t")
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        return values
+    times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
+    bad = (times.isna() & values.notna()).to_numpy()
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
+    return times
+
+
+def _likely(column: str, spare: list) -> str:
+    """Return the column of a file that most likely is this one of ours, or dots."""
+    known = [name for name in spare if re.search(OTHER_NAMES.get(column, "$^"), str(name).lower())]
+    return str(known[0]) if known else nearest(column, spare) or "..."
+
+
+def _require_columns(frame: pd.DataFrame, where: str, names: dict[str, str]) -> None:
+    missing = [column for column in REQUIRED if column not in frame.columns]
+    if "timestamp" in frame.columns and "t" in missing:
+        missing.remove("t")
+    if not missing:
+        return
+    found = [names.get(column, column) for column in frame.columns]
+    spare = [column for column in frame.columns if column not in COLUMNS]
+    pairs = dict(names)
+    for column in missing:
+        times = [name for name in spare if re.search(OTHER_NAMES["timestamp"], str(name).lower())]
+        if column == "t" and times:
+            pairs["timestamp"] = times[0]
+        else:
+            pairs[column] = _likely(column, spare)
+    also = " ('t' may be derived from a 'timestamp')" if "t" in missing else ""
+    raise InputError(
+        f"{where}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
+        f"{', '.join(map(str, found))}{also}. Name yours with --map "
+        + ",".join(f"{column}={name}" for column, name in pairs.items())
+    )
+
+
+def _refuse(bad: np.ndarray, where: str, what: str, expected: str) -> None:
+    rows = f"row {bad.argmax() + 1}" + (f" and {bad.sum() - 1:,} more" if bad.sum() > 1 else "")
+    raise InputError(f"{where}: {rows}: {what}; expected {expected}")
+
+
+def _first(values: pd.Series, bad: np.ndarray) -> object:
+    """Return the first bad value as plain Python, for a message."""
+    return values.iloc[[bad.argmax()]].to_list()[0]
+
+
+def _numbers(values: pd.Series, where: str, expected: str) -> np.ndarray:
+    missing = values.isna().to_numpy()
+    if missing.any():
+        _refuse(missing, where, f"no value in column {values.name!r}", expected)
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna().to_numpy()
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
+    return numbers.to_numpy()
+
+
+def _integers(
+    values: pd.Series, where: str, *, dtype: type = np.int64, expected: str = "a whole number"
+) -> np.ndarray:
+    numbers = _numbers(values, where, expected)
+    limits = np.iinfo(dtype)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        bad = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
+        if bad.any():
+            _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
+    bad = (numbers < limits.min) | (numbers > limits.max)
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", f"at most {limits.max:,}")
+    return numbers.astype(dtype)
+
+
+def _decisions(values: pd.Series, where: str) -> np.ndarray:
+    expected = "0 (rejected) or 1 (accepted)"
+    numbers = _numbers(values, where, expected)
+    bad = ~np.isin(numbers, (0, 1))
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
+    return numbers.astype(np.int8)
+
+
+def _sources(values: pd.Series, where: str) -> pd.Categorical:
+    bad = ~values.isin(SOURCES).to_numpy()
+    if bad.any():
+        value = _first(values, bad)
+        hint = nearest(value, SOURCES)
+        suggestion = f" (did you mean {hint!r}?)" if hint else ""
+        _refuse(bad, where, f"{values.name} = {value!r}{suggestion}", "'self' (the user chose) or 'system'")
+    return pd.Categorical(values, categories=SOURCES)
+
+
+def _probabilities(values: pd.Series, where: str, *, positive: bool) -> np.ndarray:
+    """Check the values that are there; a log may know propensities in one source only."""
+    expected = "a probability in (0, 1]" if positive else "a probability in [0, 1]"
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+    given = values.notna().to_numpy()
+    inside = (numbers > 0 if positive else numbers >= 0) & (numbers <= 1)
+    bad = given & ~inside
+    if bad.any():
+        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
+    return numbers

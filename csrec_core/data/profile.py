@@ -1,0 +1,294 @@
+"""A log at a glance: sizes, rates, what explains the decisions, and warnings in plain words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, f
+
+from csrec_core.data.log import SELF, SOURCES, SYSTEM, Dataset
+
+__all__ = ["Profile", "position_majority", "profile_log"]
+
+NAMES = {SELF: "they chose themselves", SYSTEM: "the system exposed"}
+WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
+FEW_USERS = 100  # fewer than these, and intervals over users are rough
+OVERLAP = "share of system exposures of items also self-chosen"
+LAST = 3  # exposures at the end of a user's sequence that the paper tests on
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What `profile_log` found.
+
+    Attributes
+    ----------
+    sources : DataFrame
+        By source: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and
+        `propensities`, the share of rows with a known propensity.
+    facts : dict
+        Users, items, item overlap, distinct decision rows, the accuracy of the position alone.
+    explained : DataFrame
+        By factor (position, item, user, previous decision): the `share` of the variance of the system
+        decisions that its group means explain, the share expected by `chance` from groups of that size, and
+        the p-value of the F test of the one against the other.
+    positions : DataFrame
+        By `source` and exposure number `step`: `mean` acceptance with its 95% interval `low`, `high` and the
+        number of `rows`.
+    items : DataFrame
+        By `source` and `item`: the `share` of the source's exposures.
+    warnings : list of str
+        What to know before believing an effect from this log.
+    """
+
+    name: str
+    sources: pd.DataFrame
+    facts: dict[str, float]
+    explained: pd.DataFrame
+    positions: pd.DataFrame
+    items: pd.DataFrame
+    warnings: list[str]
+
+    @property
+    def identified(self) -> bool:
+        """Whether both phases show both decisions, and the self-chosen exposures have a known propensity."""
+        return not self.obstacles
+
+    @property
+    def obstacles(self) -> list[str]:
+        """What keeps the effect from being identified, in words; empty where nothing known does."""
+        found = []
+        for source, rate in self.sources["accept_rate"].items():
+            if not 0 < rate < 1:
+                all_alike = {0.0: "all rejected", 1.0: "all accepted"}.get(rate, "missing")
+                found.append(f"the exposures {WHOSE[source]} are {all_alike}")
+        rows, known = self.sources.loc[SELF, ["rows", "propensities"]]
+        if known < 1:
+            found.append(f"{known * rows:,.0f} of {rows:,.0f} self-chosen exposures have a propensity")
+        return found
+
+    @property
+    def identification(self) -> str:
+        """Why the effect is identified, or why not."""
+        if self.obstacles:
+            return f"No: {'; '.join(self.obstacles)}."
+        return "Both phases hold both decisions, and every self-chosen exposure has a propensity."
+
+    @property
+    def facts_table(self) -> pd.DataFrame:
+        """The facts, a row each: `fact`, `value` as text."""
+        return pd.DataFrame(
+            {"fact": list(self.facts), "value": [_short(value) for value in self.facts.values()]}
+        )
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The numbers of the finding."""
+        rates = self.sources["accept_rate"].dropna()
+        numbers = {f"accept_rate_{source}": float(rate) for source, rate in rates.items()}
+        if self.sources["rows"][SYSTEM]:
+            numbers["position_accuracy"] = self.facts["position majority, accuracy on all"]
+            numbers["position_accuracy_last"] = self.facts[f"position majority, accuracy on last {LAST}"]
+            numbers["constant_accuracy_last"] = self.facts[f"one answer for all, accuracy on last {LAST}"]
+        return numbers
+
+    @property
+    def finding(self) -> str:
+        """The log in a sentence or two."""
+        numbers = self.headline
+        rates = [
+            f"{numbers[f'accept_rate_{source}']:.1%} of those {NAMES[source]}" for source in self._present
+        ]
+        text = f"{self.sources['rows'].sum():,.0f} exposures; users accepted {' and '.join(rates)}."
+        if SYSTEM in self._present:
+            text += (
+                f" The position alone guesses {numbers['position_accuracy_last']:.2%} of each user's last "
+                f"{LAST} decisions right (one answer for all: {numbers['constant_accuracy_last']:.2%})."
+            )
+        return text
+
+    @property
+    def _present(self) -> list[str]:
+        return [source for source in SOURCES if self.sources["rows"][source]]
+
+    def __str__(self) -> str:
+        parts = [self.name, self.sources.to_string(float_format=_short)]
+        width = max(map(len, self.facts)) + 2
+        parts.append("\n".join(f"{name:<{width}}{_short(value):>8}" for name, value in self.facts.items()))
+        if SYSTEM in self._present:
+            shares = self.explained.to_string(float_format="{:.4f}".format)
+            parts.append(f"share of the system decisions' variance explained by\n{shares}")
+        parts.append("\n".join(f"! {warning}" for warning in self.warnings) or "no warnings")
+        return "\n\n".join(parts)
+
+
+def _short(value: float) -> str:
+    """Return a count as a whole number, a share with four decimals."""
+    return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}"
+
+
+def profile_log(dataset: Dataset) -> Profile:
+    """Profile a log; see `Profile`."""
+    log = dataset.log
+    rows = [_describe(log[log["source"] == source]) for source in SOURCES]
+    sources = pd.DataFrame(rows, index=pd.Index(SOURCES, name="source"))
+    system = numbered(log[log["source"] == SYSTEM])
+    chosen = log.loc[log["source"] == SELF, "item"]
+    facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
+    if len(system) and len(chosen):
+        facts[OVERLAP] = system["item"].isin(chosen.unique()).mean()
+    if len(system):
+        facts["distinct decision rows of the system phase"] = _distinct_rows(system)
+        facts["position majority, accuracy on all"] = position_majority(system)
+        ending = system[system["left"] < LAST]
+        facts[f"position majority, accuracy on last {LAST}"] = position_majority(ending)
+        facts[f"one answer for all, accuracy on last {LAST}"] = position_majority(ending.assign(step=1))
+    explained = _explained(system)
+    return Profile(
+        dataset.name,
+        sources,
+        facts,
+        explained,
+        positions=_positions(log),
+        items=_item_shares(log),
+        warnings=_warnings(sources, facts, explained),
+    )
+
+
+def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add `step`, a user's exposure number from 1, and `left`, how many follow it."""
+    by_user = rows.groupby("user")
+    return rows.assign(step=by_user.cumcount() + 1, left=by_user.cumcount(ascending=False))
+
+
+def position_majority(system: pd.DataFrame) -> float:
+    """Return the accuracy of guessing, at each `step`, what most users decide there; in [0, 1]."""
+    rate = system.groupby("step")["decision"].agg(["mean", "size"])
+    return float(np.average(np.maximum(rate["mean"], 1 - rate["mean"]), weights=rate["size"]))
+
+
+def _describe(rows: pd.DataFrame) -> dict[str, float]:
+    lengths = rows.groupby("user").size()
+    known = rows["propensity"].notna().mean() if "propensity" in rows.columns else 0.0
+    return {
+        "rows": len(rows),
+        "users": rows["user"].nunique(),
+        "items": rows["item"].nunique(),
+        "accept_rate": rows["decision"].mean(),
+        "fewest": lengths.min(),
+        "median": _whole(lengths.median()),
+        "most": lengths.max(),
+        "propensities": known,
+    }
+
+
+def _whole(value: float) -> float | int:
+    """Return a whole number as an integer, so that a table shows it without decimals."""
+    return int(value) if float(value).is_integer() else value
+
+
+def _positions(log: pd.DataFrame) -> pd.DataFrame:
+    """Return acceptance by source and exposure number, with Jeffreys intervals."""
+    rows = pd.concat([numbered(log[log["source"] == source]) for source in SOURCES])
+    table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
+    accepted, rejected = table.pop("sum"), table["size"]
+    rejected = rejected - accepted
+    low, high = (beta.ppf(tail, accepted + 0.5, rejected + 0.5) for tail in (0.025, 0.975))
+    mean = accepted / (accepted + rejected)
+    return table.rename(columns={"size": "rows"}).assign(
+        mean=mean, low=np.minimum(low, mean), high=np.maximum(high, mean)
+    )
+
+
+def _item_shares(log: pd.DataFrame) -> pd.DataFrame:
+    counts = log.groupby(["source", "item"], observed=True).size().rename("rows").reset_index()
+    return counts.assign(
+        share=counts["rows"] / counts.groupby("source", observed=True)["rows"].transform("sum")
+    )
+
+
+def _distinct_rows(system: pd.DataFrame) -> int:
+    """Count the distinct sequences of decisions."""
+    table = system.pivot_table(index="user", columns="step", values="decision")
+    return len(table.drop_duplicates())
+
+
+def _explained(system: pd.DataFrame) -> pd.DataFrame:
+    previous = system.groupby("user")["decision"].shift().fillna(-1)
+    within = system["decision"] - system.groupby("step")["decision"].transform("mean")
+    factors = {
+        "position": (system["step"], system["decision"]),
+        "item": (system["item"], system["decision"]),
+        "item, within position": (system["item"], within),
+        "user, within position": (system["user"], within),
+        "previous decision": (previous, system["decision"]),
+    }
+    rows = {name: _variance_share(key, values) for name, (key, values) in factors.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["share", "chance", "p"])
+
+
+def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float, float]:
+    """Return eta squared of the groups, its mean (groups - 1) / (rows - 1) under noise, and the p-value."""
+    rows, groups = len(values), key.nunique()
+    if groups < 2 or rows <= groups or values.var() == 0:
+        return float("nan"), float("nan"), float("nan")
+    share = min(1.0, float(values.groupby(key).transform("mean").var(ddof=0) / values.var(ddof=0)))
+    odds = share / (1 - share) if share < 1 else np.inf
+    ratio = odds * (rows - groups) / (groups - 1)
+    return share, (groups - 1) / (rows - 1), float(f.sf(ratio, groups - 1, rows - groups))
+
+
+def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
+    warnings = []
+    rows, rate = sources["rows"], sources["accept_rate"]
+    if not rows[SYSTEM]:
+        warnings.append("No row has source=system: f and the treatment effect cannot be estimated.")
+    if not rows[SELF]:
+        warnings.append("No row has source=self: f~ and the treatment effect cannot be estimated.")
+    if rows[SELF] and rate[SELF] == 1:
+        warnings.append(
+            "The self-chosen rows hold accepted items only: how likely users are to accept by themselves "
+            "is not identified, so the level of f~ and of the treatment effect means nothing."
+        )
+    elif rows[SELF] and rows[SYSTEM] and sources["propensities"][SELF] < 1:
+        warnings.append(
+            "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what "
+            "the system shows, so the effect rests on extrapolation."
+        )
+    for source in SOURCES:
+        if 0 < sources["users"][source] < FEW_USERS:
+            warnings.append(
+                f"Only {sources['users'][source]} users have exposures {WHOSE[source]}: intervals over so "
+                "few users are rough, and a model learns little."
+            )
+    if rows[SYSTEM]:
+        warnings += _system_warnings(sources, facts, explained)
+    return warnings
+
+
+def _system_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
+    warnings = []
+    users, distinct = sources["users"][SYSTEM], facts["distinct decision rows of the system phase"]
+    if sources["median"][SYSTEM] >= 10 and distinct < 0.01 * users:
+        warnings.append(
+            f"Only {distinct:,} distinct rows of decisions for {users:,.0f} users: the decisions look copied "
+            "from templates, and a model can score by recognising the template."
+        )
+    if explained["share"]["position"] > 0.2:
+        accuracy = facts[f"position majority, accuracy on last {LAST}"]
+        warnings.append(
+            f"The position alone explains {explained['share']['position']:.1%} of the variance of the "
+            f"decisions, and guesses {accuracy:.2%} of the last {LAST} right: a good score on them says "
+            "nothing about items."
+        )
+    item = explained.loc["item, within position"]
+    if not item["share"] > 1.5 * item["chance"]:
+        warnings.append(
+            "The item explains no more of the decisions than noise would, once the position is known."
+        )
+    overlap = facts.get(OVERLAP, 1)
+    if overlap < 0.9:
+        warnings.append(
+            f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves."
+        )
+    return warnings

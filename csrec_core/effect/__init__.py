@@ -1,0 +1,1 @@
+"""The treatment effect of recommending: estimators, refutations, policies."""

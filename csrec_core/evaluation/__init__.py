@@ -1,0 +1,1 @@
+"""How well acceptance and next items are predicted, beside controls."""

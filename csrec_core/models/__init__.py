@@ -1,0 +1,1 @@
+"""Sequence encoders, f~ and f, and how they are trained."""

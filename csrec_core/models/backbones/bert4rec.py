@@ -1,0 +1,72 @@
+"""BERT4Rec: Sun et al., Sequential Recommendation with Bidirectional Encoder Representations (CIKM 2019).
+
+Bidirectional attention over the window and a mask token at its end, whose state stands for the next item
+(section 3.5 there). Training hides a share of the tokens at random and asks for them (cloze, section 3.6);
+positions count from the end of the window, so that the mask is always in the same place. Every state depends
+on its whole window, so each prefix is read as a window of its own.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from csrec_core.models.backbones.encoder import UNKNOWN, Stack, align_right
+from csrec_core.models.backbones.layers import Attention
+
+__all__ = ["BERT4Rec"]
+
+
+class BERT4Rec(Stack):
+    """Bidirectional encoder; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:
+
+    Parameters
+    ----------
+    layers, heads : int
+        Number of blocks, and of attention heads in each.
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        *,
+        positions: int = 50,
+        layers: int = 2,
+        heads: int = 2,
+        dropout: float = 0.5,
+        **common,
+    ):
+        # One position more than tokens, for the mask at the end.
+        super().__init__(n_items, positions=positions + 1, dropout=dropout, causal=False, **common)
+        self.mask = nn.Parameter(torch.empty(self.hidden))
+        self._stack([Attention(self.hidden, heads, causal=False) for _ in range(layers)], dropout)
+        nn.init.normal_(self.mask, std=0.02)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        return ("cloze", "prefixes")
+
+    def encode_end(
+        self, items: Tensor, decisions: Tensor | None = None, *, users: Tensor | None = None
+    ) -> Tensor:
+        decisions = torch.ones_like(items) if decisions is None else decisions
+        window, real = align_right(items)
+        items, decisions = items.gather(1, window) * real, decisions.gather(1, window)
+        items = F.pad(items, (0, 1), value=self.n_items + 1)
+        return super().encode_end(items, F.pad(decisions, (0, 1), value=UNKNOWN), users=users)
+
+    def encode_masked(self, items: Tensor, masked: Tensor, decisions: Tensor | None = None) -> Tensor:
+        """Return the states (n, hidden) of the n `masked` tokens (B, L) bool, in row-major order.
+
+        Each is read from the whole window around it, in which all masked tokens are hidden.
+        """
+        decisions = torch.ones_like(items) if decisions is None else decisions
+        items = items.masked_fill(masked, self.n_items + 1)
+        tokens, real = self._to_end(items, decisions.masked_fill(masked, UNKNOWN))
+        for block in self.blocks:
+            tokens = block(tokens, real)
+        window, aligned = align_right(items)
+        return tokens[:, 1:][masked.gather(1, window) & aligned]
+
+    def embed(self, items: Tensor) -> Tensor:
+        embedded = super().embed(items.clamp(max=self.n_items))
+        return torch.where((items > self.n_items)[..., None], self.mask, embedded)

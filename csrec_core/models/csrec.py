@@ -1,0 +1,251 @@
+"""f: CSRec, the acceptance of what the system exposes, tied to f~ by the recursion (Eq. 8 and 9).
+
+With r_t = f~(D_t | S_t, D_{t-1} = 1, P_t) f_{t-1} + f~(D_t | S_t, D_{t-1} = 0, P_t) (1 - f_{t-1}) the loss of
+an exposure is BCE(D_t, f_t) + penalty * c(f_t - r_t), where c is the square or, as Eq. 9 is printed, the
+absolute value (`CONSTRAINTS`). Where the decisions of a user are hidden from f, r_t is the recursion above;
+where f sees them, D_{t-1} is known, and r_t is the branch of f~ that it picks. Hiding them from some users of
+each batch gives both estimands by one network (`ESTIMANDS`): the filtered one, P(D_t | do(S_{1:t}), H_{t-1}),
+and the marginal one, P(D_t | do(S_{1:t}), P_{1:t}).
+
+The penalty is the hypothesis TER = 0: squared, it shrinks f - f~ by about 1 / (1 + 2 penalty f (1 - f));
+unsquared, it makes it 0 once penalty * f (1 - f) exceeds it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from csrec_core.errors import InputError, unknown
+from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
+from csrec_core.models.ranking import READ_BATCH
+from csrec_core.models.sequences import Sequences
+from csrec_core.models.train import Training, batches, fit
+
+__all__ = [
+    "CONSTRAINTS",
+    "ESTIMANDS",
+    "constraint_target",
+    "csrec_loss",
+    "predict_csrec",
+    "recursion",
+    "train_csrec",
+]
+
+CONSTRAINTS = {
+    "squared": "(f_t - r_t)^2, both branches of f~",
+    "absolute": "|f_t - r_t|, both branches of f~",
+    "printed": "Eq. 9 to the letter: |f_t - f~_1 f_{t-1}|, without the branch of a rejected exposure",
+}
+ESTIMANDS = {"both": 0.5, "filtered": 0.0, "marginal": 1.0}  # users of a batch whose decisions are hidden
+
+
+def recursion(probability: Tensor, readouts: Readouts, *, constraint: str = "squared") -> Tensor:
+    """Return the right side of Theorem 3.1 for f = `probability` (B, T); the first column is f~'s own.
+
+    `constraint="printed"` leaves out the branch of a rejected exposure, as Eq. 9 does.
+    """
+    before = probability[:, :-1]
+    later = readouts.after_accept[:, 1:] * before
+    if constraint != "printed":
+        later = later + readouts.after_reject[:, 1:] * (1 - before)
+    return torch.cat([readouts.filtered[:, :1], later], dim=1)
+
+
+def constraint_target(
+    probability: Tensor, hidden: Tensor, readouts: Readouts, *, constraint: str = "squared"
+) -> Tensor:
+    """Return r_t, what f_t is drawn to, (B, T): the recursion for `hidden` users, f~ itself for the rest."""
+    chained = recursion(probability, readouts, constraint=constraint)
+    return torch.where(hidden[:, None], chained, readouts.filtered)
+
+
+def csrec_loss(
+    logits: Tensor,
+    decisions: Tensor,
+    real: Tensor,
+    hidden: Tensor,
+    readouts: Readouts,
+    penalty: float,
+    *,
+    constraint: str = "squared",
+) -> Tensor:
+    """Return Eq. (9), mean over the exposures that are `real`.
+
+    Parameters
+    ----------
+    logits : Tensor (B, T)
+        Of f.
+    decisions : Tensor (B, T)
+        In {0, 1}.
+    real : Tensor (B, T) bool
+        Exposures to learn from, as opposed to padding and what is held out.
+    hidden : Tensor (B,) bool
+        Users whose decisions f did not see.
+    readouts : Readouts
+        Of the same users.
+    penalty : float
+        Weight of the constraint, at least 0.
+    constraint : {"squared", "absolute", "printed"}
+        See `CONSTRAINTS`.
+    """
+    if constraint not in CONSTRAINTS:
+        raise unknown("constraint", constraint, CONSTRAINTS)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    fit_term = F.binary_cross_entropy_with_logits(logits, decisions.to(logits.dtype), reduction="none")
+    probability = torch.sigmoid(logits)
+    apart = probability - constraint_target(probability, hidden, readouts, constraint=constraint)
+    distance = apart**2 if constraint == "squared" else apart.abs()
+    return (fit_term + penalty * distance)[real].mean()
+
+
+def train_csrec(
+    sequences: Sequences,
+    readouts: Readouts,
+    rows: Tensor,
+    *,
+    penalty: float,
+    training: Training,
+    backbone: str = "sasrec",
+    constraint: str = "squared",
+    estimand: str = "both",
+    learn: Tensor | None = None,
+    held: Tensor | None = None,
+    start: Acceptance | None = None,
+    checkpoint: str | Path | None = None,
+    **hyper,
+) -> tuple[Acceptance, pd.DataFrame]:
+    """Train f on the system exposures of the users `rows`.
+
+    A causal backbone reads every position in one pass. One that looks ahead reads each prefix as a window of
+    its own, and a step asks it for `PREFIXES` exposures a user, with the one before each where the recursion
+    needs its f_{t-1}.
+
+    Parameters
+    ----------
+    rows : Tensor (n,) int64
+        Users, as rows of `sequences`.
+    penalty : float
+        Weight of the constraint of Eq. (9); 0 leaves it out.
+    constraint : {"squared", "absolute", "printed"}
+        Its form; see `CONSTRAINTS`.
+    estimand : {"both", "filtered", "marginal"}
+        Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
+        for none.
+    learn, held : Tensor (U, T) bool, optional
+        Exposures to learn from and to stop training on; decisions of earlier exposures are input in either
+        case. Without `learn`, all; without `held`, a tenth of the users stops the training, on Eq. (9).
+    start : Acceptance, optional
+        Model whose weights f starts from, such as f~.
+    checkpoint : path, optional
+        See `csrec_core.models.train.fit`.
+    """
+    if estimand not in ESTIMANDS:
+        raise unknown("estimand", estimand, ESTIMANDS)
+    if not penalty >= 0:
+        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
+    model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+        model.calibration.copy_(torch.tensor([1.0, 0.0]))
+    exposed = sequences.system_items > 0
+    learn = exposed if learn is None else learn & exposed
+    rows = rows[exposed[rows].any(dim=1)]
+    if held is None:
+        generator = torch.Generator().manual_seed(training.seed)
+        shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
+        stopping, rows = shuffled.tensor_split([max(1, len(rows) // 10)])
+        held = learn
+    else:
+        stopping, held = rows, held & exposed
+    rows, stopping = (users[mask[users].any(dim=1)] for users, mask in ((rows, learn), (stopping, held)))
+    if not len(rows) or not len(stopping):
+        raise InputError("no system exposure is left to learn from, or none to stop training on")
+
+    def loss(batch: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
+        decisions = sequences.decisions[batch].where(~hidden[:, None], sequences.masked_decisions[batch])
+        return csrec_loss(
+            _system_logits(model, sequences, batch, decisions, _with_previous(wanted, hidden)),
+            sequences.system_decisions[batch],
+            wanted,
+            hidden,
+            _select(readouts, batch),
+            penalty,
+            constraint=constraint,
+        )
+
+    def train_loss(batch: Tensor) -> Tensor:
+        hidden = torch.rand(len(batch), device=batch.device) < ESTIMANDS[estimand]
+        wanted = learn[batch] if model.backbone.causal else sample_positions(learn[batch], PREFIXES)
+        return loss(batch, hidden, wanted)
+
+    sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
+
+    def validate() -> float:
+        total = 0.0
+        for batch in batches(stopping, READ_BATCH):
+            wanted = held[batch]
+            for side in sides:
+                hidden = torch.full_like(batch, side, dtype=torch.bool)
+                total += loss(batch, hidden, wanted).item() * len(batch) / len(sides)
+        return total / len(stopping)
+
+    history = fit(
+        model,
+        train_loss,
+        validate,
+        rows,
+        training=training,
+        label=f"f, penalty {penalty:g}",
+        checkpoint=checkpoint,
+    )
+    return model, history
+
+
+@torch.no_grad()
+def predict_csrec(
+    model: Acceptance, sequences: Sequences, rows: Tensor, *, wanted: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return f of the users `rows` at every system exposure, filtered and marginal, (n, T) each.
+
+    With `wanted` (U, T) bool, exposures outside of it may be left out and read 0.5: a backbone that looks
+    ahead has that much less to do.
+    """
+    filtered, marginal = [], []
+    for batch in rows.split(READ_BATCH):
+        for probability, decisions in (
+            (filtered, sequences.decisions),
+            (marginal, sequences.masked_decisions),
+        ):
+            asked = None if wanted is None else wanted[batch]
+            logits = _system_logits(model, sequences, batch, decisions[batch], asked)
+            probability.append(torch.sigmoid(logits))
+    return torch.cat(filtered), torch.cat(marginal)
+
+
+def _system_logits(
+    model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor, wanted: Tensor | None = None
+) -> Tensor:
+    """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
+    exposed = sequences.system_items[rows]
+    first = decisions.shape[1] - exposed.shape[1]
+    if wanted is None or model.backbone.causal:
+        states = model.backbone.encode(sequences.items[rows], decisions, users=rows, first=first)
+        return model(states[:, :-1], exposed)
+    places = F.pad(wanted, (first, 0))
+    states = model.backbone.encode_at(sequences.items[rows], places, decisions, users=rows)
+    logits = model(states, exposed[wanted])
+    return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
+
+
+def _with_previous(wanted: Tensor, hidden: Tensor) -> Tensor:
+    """Return `wanted` (B, T) and, for `hidden` users, the exposure before each, for its f_{t-1}."""
+    before = F.pad(wanted[:, 1:], (0, 1)) & hidden[:, None]
+    return wanted | before
+
+
+def _select(readouts: Readouts, rows: Tensor) -> Readouts:
+    return Readouts(**{name: values[rows] for name, values in vars(readouts).items()})

@@ -1,0 +1,245 @@
+"""Next-item recommendation: a backbone trained on what users chose, tried by full ranking, leave one out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from csrec_core.errors import InputError, unknown
+from csrec_core.metrics import ndcg
+from csrec_core.models.backbones import BACKBONES, Encoder
+from csrec_core.models.losses import LOSSES
+from csrec_core.models.ranking import HELD_OUT, leave_one_out
+from csrec_core.models.sequences import ACCEPT, Sequences
+from csrec_core.models.train import Training, fit, seeded
+
+__all__ = [
+    "SCHEMES",
+    "Windows",
+    "build_backbone",
+    "cut_windows",
+    "rank_next_item",
+    "train_next_item",
+]
+
+Objective = Callable[[Encoder, Tensor, Tensor], Tensor]
+
+CLOZE_SHARE = 0.2  # of the tokens of a window, hidden at random
+CLOZE_LAST = 0.8  # of the windows, cut after a random token with that one hidden, as a recommendation is made
+
+
+def build_backbone(
+    sequences: Sequences, *, backbone: str = "sasrec", positions: int, seed: int = 0, **hyper
+) -> Encoder:
+    """Return an untrained backbone for the catalogue and users of `sequences`.
+
+    Parameters
+    ----------
+    backbone : {"gru4rec", "caser", "sasrec", "bert4rec", "fmlprec", "bsarec"}
+        A key of `csrec_core.models.backbones.BACKBONES`.
+    positions : int
+        Tokens that a state may depend on.
+    **hyper
+        Keyword defaults of the backbone, such as hidden, layers, heads, dropout.
+    """
+    if backbone not in BACKBONES:
+        raise unknown("backbone", backbone, BACKBONES)
+    with seeded(seed):
+        model = BACKBONES[backbone](
+            len(sequences.catalogue),
+            positions=positions,
+            users=len(sequences.users),
+            features=sequences.features.cpu(),
+            **hyper,
+        )
+    return model.to(sequences.self_items.device)
+
+
+def train_next_item(
+    sequences: Sequences,
+    *,
+    training: Training,
+    backbone: str = "sasrec",
+    scheme: str | None = None,
+    loss: str = "softmax",
+    negatives: int = 256,
+    whole: bool = True,
+    checkpoint: str | Path | None = None,
+    **hyper,
+) -> tuple[Encoder, pd.DataFrame]:
+    """Train a backbone to rank the next accepted item, and keep the weights with the best validation NDCG@10.
+
+    It trains where the tensors are: see `csrec_core.models.sequences.Sequences.to`.
+
+    Parameters
+    ----------
+    scheme : {"positions", "prefixes", "cloze"}, optional
+        What is trained at once: all positions of a window in one pass (causal backbones), each prefix as a
+        window with its last position, or tokens hidden at random (BERT4Rec). By default the first of the
+        backbone's `schemes`.
+    loss : {"softmax", "sampled_softmax", "gbce", "bce"}
+        A key of `csrec_core.models.losses.LOSSES`.
+    negatives : int
+        Items that a sampled loss draws for a batch.
+    whole : bool
+        Ask for every item of a long history, in overlapping windows; else for those of the last window alone.
+    checkpoint : path, optional
+        See `csrec_core.models.train.fit`.
+
+    Returns
+    -------
+    model : Encoder
+        In evaluation mode.
+    history : DataFrame
+        See `csrec_core.models.train.fit`; `validation` is the negative of NDCG@10.
+    """
+    if loss not in LOSSES:
+        raise unknown("loss", loss, LOSSES)
+    window = sequences.self_items.shape[1] - max(HELD_OUT.values())
+    if window < 2:
+        raise InputError(
+            f"a next item needs users with at least {max(HELD_OUT.values()) + 2} self-chosen items"
+        )
+    model = build_backbone(sequences, backbone=backbone, positions=window - 1, seed=training.seed, **hyper)
+    scheme = scheme or model.schemes[0]
+    if scheme not in SCHEMES:
+        raise unknown("scheme", scheme, SCHEMES)
+    if scheme not in model.schemes:
+        raise InputError(
+            f"scheme {scheme!r} cannot train {backbone}; expected one of {', '.join(model.schemes)}"
+        )
+
+    def objective(encoder: Encoder, states: Tensor, targets: Tensor) -> Tensor:
+        return LOSSES[loss](encoder, states, targets, negatives=negatives)
+
+    windows = cut_windows(sequences, window, whole=whole)
+    rows, lengths, batch_loss = SCHEMES[scheme](model, windows, objective)
+    if not len(rows):
+        raise InputError("no user has a self-chosen item to learn from besides the two that are held out")
+
+    def validate() -> float:
+        return -ndcg(rank_next_item(model, sequences, part="validation")["rank"], 10).mean()
+
+    history = fit(
+        model,
+        batch_loss,
+        validate,
+        rows,
+        lengths=lengths,
+        training=training,
+        label=f"{backbone}, {scheme}",
+        checkpoint=checkpoint,
+    )
+    return model, history
+
+
+def rank_next_item(model: Encoder, sequences: Sequences, *, part: str = "test") -> pd.DataFrame:
+    """Rank the held-out item of each user; see `csrec_core.models.ranking.leave_one_out`."""
+
+    def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
+        return model.score(model.encode_end(items, decisions, users=rows))
+
+    return leave_one_out(sequences, score, part=part)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What is trained on: windows of the users' histories, aligned to the right.
+
+    Attributes
+    ----------
+    users : Tensor (W,) int64
+        Row of `Sequences` that each window is from.
+    items, decisions : Tensor (W, L) int64
+        Tokens; 0 is padding.
+    wanted : Tensor (W, L) bool
+        Accepted items to ask for; each is wanted in one window, and the tokens before it are its context.
+    """
+
+    users: Tensor
+    items: Tensor
+    decisions: Tensor
+    wanted: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each window, (W,)."""
+        return (self.items > 0).sum(dim=1)
+
+    def select(self, rows: Tensor) -> "Windows":
+        """Return some of the windows."""
+        return Windows(**{name: part[rows] for name, part in vars(self).items()})
+
+
+def cut_windows(sequences: Sequences, length: int, *, whole: bool = True) -> Windows:
+    """Cut the history of each user, but for what is held out, into windows of at most `length` tokens.
+
+    Windows of a long history overlap by half, so that each of their wanted items has that much context.
+    Without `whole` there is one window a user, the last.
+    """
+    stride = max(1, length // 2)
+    tokens = (sequences.chosen_count - max(HELD_OUT.values())).clamp(min=0)
+    count = ((tokens - length + stride - 1) // stride).clamp(min=0, max=None if whole else 0) + 1
+    users = torch.repeat_interleave(count)
+    back = torch.arange(len(users), device=users.device) - (count.cumsum(0) - count)[users]
+    end = (tokens[users] - back * stride)[:, None]
+    place = end - length + torch.arange(length, device=users.device)
+    first = (sequences.chosen_count.cumsum(0) - sequences.chosen_count)[users, None]
+    at, real = (first + place.clamp(min=0)).clamp(max=len(sequences.chosen_items) - 1), place >= 0
+    items, decisions = sequences.chosen_items[at] * real, sequences.chosen_decisions[at] * real
+    fresh = (place >= end - stride) | (end <= length) | (not whole)  # not asked for in a window before
+    return Windows(users, items, decisions, real & fresh & (decisions == ACCEPT))
+
+
+def _positions(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+    """A row is a window, and all it wants is asked for in one pass."""
+    rows = windows.wanted.any(dim=1).nonzero()[:, 0]
+
+    def loss(batch: Tensor) -> Tensor:
+        part = windows.select(batch)
+        states = model.encode_at(part.items, part.wanted, part.decisions, users=part.users)
+        return objective(model, states, part.items[part.wanted])
+
+    return rows, windows.lengths[rows], loss
+
+
+def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+    """A row is a wanted item, asked for from a window that holds what came before it."""
+    row, place = windows.wanted.nonzero(as_tuple=True)
+    lengths = place - (windows.items.shape[1] - windows.lengths[row])
+
+    def loss(batch: Tensor) -> Tensor:
+        at = row[batch], place[batch]
+        states = model.encode_prefixes(windows.items, *at, windows.decisions, users=windows.users)
+        return objective(model, states, windows.items[at])
+
+    return torch.arange(len(row), device=row.device), lengths, loss
+
+
+def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+    """A row is a window with some wanted items hidden, or one cut short with its last item hidden."""
+    rows = (windows.wanted.any(dim=1) & (windows.lengths > 1)).nonzero()[:, 0]
+    place = torch.arange(windows.items.shape[1], device=rows.device)
+
+    def loss(batch: Tensor) -> Tensor:
+        part = windows.select(batch)
+        drawn = torch.rand(part.wanted.shape, device=rows.device).masked_fill(~part.wanted, 2.0)
+        chosen = drawn.argmin(dim=1, keepdim=True)
+        one = place == chosen
+        cut = torch.rand(len(batch), 1, device=rows.device) < CLOZE_LAST
+        hidden = torch.where(cut, one, one | (drawn < CLOZE_SHARE))
+        after = cut & (place > chosen)
+        states = model.encode_masked(part.items.masked_fill(after, 0), hidden, part.decisions)
+        return objective(model, states, part.items[hidden])
+
+    return rows, windows.lengths[rows], loss
+
+
+SCHEMES: dict[str, Callable[..., tuple]] = {
+    "positions": _positions,
+    "prefixes": _prefixes,
+    "cloze": _cloze,
+}

@@ -1,0 +1,201 @@
+"""What f and f~ say of every exposure by the system: trained once, cross-fitted over users, kept on disk."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from csrec_core.data.log import SELF, SYSTEM, Dataset, write_log
+from csrec_core.errors import InputError
+from csrec_core.files import hash_files, whole_file
+from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.csrec import predict_csrec, train_csrec
+from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
+from csrec_core.models.sequences import Sequences, to_sequences
+from csrec_core.models.train import Training, load_weights, save_weights
+
+__all__ = ["Predictions", "Settings", "code_files", "predict", "unread_warnings"]
+
+TABLES = ("cells", "curves", "ranks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How f~ and f are fitted.
+
+    Attributes
+    ----------
+    backbone : str
+        A key of `csrec_core.models.backbones.BACKBONES`.
+    penalty : float
+        Weight of the constraint of Eq. (9). f is always fitted without it, too.
+    folds : int
+        f of a user is trained on the users of the other folds.
+    length, horizon : int
+        Self-chosen exposures remembered, and system exposures read, a user.
+    preference, csrec : Training
+        Of f~ and of f.
+    hyper : dict
+        Keyword arguments of the backbone.
+    """
+
+    backbone: str = "sasrec"
+    penalty: float = 1.0
+    folds: int = 2
+    length: int = 50
+    horizon: int = 100
+    preference: Training = field(default_factory=Training)
+    csrec: Training = field(default_factory=Training)
+    hyper: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The fitted models' view of a log.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        One row for each system exposure, sorted by user and step: `user`, `t`, `step` (from 1), `item`,
+        `decision`, `fold`; the probabilities `f`, `f_marginal` (with the penalty), `f_free`,
+        `f_free_marginal` (without it), `f_tilde`, `f_tilde_marginal`; `rank_share` of the item under f~.
+        f of a user comes from models that never saw that user's system exposures.
+    curves : DataFrame
+        `model`, `epoch`, `train` and `validation` loss.
+    ranks : DataFrame
+        `model`, `user`, `rank`, `candidates` of the last self-chosen item, left out of all training.
+    """
+
+    cells: pd.DataFrame
+    curves: pd.DataFrame
+    ranks: pd.DataFrame
+
+
+def predict(dataset: Dataset, settings: Settings, *, folder: str | Path) -> Predictions:
+    """Fit f~ and f, or read what an earlier call with the same data, settings and code left in `folder`.
+
+    Every model is written as soon as it is trained, and its state during training, so that a run cut short
+    goes on where it stopped.
+    """
+    _check_sources(dataset)
+    folder = Path(folder) / f"models-{_key(dataset, settings)[:12]}"
+    if not (folder / "cells.parquet").exists():
+        predictions = _predict(dataset, settings, folder)
+        with whole_file(folder / "settings.json") as path:
+            path.write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
+        for name in reversed(TABLES):  # the cells last: where they are, the rest is
+            write_log(getattr(predictions, name), folder / f"{name}.parquet")
+    return Predictions(**{name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES})
+
+
+def unread_warnings(dataset: Dataset, cells: pd.DataFrame, settings: Settings) -> list[str]:
+    """Say how many system exposures lie beyond the window of the models; empty where none does."""
+    unread = (dataset.log["source"] == SYSTEM).sum() - len(cells)
+    if not unread:
+        return []
+    return [
+        f"{unread:,} system exposures beyond a user's first {settings.horizon} are not read by the models."
+    ]
+
+
+def code_files() -> list[Path]:
+    """Return the sources that decide what is predicted: kept models are read again if none changed."""
+    return sorted(Path(__file__).parent.rglob("*.py"))
+
+
+def _check_sources(dataset: Dataset) -> None:
+    for source, meaning in ((SELF, "chosen by the user, to train f~"), (SYSTEM, "by the system, to train f")):
+        users = dataset.log.loc[dataset.log["source"] == source, "user"].nunique()
+        if users < 20:
+            raise InputError(
+                f"{dataset.name}: {users} users have exposures with source={source!r}; expected at least 20 "
+                f"({meaning})"
+            )
+
+
+def _key(dataset: Dataset, settings: Settings) -> str:
+    code = hash_files(code_files())
+    genres = None if dataset.items is None else dataset.items.to_csv(index=False)
+    text = json.dumps(
+        [dataset.fingerprint, genres, asdict(settings), code, torch.__version__], sort_keys=True
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
+    history = dataset.log.loc[dataset.log["source"] == SELF].groupby("user").size().max()
+    sequences = to_sequences(dataset, length=min(settings.length, int(history)), horizon=settings.horizon)
+    common = {"backbone": settings.backbone, **settings.hyper}
+    curves = {}
+
+    def trained(name: str, train) -> Acceptance:
+        path = folder / f"{name}.safetensors"
+        if not path.exists():
+            model, curve = train(folder / f"{name}.part.safetensors")
+            save_weights(model, path, curve=curve.to_dict("list"))
+        model = build_model(sequences, **common)
+        curves[name] = pd.DataFrame(load_weights(model, path)["curve"])
+        return model.requires_grad_(False)
+
+    preference = trained(
+        "f_tilde",
+        lambda part: train_preference(sequences, training=settings.preference, checkpoint=part, **common),
+    )
+    readouts = read_out(preference, sequences)
+    fold = _folds(sequences, settings)
+    cells = _cells(dataset, sequences, readouts, fold)
+    ranks = [rank_last_choice(preference, sequences).assign(model="f~ ranking")]
+    ranks.append(rank_last_choice(preference, sequences, by="acceptance").assign(model="f~ acceptance"))
+    for column, penalty in (("f", settings.penalty), ("f_free", 0.0)):
+        filtered, marginal = torch.zeros_like(readouts.filtered), torch.zeros_like(readouts.filtered)
+        for number in range(settings.folds):
+            learn, held = (
+                torch.from_numpy(np.flatnonzero(side)) for side in (fold != number, fold == number)
+            )
+            model = trained(
+                f"{column}-{number + 1}",
+                lambda part, learn=learn, penalty=penalty: train_csrec(
+                    sequences,
+                    readouts,
+                    learn,
+                    penalty=penalty,
+                    training=settings.csrec,
+                    start=preference,
+                    checkpoint=part,
+                    **common,
+                ),
+            )
+            filtered[held], marginal[held] = predict_csrec(model, sequences, held)
+            if column == "f":
+                rank = rank_last_choice(model, sequences, by="acceptance")
+                ranks.append(rank[rank["user"].isin(sequences.users[held])].assign(model="CSRec"))
+        real = sequences.system_rows >= 0
+        cells[column], cells[f"{column}_marginal"] = (
+            filtered.cpu().numpy()[real],
+            marginal.cpu().numpy()[real],
+        )
+    curve = pd.concat([frame.assign(model=name) for name, frame in curves.items()], ignore_index=True)
+    return Predictions(cells, curve, pd.concat(ranks, ignore_index=True))
+
+
+def _folds(sequences: Sequences, settings: Settings) -> np.ndarray:
+    """Deal the users into folds of equal size, at random."""
+    users = len(sequences.users)
+    return np.random.default_rng(settings.csrec.seed).permutation(np.arange(users) % settings.folds)
+
+
+def _cells(dataset: Dataset, sequences: Sequences, readouts: Readouts, fold: np.ndarray) -> pd.DataFrame:
+    real = sequences.system_rows >= 0
+    user, step = np.nonzero(real)
+    cells = dataset.log.loc[sequences.system_rows[real], ["user", "t", "item", "decision"]]
+    return cells.reset_index(drop=True).assign(
+        step=step + 1,
+        fold=fold[user] + 1,
+        f_tilde=readouts.filtered.cpu().numpy()[real],
+        f_tilde_marginal=readouts.marginal.cpu().numpy()[real],
+        rank_share=readouts.rank.cpu().numpy()[real],
+    )

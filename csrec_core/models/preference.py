@@ -1,0 +1,227 @@
+"""f~: what the user's own choices tell about acceptance (Eq. 7), and its readouts at system exposures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.losses import softmax
+from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
+from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
+from csrec_core.models.train import Training, batches, fit, seeded
+
+__all__ = ["Readouts", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
+
+
+PREFIXES = 4  # positions of a user that a step asks for, where each is a window of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Readouts:
+    """What the frozen f~ says of every system exposure, (U, T) each, computed once.
+
+    Attributes
+    ----------
+    filtered : Tensor
+        P(D_t | S_t, H_{t-1}): the earlier decisions as they fell.
+    after_reject, after_accept : Tensor
+        P(D_t | S_t, D_{t-1} = 0 or 1, P_t): the decisions before t - 1 in the system phase unknown.
+    marginal : Tensor
+        The recursion of Theorem 3.1 with f~ itself in both places: f under the hypothesis TER = 0.
+    rank : Tensor
+        Rank share of S_t in the catalogue by next-item score, in (0, 1]; small is liked (for Eq. 20).
+    """
+
+    filtered: Tensor
+    after_reject: Tensor
+    after_accept: Tensor
+    marginal: Tensor
+    rank: Tensor
+
+
+def train_preference(
+    sequences: Sequences,
+    *,
+    training: Training,
+    backbone: str = "sasrec",
+    checkpoint: str | Path | None = None,
+    **hyper,
+) -> tuple[Acceptance, pd.DataFrame]:
+    """Train f~ on self-chosen rows, every position in one pass, and calibrate it on held-out rows.
+
+    The loss is the sum of two readouts' losses: cross-entropy of the next accepted item over the whole
+    catalogue, and binary cross-entropy of the decisions, weighted by inverse propensity where the log knows
+    it. Where the phase holds accepted items only, the second uses one uniform negative for each item, and its
+    level means nothing.
+
+    Parameters
+    ----------
+    checkpoint : path, optional
+        See `csrec_core.models.train.fit`.
+
+    Returns
+    -------
+    model : Acceptance
+        Frozen, in evaluation mode.
+    history : DataFrame
+        See `csrec_core.models.train.fit`.
+    """
+    model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
+    learn, held = _split(sequences)
+    everyone = _all_users(sequences)
+    trainable = everyone[learn.any(dim=1)]
+    validated = everyone[held.any(dim=1)]
+
+    def loss(rows: Tensor) -> Tensor:
+        room = sequences.items.shape[1] - sequences.self_items.shape[1]
+        shift = torch.randint(room + 1, (len(rows),), device=rows.device)
+        wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
+        return _loss(model, sequences, rows, wanted, shift=shift, forget=0.5)
+
+    def validate() -> float:
+        with seeded(training.seed, sequences.self_items.device):  # the same negatives at every epoch
+            parts = [
+                _loss(model, sequences, rows, held).item() * len(rows)
+                for rows in batches(validated, READ_BATCH)
+            ]
+        return sum(parts) / len(validated)
+
+    history = fit(model, loss, validate, trainable, training=training, label="f~", checkpoint=checkpoint)
+    if not sequences.accepted_only:
+        _calibrate(model, sequences, held)
+    return model.requires_grad_(False), history
+
+
+@torch.no_grad()
+def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
+    """Read f~ at every system exposure; see `Readouts`."""
+    parts = [_read_batch(model, sequences, rows) for rows in _all_users(sequences).split(READ_BATCH)]
+    filtered, after_reject, after_accept, rank = (torch.cat(part) for part in zip(*parts, strict=True))
+    marginal = filtered.clone()
+    for t in range(1, marginal.shape[1]):
+        before = marginal[:, t - 1]
+        marginal[:, t] = after_accept[:, t] * before + after_reject[:, t] * (1 - before)
+    return Readouts(filtered, after_reject, after_accept, marginal, rank)
+
+
+@torch.no_grad()
+def rank_last_choice(model: Acceptance, sequences: Sequences, *, by: str = "next_item") -> pd.DataFrame:
+    """Rank the last self-chosen item of each user; see `csrec_core.models.ranking.leave_one_out`.
+
+    Parameters
+    ----------
+    by : {"next_item", "acceptance"}
+        Order items by the next-item score, or by the probability of accepting them now.
+
+    """
+
+    def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
+        state = model.backbone.encode_end(items, decisions, users=rows)
+        if by == "next_item":
+            return model.backbone.score(state)
+        every = torch.arange(1, model.backbone.n_items + 1, device=rows.device).expand(len(rows), -1)
+        return model(state[:, None].expand(-1, every.shape[1], -1), every)
+
+    return leave_one_out(sequences, score)
+
+
+def _all_users(sequences: Sequences) -> Tensor:
+    return torch.arange(len(sequences.users), device=sequences.self_items.device)
+
+
+def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
+    """Return masks (U, L) of the rows to learn from and to validate on; the last row is for the test."""
+    real = sequences.self_items > 0
+    enough = real.sum(dim=1) > max(HELD_OUT.values())
+    learn, held = real.clone(), torch.zeros_like(real)
+    learn[enough, -HELD_OUT["validation"] :] = False
+    held[enough, -HELD_OUT["validation"]] = True
+    return learn, held
+
+
+def _loss(
+    model: Acceptance,
+    sequences: Sequences,
+    rows: Tensor,
+    wanted: Tensor,
+    *,
+    shift: Tensor | None = None,
+    forget: float = 0.0,
+) -> Tensor:
+    """Return the mean loss over the `wanted` positions of the users `rows`."""
+    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
+    wanted, weights = wanted[rows], sequences.self_weights[rows]
+    known = _forget_tail(decisions, forget)
+    states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
+    items, decisions, weights = items[wanted], decisions[wanted], weights[wanted]
+    accepted = decisions == ACCEPT
+    ranking = softmax(model.backbone, states[accepted], items[accepted])
+    logits, labels = model(states, items), decisions.float()
+    if sequences.accepted_only:
+        negatives = torch.randint_like(items, 1, model.backbone.n_items + 1)
+        logits = torch.cat([logits, model(states, negatives)])
+        labels = torch.cat([labels, torch.zeros_like(labels)])
+        weights = torch.cat([weights, weights])
+    return ranking + F.binary_cross_entropy_with_logits(logits, labels, weights)
+
+
+def sample_positions(wanted: Tensor, count: int) -> Tensor:
+    """Return at most `count` of each row's `wanted` positions (U, L), at random."""
+    drawn = torch.rand(wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
+    largest, _ = drawn.kthvalue(min(count, wanted.shape[1]), dim=1, keepdim=True)
+    return wanted & (drawn <= largest)
+
+
+def _forget_tail(decisions: Tensor, share: float) -> Tensor:
+    """Hide the decisions after a random point, for a `share` of the users, as the marginal readout does."""
+    if share == 0:
+        return decisions
+    users, length = decisions.shape
+    where = {"device": decisions.device}
+    cut = torch.randint(length + 1, (users, 1), **where).where(torch.rand(users, 1, **where) < share, length)
+    return decisions.masked_fill(torch.arange(length, **where) >= cut, UNKNOWN)
+
+
+@torch.no_grad()
+def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
+    logits = torch.cat(
+        [
+            model.logits(sequences.self_items[rows], sequences.self_decisions[rows], users=rows)
+            for rows in _all_users(sequences).split(READ_BATCH)
+        ]
+    )
+    real = sequences.self_items > 0
+    if len(sequences.self_decisions[held].unique()) == 2:
+        model.calibrate(
+            logits[real], sequences.self_decisions[real], sequences.self_weights[real], held[real]
+        )
+
+
+def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
+    exposed = sequences.system_items[rows]
+    steps = exposed.shape[1]
+    items, realised, masked = (
+        sequences.items[rows],
+        sequences.decisions[rows],
+        sequences.masked_decisions[rows],
+    )
+
+    first = items.shape[1] - steps
+    seen = model.backbone.encode(items, realised, users=rows, first=first)[:, :-1]
+    filtered = torch.sigmoid(model(seen, exposed))
+    after = [
+        torch.sigmoid(
+            model(model.backbone.encode_last(items, masked, last, users=rows, first=first)[:, :-1], exposed)
+        )
+        for last in (REJECT, ACCEPT)
+    ]
+    for probability in after:  # the decision before the first exposure is a known one
+        probability[:, :1] = filtered[:, :1]
+    scores = model.backbone.score(seen)
+    own = scores.gather(2, (exposed - 1).clamp(min=0)[:, :, None])
+    rank = ((scores > own).float().mean(dim=2) + 1 / scores.shape[2]).clamp(max=1)
+    return filtered, *after, rank

@@ -1,0 +1,161 @@
+"""The interaction log as rectangular tensors: what the models read."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
+
+__all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Sequences", "to_sequences"]
+
+LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must not outweigh twenty
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """One row a user: the `self` phase right-aligned, then the `system` phase left-aligned.
+
+    Item k of the catalogue is written k + 1; 0 is padding. U users, L slots of history, T exposures.
+
+    Attributes
+    ----------
+    users : array (U,)
+        User ids, sorted.
+    catalogue : array (N,)
+        Item ids, sorted: those of the log and of the item table.
+    self_items, self_decisions : Tensor (U, L) int64
+        The last L self-chosen exposures; decisions in {REJECT, ACCEPT}.
+    self_weights : Tensor (U, L) float32
+        Inverse propensities towards uniform exposure, mean 1; all 1 where the log knows none.
+    chosen_items, chosen_decisions : Tensor (E,) int64
+        All self-chosen exposures, user after user, in time order, whether they fit the L slots or not.
+    chosen_count : Tensor (U,) int64
+        How many of them are a user's.
+    system_items, system_decisions : Tensor (U, T) int64
+        The first T exposures by the system.
+    system_rows : array (U, T) int64
+        Row of the log of each system exposure; -1 is padding.
+    features : Tensor (N + 1, F) float32
+        One column a genre; F = 0 where the items have none.
+    """
+
+    users: np.ndarray
+    catalogue: np.ndarray
+    self_items: Tensor
+    self_decisions: Tensor
+    self_weights: Tensor
+    chosen_items: Tensor
+    chosen_decisions: Tensor
+    chosen_count: Tensor
+    system_items: Tensor
+    system_decisions: Tensor
+    system_rows: np.ndarray
+    features: Tensor
+
+    def to(self, device: torch.device | str) -> "Sequences":
+        """Return the same with its tensors on a device, such as "cuda" or "mps"."""
+        moved = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **moved)
+
+    @property
+    def items(self) -> Tensor:
+        """Both phases side by side, (U, L + T)."""
+        return torch.cat([self.self_items, self.system_items], dim=1)
+
+    @property
+    def decisions(self) -> Tensor:
+        """The realised decisions of both phases, (U, L + T)."""
+        return torch.cat([self.self_decisions, self.system_decisions], dim=1)
+
+    @property
+    def masked_decisions(self) -> Tensor:
+        """As `decisions`, with those of the system phase UNKNOWN."""
+        return torch.cat([self.self_decisions, torch.full_like(self.system_decisions, UNKNOWN)], dim=1)
+
+    @property
+    def accepted_only(self) -> bool:
+        """Whether the self phase holds no rejection, so that it cannot tell liking from looking."""
+        return bool((self.self_decisions[self.self_items > 0] == ACCEPT).all())
+
+
+def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> Sequences:
+    """Lay a log out as tensors.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    length : int
+        Slots of self-chosen history: the last `length` rows of a user.
+    horizon : int
+        The first `horizon` system exposures of a user are read.
+    """
+    log = dataset.log
+    users, user = np.unique(log["user"], return_inverse=True)
+    known = log["item"] if dataset.items is None else pd.concat([log["item"], dataset.items["item"]])
+    catalogue = np.unique(known)
+    frame = pd.DataFrame(
+        {
+            "user": user,
+            "item": np.searchsorted(catalogue, log["item"]) + 1,
+            "decision": log["decision"].astype(np.int64),
+            "weight": _weights(log, len(catalogue)),
+            "row": np.arange(len(log)),
+            "source": log["source"],
+        }
+    )
+    chosen, exposed = (frame[frame["source"] == source].copy() for source in (SELF, SYSTEM))
+    chosen = chosen.sort_values("user", kind="stable")
+    every = {name: torch.tensor(chosen[name].to_numpy()) for name in ("item", "decision")}
+    count = np.bincount(chosen["user"], minlength=len(users))
+    chosen["slot"] = length - 1 - chosen.groupby("user").cumcount(ascending=False)
+    chosen = chosen[chosen["slot"] >= 0]
+    exposed["slot"] = exposed.groupby("user").cumcount()
+    exposed = exposed[exposed["slot"] < horizon]
+    width = int(exposed["slot"].max()) + 1 if len(exposed) else 0
+
+    def table(rows: pd.DataFrame, column: str, columns: int, fill: float = 0) -> np.ndarray:
+        values = np.full((len(users), columns), fill, dtype=rows[column].to_numpy().dtype)
+        values[rows["user"], rows["slot"]] = rows[column]
+        return values
+
+    return Sequences(
+        users=users,
+        catalogue=catalogue,
+        self_items=torch.from_numpy(table(chosen, "item", length)),
+        self_decisions=torch.from_numpy(table(chosen, "decision", length)),
+        self_weights=torch.from_numpy(table(chosen, "weight", length)),
+        chosen_items=every["item"],
+        chosen_decisions=every["decision"],
+        chosen_count=torch.from_numpy(count),
+        system_items=torch.from_numpy(table(exposed, "item", width)),
+        system_decisions=torch.from_numpy(table(exposed, "decision", width)),
+        system_rows=table(exposed, "row", width, fill=-1),
+        features=_features(dataset.items, catalogue),
+    )
+
+
+def _weights(log: pd.DataFrame, n_items: int) -> np.ndarray:
+    """Weigh self-chosen rows as if every item had been looked at equally often (Horvitz-Thompson).
+
+    Conditional on a propensity that knows the taste, the weighted rows carry no trace of who chooses what.
+    """
+    rows = (log["source"] == SELF).to_numpy()
+    weights = np.ones(len(log), dtype=np.float32)
+    if "propensity" not in log.columns or not rows.any() or log.loc[rows, "propensity"].isna().any():
+        return weights
+    inverse = 1 / (n_items * log.loc[rows, "propensity"].to_numpy())
+    inverse = np.minimum(inverse / inverse.mean(), LARGEST_WEIGHT)
+    weights[rows] = inverse / inverse.mean()
+    return weights
+
+
+def _features(items: pd.DataFrame | None, catalogue: np.ndarray) -> Tensor:
+    if items is None or "genre" not in items.columns:
+        return torch.zeros(len(catalogue) + 1, 0)
+    genre = items.drop_duplicates("item").set_index("item")["genre"].reindex(catalogue)
+    one_hot = pd.get_dummies(genre).to_numpy(dtype=np.float32)
+    return torch.from_numpy(np.vstack([np.zeros((1, one_hot.shape[1]), np.float32), one_hot]))

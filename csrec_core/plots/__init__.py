@@ -1,0 +1,45 @@
+"""Drawings of tidy frames: each function takes a frame and an axes, and returns the axes."""
+
+from csrec_core.plots.effect import plot_effect_by_group, plot_effect_by_step, plot_effect_by_user
+from csrec_core.plots.log import plot_accept_rates, plot_explained, plot_item_shares
+from csrec_core.plots.policy import (
+    plot_exploration,
+    plot_gain,
+    plot_policy_values,
+    plot_showings,
+    plot_thresholds,
+    plot_trust_paths,
+    plot_trust_tests,
+)
+from csrec_core.plots.reproduction import (
+    plot_alpha_sweep,
+    plot_learning_curve,
+    plot_penalty_accuracy,
+    plot_penalty_effect,
+    plot_published,
+)
+from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores
+
+__all__ = [
+    "plot_accept_rates",
+    "plot_alpha_sweep",
+    "plot_calibration",
+    "plot_curves",
+    "plot_effect_by_group",
+    "plot_effect_by_step",
+    "plot_effect_by_user",
+    "plot_explained",
+    "plot_exploration",
+    "plot_gain",
+    "plot_item_shares",
+    "plot_learning_curve",
+    "plot_penalty_accuracy",
+    "plot_penalty_effect",
+    "plot_policy_values",
+    "plot_published",
+    "plot_scores",
+    "plot_showings",
+    "plot_thresholds",
+    "plot_trust_paths",
+    "plot_trust_tests",
+]

@@ -1,0 +1,220 @@
+"""Drawings for policies: values, thresholds, gain, exploration, trust, showings; tidy frames in, axes out."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
+
+__all__ = [
+    "plot_exploration",
+    "plot_gain",
+    "plot_policy_values",
+    "plot_showings",
+    "plot_thresholds",
+    "plot_trust_paths",
+    "plot_trust_tests",
+]
+
+DARK = "#333333"
+COLOURS = (BLUE, ORANGE, GREEN, "#8a4f9e")
+MARKERS = "os^D"
+ZONE_STYLES = {
+    "recommend": (BLUE, "o"),
+    "explore": (ORANGE, "^"),
+    "undecided": (GREY, "."),
+    "leave": (DARK, "x"),
+}
+
+
+def plot_policy_values(values: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw what policies are worth: `policy`, `estimator`, `mean`, `low`, `high`, and `truth` if known."""
+    names, estimators = list(values["policy"].unique()), list(values["estimator"].unique())
+    ax = ax or plt.figure(figsize=(6.6, 1.1 + 0.55 * len(names))).gca()
+    gaps = np.linspace(0.22, -0.22, len(estimators)) if len(estimators) > 1 else [0.0]
+    for estimator, gap, colour, marker in zip(estimators, gaps, COLOURS, MARKERS, strict=False):
+        rows = values[values["estimator"] == estimator]
+        place = np.array([len(names) - 1 - names.index(name) for name in rows["policy"]]) + gap
+        ax.hlines(place, rows["low"], rows["high"], color=colour, linewidth=2)
+        ax.plot(rows["mean"], place, marker, color=colour, markersize=5, linestyle="", label=estimator)
+    if "truth" in values.columns:
+        truth = values.drop_duplicates("policy")["truth"]
+        place = len(names) - 1 - np.arange(len(names))
+        ax.vlines(truth, place - 0.36, place + 0.36, color=DARK, linewidth=1.5, label="truth")
+    ax.set_yticks(len(names) - 1 - np.arange(len(names)), names)
+    ax.set(xlabel="value: accepted exposures less cost", ylim=(-0.6, len(names) - 0.4))
+    ax.grid(axis="x", visible=True)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2 if len(names) > 3 else -0.3), ncols=4)
+    return ax
+
+
+def plot_thresholds(values: pd.DataFrame, *, chosen: float | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the gain of "recommend when TER > c" over never, by c.
+
+    Columns `threshold`, `share`, `mean`, `low`, `high`, and `truth` if known; the shares recommended are
+    written above. `chosen` marks the threshold in use.
+    """
+    ax = ax or plt.figure().gca()
+    ax.axhline(0, color=DARK, linewidth=0.8)
+    ax.fill_between(values["threshold"], values["low"], values["high"], color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(values["threshold"], values["mean"], color=BLUE, marker="o", markersize=3.5, label="estimate")
+    if "truth" in values.columns:
+        ax.plot(values["threshold"], values["truth"], color=ORANGE, linestyle="--", label="truth")
+        ax.legend(loc="lower left")
+    top = values["high"].max()
+    for row in values.iloc[:: max(1, len(values) // 6)].itertuples():
+        ax.annotate(
+            f"{row.share:.0%}",
+            (row.threshold, top),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            color=GREY,
+            fontsize=8.5,
+        )
+    ax.annotate(
+        "recommended:",
+        (0, 1.0),
+        xycoords="axes fraction",
+        xytext=(0, 4),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=8.5,
+    )
+    if chosen is not None:
+        ax.axvline(chosen, color=GREY, linewidth=1, linestyle=":")
+    ax.set(xlabel="threshold c, in probability of acceptance", ylabel="gain over never, per exposure")
+    return ax
+
+
+def plot_gain(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw gain curves: `score`, `share`, `gain`, `low`, `high`; a score named "random score" in grey."""
+    ax = ax or plt.figure().gca()
+    ax.axhline(0, color=DARK, linewidth=0.8)
+    colours = iter(COLOURS)
+    for score, rows in curves.groupby("score", sort=False):
+        random = score == "random score"
+        colour = GREY if random else next(colours)
+        ax.fill_between(rows["share"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(rows["share"], rows["gain"], color=colour, linestyle="--" if random else "-", label=score)
+    ax.legend(loc="upper left")
+    ax.set(
+        xlabel="share of the system's exposures recommended, highest score first",
+        ylabel="gain over never, per exposure",
+        xlim=(0, 1),
+    )
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    return ax
+
+
+def plot_exploration(
+    cells: pd.DataFrame, *, threshold: float = 0.0, most: int = 2000, seed: int = 0, ax: Axes | None = None
+) -> Axes:
+    """Draw cells by effect and width of its interval, at most `most` drawn at random: what to do with each.
+
+    Columns `effect`, `width`, `zone` (a key of `csrec_core.effect.policy.ZONES`).
+    """
+    ax = ax or plt.figure(figsize=(6.6, 4.4)).gca()
+    shown = cells.sample(most, random_state=seed) if len(cells) > most else cells
+    for zone, (colour, marker) in ZONE_STYLES.items():
+        rows, share = shown[shown["zone"] == zone], (cells["zone"] == zone).mean()
+        ax.scatter(
+            rows["effect"],
+            rows["width"],
+            s=14,
+            color=colour,
+            marker=marker,
+            alpha=0.55,
+            linewidths=0.8 if marker == "x" else 0,
+            rasterized=True,
+            label=f"{zone} ({share:.0%})",
+        )
+    ax.axvline(threshold, color=DARK, linewidth=0.8)
+    legend = ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, handletextpad=0.2)
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+    ax.set(xlabel="estimated effect, in probability of acceptance", ylabel="width of its 95% interval")
+    return ax
+
+
+def plot_trust_tests(users: pd.DataFrame, *, bins: int = 20, ax: Axes | None = None) -> Axes:
+    """Draw how the users' p-values of no change are spread: column `p`; without changes they are level."""
+    ax = ax or plt.figure().gca()
+    counts, edges = np.histogram(users["p"], bins=bins, range=(0, 1))
+    ax.bar(edges[:-1], counts / len(users), width=1 / bins, align="edge", color=BLUE, edgecolor="white")
+    expected = 1 / bins
+    noise = 1.96 * np.sqrt(expected * (1 - expected) / len(users))
+    ax.axhspan(max(0, expected - noise), expected + noise, color=GREY, alpha=0.25, linewidth=0)
+    ax.axhline(expected, color=GREY, linestyle="--", linewidth=1.2)
+    ax.annotate(
+        "if no user changes, with 95% band",
+        (0.99, expected + noise),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color=DARK,
+    )
+    ax.set(xlabel="p-value of a user, against no change", ylabel="share of users", xlim=(0, 1))
+    ax.set_ylim(0, 1.25 * max(counts.max() / len(users), expected + noise))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return ax
+
+
+def plot_trust_paths(
+    paths: pd.DataFrame, users: pd.DataFrame, *, axes: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw single users over time: `user`, `step`, `cusum`, `low`, `high`; one panel each, in `users`' order.
+
+    `users` holds `user`, `p`, `step` of the change and its `direction`. Returns the axes, one a user.
+    """
+    names = [user for user in users["user"] if user in set(paths["user"])]
+    if axes is None:
+        rows = -(-len(names) // 3)
+        figure = plt.figure(figsize=(8.4, 0.6 + 2.1 * rows))
+        axes = figure.subplots(rows, 3, sharey=True, squeeze=False).ravel()
+    about = users.set_index("user")
+    for ax, name in zip(axes, names, strict=False):
+        line, row = paths[paths["user"] == name], about.loc[name]
+        ax.axhline(0, color=DARK, linewidth=0.8)
+        ax.fill_between(line["step"], line["low"], line["high"], color=GREY, alpha=0.25, linewidth=0)
+        ax.plot(line["step"], line["cusum"], color=BLUE)
+        ax.axvline(row["step"] + 0.5, color=ORANGE, linestyle="--", linewidth=1.2)
+        arrow = "rises" if row["direction"] > 0 else "falls"
+        ax.set_title(f"user {name}: {arrow}, p = {row['p']:.3f}", fontsize=9, fontweight="normal")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    for ax in axes[len(names) :]:
+        ax.set_axis_off()
+    for place, ax in enumerate(axes[: len(names)]):
+        if place % 3 == 0:
+            ax.set_ylabel("CUSUM, in sd")
+        if place >= len(names) - 3:
+            ax.set_xlabel("exposure number")
+    return axes
+
+
+def plot_showings(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw acceptance by earlier showings of the item: `shown` (text), `mean`, `low`, `high`, `rows`."""
+    ax = ax or plt.figure().gca()
+    place = np.arange(len(curve))
+    ax.vlines(place, curve["low"], curve["high"], color=BLUE, linewidth=2.5)
+    ax.plot(place, curve["mean"], "o", color=BLUE)
+    for at, row in zip(place, curve.itertuples(), strict=True):
+        ax.annotate(
+            f"{row.mean:.3f}\nn = {row.rows:,}",
+            (at, row.mean),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+    ax.set_xticks(place, curve["shown"])
+    ax.set(
+        xlabel="earlier showings of the item to the same user",
+        ylabel="accepted exposures",
+        xlim=(-0.4, len(curve) - 0.2),
+        ylim=(0, None),
+    )
+    return ax

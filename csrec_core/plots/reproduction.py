@@ -1,0 +1,109 @@
+"""Drawings of the reproduction: each function takes a tidy frame and an axes, and returns the axes."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
+
+__all__ = [
+    "plot_alpha_sweep",
+    "plot_learning_curve",
+    "plot_penalty_accuracy",
+    "plot_penalty_effect",
+    "plot_published",
+]
+
+LINES = {"ranking at random": (GREY, ":"), "always accept": (GREY, "--")}
+METRIC_STYLES = {"AHR@0.2": (ORANGE, "s"), "AHR@0.5": (BLUE, "o"), "AUC": (GREEN, "^")}
+
+
+def plot_alpha_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw AHR over alpha, a line a model: columns `model`, `alpha`, `AHR`; what knows nothing in grey."""
+    ax = ax or plt.figure().gca()
+    colours = iter((BLUE, ORANGE, GREEN, "#8a4f9e", "#c23b4b"))
+    for model, rows in sweep.groupby("model", sort=False):
+        colour, style = LINES.get(model) or (next(colours, GREY), "-")
+        ax.plot(rows["alpha"], rows["AHR"], style, color=colour, label=model)
+    ax.legend(loc="best")
+    ax.set(xlabel="α", ylabel="AHR@α: decisions guessed right", xlim=(0, 1), ylim=(0, 1.02))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    return ax
+
+
+def plot_penalty_accuracy(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the scores over the weight of the constraint: `penalty` and the metrics, a column each."""
+    ax = ax or plt.figure().gca()
+    for metric, (colour, marker) in METRIC_STYLES.items():
+        ax.plot(path["penalty"], path[metric], marker=marker, color=colour, label=metric)
+    _weight_axis(ax, path["penalty"])
+    ax.legend()
+    ax.set(ylabel="score on the tested exposures", ylim=(0, 1.02))
+    return ax
+
+
+def plot_penalty_effect(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the mean effect over the weight of the constraint: `penalty`, `effect`, `expected`."""
+    ax = ax or plt.figure().gca()
+    ax.axhline(0, color="#333333", linewidth=0.8)
+    ax.plot(path["penalty"], path["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
+    ax.plot(path["penalty"], path["effect"], marker="o", color=BLUE, label="fitted")
+    _weight_axis(ax, path["penalty"])
+    ax.legend()
+    ax.set(ylabel="mean f − f~")
+    return ax
+
+
+def plot_learning_curve(
+    curve: pd.DataFrame, *, reference: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the scores over the number of users learned from: `users` and the metrics; `reference`, an AUC."""
+    ax = ax or plt.figure().gca()
+    for metric, (colour, marker) in METRIC_STYLES.items():
+        ax.plot(curve["users"], curve[metric], marker=marker, color=colour, label=metric)
+    if reference is not None:
+        ax.axhline(reference, color=GREY, linestyle="--", linewidth=1, label="AUC of the boosted trees")
+    ax.set_xscale("log")
+    ax.set_xticks(curve["users"], [f"{users:,}" for users in curve["users"]])
+    ax.minorticks_off()
+    ax.legend()
+    ax.set(
+        xlabel="users whose exposures are learned from",
+        ylabel="score on the tested exposures",
+        ylim=(0, 1.02),
+    )
+    return ax
+
+
+def plot_published(table: pd.DataFrame, *, metrics: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Draw published against reproduced figures of some metrics, with intervals.
+
+    Columns `model`, `metric`, `published`, `reproduced`, `low`, `high`; rows that were not run are left out.
+    """
+    rows = table[table["metric"].isin(metrics)].dropna(subset="reproduced")
+    names = (rows["model"] + ", " + rows["metric"]).to_list()
+    ax = ax or plt.figure(figsize=(6.6, 1.1 + 0.3 * max(1, len(rows)))).gca()
+    places = range(len(rows))[::-1]
+    ax.hlines(places, rows["low"], rows["high"], color=BLUE, linewidth=2.5)
+    ax.plot(rows["reproduced"], places, "o", color=BLUE, label="reproduced")
+    ax.plot(
+        rows["published"], places, "|", markersize=13, markeredgewidth=2.5, color=ORANGE, label="published"
+    )
+    ax.set_yticks(places, names)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    ax.set(
+        xlabel="share of decisions guessed right" if len(rows) else "nothing of it was run", xlim=(0, 1.02)
+    )
+    return ax
+
+
+def _weight_axis(ax: Axes, penalties: pd.Series) -> None:
+    """Show weights from 0 on, evenly by order of magnitude."""
+    positive = penalties[penalties > 0]
+    ax.set_xscale("symlog", linthresh=positive.min() if len(positive) else 1.0, linscale=0.4)
+    ax.set_xticks(penalties, [f"{penalty:g}" for penalty in penalties])
+    ax.minorticks_off()
+    ax.set_xlabel("λ, weight of the constraint of Eq. 9")

@@ -1,0 +1,1 @@
+"""Notebooks to pages: parameters, the run, the HTML."""

@@ -1,0 +1,327 @@
+"""From an executed notebook to a page: one file that needs no network and no script."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from bs4 import BeautifulSoup
+from jinja2 import pass_context
+from markupsafe import Markup
+from nbconvert.exporters import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from traitlets.config import Config
+
+from csrec_core.report.formula import prose, to_mathml
+from csrec_core.report.parameters import Parameter
+from csrec_core.report.report import TEMPLATES
+
+__all__ = ["Page", "of_kind", "render_notebook", "render_run", "render_runs"]
+
+HIDDEN_TAGS = {"parameters", "injected-parameters", "papermill-error-cell-tag"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+MIME_TYPES = [
+    "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"
+]  # fmt: skip
+PROGRESS = re.compile(r"\d+%\|.*\|")
+
+
+class Page(NamedTuple):
+    """A page and its title in plain text."""
+
+    title: str
+    html: str
+
+
+def render_notebook(
+    notebook: nbformat.NotebookNode,
+    *,
+    declared: Mapping[str, Parameter],
+    said: Sequence[Mapping],
+    entry: Mapping,
+    manifest: Mapping,
+    folder: str | Path = "",
+) -> Page:
+    """Return the page of an executed notebook.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        The executed notebook, up to its error if it failed.
+    declared : mapping
+        The parameters it declares.
+    said : sequence of mappings
+        What it said, as `Report` records it.
+    entry : mapping
+        The notebook's own entry in the manifest.
+    manifest : mapping
+        The run's manifest.
+    folder : path
+        Where the pictures lie that the notebook's text names by file.
+    """
+    outline = _Outline()
+    files = {item["slug"]: item["files"] for item in said if "slug" in item}
+    cells = _Exporter(outline, str(folder)).from_notebook_node(
+        _prepared(notebook, failed=bool(entry.get("error"))), {"files": files}
+    )[0]
+    title = outline.title or escape(entry["name"])
+    html = TEMPLATES.get_template("page.html.j2").render(
+        cells=Markup(cells),
+        title=_text(title),
+        title_html=Markup(title),
+        contents=[heading for heading in outline.headings if heading["level"] < 4],
+        run=manifest["run"],
+        name=entry["name"],
+        error=entry.get("error"),
+        findings=of_kind(said, "finding"),
+        warnings=of_kind(said, "warning"),
+        verdicts=of_kind(said, "verdict"),
+        parameters=_parameter_rows(declared, entry["parameters"]),
+        summary=_summary(manifest, entry),
+        provenance=_provenance(manifest, entry),
+    )
+    return Page(_text(title), html)
+
+
+def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
+    """Return the page of a run from its manifest and what each notebook said."""
+    rows = [
+        {
+            **entry,
+            "page": f"{name}.html",
+            "seconds": _seconds(entry),
+            "findings": of_kind(said[name], "finding"),
+        }
+        for name, entry in manifest["notebooks"].items()
+    ]
+    last = next((row for row in reversed(rows) if row["status"] == "done"), None)
+    return TEMPLATES.get_template("run.html.j2").render(
+        run=manifest["run"],
+        rows=rows,
+        # The suite leads up to its last notebook, so what that one found comes first.
+        telling=sorted(rows, key=lambda row: row is not last),
+        failed=[row["title"] for row in rows if row["status"] == "failed"],
+        warnings=_all_of_kind(said, "warning"),
+        verdicts=_all_of_kind(said, "verdict"),
+        numbers=[
+            {"name": number, "number": value, "row": row}
+            for row in rows
+            for finding in row["findings"]
+            for number, value in finding["numbers"].items()
+        ],
+        parameters=list(manifest["parameters"].items()),
+        summary=_summary(manifest, manifest),
+        provenance=_provenance(manifest, manifest),
+    )
+
+
+def render_runs(manifests: Sequence[Mapping], findings: Mapping[str, str]) -> str:
+    """Return the list of all runs, newest first, each with its first finding."""
+    runs = [
+        {
+            "name": manifest["run"],
+            "status": manifest["status"],
+            "started": _moment(manifest["started"]),
+            "seconds": _seconds(manifest),
+            "finding": findings.get(manifest["run"]),
+        }
+        for manifest in sorted(manifests, key=lambda manifest: manifest["started"], reverse=True)
+    ]
+    return TEMPLATES.get_template("runs.html.j2").render(runs=runs)
+
+
+class _Outline:
+    """The headings met while the text is rendered: the first of level 1 is the title, the rest contents."""
+
+    def __init__(self):
+        self.title = ""
+        self.headings: list[dict] = []
+        self._taken: set[str] = set()
+
+    def add(self, html: str, level: int) -> str:
+        """Return the heading's HTML with an id of its own, at a level that skips none."""
+        if level == 1 and not self.title:
+            self.title = html
+            return ""
+        above = self.headings[-1]["level"] if self.headings else 1
+        level = max(2, min(level, above + 1))
+        base = identity = re.sub(r"\W+", "-", _text(html).lower()).strip("-") or "section"
+        count = 1
+        while identity in self._taken:
+            count += 1
+            identity = f"{base}-{count}"
+        self._taken.add(identity)
+        # Headings of a page may hold links; an entry of its contents is one.
+        entry = Markup(re.sub(r"</?a\b[^>]*>", "", html))
+        self.headings.append({"level": level, "id": identity, "html": entry})
+        return f'<h{level} id="{identity}">{html}</h{level}>\n'
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown with formulas as MathML, headings in the outline, and HTML shown as text."""
+
+    def __init__(self, outline: _Outline, **options):
+        super().__init__(escape=True, allow_harmful_protocols=False, embed_images=True, **options)
+        self.outline = outline
+
+    def heading(self, text, level, **attrs):
+        return self.outline.add(text, level)
+
+    def block_math(self, body):
+        return to_mathml(body, display=True)
+
+    def inline_math(self, body):
+        return to_mathml(body)
+
+    def latex_environment(self, name, body):
+        return to_mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", display=True)
+
+    def block_code(self, code, info=None):
+        return super().block_code(code, info).replace("<pre>", '<pre tabindex="0">')
+
+    def table(self, text):
+        box = '<div class="table-box" role="group" aria-label="Table" tabindex="0">'
+        return f"{box}\n<table>\n{text}</table>\n</div>\n"
+
+
+class _Exporter(HTMLExporter):
+    """nbconvert's exporter with the templates of this package; gives the cells without a page around."""
+
+    def __init__(self, outline: _Outline, folder: str):
+        priority = {"NbConvertBase": {"display_data_priority": MIME_TYPES}}
+        super().__init__(
+            config=Config(priority),
+            template_name="cells",
+            extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
+            exclude_input_prompt=True,
+            exclude_output_prompt=True,
+            filters={"without_scripts": _without_scripts, "formula": _formula},
+        )
+        self._outline, self._folder = outline, folder
+
+    @pass_context
+    def markdown2html(self, context, source):
+        attachments = context.get("cell", {}).get("attachments", {})
+        renderer = _Renderer(self._outline, attachments=attachments, path=self._folder)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.NotebookNode:
+    """Return a copy with only what the page shows."""
+    notebook = copy.deepcopy(notebook)
+    cells = [cell for cell in notebook.cells if not HIDDEN_TAGS & set(cell.metadata.get("tags", []))]
+    if failed:
+        cells = cells[: _end(cells)]
+    for cell in cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _is_shown(output)]
+    notebook.cells = [cell for cell in cells if cell.source.strip() or cell.get("outputs")]
+    # A widget needs a script; nbconvert would write its state into the page.
+    notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def _end(cells: Sequence[nbformat.NotebookNode]) -> int:
+    """Return how many cells were reached: up to the error, or the last that ran before the kernel died."""
+    reached = [i + 1 for i, cell in enumerate(cells) if cell.get("execution_count")]
+    errors = [i for i in reached if any(output.output_type == "error" for output in cells[i - 1].outputs)]
+    return (errors or reached or [0])[-1]
+
+
+def _is_shown(output: nbformat.NotebookNode) -> bool:
+    """Tell what is to be shown from styles, widgets and progress bars; cleans what a stream has left."""
+    if output.output_type == "stream":
+        lines = [line.rsplit("\r", 1)[-1] for line in output.text.replace("\r\n", "\n").split("\n")]
+        output.text = "\n".join(line for line in lines if not PROGRESS.search(line))
+        return bool(output.text.strip())
+    if output.output_type == "error":
+        return True
+    return WIDGET not in output.data and output.metadata.get("csrec", {}).get("kind") != "style"
+
+
+def _without_scripts(html: str) -> str:
+    """Return another library's HTML without what runs, loads or restyles the page."""
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup(["script", "link", "iframe", "object", "embed", "base", "meta", "style"]):
+        tag.decompose()
+    for tag in soup(True):
+        tag.attrs = {name: value for name, value in tag.attrs.items() if not name.lower().startswith("on")}
+    return str(soup)
+
+
+def _formula(latex: str) -> str:
+    return to_mathml(latex.strip().strip("$"), display=True)
+
+
+def _text(html: str) -> str:
+    return BeautifulSoup(html, "html.parser").get_text()
+
+
+def of_kind(entries: Sequence[Mapping], kind: str) -> list[Mapping]:
+    """Return the entries of a record of one kind: findings, warnings, verdicts, figures or tables."""
+    return [entry for entry in entries if entry["kind"] == kind]
+
+
+def _all_of_kind(said: Mapping[str, Sequence[Mapping]], kind: str) -> list[Mapping]:
+    """Return what all notebooks said of one kind; what several said alike, once."""
+    entries = [entry for entries in said.values() for entry in of_kind(entries, kind)]
+    return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
+
+
+def _parameter_rows(declared: Mapping[str, Parameter], given: Mapping) -> list[dict]:
+    return [
+        {"name": name, "value": given.get(name, p.default), "default": p.default, "help": p.help}
+        for name, p in declared.items()
+        if name != "out"
+    ]
+
+
+def _summary(manifest: Mapping, part: Mapping) -> list[str]:
+    """Return the few facts shown without opening anything."""
+    git = manifest["code"]["git"]
+    commit = f"commit {git['commit'][:9]}{' (modified)' if git['dirty'] else ''}" if git else ""
+    data = f"data {part['data_hash'][:12]}" if part.get("data_hash") else ""
+    return [fact for fact in (_moment(part["started"]), _seconds(part), data, commit) if fact]
+
+
+def _provenance(manifest: Mapping, part: Mapping) -> list[tuple[str, str]]:
+    git = manifest["code"]["git"]
+    data = manifest["data"]
+    rows = {
+        "Data file": data["path"],
+        "Data hash": part.get("data_hash") or data["hash"],
+        "Code version": manifest["code"]["version"],
+        "Git commit": git and git["commit"] + (", with changes not committed" if git["dirty"] else ""),
+        "Started": _moment(part["started"]),
+        "Run time": _seconds(part),
+        "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+    }
+    return [(name, value) for name, value in rows.items() if value]
+
+
+def _moment(iso: str) -> str:
+    return iso[:16].replace("T", " ") + " UTC"
+
+
+def _seconds(part: Mapping) -> str:
+    return f"{part['seconds']:,.1f} s"
+
+
+def _short(number: Mapping) -> str:
+    """Return a headline number with its interval, all with the same decimals; small ones get more."""
+    parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
+    whole = all(part == int(part) for part in parts)
+    digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
+    texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
+    interval = f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else ""
+    return texts[0] + interval if number["value"] is not None else "–"
+
+
+def _written(value) -> str:
+    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+TEMPLATES.filters |= {"prose": lambda text: Markup(prose(text)), "short": _short, "written": _written}

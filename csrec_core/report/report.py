@@ -1,0 +1,315 @@
+"""What a notebook says: findings, warnings, verdicts, figures and tables, shown and recorded.
+
+Each call shows itself in the notebook and adds itself to `<out>/record/<notebook>.json`, from which the
+page and the index put the findings first. Figures and tables are saved with the data they show.
+"""
+
+import base64
+import json
+import math
+import numbers
+import os
+import re
+import struct
+from html import escape
+from pathlib import Path
+
+import jinja2
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from csrec_core.files import whole_file
+from csrec_core.report.formula import prose, to_mathml
+
+__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "run_folder"]
+
+STYLE = Path(__file__).parents[1] / "plots" / "style.mplstyle"
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+DPI = 200
+SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+# JupyterLab shows outputs outside the page, so the few rules they need travel with the notebook; they
+# name JupyterLab's own class and so do nothing in the page.
+NOTEBOOK_STYLE = """<style>
+.jp-RenderedHTMLCommon .finding {font-size: 1.25em; border-left: 4px solid #2a7de1; padding-left: .8em}
+.jp-RenderedHTMLCommon .warning {border-left: 4px solid #c77700; padding-left: .8em}
+.jp-RenderedHTMLCommon .verdict {border-left: 4px solid #777; padding-left: .8em}
+.jp-RenderedHTMLCommon figure {margin: 1em 0}
+.jp-RenderedHTMLCommon figure img {background: #fff; padding: 8px; max-width: 100%}
+.jp-RenderedHTMLCommon .table-box {overflow-x: auto}
+.jp-RenderedHTMLCommon .number {text-align: right; font-variant-numeric: tabular-nums}
+</style>"""
+
+
+def project_folder() -> Path:
+    """Return the checkout's root, or the working directory where the package is installed without one."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def run_folder(out: str | os.PathLike = "") -> Path:
+    """Return the folder a run writes to, made if need be; empty means `reports/notebook` of the project."""
+    folder = Path(out).expanduser().resolve() if str(out) else project_folder() / "reports" / "notebook"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Report:
+    """The voice of one notebook.
+
+    Parameters
+    ----------
+    notebook : str
+        The notebook's name without extension, `03_train`.
+    out : str or path
+        The run's folder; empty means `reports/notebook` of the project.
+    parameters : dict, optional
+        The parameters the notebook ran with, for the record.
+    data_hash : str, optional
+        Hash of the data the numbers come from.
+
+    Examples
+    --------
+    >>> report = Report("03_train", out="reports/first", data_hash="sha256:ab12")   # doctest: +SKIP
+    >>> report.finding("The model ranks accepted items no better than chance.", auc=(0.51, 0.49, 0.53))
+    ...                                                                        # doctest: +SKIP
+    """
+
+    def __init__(
+        self, notebook, out: str | os.PathLike = "", *, parameters=None, data_hash: str | None = None
+    ):
+        if not notebook or re.search(r"[/\\]", notebook):
+            raise ValueError(f"a report is named after its notebook, like '03_train', not {notebook!r}")
+        self.notebook = notebook
+        self.folder = run_folder(out)
+        self._about = {"notebook": notebook, "parameters": dict(parameters or {}), "data_hash": data_hash}
+        self._entries: list[dict] = []
+        self._executions: dict[str, object] = {}
+        mpl.style.use(STYLE)
+        self._save()
+        self._show("style", NOTEBOOK_STYLE, text=f"report {notebook} in {self.folder}")
+
+    def finding(self, sentence: str, /, **numbers) -> None:
+        """Say what was found, in one sentence; name its numbers as `value` or `(value, low, high)`."""
+        headline = {name: _interval(name, value) for name, value in numbers.items()}
+        taken = {name for entry in self._of_kind("finding") for name in entry["numbers"]}
+        if again := taken & headline.keys():
+            raise ValueError(f"the headline number {min(again)!r} was reported before")
+        html = f'<p class="finding">{prose(_sentence(sentence))}</p>'
+        self._add("finding", text=sentence, numbers=headline)
+        self._show("finding", html, text=sentence)
+
+    def warning(self, sentence: str, /) -> None:
+        """Say in plain words what the reader has to beware of."""
+        html = f'<p class="warning"><strong>Warning.</strong> {prose(_sentence(sentence))}</p>'
+        self._add("warning", text=sentence)
+        self._show("warning", html, text=f"Warning. {sentence}")
+
+    def verdict(self, name: str, holds: bool, detail: str) -> None:
+        """Record whether the named check holds, and what was checked. A pipeline can gate on it."""
+        if any(entry["name"] == name for entry in self._of_kind("verdict")):
+            raise ValueError(f"the verdict {name!r} was given before")
+        word = "holds" if holds else "fails"
+        said = f"<strong>{prose(_sentence(name))}: {word}.</strong> {prose(_sentence(detail))}"
+        self._add("verdict", name=name, holds=bool(holds), detail=detail)
+        self._show("verdict", f'<p class="verdict {word}">{said}</p>', text=f"{name}: {word}. {detail}")
+
+    def text(self, sentence: str, /) -> None:
+        """Show a paragraph made from the run's numbers."""
+        self._show("text", f"<p>{prose(_sentence(sentence))}</p>", text=sentence)
+
+    def formula(self, latex: str, /) -> None:
+        """Show a displayed formula; one that cannot be rendered raises ValueError."""
+        self._show("formula", to_mathml(latex, display=True), text=latex)
+
+    def figure(self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str) -> None:
+        """Save and show a figure together with the data it draws.
+
+        Parameters
+        ----------
+        drawing : matplotlib Axes or Figure, or a seaborn grid
+            What is drawn; its figure is closed afterwards.
+        slug : str
+            Short name, unique in the notebook: names the files.
+        data : pandas.DataFrame
+            Exactly what is drawn, saved as CSV.
+        caption : str
+            What the figure shows, with n and method.
+        alt : str
+            What a reader who cannot see it needs to know.
+        """
+        self._check_slug(slug)
+        figure = drawing.figure if hasattr(drawing, "figure") else drawing
+        if not isinstance(figure, Figure):
+            raise TypeError(f"figure {slug!r}: expected a matplotlib Axes or Figure, not {type(drawing)}")
+        words, alt = prose(_sentence(caption)), _sentence(alt)
+        folder = self._folder("figures")
+        png, svg = folder / f"{slug}.png", folder / f"{slug}.svg"
+        # A fixed salt and no date make the SVG the same bytes at every run.
+        with mpl.rc_context({"svg.hashsalt": "csrec"}):
+            with whole_file(png) as path:
+                figure.savefig(path, format="png", dpi=DPI)
+            with whole_file(svg) as path:
+                figure.savefig(path, format="svg", metadata={"Date": None})
+        plt.close(figure)
+        csv = _save_csv(data, folder / f"{slug}.csv")
+        txt = _write(folder / f"{slug}.txt", f"{caption}\n\nAlternative text: {alt}\n")
+        self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(png, svg, csv, txt))
+        html = f'<figure id="{slug}">{_image(png, svg, alt)}<figcaption>{words}</figcaption></figure>'
+        self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
+
+    def table(self, frame: pd.DataFrame, slug: str, *, caption: str, digits: int = 3) -> None:
+        """Save a table as CSV and show it, its numbers right-aligned with `digits` decimals.
+
+        A column may hold strings already formatted, such as `0.12 [0.10, 0.14]`. The index is shown
+        where it says something, that is, where it is not just the row's number.
+        """
+        self._check_slug(slug)
+        csv = _save_csv(frame, self._folder("tables") / f"{slug}.csv")
+        html = _table_html(frame, slug, caption=_sentence(caption), digits=digits)
+        self._add("table", slug=slug, caption=caption, files=self._relative(csv))
+        self._show("table", html, text=f"{caption}\n{frame.to_string()}", slug=slug)
+
+    def _of_kind(self, *kinds: str) -> list[dict]:
+        self._forget_last_execution()
+        return [entry for entry in self._entries if entry["kind"] in kinds]
+
+    def _check_slug(self, slug: str) -> None:
+        if not SLUG.fullmatch(slug):
+            raise ValueError(f"a slug is made of a-z, 0-9, '-' and '_', and names a file, not {slug!r}")
+        if any(entry["slug"] == slug for entry in self._of_kind("figure", "table")):
+            raise ValueError(
+                f"the slug {slug!r} is taken in {self.notebook}: each figure and table has its own"
+            )
+
+    def _forget_last_execution(self) -> None:
+        """Drop what the running cell said when it ran before, so that a cell can be run again."""
+        cell, count = _running_cell()
+        if cell and self._executions.setdefault(cell, count) != count:
+            self._executions[cell] = count
+            self._entries = [entry for entry in self._entries if entry["cell"] != cell]
+
+    def _add(self, kind: str, **content) -> None:
+        self._forget_last_execution()
+        self._entries.append({"kind": kind, "cell": _running_cell()[0], **content})
+        self._save()
+
+    def _save(self) -> None:
+        entries = [{k: v for k, v in entry.items() if k != "cell"} for entry in self._entries]
+        record = json.dumps({**self._about, "entries": entries}, indent=1, default=str, ensure_ascii=False)
+        _write(self.folder / "record" / f"{self.notebook}.json", record + "\n")
+
+    def _folder(self, kind: str) -> Path:
+        return self.folder / kind / self.notebook
+
+    def _relative(self, *paths: Path) -> list[str]:
+        return [path.relative_to(self.folder).as_posix() for path in paths]
+
+    @staticmethod
+    def _show(kind: str, html: str, *, text: str, **more) -> None:
+        if get_ipython() is not None:
+            bundle = {"text/html": html, "text/plain": text}
+            display(bundle, raw=True, metadata={"csrec": {"kind": kind, **more}})
+
+
+def _running_cell() -> tuple[str | None, object]:
+    """Return the identity of the running cell, where the front end gives one, and its execution."""
+    shell = get_ipython()
+    parent = getattr(shell, "parent_header", None) or {}
+    return parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
+
+
+def _sentence(text: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"expected a sentence, not {text!r}")
+    return text
+
+
+def _interval(name: str, value) -> dict[str, float | None]:
+    """Return a headline number as value, low and high; what is not finite is written as null."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(values) not in (1, 3) or not all(isinstance(v, numbers.Real) for v in values):
+        raise ValueError(f"the number {name!r} is a value or (value, low, high), not {value!r}")
+    finite = [float(v) if math.isfinite(v) else None for v in values]
+    return dict(zip(("value", "low", "high"), finite, strict=False))
+
+
+def _write(path: Path, text: str) -> Path:
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text.encode())
+    return path
+
+
+def _save_csv(frame: pd.DataFrame, path: Path) -> Path:
+    """Write exactly the data; the index too, where it is not just the row's number."""
+    named = not isinstance(frame.index, pd.RangeIndex)
+    return _write(path, frame.to_csv(index=named, lineterminator="\n"))
+
+
+def _image(png: Path, svg: Path, alt: str) -> str:
+    """Return the image element, from the smaller of the two files, a little larger than on paper."""
+    small = min(svg, png, key=lambda path: path.stat().st_size)
+    kind = "svg+xml" if small is svg else "png"
+    source = base64.b64encode(small.read_bytes()).decode()
+    width, height = (round(n * 110 / DPI) for n in struct.unpack(">II", png.read_bytes()[16:24]))
+    size = f'width="{width}" height="{height}"'
+    return f'<img src="data:image/{kind};base64,{source}" alt="{escape(alt)}" {size}>'
+
+
+def _table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) -> str:
+    shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(allow_duplicates=True)
+    columns = [
+        {
+            "name": " ".join(map(str, name)) if isinstance(name, tuple) else name,
+            "number": _is_number(column),
+            "cells": [_cell(value, digits) for value in column],
+        }
+        for name, column in shown.items()
+    ]
+    return TEMPLATES.get_template("table.html.j2").render(
+        slug=slug,
+        caption=caption,
+        caption_html=Markup(prose(caption)),
+        columns=columns,
+        rows=range(len(shown)),
+        headed=shown is not frame,
+    )
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Tell numbers, and strings that are all written like numbers or left out, from text."""
+    if is_numeric_dtype(column):
+        return not is_bool_dtype(column)
+    written = [value for value in column if value not in ("", "–")]
+    return bool(written) and all(isinstance(v, str) and re.match(r"[-−+<]?\s?[\d.]", v) for v in written)
+
+
+def _cell(value, digits: int) -> str:
+    if isinstance(value, str):
+        # An estimate stands out from its interval.
+        parts = re.fullmatch(r"(\S+) (\[[^\]]+\])", value)
+        return Markup('{} <span class="interval">{}</span>').format(*parts.groups()) if parts else value
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "–"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, numbers.Integral):
+        return f"{value:,}".replace("-", "−")
+    if isinstance(value, numbers.Real):
+        rounded = f"{value:,.{digits}f}"
+        # A small number must not read as nothing at all.
+        lost = value != 0 and float(rounded.replace(",", "")) == 0
+        return (f"{value:.1e}" if lost else rounded).replace("-", "−")
+    return str(value)

@@ -1,0 +1,1 @@
+"""The paper's experiment again, beside what it leaves out."""

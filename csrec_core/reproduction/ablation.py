@@ -1,0 +1,123 @@
+"""What each part of CSRec contributes: the constraint, the decisions, the data; and what AHR hides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.metrics import accept_by_probability, accept_by_rank, auc_by_user
+from csrec_core.reproduction.experiment import Reproduction
+from csrec_core.reproduction.presets import Preset
+
+__all__ = ["alpha_sweep", "constraint_floor", "decisions_as_input", "learning_curve", "penalty_path"]
+
+COLUMNS = {"filtered": ("f", "f_tilde"), "marginal": ("f_marginal", "f_tilde_marginal")}
+ALPHAS = (0.2, 0.5)
+
+
+def penalty_path(
+    bench: Reproduction, backbone: str, *, preset: Preset, penalties: Sequence[float], seed: int = 0
+) -> pd.DataFrame:
+    """Fit f under several weights of the constraint, and set accuracy and effect side by side.
+
+    Returns
+    -------
+    DataFrame
+        `penalty`, `AHR@0.2`, `AHR@0.5`, `AUC`, `effect` (mean f - f~ over the tested exposures) and
+        `expected`: the effect of the fit without penalty, each cell shrunk by 1 / (1 + 2 penalty f (1 - f)).
+        That is exact for a small effect and an f that is free in every cell; a network shares its weights.
+    """
+    own, other = COLUMNS[preset.reported]
+    free, rows = None, []
+    for penalty in sorted({0.0, *penalties}):
+        fitted = replace(preset, penalty=penalty, calibrated=False)
+        cells = bench.csrec(backbone, seed=seed, preset=fitted).cells
+        free = cells if free is None else free
+        shrunk = (free[own] - free[other]) / (1 + 2 * penalty * free[own] * (1 - free[own]))
+        effect = {"effect": (cells[own] - cells[other]).mean(), "expected": shrunk.mean()}
+        rows.append({"penalty": penalty, **_accuracy(cells, own), **effect})
+    return pd.DataFrame(rows)
+
+
+def learning_curve(
+    bench: Reproduction, backbone: str, *, preset: Preset, shares: Sequence[float], seed: int = 0
+) -> pd.DataFrame:
+    """Fit f on the exposures of a part of the users.
+
+    Returns
+    -------
+    DataFrame
+        `share` of the users, `users` (of a fold, where the preset is crossed), `AHR@0.2`, `AHR@0.5`, `AUC`
+        on the tested exposures of all users.
+    """
+    own, _ = COLUMNS[preset.reported]
+    rows = []
+    for share in shares:
+        cells = bench.csrec(backbone, seed=seed, preset=replace(preset, share=share)).cells
+        users = round(share * cells["user"].nunique() / (2 if preset.crossed else 1))
+        rows.append({"share": share, "users": users, **_accuracy(cells, own)})
+    return pd.DataFrame(rows)
+
+
+def decisions_as_input(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of one f with the earlier decisions given and summed out: `input`, scores."""
+    named = {"given": "f", "summed out": "f_marginal"}
+    return pd.DataFrame([{"earlier decisions": name, **_accuracy(cells, own)} for name, own in named.items()])
+
+
+def alpha_sweep(
+    cells: pd.DataFrame,
+    probabilities: Mapping[str, np.ndarray | pd.Series],
+    rankings: Mapping[str, np.ndarray | pd.Series],
+    *,
+    alphas: Sequence[float] = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2)),
+) -> pd.DataFrame:
+    """Return AHR@alpha over alpha, for probabilities (Eq. 19), rankings (Eq. 20) and two that know nothing.
+
+    A ranking at random is right with probability alpha p + (1 - alpha) (1 - p), where p is the accept rate:
+    at p = 0.93 a line from 0.07 to 0.93, whatever the items. One that always accepts scores p at every alpha.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        The tested exposures, with `decision` and `user`.
+    probabilities, rankings : mapping
+        From a name to probabilities, and to rank shares, in the order of `cells`.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `alpha`, `AHR`.
+    """
+    decision = cells["decision"].to_numpy()
+    rate = cells.groupby("user")["decision"].mean().mean()
+    rows = []
+    for alpha in alphas:
+        for name, values in probabilities.items():
+            rows.append((name, alpha, (accept_by_probability(values, alpha) == decision).mean()))
+        for name, values in rankings.items():
+            rows.append((name, alpha, (accept_by_rank(values, alpha) == decision).mean()))
+        rows.append(("ranking at random", alpha, alpha * rate + (1 - alpha) * (1 - rate)))
+        rows.append(("always accept", alpha, rate))
+    return pd.DataFrame(rows, columns=["model", "alpha", "AHR"])
+
+
+def constraint_floor(rate: float, target: float, penalties: Sequence[float]) -> pd.DataFrame:
+    """Return the f that minimises BCE at an accept rate plus penalty (f - target)^2: `penalty`, `f`.
+
+    With the softmax readout the target is near 1 / N: the constraint then draws f down from the rate itself,
+    and below the threshold 1 - alpha of Eq. 19 if it is heavy enough, however well the rate is known.
+    """
+    grid = np.linspace(1e-4, 1 - 1e-4, 20001)
+    fit = -rate * np.log(grid) - (1 - rate) * np.log1p(-grid)
+    best = [grid[(fit + penalty * (grid - target) ** 2).argmin()] for penalty in penalties]
+    return pd.DataFrame({"penalty": list(penalties), "f": best})
+
+
+def _accuracy(cells: pd.DataFrame, column: str) -> dict[str, float]:
+    right = {
+        f"AHR@{alpha:g}": (accept_by_probability(cells[column], alpha) == cells["decision"]).mean()
+        for alpha in ALPHAS
+    }
+    return right | {"AUC": auc_by_user(cells["decision"], cells[column], cells["user"]).mean()}

@@ -1,0 +1,327 @@
+"""The paper's experiment again: next-item baselines and CSRec, trained and tested within users over time.
+
+A preset (`csrec_core.reproduction.presets`) says which exposures f learns from, which stop its training, and
+how f~ is read. Every model, readout and result is kept in the run's folder as soon as it is there, so that a
+run cut short goes on where it stopped, and one finished is read again.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log, write_log
+from csrec_core.errors import InputError
+from csrec_core.files import hash_files, whole_file
+from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.csrec import predict_csrec, train_csrec
+from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
+from csrec_core.models.predictions import code_files
+from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
+from csrec_core.models.ranking import HELD_OUT
+from csrec_core.models.sequences import Sequences, to_sequences
+from csrec_core.models.train import load_weights, save_weights
+from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
+from csrec_core.reproduction.presets import FEWEST, Effort, Preset, tested_steps
+
+__all__ = ["Reproduction", "Trial", "sample_users", "shuffle_exposures"]
+
+FOLDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What one model with one seed says of what it is tested on.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        The tested exposures: `user`, `step` (from 1), `item`, `decision`, `fold`, and of a baseline
+        `rank_share` (Eq. 20), of CSRec the probabilities `f`, `f_marginal`, `f_tilde`, `f_tilde_marginal`.
+    ranks : DataFrame
+        `user`, `rank`, `candidates` of the last self-chosen item, among the whole catalogue.
+    seconds : float
+        CPU time that it took, without what was kept from before.
+    """
+
+    cells: pd.DataFrame
+    ranks: pd.DataFrame
+    seconds: float
+
+
+def shuffle_exposures(dataset: Dataset, *, seed: int = 0) -> Dataset:
+    """Shuffle each user's exposures by the system together with their decisions: the position is hidden.
+
+    What a user decides on an item is kept, and so is the self phase; a simulated world loses its truth.
+    """
+    log = dataset.log.copy()
+    rng = np.random.default_rng(seed)
+    system = (log["source"] == SYSTEM).to_numpy()
+    user, t = log.loc[system, "user"].to_numpy(), log.loc[system, "t"].to_numpy()
+    order = np.lexsort((rng.random(len(user)), user))  # a random order within each user
+    shuffled = np.empty_like(t)
+    shuffled[order] = t[np.lexsort((t, user))]
+    log.loc[system, "t"] = shuffled
+    return replace(dataset, log=validate_log(log), truth=None, name=f"{dataset.name}, shuffled")
+
+
+def sample_users(dataset: Dataset, users: int, *, seed: int = 0) -> Dataset:
+    """Return the log of that many users, at random; of all where there are no more."""
+    everyone = dataset.log["user"].unique()
+    if users >= len(everyone):
+        return dataset
+    chosen = np.random.default_rng(seed).permutation(everyone)[:users]
+    log = dataset.log[dataset.log["user"].isin(chosen)].reset_index(drop=True)
+    return replace(dataset, log=log)
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """The trials on one log.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Both phases are needed.
+    effort : Effort
+    folder : path
+        Of what is kept.
+    """
+
+    dataset: Dataset
+    effort: Effort
+    folder: Path
+
+    @cached_property
+    def sequences(self) -> Sequences:
+        """The log as the baselines and f~ read it."""
+        log = self.dataset.log
+        if not {SELF, SYSTEM} <= set(log["source"].unique()):
+            raise InputError(f"{self.dataset.name}: the experiment needs exposures of both sources")
+        longest = int(log.loc[log["source"] == SELF].groupby("user").size().max())
+        return to_sequences(self.dataset, length=min(self.effort.length, longest))
+
+    @cached_property
+    def context(self) -> Sequences:
+        """The log as f reads it."""
+        real = self.sequences.self_items > 0
+        context = self.effort.context or max(FEWEST, int(real.sum(dim=1).min()))
+        if context >= real.shape[1]:
+            return self.sequences
+        return to_sequences(self.dataset, length=context)
+
+    @cached_property
+    def left(self) -> Tensor:
+        """How many exposures follow each, (U, T); negative is padding."""
+        exposed = self.sequences.system_items > 0
+        return exposed.sum(dim=1, keepdim=True) - 1 - torch.arange(exposed.shape[1])
+
+    @cached_property
+    def last(self) -> int:
+        """How many exposures at the end of a user's sequence are for the test."""
+        return tested_steps(self.sequences.system_items.shape[1])
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """Every exposure by the system: `user`, `t`, `step`, `item`, `decision`, `fold`, and `tested`."""
+        rows = self.sequences.system_rows
+        user, step = np.nonzero(rows >= 0)
+        cells = self.dataset.log.loc[rows[rows >= 0], ["user", "t", "item", "decision"]]
+        tested = self.left.numpy()[user, step] < self.last
+        return cells.reset_index(drop=True).assign(step=step + 1, fold=self._fold[user] + 1, tested=tested)
+
+    @cached_property
+    def _fold(self) -> np.ndarray:
+        users = len(self.sequences.users)
+        return np.random.default_rng(0).permutation(np.arange(users) % FOLDS)
+
+    @cached_property
+    def _key(self) -> str:
+        here = Path(__file__)
+        code = [*code_files(), here.with_name("catalogue.py"), here.with_name("presets.py"), here]
+        genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
+        content = [self.dataset.fingerprint, genres, asdict(self.effort), hash_files(code), torch.__version__]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def masks(self, preset: Preset) -> tuple[Tensor, Tensor | None]:
+        """Return which exposures (U, T) f learns from and which stop its training (None: a tenth of users).
+
+        Where a sequence is too short to spare six, each part is as long as the test.
+        """
+        spared, validated = preset.spared, preset.validated
+        if self.last < 3 and not preset.crossed and preset.spared > 2:
+            spared, validated = 2 * self.last, self.last
+        held = (self.left < spared) & (self.left >= spared - validated)
+        return self.left >= spared, held if validated else None
+
+    def sized(self, backbone: str) -> "Reproduction":
+        """Return the experiment on the users whom CSRec on this backbone is trained and tested on."""
+        few = len(self.sequences.users) <= self.effort.prefix_users
+        return self if few or self._is_causal(backbone) else self._smaller
+
+    def baseline(self, backbone: str, *, seed: int) -> Trial:
+        """Train a next-item model on accepted self-chosen items alone, and decide by its ranking (Eq. 20)."""
+
+        def run() -> tuple[pd.DataFrame, pd.DataFrame]:
+            model = self._next_item(backbone, seed)
+            share = rank_shares(model, self.sequences, last=self.last, seed=seed)
+            return self._tested(rank_share=share), rank_next_item(model, with_repeats(self.sequences))
+
+        return self._kept(f"baseline-{backbone}-{seed}", run)
+
+    def csrec(self, backbone: str, *, seed: int, preset: Preset) -> Trial:
+        """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
+        if (ground := self.sized(backbone)) is not self:
+            return ground.csrec(backbone, seed=seed, preset=preset)
+        marked = hashlib.sha256(json.dumps(asdict(preset), sort_keys=True).encode()).hexdigest()[:8]
+        name = f"{preset.name}-{marked}-{backbone}-{seed}"
+        return self._kept(name, lambda: self._run_csrec(name, backbone, seed, preset))
+
+    def _run_csrec(self, name: str, backbone: str, seed: int, preset: Preset) -> tuple:
+        readouts, f_tilde = self._readouts(backbone, seed, preset)
+        learn, held = self.masks(preset)
+        tested = (self.left >= 0) & (self.left < self.last)
+        filtered, marginal = (torch.full(learn.shape, torch.nan) for _ in range(2))
+        ranks = []
+        for number in range(FOLDS if preset.crossed else 1):
+            fold = torch.from_numpy(self._fold)
+            own = fold == number if preset.crossed else torch.ones_like(fold, dtype=torch.bool)
+            teachers = (~own if preset.crossed else own).nonzero()[:, 0]
+            model = self._model(
+                f"f-{name}-{number + 1}",
+                lambda: build_model(self.context, backbone=backbone, **self.effort.hyper),
+                lambda part, teachers=teachers: train_csrec(
+                    self.context,
+                    readouts,
+                    _some(teachers, preset.share, seed),
+                    penalty=preset.penalty,
+                    constraint=preset.constraint,
+                    estimand=preset.estimand,
+                    learn=learn,
+                    held=held,
+                    training=replace(self.effort.csrec, seed=seed),
+                    backbone=backbone,
+                    start=f_tilde if self.context is self.sequences else None,
+                    checkpoint=part,
+                    **self.effort.hyper,
+                ),
+            )
+            rows = own.nonzero()[:, 0]
+            if preset.calibrated and held is not None:
+                self._calibrate(model, learn, held)
+            filtered[rows], marginal[rows] = predict_csrec(model, self.context, rows, wanted=tested)
+            rank = rank_last_choice(model, with_repeats(self.context), by="acceptance")
+            ranks.append(rank[rank["user"].isin(self.sequences.users[rows.numpy()])])
+        cells = self._tested(
+            f=filtered, f_marginal=marginal, f_tilde=readouts.filtered, f_tilde_marginal=readouts.marginal
+        )
+        return cells, pd.concat(ranks, ignore_index=True)
+
+    def _calibrate(self, model: Acceptance, learn: Tensor, held: Tensor) -> None:
+        """Set scale and level of f on the exposures that stopped its training."""
+        seen = learn | held if model.backbone.causal else held
+        if len(self.context.system_decisions[held].unique()) < 2:
+            return
+        rows = torch.arange(len(learn))
+        filtered, _ = predict_csrec(model, self.context, rows, wanted=seen)
+        logits = torch.logit(filtered[seen].double(), eps=1e-6)
+        decisions = self.context.system_decisions[seen]
+        model.calibrate(logits, decisions, torch.ones(len(logits)), held[seen])
+
+    def _next_item(self, backbone: str, seed: int) -> nn.Module:
+        window = self.sequences.self_items.shape[1] - max(HELD_OUT.values())
+        common = {"backbone": backbone, **self.effort.hyper}
+        return self._model(
+            f"next-{backbone}-{seed}",
+            lambda: build_backbone(self.sequences, positions=window - 1, **common),
+            lambda part: train_next_item(
+                self.sequences, training=replace(self.effort.baseline, seed=seed), checkpoint=part, **common
+            ),
+        )
+
+    def _readouts(self, backbone: str, seed: int, preset: Preset) -> tuple[Readouts, Acceptance | None]:
+        """Return what the frozen f~ says of every exposure, and f~ where f can start from its weights."""
+        if preset.readout == "softmax":
+            model = self._next_item(backbone, seed)
+
+            def read() -> Readouts:
+                return softmax_readouts(model, self.sequences)
+        else:
+            common = {"backbone": backbone, **self.effort.hyper}
+            model = self._model(
+                f"f_tilde-{backbone}-{seed}",
+                lambda: build_model(self.sequences, **common),
+                lambda part: train_preference(
+                    self.sequences,
+                    training=replace(self.effort.baseline, seed=seed),
+                    checkpoint=part,
+                    **common,
+                ),
+            )
+
+            def read() -> Readouts:
+                return read_out(model, self.sequences)
+
+        path = self._path / f"readouts-{preset.readout}-{backbone}-{seed}.safetensors"
+        if not path.exists():
+            readouts = {key: value.contiguous() for key, value in vars(read()).items()}
+            with whole_file(path) as temporary:
+                save_file(readouts, temporary)
+        return Readouts(**load_file(path)), None if preset.readout == "softmax" else model
+
+    def _model(self, name: str, build: Callable[[], nn.Module], train: Callable[[Path], tuple]) -> nn.Module:
+        """Return the trained model of a name, frozen: read where it was kept, else trained and kept."""
+        path = self._path / f"{name}.safetensors"
+        if not path.exists():
+            trained, curve = train(self._path / f"{name}.part.safetensors")
+            save_weights(trained, path, curve=curve.to_dict("list"))
+        model = build()
+        load_weights(model, path)
+        return model.requires_grad_(False)
+
+    def _kept(self, name: str, run: Callable[[], tuple[pd.DataFrame, pd.DataFrame]]) -> Trial:
+        files = [self._path / f"{name}-{part}.parquet" for part in ("ranks", "cells")]
+        if not files[1].exists():
+            started = time.process_time()
+            cells, ranks = run()
+            seconds = time.process_time() - started
+            for frame, path in zip((ranks, cells.assign(seconds=seconds)), files, strict=True):
+                write_log(frame, path)
+        ranks, cells = map(pd.read_parquet, files)
+        seconds = float(cells.pop("seconds").iloc[0])
+        return Trial(cells, ranks, seconds)
+
+    def _tested(self, **values: Tensor) -> pd.DataFrame:
+        """Return the tested cells with a column for each of `values` (U, T)."""
+        real = self.sequences.system_rows >= 0
+        columns = {name: value.cpu().numpy()[real] for name, value in values.items()}
+        cells = self.cells.assign(**columns)
+        return cells[cells["tested"]].drop(columns="tested").reset_index(drop=True)
+
+    def _is_causal(self, backbone: str) -> bool:
+        return build_backbone(self.sequences, backbone=backbone, positions=2, **self.effort.hyper).causal
+
+    @cached_property
+    def _path(self) -> Path:
+        return Path(self.folder) / f"reproduction-{self._key[:12]}"
+
+    @cached_property
+    def _smaller(self) -> "Reproduction":
+        """The same on few users, for backbones that read each prefix on its own."""
+        few = sample_users(self.dataset, self.effort.prefix_users)
+        return Reproduction(few, self.effort, self.folder)
+
+
+def _some(rows: Tensor, share: float, seed: int) -> Tensor:
+    """Return a share of the users, at random; a larger share holds those of a smaller one."""
+    generator = torch.Generator().manual_seed(seed)
+    return rows[torch.randperm(len(rows), generator=generator)[: max(10, round(share * len(rows)))]]

@@ -1,0 +1,110 @@
+"""The ways to repeat the paper's experiment: what f learns from, what it is tested on, how f~ is read."""
+
+from dataclasses import dataclass, field
+
+from csrec_core.errors import InputError
+from csrec_core.models.train import Training
+
+__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "tested_steps"]
+
+FEWEST = 5  # self-chosen exposures that f reads where some users have less
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What CSRec learns from and how; T is a user's number of exposures by the system.
+
+    Attributes
+    ----------
+    name : str
+        A word, and the beginning of the names of its files.
+    spared : int
+        Exposures at the end of each user's sequence that f does not learn from; the first `validated` of
+        them stop its training. 0 with `crossed`.
+    validated : int
+        See `spared`.
+    crossed : bool
+        f of a user is trained on whole sequences of the users of the other half, and not on their own.
+    readout : {"softmax", "acceptance"}
+        f~ as published (`csrec_core.reproduction.catalogue`) or on the scale of a decision
+        (`csrec_core.models.preference`).
+    penalty, constraint, estimand
+        Of `csrec_core.models.csrec.train_csrec`.
+    reported : {"filtered", "marginal"}
+        Whether the decisions before an exposure are given when f is tested on it.
+    calibrated : bool
+        Scale and level of f are set on the exposures that stopped its training, where they show both
+        decisions.
+    share : float
+        Share of the users whose exposures are learned from, in (0, 1].
+    """
+
+    name: str
+    spared: int = 6
+    validated: int = 3
+    crossed: bool = False
+    readout: str = "acceptance"
+    penalty: float = 1.0
+    constraint: str = "squared"
+    estimand: str = "both"
+    reported: str = "filtered"
+    calibrated: bool = False
+    share: float = 1.0
+
+
+PRESETS = {
+    "paper": Preset(
+        name="paper",
+        spared=2,  # learns from 1..T-2, stops on T-1, is tested on T-2..T: T-2 is learned from and tested
+        validated=1,
+        readout="softmax",
+        estimand="marginal",
+        reported="marginal",
+    ),
+    # As the published code: there f~ is not frozen and follows f, so that the constraint binds nothing.
+    "unconstrained": Preset(
+        name="unconstrained",
+        spared=2,
+        validated=1,
+        readout="softmax",
+        penalty=0.0,
+        estimand="marginal",
+        reported="marginal",
+    ),
+    "sound": Preset(name="sound", calibrated=True),
+    "crossed": Preset(name="crossed", spared=0, validated=0, crossed=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How large the models are and how long they train.
+
+    Attributes
+    ----------
+    length : int
+        Self-chosen exposures that the baselines and f~ read.
+    context : int
+        Of these, the last that f reads; 0 is as many as every user has, and at least `FEWEST`. Where no user
+        has fewer, the place of an exposure in the window is its number.
+    baseline, csrec : Training
+        Of the next-item models and f~, and of f; the seed is set by each trial.
+    prefix_users : int
+        A backbone that reads each prefix on its own takes this many users, at random.
+    hyper : dict
+        Keyword arguments of the backbones.
+    """
+
+    length: int = 50
+    context: int = 0
+    baseline: Training = field(default_factory=Training)
+    csrec: Training = field(default_factory=Training)
+    prefix_users: int = 1000
+    hyper: dict = field(default_factory=dict)
+
+
+def tested_steps(steps: int) -> int:
+    """Return how many exposures at the end of `steps` are for the test: three, as published, or a quarter."""
+    if steps < 4:
+        raise InputError(f"{steps} exposures by the system; expected at least 4 to split them over time")
+    return min(3, steps // 4)

@@ -1,0 +1,195 @@
+"""The tables of the reproduction: trials, controls and chance scored alike, and put together over seeds."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+from tqdm import tqdm
+
+from csrec_core.data.log import SELF
+from csrec_core.errors import unknown
+from csrec_core.evaluation.controls import (
+    CONTROLS,
+    HISTORY_CONTROLS,
+    predict_controls,
+    predict_history_controls,
+)
+from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
+from csrec_core.evaluation.tabular import TABULAR, predict_tabular, tabular_features
+from csrec_core.metrics import auc_by_user, resample_means
+from csrec_core.models.backbones import BACKBONES
+from csrec_core.reproduction.experiment import Reproduction, Trial
+from csrec_core.reproduction.presets import Preset
+
+__all__ = [
+    "DECISION_METRICS",
+    "ORACLE",
+    "REFERENCES",
+    "baseline_scores",
+    "control_probabilities",
+    "csrec_name",
+    "csrec_scores",
+    "experiment",
+    "margin_of_oracle",
+    "probability_scores",
+    "random_scores",
+    "summarise",
+]
+
+ORACLE = "oracle"
+REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, ORACLE)
+DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
+ALPHAS = (0.2, 0.5)
+DRAWS = 300  # resamples of users
+
+
+def csrec_name(backbone: str) -> str:
+    """Return the name of CSRec on a backbone, `CSRec (SASRec)`."""
+    return f"CSRec ({BACKBONES[backbone].__name__})"
+
+
+def experiment(
+    bench: Reproduction,
+    *,
+    backbones: Sequence[str],
+    over: Sequence[str],
+    presets: Sequence[Preset],
+    seeds: Sequence[int],
+) -> pd.DataFrame:
+    """Run, or read what is kept of, every trial: baselines by seed, CSRec by preset, backbone and seed.
+
+    Returns
+    -------
+    DataFrame
+        Scores as of `baseline_scores`, with `preset` ("" for a baseline) and CPU `seconds` of each trial.
+    """
+    for name in (*backbones, *over):
+        if name not in BACKBONES:
+            raise unknown("backbone", name, BACKBONES)
+    parts = []
+    total = len(seeds) * (len(backbones) + len(over) * len(presets))
+    with tqdm(total=total, desc="trials", disable=None, leave=False) as bar:
+        for seed in seeds:
+            for backbone in backbones:
+                trial = bench.baseline(backbone, seed=seed)
+                scores = baseline_scores(trial, backbone, seed=seed)
+                parts.append(scores.assign(preset="", seconds=trial.seconds))
+                bar.update()
+            for backbone, preset in itertools.product(over, presets):
+                trial = bench.csrec(backbone, seed=seed, preset=preset)
+                scores = csrec_scores(trial, backbone, preset=preset, seed=seed)
+                parts.append(scores.assign(preset=preset.name, seconds=trial.seconds))
+                bar.update()
+    return pd.concat(parts, ignore_index=True)
+
+
+def baseline_scores(trial: Trial, backbone: str, *, seed: int) -> pd.DataFrame:
+    """Score a baseline: `model`, `metric`, `mean`, `low`, `high`, `seed`.
+
+    Its decisions are those of its ranking (Eq. 20), and its AUC is of the rank.
+    """
+    name = BACKBONES[backbone].__name__
+    cells, nothing = trial.cells, pd.DataFrame(index=trial.cells.index)
+    decided = decision_scores(cells, nothing, alphas=ALPHAS, ranked=name, draws=DRAWS)
+    auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
+    more = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=name)
+    return _with_ranks([decided, more], trial, name, seed)
+
+
+def csrec_scores(trial: Trial, backbone: str, *, preset: Preset, seed: int) -> pd.DataFrame:
+    """Score CSRec on a backbone, by the probability that the preset reports; as `baseline_scores`."""
+    name = csrec_name(backbone)
+    column = {"filtered": "f", "marginal": "f_marginal"}[preset.reported]
+    decided = probability_scores(trial.cells, trial.cells[[column]].set_axis([name], axis=1))
+    return _with_ranks([decided], trial, name, seed)
+
+
+def probability_scores(cells: pd.DataFrame, predicted: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Score columns of probabilities; as `baseline_scores`, without rankings."""
+    cells = cells.drop(columns="rank_share", errors="ignore")
+    scores = decision_scores(cells, predicted, alphas=ALPHAS, draws=DRAWS)
+    return scores.assign(seed=seed)
+
+
+def control_probabilities(bench: Reproduction, *, trees: bool = True) -> pd.DataFrame:
+    """Return what the controls, and in a simulated world the oracle, say of the tested exposures.
+
+    All are fitted on the users of the other half, from whole sequences: they may know what CSRec of the
+    presets over time may not, the decisions of others on the tested exposures.
+
+    Returns
+    -------
+    DataFrame
+        A column of probabilities each, indexed as the tested rows of `bench.cells`.
+    """
+    cells = bench.cells
+    log = bench.dataset.log
+    popularity = log[log["source"] == SELF].groupby("item").size()
+    columns = [predict_controls(cells, popularity), predict_history_controls(cells, last=bench.last)]
+    if trees:
+        columns.append(predict_tabular(cells, tabular_features(bench.dataset, cells)))
+    truth = bench.dataset.truth
+    if truth is not None:
+        known = truth[truth["source"] == "system"].set_index(["user", "t"])["p_system"]
+        oracle = known.loc[pd.MultiIndex.from_frame(cells[["user", "t"]])].to_numpy()
+        columns.append(pd.Series(oracle, index=cells.index, name=ORACLE))
+    return pd.concat(columns, axis=1)[cells["tested"].to_numpy()]
+
+
+def random_scores(bench: Reproduction, ranks: pd.DataFrame) -> pd.DataFrame:
+    """Return the exact scores of a ranking at random; as `baseline_scores`.
+
+    It accepts an item with probability alpha, so its AHR is alpha p + (1 - alpha) (1 - p) at accept rate p.
+    """
+    cells = bench.cells[bench.cells["tested"]]
+    rate = cells.groupby("user")["decision"].mean().mean()
+    rows = [(f"AHR@{alpha:g}", alpha * rate + (1 - alpha) * (1 - rate)) for alpha in ALPHAS]
+    chance = pd.DataFrame([*rows, ("AUC", 0.5)], columns=["metric", "mean"]).assign(model=RANDOM)
+    ranking = ranking_scores(ranks.assign(model="any"), draws=2)
+    ranking = ranking[ranking["model"] == RANDOM]
+    chance = chance.assign(low=chance["mean"], high=chance["mean"])
+    return pd.concat([chance, ranking], ignore_index=True).assign(seed=0)
+
+
+def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Put the scores of several seeds together.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        `model`, `metric`, `mean`, `low`, `high` (over users) and `seed`.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `metric`, `mean` over seeds, `low`, `high`, `seeds`, `spread` (standard deviation over seeds,
+        NaN of one). The interval's variance is that over users, the mean of the seeds', plus that of the mean
+        over seeds (Student's t), for the two vary independently.
+    """
+    half = (scores["high"] - scores["low"]) / 2
+    groups = scores.assign(half=half).groupby(["model", "metric"], sort=False)
+    table = groups.agg(mean=("mean", "mean"), spread=("mean", "std"), users=("half", "mean"))
+    table["seeds"] = groups["seed"].nunique()
+    several = table["seeds"] > 1
+    quantile = student.ppf((1 + level) / 2, np.maximum(table["seeds"] - 1, 1))
+    over_seeds = np.where(several, quantile * table["spread"] / np.sqrt(table["seeds"]), 0.0)
+    wide = np.hypot(table.pop("users"), over_seeds)
+    table["low"], table["high"] = table["mean"] - wide, table["mean"] + wide
+    one = ~several  # a single seed keeps the bootstrap's own interval, which need not be symmetric
+    first = groups[["low", "high"]].first()
+    table.loc[one, ["low", "high"]] = first.loc[one, ["low", "high"]]
+    return table.reset_index()[["model", "metric", "mean", "low", "high", "seeds", "spread"]]
+
+
+def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> Mapping[str, float]:
+    """Return each model's share of the oracle's AUC above one half; 1 is as good as the truth."""
+    auc = summary[summary["metric"] == "AUC"].set_index("model")["mean"]
+    return {model: float((auc[model] - 0.5) / (auc[ORACLE] - 0.5)) for model in models if model in auc}
+
+
+def _with_ranks(parts: list[pd.DataFrame], trial: Trial, name: str, seed: int) -> pd.DataFrame:
+    ranking = ranking_scores(trial.ranks.assign(model=name), draws=DRAWS)
+    ranking = ranking[ranking["model"] != RANDOM]
+    return pd.concat([*parts, ranking], ignore_index=True).assign(seed=seed)
