@@ -41,7 +41,7 @@ class FMLPRec(Stack):
 
 
 class _Filter(nn.Module):
-    """y = F^-1(W F(x)) over a window of `window` slots; `csrec_core.models.backbones.layers` has the calls."""
+    """y = F^-1(W F(x)) over a window of `window` slots; see `csrec_core.models.backbones.layers`."""
 
     def __init__(self, hidden: int, window: int, *, causal: bool):
         super().__init__()
