@@ -7,7 +7,7 @@ where it finds no formula there is none.
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import networkx as nx
@@ -15,101 +15,11 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.causal.docalculus import check_rule
-from csrec_core.causal.graph import latents, latex_names, observed
+from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, product
+from csrec_core.causal.graph import latents, observed
 from csrec_core.errors import InputError, unknown
 
 __all__ = ["Identification", "backdoor_sets", "identifiability_table", "identify", "project_latents"]
-
-Nodes = frozenset[str]
-
-
-@dataclass(frozen=True)
-class Conditional:
-    """P(node | given), read from observed data."""
-
-    node: str
-    given: Nodes
-
-    def latex(self, bound: Nodes = frozenset()) -> str:
-        """Return the term as LaTeX, the nodes in `bound` primed."""
-        bar = rf" \mid {_names(self.given, bound)}" if self.given else ""
-        return f"P({_names([self.node], bound)}{bar})"
-
-    def value(self, marginal: Callable[[Nodes], np.ndarray]) -> np.ndarray:
-        """Evaluate the term."""
-        return marginal(self.given | {self.node}) / marginal(self.given)
-
-    @property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return self.given | {self.node}
-
-
-@dataclass(frozen=True)
-class Product:
-    """The product of some terms."""
-
-    factors: tuple
-
-    def latex(self, bound: Nodes = frozenset()) -> str:
-        """Return the term as LaTeX, the nodes in `bound` primed."""
-        return r" \, ".join(factor.latex(bound) for factor in self.factors) or "1"
-
-    def value(self, marginal: Callable[[Nodes], np.ndarray]) -> np.ndarray:
-        """Evaluate the term."""
-        result = np.ones(())
-        for factor in self.factors:
-            result = result * factor.value(marginal)
-        return result
-
-    @property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return frozenset().union(*(factor.nodes for factor in self.factors))
-
-
-@dataclass(frozen=True)
-class Sum:
-    """The sum of a term over the values of one node."""
-
-    over: str
-    axis: int
-    term: object
-
-    def latex(self, bound: Nodes = frozenset()) -> str:
-        """Return the term as LaTeX, the nodes in `bound` primed."""
-        bound = bound | {self.over}
-        return rf"\sum_{{{_names([self.over], bound)}}} {self.term.latex(bound)}"
-
-    def value(self, marginal: Callable[[Nodes], np.ndarray]) -> np.ndarray:
-        """Evaluate the term."""
-        return self.term.value(marginal).sum(axis=self.axis, keepdims=True)
-
-    @property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return self.term.nodes - {self.over}
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One term over another."""
-
-    top: object
-    bottom: object
-
-    def latex(self, bound: Nodes = frozenset()) -> str:
-        """Return the term as LaTeX, the nodes in `bound` primed."""
-        return rf"\frac{{{self.top.latex(bound)}}}{{{self.bottom.latex(bound)}}}"
-
-    def value(self, marginal: Callable[[Nodes], np.ndarray]) -> np.ndarray:
-        """Evaluate the term."""
-        return self.top.value(marginal) / self.bottom.value(marginal)
-
-    @property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return self.top.nodes | self.bottom.nodes
 
 
 @dataclass(frozen=True)
@@ -289,7 +199,7 @@ class _Search:
         for part in self.components(needed):
             group = next(group for group in self.components(world) if part <= group)
             factors.append(self.reduce(part, group, self.observed_factor(group, world)))
-        return self.sum(needed - target, _product(factors))
+        return self.sum(needed - target, product(factors))
 
     def reduce(self, part: Nodes, group: Nodes, term):
         """Return the factor of `part` from the `term` of the confounded `group` that holds it."""
@@ -302,7 +212,7 @@ class _Search:
         inner = next(found for found in self.components(kept) if part <= found)
         if inner != kept:
             ordered = [node for node in self.order if node in kept]
-            marginal = _product([self.slice(node, ordered, marginal) for node in ordered if node in inner])
+            marginal = product([self.slice(node, ordered, marginal) for node in ordered if node in inner])
         return self.reduce(part, inner, marginal)
 
     def slice(self, node: str, ordered: list[str], term):
@@ -319,7 +229,7 @@ class _Search:
                 near = next(found for found in self.components(earlier) if node in found)
                 blanket = near.union(*(self.directed.pred[member] for member in near)) - {node}
                 factors.append(Conditional(node, blanket))
-        return _product(factors)
+        return product(factors)
 
     def sum(self, over: Nodes, term):
         """Sum out nodes; a conditional whose node is spoken of nowhere else sums to one."""
@@ -339,8 +249,8 @@ class _Search:
             if node in over:
                 touched = [factor for factor in factors if node in factor.nodes]
                 rest = [factor for factor in factors if node not in factor.nodes]
-                factors = [*rest, Sum(node, i, _product(touched))]
-        return _product(factors)
+                factors = [*rest, Sum(node, i, product(touched))]
+        return product(factors)
 
     def ancestors(self, nodes: Nodes, within: Nodes) -> Nodes:
         """Return `nodes` and their ancestors in the graph cut down to `within`."""
@@ -356,17 +266,6 @@ class _Search:
 def _normalise(search: _Search, formula, y: Nodes):
     """Divide by the sum over `y`; factors that do not speak of `y` cancel, and a sum of one is left out."""
     factors = formula.factors if isinstance(formula, Product) else (formula,)
-    top = _product([factor for factor in factors if factor.nodes & y])
+    top = product([factor for factor in factors if factor.nodes & y])
     bottom = search.sum(y, top)
     return top if bottom == Product(()) else Ratio(top, bottom)
-
-
-def _product(factors: list):
-    return factors[0] if len(factors) == 1 else Product(tuple(factors))
-
-
-def _names(nodes: Iterable[str], bound: Nodes) -> str:
-    """Write nodes for LaTeX, those that a sum runs over with a prime."""
-    nodes = frozenset(nodes)
-    parts = (latex_names(nodes - bound), latex_names(nodes & bound, mark="'"))
-    return ", ".join(part for part in parts if part)
