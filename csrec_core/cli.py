@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from csrec_core import __version__
+from csrec_core.agent.command import agent_options, ask_agent, named
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import whole_file
 
@@ -173,17 +174,19 @@ def check(path, kind, columns):
     """Check the log at PATH and profile it on one screen.
 
     PATH is a Parquet or CSV file, a text file of sequences, or the folder of the
-    GPT4-books or EB-NeRD files.
+    GPT4-books or EB-NeRD files, or of a log.parquet.
     """
     from csrec_core.data.loaders import read_data
     from csrec_core.data.profile import profile_log
 
+    if kind in (None, "log") and (path / "log.parquet").exists():
+        path = path / "log.parquet"
     folder = "ebnerd" if (path / "behaviors.parquet").exists() else "gpt4books"
     kind = kind or (folder if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
     click.echo(profile_log(read_data(kind, path, map=",".join(columns))))
 
 
-@data.command(epilog="Example: csrec data books --users 5000 --effect 0.8 --out data/books")
+@data.command(epilog="Example: csrec data books --agent simulator --users 10000 --out data/books")
 @click.option("--users", default=2000, show_default=True, type=click.IntRange(1), help="Readers.")
 @click.option("--items", default=200, show_default=True, type=click.IntRange(1), help="Books.")
 @click.option(
@@ -192,8 +195,17 @@ def check(path, kind, columns):
 @click.option("--effect", default=0.6, show_default=True, help="Mean source effect, in logits.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder to write to.")
-def books(users, items, steps, effect, seed, out):
-    """Simulate the books world: a log, its items, and the true probability of every decision."""
+@agent_options
+def books(users, items, steps, effect, seed, out, **of_agent):
+    """Make a log of readers and books.
+
+    By default the books world is simulated: a log, its items, and the true probability of every decision.
+    With --agent, readers of real books are played by an agent, a simulated one or a language model, asked
+    question by question. Exits with 1 if a pilot of its answers fails the quality gate or the endpoint does
+    not answer, with 3 at a limit; what is answered is kept, and --resume goes on with it.
+    """
+    if named(of_agent):
+        sys.exit(ask_agent(of_agent, users=users, steps=steps, effect=effect, seed=seed, out=out))
     from csrec_core.data.books import simulate_books
     from csrec_core.data.log import write_dataset
 

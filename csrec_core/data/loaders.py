@@ -8,7 +8,7 @@ import pandas as pd
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.ebnerd import load_ebnerd
-from csrec_core.data.log import SELF, SYSTEM, Dataset, parse_map, read_log, validate_log
+from csrec_core.data.log import SELF, SYSTEM, Dataset, parse_map, read_log, validate_log, with_tables_beside
 from csrec_core.errors import InputError, unknown
 
 __all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset", "read_data"]
@@ -47,7 +47,8 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
     Parameters
     ----------
     data : {"books", "gpt4books", "ebnerd", "sequences", "log"}
-        `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file.
+        `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file
+        (with the tables `items.parquet` and `users.parquet` beside it, where they are about its rows).
     map : str
         For `log`: the file's own column names, such as `user=customer_id,item=asin`.
     **world
@@ -67,7 +68,7 @@ def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
     if not str(path):
         raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
     if kind == "log":
-        return read_log(path, columns=parse_map(map))
+        return with_tables_beside(read_log(path, columns=parse_map(map)), path)
     if map:
         raise InputError(f"map is for data=log; the columns of {kind} are known")
     return LOADERS[kind](path)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "read_dataset",
     "read_log",
     "validate_log",
+    "with_tables_beside",
     "write_dataset",
     "write_log",
 ]
@@ -199,6 +200,21 @@ def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
         if frame is not None:
             write_log(frame, folder / f"{name}.parquet")
     return folder
+
+
+def with_tables_beside(dataset: Dataset, path: str | Path) -> Dataset:
+    """Add the tables of items and of users that lie beside a log as `write_dataset` leaves them.
+
+    A table that does not know all items, or users, of the log is another's, and left alone.
+    """
+    found = {}
+    for part, key in (("items", "item"), ("users", "user")):
+        file = Path(path).with_name(f"{part}.parquet")
+        if getattr(dataset, part) is None and file.is_file():
+            table = pd.read_parquet(file)
+            if key in table.columns and dataset.log[key].isin(table[key]).all():
+                found[part] = table
+    return replace(dataset, **found)
 
 
 def read_dataset(folder: str | Path, *, name: str = "log") -> Dataset:

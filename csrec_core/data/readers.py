@@ -21,9 +21,15 @@ class Catalogue:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, items: int, genres: int, quality_spread: float) -> "Catalogue":
-        genre = rng.permutation(np.arange(items) % genres)
-        quality = rng.normal(0, quality_spread, items)
-        fame = rng.pareto(1.5, items) + 0.1
+        return cls.of_genres(rng, rng.permutation(np.arange(items) % genres), genres, quality_spread)
+
+    @classmethod
+    def of_genres(
+        cls, rng: np.random.Generator, genre: np.ndarray, genres: int, quality_spread: float
+    ) -> "Catalogue":
+        """Draw quality and fame of books whose genres (items,), numbered from 0, are known."""
+        quality = rng.normal(0, quality_spread, len(genre))
+        fame = rng.pareto(1.5, len(genre)) + 0.1
         share = fame / np.bincount(genre, fame)[genre]
         return cls(genre, quality, share, np.bincount(genre, minlength=genres) > 0)
 

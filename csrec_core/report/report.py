@@ -28,7 +28,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from csrec_core.files import whole_file
 from csrec_core.report.formula import prose, to_mathml
 
-__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "run_folder"]
+__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "run_folder", "table_html"]
 
 STYLE = Path(__file__).parents[1] / "plots" / "style.mplstyle"
 TEMPLATES = jinja2.Environment(
@@ -178,7 +178,7 @@ class Report:
         """
         self._check_slug(slug)
         csv = _save_csv(frame, self._folder("tables") / f"{slug}.csv")
-        html = _table_html(frame, slug, caption=_sentence(caption), digits=digits)
+        html = table_html(frame, slug, caption=_sentence(caption), digits=digits)
         self._add("table", slug=slug, caption=caption, files=self._relative(csv))
         self._show("table", html, text=f"{caption}\n{frame.to_string()}", slug=slug)
 
@@ -268,7 +268,8 @@ def _image(png: Path, svg: Path, alt: str) -> str:
     return f'<img src="data:image/{kind};base64,{source}" alt="{escape(alt)}" {size}>'
 
 
-def _table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) -> str:
+def table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) -> str:
+    """Return a table as a figure in HTML, its text escaped; an index that says something comes first."""
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(allow_duplicates=True)
     columns = [
         {

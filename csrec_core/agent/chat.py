@@ -1,0 +1,133 @@
+"""A language model behind a chat-completions endpoint as an agent."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.agent.answers import read_answer
+from csrec_core.agent.cache import Cache, question_key
+from csrec_core.agent.client import Client, Endpoint
+from csrec_core.agent.prompts import Library, Prompt
+from csrec_core.agent.questions import Decisions, Exposure, Familiarity, Knowledge, Purchase
+
+__all__ = ["ChatAgent"]
+
+BOOKS = 20  # books asked about at a time
+
+
+class ChatAgent:
+    """Asks a model each question once, and reads the answer from the cache ever after.
+
+    A context manager: it holds connections and the cache.
+
+    Parameters
+    ----------
+    catalogue : DataFrame
+        See `load_catalogue`.
+    endpoint : Endpoint
+    cache : Cache
+        Closed with the agent.
+    prices : tuple of float, optional
+        US dollars for a million tokens of prompts and of answers.
+    """
+
+    name = "openai"
+
+    def __init__(
+        self,
+        catalogue: pd.DataFrame,
+        endpoint: Endpoint,
+        cache: Cache,
+        *,
+        prices: tuple[float, float] | None = None,
+    ):
+        self.progress: Callable[[int], object] = lambda count: None
+        self.cache, self._prices = cache, prices
+        self._model, self._library = endpoint.model, Library(catalogue)
+        self._client = Client(endpoint, cache)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> "ChatAgent":
+        return self
+
+    def __exit__(self, *error) -> None:
+        try:
+            self._run(self._client.close())
+        finally:
+            self._runner.close()
+            self.cache.close()
+
+    @property
+    def cost(self) -> str:
+        """Requests and tokens so far, earlier sessions included, and dollars where prices are known."""
+        words = f"{self.cache.requests:,} requests, {sum(self.cache.tokens):,} tokens"
+        if self._prices:
+            dollars = sum(n * price for n, price in zip(self.cache.tokens, self._prices, strict=True)) / 1e6
+            words += f", ${dollars:,.2f}"
+        return words
+
+    def know(self, question: Familiarity) -> Knowledge:
+        """Ask about the books, some at a time; those of a question given up are not known."""
+        parts = range(0, len(question.title), BOOKS)
+        prompts = [
+            self._library.familiarity(
+                question.title[part : part + BOOKS], question.author[part : part + BOOKS]
+            )
+            for part in parts
+        ]
+        known, genres, keywords = [], [], []
+        for prompt, answer in zip(prompts, self._answers(prompts), strict=True):
+            for entry in answer or [(False, (), ())] * len(prompt.question["books"]):
+                known.append(entry[0])
+                genres.append(entry[1])
+                keywords.append(entry[2])
+        return Knowledge(np.array(known), genres, keywords)
+
+    def buy(self, question: Purchase) -> np.ndarray:
+        """Ask each reader for a sequence of purchases; -1 throughout where the question is given up."""
+        bought = np.full((len(question.reader), question.count.max(initial=0)), -1)
+        prompts = [self._library.purchase(question, row) for row in range(len(bought))]
+        for row, names in enumerate(self._answers(prompts)):
+            places = [self._library.place(name) for name in names or ()]
+            bought[row, : len(places)] = places
+        return bought
+
+    def decide(self, question: Exposure) -> Decisions:
+        """Ask each reader for one decision."""
+        prompts = [self._library.exposure(question, row) for row in range(len(question.item))]
+        answers = self._answers(prompts)
+        filled = [answer or (False, np.nan) for answer in answers]
+        accepted, probability = (np.array(column) for column in zip(*filled, strict=True))
+        return Decisions(accepted.astype(bool), probability, np.array([a is not None for a in answers]))
+
+    def _answers(self, prompts: Sequence[Prompt]) -> list[list | None]:
+        """Return the answers in the order of the questions; None where one is given up."""
+        return self._run(self._gather(prompts))
+
+    async def _gather(self, prompts: Sequence[Prompt]) -> list[list | None]:
+        tasks = [asyncio.ensure_future(self._answer(prompt)) for prompt in prompts]
+        # All come to their end, also when one has failed: what is under way is paid for.
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        failed = next((result for result in results if isinstance(result, BaseException)), None)
+        if failed:
+            raise failed from None
+        return results
+
+    async def _answer(self, prompt: Prompt) -> list | None:
+        key = question_key(self._model, prompt.messages)
+        answered = self.cache.get(key) or await self._client.ask(key, prompt)
+        self.progress(len(prompt.question.get("books", [prompt])))
+        return None if answered.answer is None else read_answer(prompt, answered.answer)
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run to the end, also from within a notebook, whose own loop is running already."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._runner.run(work)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._runner.run, work).result()

@@ -1,0 +1,301 @@
+"""One question to a chat-completions endpoint: retries, limits, and a key that nobody gets to see."""
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from csrec_core.agent.answers import REASONS, Unusable, read_answer
+from csrec_core.agent.cache import Answered, Cache
+from csrec_core.agent.prompts import Prompt
+from csrec_core.errors import InputError
+
+__all__ = ["KEY_NAMES", "Client", "Endpoint", "Stopped", "check_endpoint"]
+
+KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
+NO_KEY = "none"  # sent to an endpoint of one's own that asks for no key
+PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
+LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
+CHARACTERS = 4  # a token, for estimates before the server has counted
+
+
+class Stopped(Exception):
+    """The run stops before its end, for a reason in words; what it has is kept, and it can go on from it.
+
+    Attributes
+    ----------
+    code : int
+        Exit code of the command: 1 for trouble, 3 for a limit reached.
+    """
+
+    def __init__(self, message: str, *, code: int = 1):
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where and how to ask.
+
+    Attributes
+    ----------
+    model : str
+    base_url : str or None
+        None is the `openai` package's own default.
+    concurrency : int
+        Requests under way at a time, at most.
+    limit_requests, limit_tokens : int or None
+        Of all requests written down in the cache, those of earlier sessions included. Tokens of answers are
+        known only when they come: those under way may go over the limit.
+    timeout : float
+        Seconds a request may take.
+    tries : int
+        Requests for one answer that fail on the way (429, 5xx, time-out) before the run stops.
+    asks : int
+        Answers of no use to one question before it is given up.
+    backoff : float
+        Seconds before the second try; doubled at each further one, and jittered.
+    seed : int
+        Of the jitter.
+    """
+
+    model: str
+    base_url: str | None = None
+    concurrency: int = 8
+    limit_requests: int | None = None
+    limit_tokens: int | None = None
+    timeout: float = 60.0
+    tries: int = 7
+    asks: int = 5
+    backoff: float = 1.0
+    seed: int = 0
+
+
+class Client:
+    """Asks questions; keeps what comes back.
+
+    Parameters
+    ----------
+    endpoint : Endpoint
+    cache : Cache
+    """
+
+    def __init__(self, endpoint: Endpoint, cache: Cache):
+        self._openai, self._key = check_endpoint(endpoint)
+        self._endpoint, self._cache = endpoint, cache
+        # Its own retries are off: each request is to be counted, limited and written down.
+        self._chat = self._openai.AsyncOpenAI(
+            api_key=self._key, base_url=endpoint.base_url, timeout=endpoint.timeout, max_retries=0
+        )
+        self._places = asyncio.Semaphore(endpoint.concurrency)
+        self._formats = ["json_schema", "json_object", "none"]
+        self._not_before = 0.0
+        self._stopped: Exception | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._chat.close()
+
+    async def ask(self, key: str, prompt: Prompt) -> Answered:
+        """Return a usable answer to the question, or the reason why it is given up; either is kept."""
+        async with self._places:
+            messages = prompt.messages
+            for left in reversed(range(self._endpoint.asks)):
+                request, text, tokens = await self._send_until_answered(key, prompt, messages)
+                reason = _fault(prompt, text)
+                answered = Answered(None if reason else text, reason)
+                final = not reason or not left
+                # An answer and the end of its request are on disk together, or neither is.
+                with self._cache.together():
+                    self._cache.came_back(request, reason or "answered", tokens)
+                    if final:
+                        self._cache.keep(key, prompt.task, prompt.messages, answered)
+                if final:
+                    return answered
+                messages = prompt.again(REASONS[reason])
+        raise ValueError("an endpoint that may not even be asked once")
+
+    async def _send_until_answered(
+        self, key: str, prompt: Prompt, messages: list
+    ) -> tuple[int, str, tuple[int, int]]:
+        """Return a request's number, the text that came back and its tokens, after some tries if need be."""
+        jitter = random.Random(f"{self._endpoint.seed} {key}")
+        for failed in range(self._endpoint.tries):
+            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+            if self._stopped:
+                raise self._stopped
+            try:
+                return await self._send(key, prompt, messages)
+            except _Passing as error:
+                wait = error.wait
+                if wait is None:
+                    wait = self._endpoint.backoff * 2**failed * jitter.uniform(0.5, 1.5)
+                elif wait > LONGEST_WAIT:
+                    raise self._stop(
+                        Stopped(f"the server asks to wait {wait:,.0f} s; go on with --resume after that")
+                    ) from None
+                else:  # it is the server that is busy: nobody asks before then
+                    self._not_before = max(self._not_before, time.monotonic() + wait)
+                said = str(error)
+            await asyncio.sleep(min(wait, LONGEST_WAIT))
+        raise self._stop(
+            Stopped(f"no answer in {self._endpoint.tries} tries ({said}); --resume goes on when it is back")
+        )
+
+    async def _send(self, key: str, prompt: Prompt, messages: list) -> tuple[int, str, tuple[int, int]]:
+        """Send one request; keep account of it."""
+        estimate = sum(len(message["content"]) for message in messages) // CHARACTERS
+        self._check_limits(estimate)
+        request = self._cache.sent(key, estimate)
+        openai, form = self._openai, self._formats[0]
+        try:
+            completion = await self._chat.chat.completions.create(
+                model=self._endpoint.model, messages=messages, **_response_format(form, prompt)
+            )
+            text, tokens = _read_completion(completion)
+        except openai.APIStatusError as error:
+            self._cache.came_back(request, f"HTTP {error.status_code}")
+            raise self._judge(error, form) from None
+        except openai.APITimeoutError:
+            self._cache.came_back(request, "time-out")
+            raise _Passing("time-out") from None
+        except openai.APIConnectionError:
+            self._cache.came_back(request, "no connection")
+            raise _Passing("no connection") from None
+        except (openai.APIError, ValueError):  # what came is no JSON, or no completion
+            self._cache.came_back(request, "broken response")
+            raise _Passing("a broken response") from None
+        text = self._clean(text)
+        return request, text, tokens or (estimate, len(text) // CHARACTERS)
+
+    def _judge(self, error: Any, form: str) -> Exception:
+        """Return what an HTTP error means: worth another try, another form of question, or the end."""
+        status, said = error.status_code, self._clean(" ".join(str(error.message).split()))[:300]
+        if status in PASSING or status >= 500:
+            return _Passing(f"HTTP {status}: {said}", wait=_retry_after(error.response.headers))
+        if status in (400, 422) and "response_format" in str(error.message) and form != "none":
+            # Some endpoints know no schemas; the answer is checked here all the same.
+            if self._formats[0] == form:
+                self._formats.pop(0)
+            return _Passing(f"HTTP {status}", wait=0.0)
+        hint = f"; the key is read from {' or '.join(KEY_NAMES)}" if status in (401, 403) else ""
+        return self._stop(InputError(f"the endpoint refuses: HTTP {status}: {said}{hint}"))
+
+    def _check_limits(self, estimate: int) -> None:
+        limits = {"requests": self._endpoint.limit_requests, "tokens": self._endpoint.limit_tokens}
+        wanted = {"requests": self._cache.requests + 1, "tokens": sum(self._cache.tokens) + estimate}
+        for name, limit in limits.items():
+            if limit is not None and wanted[name] > limit:
+                message = f"limit of {limit:,} {name} reached; a higher --limit-{name} --resume goes on"
+                raise self._stop(Stopped(message, code=3))
+
+    def _stop(self, reason: Exception) -> Exception:
+        """Let nobody send any more; requests under way still come back and are kept."""
+        self._stopped = self._stopped or reason
+        return self._stopped
+
+    def _clean(self, text: str) -> str:
+        """Return a text of the server's without the key, should it have put it there."""
+        return text.replace(self._key, "[key]") if self._key != NO_KEY else text
+
+
+class _Passing(Exception):
+    """A request that failed and may be tried again, after `wait` seconds if the server said so."""
+
+    def __init__(self, message: str, *, wait: float | None = None):
+        super().__init__(message)
+        self.wait = wait
+
+
+def check_endpoint(endpoint: Endpoint) -> tuple[ModuleType, str]:
+    """Return the `openai` package and the key; InputError without either, or a model, or a plain URL."""
+    if not endpoint.model:
+        raise InputError("--agent openai needs --model, the name of a model that the endpoint knows")
+    try:
+        import openai
+    except ImportError:
+        raise InputError(
+            "the openai package is not installed; pip install 'csrec-core[openai]', or --agent simulator"
+        ) from None
+    _check_url(endpoint.base_url)
+    return openai, _key(endpoint.base_url)
+
+
+def _key(base_url: str | None) -> str:
+    for name in KEY_NAMES:
+        if key := os.environ.get(name, "").strip():
+            return key
+    if base_url:
+        return NO_KEY
+    raise InputError(
+        f"no key: set {' or '.join(KEY_NAMES)} in the environment, or give the --base-url of your own server"
+    )
+
+
+def _check_url(base_url: str | None) -> None:
+    if base_url is None:
+        return
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError("--base-url: expected a URL such as http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise InputError(
+            f"--base-url: it holds more than an address; a key is read from {' or '.join(KEY_NAMES)} only"
+        )
+
+
+def _fault(prompt: Prompt, text: str) -> str | None:
+    """Return why an answer is of no use, a key of `REASONS`; None where it is of use."""
+    if not text:
+        return "refused"
+    try:
+        read_answer(prompt, text)
+    except Unusable as error:
+        return error.reason
+    return None
+
+
+def _response_format(form: str, prompt: Prompt) -> dict[str, Any]:
+    if form == "none":
+        return {}
+    if form == "json_object":
+        return {"response_format": {"type": form}}
+    schema = {"name": prompt.task, "strict": True, "schema": prompt.schema}
+    return {"response_format": {"type": form, form: schema}}
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Return the seconds that a server asks to wait: it may give them, or a date."""
+    text = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _read_completion(completion: Any) -> tuple[str, tuple[int, int] | None]:
+    """Return the text, empty for a refusal, and the tokens of prompt and answer, if the server counts them.
+
+    What calls itself compatible may leave out anything; ValueError where there is no message at all.
+    """
+    choices = getattr(completion, "choices", None) or [None]
+    message = getattr(choices[0], "message", None)
+    if message is None:
+        raise ValueError("no message")
+    usage = getattr(completion, "usage", None)
+    counts = [getattr(usage, f"{name}_tokens", None) for name in ("prompt", "completion")]
+    tokens = tuple(counts) if all(isinstance(count, int) for count in counts) else None
+    filtered = getattr(choices[0], "finish_reason", None) == "content_filter"
+    content = getattr(message, "content", None)
+    if filtered or getattr(message, "refusal", None) or not isinstance(content, str):
+        return "", tokens
+    return content, tokens

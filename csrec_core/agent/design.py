@@ -1,0 +1,132 @@
+"""The draws of the study: who the readers are, what stands on their shelves, what is recommended and when.
+
+Readers are drawn in blocks of a fixed size, each from a seed of its own, so that the first N readers are the
+same however many are asked for, and memory does not grow with their number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from csrec_core.errors import InputError
+
+__all__ = ["Block", "draw_blocks", "recommend"]
+
+BLOCK = 1000  # readers drawn, and answered for, at a time
+CONCENTRATION = 0.3  # of the Dirichlet tastes, as in the books world
+SHELF = 3  # books on the shelf for each one bought at most
+START = np.datetime64("2024-01-01", "s")
+YEAR, GAP = 365 * 86_400, 3 * 86_400  # seconds: when readers begin, and the mean time between two events
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Readers and their draws; arrays of n rows.
+
+    Attributes
+    ----------
+    reader : array of int (n,)
+        From 1.
+    taste : array (n, genres)
+        Dirichlet over the genres that the catalogue still holds, 0 for the others.
+    shelf : array of int (n, 3 steps)
+        Distinct books, by their place in the catalogue, in random order.
+    count : array of int (n,)
+        Purchases, uniform from half of `steps` to `steps`.
+    candidates : array of int (n, 2 steps)
+        Distinct books in random order, of which the system recommends the first that are not owned.
+    time : array of datetime64[s] (n, 2 steps)
+        When things happen: purchases, then exposures.
+    accept_first : array of bool (n, steps)
+        The order in which the two answers are offered, at each exposure.
+    other_order : array of int (n, steps)
+        A permutation of the exposures, for the check of their order.
+    """
+
+    reader: np.ndarray
+    taste: np.ndarray
+    shelf: np.ndarray
+    count: np.ndarray
+    candidates: np.ndarray
+    time: np.ndarray
+    accept_first: np.ndarray
+    other_order: np.ndarray
+
+    def first(self, n: int) -> "Block":
+        """Return the first n readers."""
+        return Block(**{field.name: getattr(self, field.name)[:n] for field in fields(self)})
+
+
+def draw_blocks(users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, seed: int) -> Iterator[Block]:
+    """Draw the readers of a study, a block at a time.
+
+    Parameters
+    ----------
+    users, steps : int
+        Readers, and exposures of each by the system; also the most that a reader buys.
+    genre : array of int (books,)
+        The genre of each book of the catalogue, numbered from 0.
+    kept : array of int
+        The places in the catalogue of the books that take part.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        Where there are too few books: a shelf takes three for each purchase, and none is shown twice.
+    """
+    if len(kept) < SHELF * steps:
+        raise InputError(
+            f"{len(kept)} books take part, too few for {steps} steps; expected at least {SHELF * steps} "
+            "(a larger catalogue, or fewer --steps)"
+        )
+    present = np.unique(genre[kept])
+    genres = int(genre.max()) + 1
+    for number, start in enumerate(range(0, users, BLOCK)):
+        rng = np.random.default_rng([seed, 2, number])
+        taste = np.zeros((BLOCK, genres))
+        taste[:, present] = rng.dirichlet(np.full(len(present), CONCENTRATION), BLOCK)
+        gaps = rng.exponential(GAP, (BLOCK, 2 * steps)).astype(np.int64) + 1
+        begins = START + rng.integers(YEAR, size=BLOCK).astype("timedelta64[s]")
+        block = Block(
+            reader=np.arange(start + 1, start + BLOCK + 1),
+            taste=taste,
+            shelf=kept[_distinct(rng, len(kept), SHELF * steps)],
+            count=rng.integers((steps + 1) // 2, steps + 1, size=BLOCK),
+            candidates=kept[_distinct(rng, len(kept), 2 * steps)],
+            time=begins[:, None] + np.cumsum(gaps, axis=1).astype("timedelta64[s]"),
+            accept_first=rng.random((BLOCK, steps)) < 0.5,
+            other_order=_distinct(rng, steps, steps),
+        )
+        yield block.first(users - start)
+
+
+def recommend(block: Block, bought: np.ndarray, *, books: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the system exposes, (n, steps), and the probability of exactly that.
+
+    Each exposure is uniform over the books that a reader neither bought nor was shown before.
+
+    Parameters
+    ----------
+    bought : array of int (n, at most steps)
+        -1 beyond a reader's purchases.
+    books : int
+        How many take part.
+    """
+    steps = block.accept_first.shape[1]
+    owned = (block.candidates[:, :, None] == bought[:, None, :]).any(axis=2)
+    order = np.argsort(owned, axis=1, kind="stable")[:, :steps]
+    shown = np.take_along_axis(block.candidates, order, axis=1)
+    left = books - (bought >= 0).sum(axis=1)[:, None] - np.arange(steps)
+    return shown, 1 / left
+
+
+def _distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
+    """Return k distinct whole numbers below n in random order, for each reader of a block."""
+    draw = rng.random((BLOCK, n))
+    least = (
+        np.argpartition(draw, k - 1, axis=1)[:, :k] if k < n else np.broadcast_to(np.arange(n), (BLOCK, n))
+    )
+    order = np.take_along_axis(draw, least, axis=1).argsort(axis=1)
+    return np.take_along_axis(least, order, axis=1)

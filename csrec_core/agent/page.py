@@ -1,0 +1,88 @@
+"""The quality report as a page; titles, models and what they said are text to it, never markup."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from markupsafe import Markup
+
+from csrec_core.agent.quality import Quality
+from csrec_core.report.report import TEMPLATES, table_html
+
+__all__ = ["render_quality"]
+
+SHOWN = 200  # books left out that the page lists
+PILOT_TEXT = (
+    "A few readers decide twice about the same books, the second time in another order. Shares are of the "
+    "variance of the pilot's decisions; by chance is the mean of the same share over permuted decisions, p "
+    "how often they come out as high. The correlation is that of the stated probabilities, within readers."
+)
+BOOKS_TEXT = (
+    "The agent is asked which books it knows, which genres fit them and for keywords. What it does not know, "
+    "or files under no genre that the catalogue has it in, takes no part. One question in eleven is about a "
+    "made-up book, one's title under another's name; who claims to know those guesses."
+)
+RUN_TEXT = "What was asked, and how the requests ended, each counted before it was sent."
+
+
+def render_quality(
+    quality: Quality, report: Mapping, knowledge: pd.DataFrame, *, title: str, settings: Mapping
+) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    quality : Quality
+    report : mapping
+        What `quality.json` holds beside it: `books`, `requests`, `tokens`, `warnings`.
+    knowledge : DataFrame
+        See `csrec_core.agent.collect.check_knowledge`.
+    title : str
+    settings : mapping
+        Of the run.
+    """
+    explained, agreement = quality.explained, quality.agreement
+    left_out = knowledge[~knowledge["kept"]].drop(columns="kept")
+    shown = left_out.head(SHOWN).reset_index(drop=True)
+    pilot = [
+        _table(explained.rename_axis("factor"), "explained", "Share of the variance of decisions explained"),
+        _table(agreement.rename_axis("decided alike"), "agreement", "Decisions alike in the two rounds"),
+        _table(_pairs(quality.facts), "facts", "The pilot's decisions"),
+    ]
+    books = [_table(_pairs(report["books"]), "books", "Books")]
+    if len(shown):
+        caption = f"Books left out: {len(shown):,} of {len(left_out):,}"
+        books.append(_table(shown, "left-out", caption))
+    run = [_table(_pairs(settings), "settings", "Settings")]
+    if report["requests"]:
+        run.insert(
+            0, _table(_pairs({**report["requests"], **report["tokens"]}), "requests", "Requests and tokens")
+        )
+    return TEMPLATES.get_template("agent.html.j2").render(
+        title=title,
+        passed=quality.passed,
+        finding=_finding(quality),
+        warnings=report["warnings"],
+        verdicts=quality.verdicts,
+        sections=[("Pilot", PILOT_TEXT, pilot), ("Books", BOOKS_TEXT, books), ("Run", RUN_TEXT, run)],
+    )
+
+
+def _finding(quality: Quality) -> str:
+    passed = "passes" if quality.passed else "fails"
+    taste, position = (
+        f"{row['share']:.1%} ({row['chance']:.1%} by chance)"
+        for row in (quality.explained.loc[name] for name in ("stated taste", "position"))
+    )
+    return (
+        f"The pilot of {quality.facts['pilot readers']} readers {passed} the gate: of the variance of their "
+        f"decisions, the stated taste explains {taste}, the position {position}."
+    )
+
+
+def _pairs(facts: Mapping) -> pd.DataFrame:
+    names = [str(name).replace("_", " ") for name in facts]
+    return pd.DataFrame({"fact": names, "value": pd.Series(list(facts.values()), dtype=object)})
+
+
+def _table(frame: pd.DataFrame, slug: str, caption: str) -> Markup:
+    return Markup(table_html(frame, slug, caption=caption, digits=3))

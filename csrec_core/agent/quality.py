@@ -1,0 +1,241 @@
+"""The quality gate: do decisions follow the book and the reader, or the position and the order of answers?
+
+A few pilot readers decide twice about the same books, the second time in another order. An agent that judges
+books says much the same of a book wherever it stands; one that recites a pattern says the same at a position
+whatever stands there. Shares of variance are biased upwards in a small sample, so each stands beside the mean
+of the same share when decisions are permuted, with the permutation p-value.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from csrec_core.agent.gate import verdicts_on
+
+__all__ = ["PILOT", "Quality", "judge"]
+
+PILOT = 50  # readers asked before the budget is spent
+PERMUTATIONS = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """What `judge` found.
+
+    Attributes
+    ----------
+    explained : DataFrame
+        By factor (position, item, stated taste, previous decision): the `share` of the variance of decisions,
+        in [0, 1], its mean by `chance` under permutation, and the permutation `p`.
+    agreement : DataFrame
+        For the same book at another position, and for the same position with another book: the `share` of
+        equal decisions in the two rounds, by `chance`, and `p`; the `correlation` of the stated probabilities
+        within readers, and `p_stated`.
+    facts : dict
+        Sizes; distinct decision rows and how many are expected by chance; what naming acceptance first adds
+        to acceptance; the anchoring: what a preceding acceptance adds to the stated probability of the same
+        book.
+    verdicts : dict
+        By name, `holds` and `detail`.
+    """
+
+    explained: pd.DataFrame
+    agreement: pd.DataFrame
+    facts: dict[str, float]
+    verdicts: dict[str, dict]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every verdict holds."""
+        return all(verdict["holds"] for verdict in self.verdicts.values())
+
+    @property
+    def failures(self) -> list[str]:
+        """What does not hold, in words."""
+        return [verdict["detail"] for verdict in self.verdicts.values() if not verdict["holds"]]
+
+    def to_json(self) -> dict:
+        """Return all of it as plain values."""
+        tables = {name: getattr(self, name).to_dict(orient="index") for name in ("explained", "agreement")}
+        return {**tables, "facts": self.facts, "verdicts": self.verdicts, "passed": self.passed}
+
+
+def judge(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATIONS) -> Quality:
+    """Judge the decisions of pilot readers.
+
+    Parameters
+    ----------
+    pilot : DataFrame
+        A row for each question put: `round` (0, and 1 for the other order), `user`, `position`, `item`,
+        `taste` (stated taste of the book's genre), `accept_first`, `answered`, `accepted`, `probability`.
+    """
+    rng = np.random.default_rng([seed, 3])
+    silent = 1 - pilot["answered"].mean() if len(pilot) else 1.0
+    rows = pilot[pilot["answered"]].sort_values(["round", "user", "position"], ignore_index=True)
+    rows = rows.assign(
+        accepted=rows["accepted"].astype(float),
+        previous=rows.groupby(["round", "user"])["accepted"].shift().astype(float).fillna(-1),
+    )
+    explained = _explained(rows, rng, permutations)
+    agreement = pd.DataFrame.from_dict(
+        {
+            "same book, other position": _agreement(rows, "item", rng, permutations),
+            "same position, other book": _agreement(rows, "position", rng, permutations),
+        },
+        orient="index",
+    )
+    first = rows["accept_first"].to_numpy(bool)
+    order, order_p = _difference(rows["accepted"].to_numpy(), first, rng, permutations)
+    anchoring, anchoring_p = _anchoring(rows, rng, permutations)
+    facts = {
+        "pilot readers": int(pilot["user"].nunique()),
+        "pilot decisions": len(rows),
+        "share of questions without a usable answer": float(silent),
+        "acceptance": float(rows["accepted"].mean()) if len(rows) else float("nan"),
+        **_distinct_rows(rows, rng, permutations),
+        "acceptance added by naming it first": order,
+        "acceptance added by naming it first, p": order_p,
+        "anchoring: probability added by a preceding acceptance": anchoring,
+        "anchoring, p": anchoring_p,
+        "decisions on the other side of one half than their probability": float(
+            ((rows["probability"] > 0.5) != (rows["accepted"] > 0.5)).mean() if len(rows) else float("nan")
+        ),
+    }
+    return Quality(explained, agreement, facts, verdicts_on(explained, agreement, facts))
+
+
+def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> pd.DataFrame:
+    """Return shares of variance; what is permuted are readers' rounds of decisions, or single ones."""
+    decision = rows["accepted"].to_numpy()
+    # Both decisions on a book by a reader move together under permutation, for they are no two samples.
+    pairs = rows.groupby(["user", "item"], sort=False).agg(
+        accepted=("accepted", "mean"), taste=("taste", "first")
+    )
+    pairs = pairs.reset_index()
+    both = pairs["accepted"].to_numpy()
+    taste = rankdata(pairs["taste"])
+    factors = {
+        "position": (rows["position"], decision, _share_of_groups),
+        "item": (pairs["item"], both, _share_of_groups),
+        "stated taste": (taste, both, _share_of_slope),
+        "previous decision": (rows["previous"], decision, _share_of_groups),
+    }
+    table = {}
+    for name, (factor, values, share) in factors.items():
+        codes = pd.factorize(factor)[0] if share is _share_of_groups else factor
+        by_chance = np.array([share(codes, rng.permutation(values)) for _ in range(permutations)])
+        found = share(codes, values)
+        table[name] = {"share": found, "chance": _mean(by_chance), "p": _p(found, by_chance)}
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _share_of_groups(codes: np.ndarray, values: np.ndarray) -> float:
+    """Return eta squared: the share of the variance between the groups."""
+    if not len(values) or values.var() == 0:
+        return 0.0
+    counts = np.bincount(codes)
+    means = np.bincount(codes, values) / np.maximum(counts, 1)
+    return float(np.average((means - values.mean()) ** 2, weights=counts) / values.var())
+
+
+def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:
+    """Return the squared correlation with the rank; 0 where the more liked is accepted less."""
+    if len(values) < 2 or values.var() == 0 or rank.var() == 0:
+        return 0.0
+    return float(max(0.0, np.corrcoef(rank, values)[0, 1]) ** 2)
+
+
+def _agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator, permutations: int) -> dict[str, float]:
+    """Compare a reader's two rounds at the same book or position, also with the second one permuted."""
+    rounds = (rows[rows["round"] == number] for number in (0, 1))
+    both = pd.merge(*rounds, on=["user", on], suffixes=("_first", "_second"))
+    # Where book and position are both the same, neither is told from the other.
+    other = "position" if on == "item" else "item"
+    both = both[both[f"{other}_first"] != both[f"{other}_second"]].sort_values(["user", on])
+    if len(both) < 2:
+        return {name: float("nan") for name in ("share", "chance", "correlation")} | {
+            "p": 1.0,
+            "p_stated": 1.0,
+        }
+    user = both["user"].to_numpy()
+    a, b = (both[f"accepted_{name}"].to_numpy() for name in ("first", "second"))
+    stated = [_within(both[f"probability_{name}"].to_numpy(), user) for name in ("first", "second")]
+    equal, correlations = [], []
+    for _ in range(permutations):
+        order = np.lexsort((rng.random(len(user)), user))
+        equal.append((a == b[order]).mean())
+        correlations.append(_cosine(stated[0], stated[1][order]))
+    share, correlation = float((a == b).mean()), _cosine(*stated)
+    return {
+        "share": share,
+        "chance": _mean(equal),
+        "p": _p(share, equal),
+        "correlation": correlation,
+        "p_stated": _p(correlation, correlations),
+    }
+
+
+def _within(values: np.ndarray, user: np.ndarray) -> np.ndarray:
+    """Return values less their reader's mean; rows are sorted by reader."""
+    codes = pd.factorize(user)[0]
+    return values - (np.bincount(codes, values) / np.bincount(codes))[codes]
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    norm = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / norm) if norm > 0 else 0.0
+
+
+def _difference(
+    values: np.ndarray, marked: np.ndarray, rng: np.random.Generator, permutations: int
+) -> tuple[float, float]:
+    """Return the mean of the marked less that of the others, and its two-sided permutation p-value."""
+    if marked.all() or not marked.any():
+        return 0.0, 1.0
+
+    def of(mark: np.ndarray) -> float:
+        return values[mark].mean() - values[~mark].mean()
+
+    found = float(of(marked))
+    return found, _p(abs(found), [abs(of(rng.permutation(marked))) for _ in range(permutations)])
+
+
+def _anchoring(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> tuple[float, float]:
+    """Return what a preceding acceptance adds to the probability of the same book by the same reader."""
+    known = rows[rows["previous"] >= 0].set_index(["user", "item"])[["round", "probability", "previous"]]
+    first, second = (known[known["round"] == number] for number in (0, 1))
+    both = first.join(second, lsuffix="_first", rsuffix="_second", how="inner")
+    change, before = (
+        (both[f"{name}_second"] - both[f"{name}_first"]).to_numpy() for name in ("probability", "previous")
+    )
+    if not (before != 0).any():
+        return 0.0, 1.0
+    slope = float((change * before).sum() / (before**2).sum())
+    by_chance = [
+        abs((change * rng.permutation(before)).sum() / (before**2).sum()) for _ in range(permutations)
+    ]
+    return slope, _p(abs(slope), by_chance)
+
+
+def _distinct_rows(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> dict[str, float]:
+    """Count readers' distinct rows of decisions, and those of decisions shuffled over readers by position."""
+    table = rows[rows["round"] == 0].pivot_table(index="user", columns="position", values="accepted")
+    decisions = table.dropna(axis=1).to_numpy()
+    if not decisions.size:
+        return {"distinct decision rows": 0, "distinct decision rows by chance": 0.0}
+    by_chance = [
+        len(np.unique(rng.permuted(decisions, axis=0), axis=0)) for _ in range(min(permutations, 100))
+    ]
+    found = len(np.unique(decisions, axis=0))
+    return {"distinct decision rows": found, "distinct decision rows by chance": _mean(by_chance)}
+
+
+def _p(found: float, by_chance: list[float] | np.ndarray) -> float:
+    """Return the share of permutations that come out at least as large, the observed one among them."""
+    return float((1 + np.sum(np.asarray(by_chance) >= found - 1e-12)) / (1 + len(by_chance)))
+
+
+def _mean(values: list[float] | np.ndarray) -> float:
+    return float(np.mean(values))

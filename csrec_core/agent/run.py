@@ -1,0 +1,197 @@
+"""A run of an agent into a folder: settings, cache, log, quality report; resumed where it was left."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from csrec_core.agent.cache import Cache
+from csrec_core.agent.catalogue import OWN, load_catalogue
+from csrec_core.agent.chat import ChatAgent
+from csrec_core.agent.client import Endpoint, Stopped, check_endpoint
+from csrec_core.agent.collect import Collected, collect
+from csrec_core.agent.page import render_quality
+from csrec_core.agent.questions import Agent
+from csrec_core.agent.simulator import Simulator
+from csrec_core.data.log import write_dataset
+from csrec_core.data.profile import profile_log
+from csrec_core.errors import InputError, unknown
+from csrec_core.files import hash_files, whole_file
+
+__all__ = ["AGENTS", "Study", "run_study"]
+
+AGENTS = ("simulator", "openai")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is asked: it decides the log, and does not change when a run goes on.
+
+    Attributes
+    ----------
+    agent : {"simulator", "openai"}
+    users, steps : int
+        Readers, and exposures of each by the system.
+    seed : int
+    catalogue : path or None
+        See `load_catalogue`.
+    model : str or None
+        For `openai`.
+    effect : float
+        For the simulator: the mean source effect, in logits.
+    """
+
+    agent: str
+    users: int
+    steps: int = 20
+    seed: int = 0
+    catalogue: Path | None = None
+    model: str | None = None
+    effect: float = 0.6
+
+    @property
+    def settings(self) -> dict:
+        """What a run that goes on must have in common with the one that began; readers may be added."""
+        own = {"model": self.model} if self.agent == "openai" else {"effect": self.effect}
+        books = self.catalogue or OWN
+        return {
+            "agent": self.agent,
+            "steps": self.steps,
+            "seed": self.seed,
+            **own,
+            "catalogue": hash_files([books]),
+        }
+
+
+def run_study(
+    study: Study,
+    out: str | Path,
+    *,
+    endpoint: Endpoint | None = None,
+    prices: tuple[float, float] | None = None,
+    resume: bool = False,
+    force: bool = False,
+) -> Collected:
+    """Ask an agent to be readers, and write what comes of it into a folder.
+
+    `run.json` (settings), `cache.sqlite` (all prompts and answers; not for the simulator, whose answers cost
+    nothing), `log`, `items` and `users.parquet`, `knowledge.csv`, `quality.json` and `quality.html`. The log
+    is written when all is answered, and the rest before it.
+
+    Parameters
+    ----------
+    study : Study
+    out : path
+        The folder.
+    endpoint : Endpoint, optional
+        For `openai`.
+    prices : tuple of float, optional
+        See `ChatAgent`.
+    resume : bool
+        Go on in a folder that holds a run of the same settings.
+    force : bool
+        Go on where the pilot fails the gate.
+
+    Raises
+    ------
+    InputError
+        On bad input, or where `out` holds a run that is not to be resumed, or is another's.
+    Stopped
+        Where the pilot fails the gate, a limit is reached, or the endpoint does not answer. All that was
+        answered is kept.
+    """
+    out = Path(out)
+    if study.agent not in AGENTS:
+        raise unknown("agent", study.agent, AGENTS)
+    catalogue = load_catalogue(study.catalogue)
+    _check_folder(study, out, resume)
+    with _agent(study, catalogue, out, endpoint, prices) as agent:
+        _write_json(out / "run.json", {"settings": study.settings, "users": study.users})
+        collected = collect(
+            agent, catalogue, users=study.users, steps=study.steps, seed=study.seed, force=force
+        )
+        _write_quality(study, agent, collected, out)
+    if collected.dataset is None:
+        failures = "".join(f"\n  - {failure}" for failure in collected.quality.failures)
+        raise Stopped(
+            f"the pilot fails the quality gate, before the budget is spent:{failures}\n"
+            f"see {out / 'quality.html'}; --resume --force goes on all the same"
+        )
+    write_dataset(collected.dataset, out)
+    return collected
+
+
+@contextmanager
+def _agent(
+    study: Study,
+    catalogue: pd.DataFrame,
+    out: Path,
+    endpoint: Endpoint | None,
+    prices: tuple[float, float] | None,
+) -> Iterator[Agent]:
+    if study.agent == "simulator":
+        yield Simulator(catalogue, seed=study.seed, effect=study.effect)
+        return
+    check_endpoint(endpoint := endpoint or Endpoint(model=study.model or ""))
+    with ChatAgent(catalogue, endpoint, Cache(out / "cache.sqlite"), prices=prices) as agent:
+        yield agent
+
+
+def _check_folder(study: Study, out: Path, resume: bool) -> None:
+    """Check that the folder is free, or that the run in it is the one to resume."""
+    path = out / "run.json"
+    if not path.exists():
+        taken = [name for name in ("log.parquet", "cache.sqlite") if (out / name).exists()]
+        if taken:
+            raise InputError(f"{out} holds {taken[0]}, but no run of an agent; expected another folder")
+    elif not resume:
+        raise InputError(f"{out} holds a run already; --resume goes on with it, or name another folder")
+    else:
+        before = json.loads(path.read_text("utf-8"))["settings"]
+        for name, value in study.settings.items():
+            if before.get(name) != value:
+                raise InputError(f"{out}: its run has {name} = {before.get(name)!r}, not {value!r}")
+
+
+def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) -> None:
+    """Write the quality report as JSON and as a page, and what the agent knows of each book."""
+    cache = getattr(agent, "cache", None)
+    knowledge = collected.knowledge
+    report = {
+        **collected.quality.to_json(),
+        "books": {
+            "asked": len(knowledge), "kept": int(knowledge["kept"].sum()), "made_up_known": collected.made_up
+        },
+        "questions_without_a_usable_answer": collected.silent,
+        "requests": cache.outcomes if cache else {},
+        "tokens": dict(zip(("prompts", "answers"), cache.tokens, strict=True)) if cache else {},
+        "warnings": profile_log(collected.dataset).warnings if collected.dataset else [],
+    }  # fmt: skip
+    with whole_file(out / "knowledge.csv") as temporary:
+        knowledge.to_csv(temporary, index=False)
+    _write_json(out / "quality.json", _plain(report))
+    page = render_quality(
+        collected.quality,
+        report,
+        knowledge,
+        title=f"{study.users:,} readers by {study.model if study.agent == 'openai' else 'the simulator'}",
+        settings=study.settings,
+    )
+    with whole_file(out / "quality.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    """Return a value that JSON can hold: what is no number is null."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_json(path: Path, content: Mapping) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

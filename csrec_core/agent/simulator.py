@@ -1,0 +1,139 @@
+"""The readers of the books world as an agent: no network, a known model, the same interface.
+
+`csrec_core.data.books` has the equations. Genres are those of the catalogue at hand; quality and fame of a
+book are drawn. A purchase is the first look that ends in acceptance: with look probabilities l(s) over the
+shelf and acceptance a_d(s) after a last decision d, the next purchase is s with probability
+
+    l(s) a_d(s) + (1 - sum_r l(r) a_d(r)) * l(s) a_0(s) / sum_r l(r) a_0(r),
+
+for a look that is rejected leaves d = 0 to the next. Books bought are looked at no more.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from csrec_core.agent.questions import Decisions, Exposure, Familiarity, Knowledge, Purchase, genres_of
+from csrec_core.data.readers import Catalogue, Readers
+
+__all__ = ["Simulator"]
+
+
+class Simulator:
+    """Readers who decide by taste, book and previous decision, as in `simulate_books`.
+
+    Parameters
+    ----------
+    catalogue : DataFrame
+        See `load_catalogue`.
+    seed : int
+        Same seed, same answers, whatever else was asked before.
+    effect, trust_spread : float
+        Mean and standard deviation over readers of what the system's exposure adds, in logits.
+    base, affinity, quality_spread, carry_over, browsing : float
+        As of `simulate_books`.
+    """
+
+    name = "simulator"
+    cost = ""
+
+    def __init__(
+        self,
+        catalogue: pd.DataFrame,
+        *,
+        seed: int = 0,
+        effect: float = 0.6,
+        trust_spread: float = 0.5,
+        base: float = -1.2,
+        affinity: float = 3.0,
+        quality_spread: float = 0.5,
+        carry_over: float = 0.6,
+        browsing: float = 0.2,
+    ):
+        self.progress: Callable[[int], object] = lambda count: None
+        self._seed, self._effect, self._trust_spread = seed, effect, trust_spread
+        self._weights = {
+            "base": base, "affinity": affinity, "carry_over": carry_over, "browsing": browsing
+        }  # fmt: skip
+        self._names = catalogue["genre"].to_numpy()
+        self._genres = len(genres_of(catalogue))
+        self._keywords = [
+            tuple(filter(None, (word.strip() for word in text.split(";"))))
+            for text in catalogue.get("keywords", pd.Series("", index=catalogue.index))
+        ]
+        genre = pd.Categorical(self._names, categories=genres_of(catalogue)).codes.astype(int)
+        rng = np.random.default_rng([seed, 1])
+        self._books = Catalogue.of_genres(rng, genre, self._genres, quality_spread)
+
+    def know(self, question: Familiarity) -> Knowledge:
+        """Know every book that exists."""
+        self.progress(len(question.title))
+        return Knowledge(
+            known=question.title == question.author,
+            genres=[(self._names[place],) for place in question.title],
+            keywords=[self._keywords[place] for place in question.title],
+        )
+
+    def buy(self, question: Purchase) -> np.ndarray:
+        """Buy by looking at the books of the shelf by taste and fame until one is accepted, and again."""
+        n, k = question.shelf.shape
+        places = question.shelf.ravel()
+        taste = np.repeat(question.taste, k, axis=0)
+        readers = self._readers(taste)
+        look = readers.propensity(taste, places).reshape(n, k)
+        liking = taste[np.arange(n * k), self._books.genre[places]]
+        logit = readers.logit(places, None, liking, None)
+        habit = readers.habit[0, :, 0, 0]
+        after = [look * readers.accept(logit + habit[last]).reshape(n, k) for last in (0, 1)]
+        bought = np.full((n, question.count.max(initial=0)), -1)
+        on_shelf = np.ones((n, k), dtype=bool)
+        everyone = np.arange(n)
+        for number in range(bought.shape[1]):
+            rejected, accepted = (weight * on_shelf for weight in after)
+            first = accepted if number else rejected
+            total = (look * on_shelf).sum(axis=1)
+            left = 1 - first.sum(axis=1) / total
+            chance = first / total[:, None] + (left / rejected.sum(axis=1))[:, None] * rejected
+            edges = np.cumsum(chance, axis=1)
+            draw = self._uniform(question.reader, kind=1, number=number)
+            chosen = (draw[:, None] * edges[:, -1:] >= edges).sum(axis=1)
+            buys = number < question.count
+            bought[buys, number] = question.shelf[everyone, chosen][buys]
+            on_shelf[everyone, chosen] = False
+        self.progress(n)
+        return bought
+
+    def decide(self, question: Exposure) -> Decisions:
+        """Decide by the equation of the books world, with the source effect of an exposure by the system."""
+        readers = self._readers(question.taste)
+        item, n = question.item, len(question.item)
+        liking = question.taste[np.arange(n), self._books.genre[item]]
+        trust = self._effect + self._trust_spread * ndtri(self._uniform(question.reader, kind=2))
+        habit = readers.habit[0, question.history.last_accepted.astype(int), 0, 0]
+        probability = readers.accept(readers.logit(item, None, liking, None) + trust + habit)
+        draw = self._uniform(question.reader, kind=3, number=item, turn=question.history.item.shape[1])
+        self.progress(n)
+        return Decisions(draw < probability, probability, np.ones(n, dtype=bool))
+
+    def _readers(self, taste: np.ndarray) -> Readers:
+        """Return readers of still tastes, without any of the world's violations."""
+        still = np.zeros((len(taste), 1))
+        off = dict.fromkeys(
+            ("carry_over_exposure", "second_order", "lagged_taste", "amplification", "confounder", "fatigue",
+             "targeting"), 0.0
+        )  # fmt: skip
+        return Readers(
+            catalogue=self._books,
+            log_taste=np.log(np.maximum(taste, 1e-12))[:, None, :],
+            lift=still,
+            mood=still,
+            **self._weights,
+            **off,
+        )
+
+    def _uniform(self, reader: np.ndarray, **keys: np.ndarray | int) -> np.ndarray:
+        """Return a uniform draw in (0, 1) for each reader, the same for the same reader and keys."""
+        table = pd.DataFrame({"reader": reader, "seed": self._seed, **keys})
+        return (pd.util.hash_pandas_object(table, index=False).to_numpy() >> 11) / 2**53 + 2**-54

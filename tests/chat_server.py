@@ -1,0 +1,185 @@
+"""A local server that speaks the chat-completions protocol, and misbehaves on schedule."""
+
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+FAULTS = (
+    "429", "500", "hang", "truncated", "wrong item", "prose", "duplicate", "cut body", "fenced", "refusal",
+    "503 page", "not a number", "two answers", "no choices",
+)  # fmt: skip
+HANG = 1.2  # seconds
+
+
+class ChatServer:
+    """Answers as readers with tastes would, always the same to the same question.
+
+    `faults` are dealt in turn to every `every`-th request; `on_request(number)` is called before each answer.
+    """
+
+    def __init__(self, *, genre_of, authors_of, faults=(), every=4, on_request=lambda number: None):
+        self.genre_of, self.authors_of = genre_of, authors_of
+        self.faults, self.every, self.on_request = faults, every, on_request
+        self.questions, self.dealt, self.headers, self.bodies = Counter(), Counter(), [], []
+        self.delivered = Counter()
+        self.respond = None  # in the place of all this: a function from the body to (status, headers, text)
+        self._lock, self._number = threading.Lock(), 0
+
+    def fault(self):
+        """Return the fault of the request that just came, if any, and its number."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+            turn, rest = divmod(number, self.every)
+            name = self.faults[turn % len(self.faults)] if self.faults and not rest else None
+            self.dealt[name] += 1
+            return name, number
+
+    def answer(self, question):
+        """Return the answer of a model that knows its books and the reader's tastes."""
+        if "books" in question:
+            return {
+                "books": [
+                    {
+                        "id": book["id"],
+                        "known": book["author"] == self.authors_of[book["title"]],
+                        "genres": [self.genre_of[book["title"]]],
+                        "keywords": ["<b>plot</b>"],
+                    }
+                    for book in question["books"]
+                ]
+            }
+        reader, tastes = question["reader"]["number"], question["reader"]["tastes"]
+
+        def liking(book):
+            return tastes.get(self.genre_of[book["title"]], 0) / 100 + 0.5 * noise(reader, book["title"])
+
+        if "shelf" in question:
+            order = sorted(question["shelf"], key=liking, reverse=True)
+            return {"purchases": [book["id"] for book in order[: question["count"]]]}
+        probability = min(1.0, liking(question["offer"]))
+        decision = "accept" if probability > 0.4 else "reject"
+        return {"id": question["offer"]["id"], "probability": round(probability, 3), "decision": decision}
+
+
+def noise(*key):
+    """Return a number in [0, 1) that is the same for the same key."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4]) / 2**32
+
+
+def completion(content, **message):
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": content} | message,
+    }
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
+
+
+def spoil(fault, answer):
+    """Return the content of a message with a fault."""
+    text = json.dumps(answer)
+    if fault == "truncated":
+        return text[: len(text) * 2 // 3]
+    if fault == "wrong item":
+        wrong = dict(answer)
+        if "id" in answer:
+            wrong["id"] = "b99999"
+        elif "purchases" in answer:
+            wrong["purchases"] = [*answer["purchases"][:-1], "b99999"]
+        else:
+            wrong["books"] = [{**answer["books"][0], "id": "q99999"}, *answer["books"][1:]]
+        return json.dumps(wrong)
+    if fault == "prose":
+        return "As a reader, I would rather not say. <script>alert(1)</script>"
+    if fault == "duplicate":
+        if "purchases" in answer:
+            return json.dumps({"purchases": [answer["purchases"][0]] * len(answer["purchases"])})
+        return f"{text}\n{text}"  # the same twice over: that has one meaning
+    if fault == "fenced":
+        return f"Sure, here it is:\n```json\n{text}\n```\nEnjoy!"
+    if fault == "not a number":
+        return json.dumps({**answer, "probability": float("nan")} if "id" in answer else {"books": 3})
+    if fault == "two answers":
+        other = {**answer, "probability": 0.123} if "id" in answer else {name: [] for name in answer}
+        return f"{text} or rather {json.dumps(other)}"
+    return text
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        chat = self.server.chat
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        fault, number = chat.fault()
+        chat.headers.append(dict(self.headers))
+        chat.on_request(number)
+        if chat.respond:
+            return self.send(*chat.respond(body))
+        content = next(m["content"] for m in body["messages"] if "QUESTION\n" in m["content"])
+        text = content.split("QUESTION\n")[1]
+        chat.questions[text] += 1
+        answer = chat.answer(json.loads(text))
+        if fault == "429":
+            return self.send(429, {"retry-after": "0.02"}, '{"error": {"message": "slow down"}}')
+        if fault == "500":
+            return self.send(500, {}, '{"error": {"message": "oh no"}}')
+        if fault == "503 page":
+            return self.send(503, {"content-type": "text/html"}, "<html>unavailable</html>")
+        if fault == "hang":
+            time.sleep(HANG)
+        if fault == "no choices":
+            return self.send(200, {}, '{"choices": null}')
+        if fault == "refusal":
+            return self.send(200, {}, json.dumps(completion(None, refusal="I cannot do that.")))
+        text = json.dumps(completion(spoil(fault, answer)))
+        if fault == "cut body":
+            return self.send(200, {}, text[: len(text) // 2])
+        self.send(200, {}, text)
+        chat.delivered[content.split("QUESTION\n")[1]] += 1
+
+    def send(self, status, headers, text):
+        data = text.encode()
+        self.send_response(status)
+        for name, value in ({"content-type": "application/json"} | headers).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def handle(self):
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the client has had enough
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serving(chat):
+    """Serve on a free port; yield the base URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.chat = True, chat
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
