@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULTS = (
@@ -161,10 +161,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def handle(self):
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client has had enough
             super().handle()
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the client has had enough
 
     def log_message(self, *args):
         pass

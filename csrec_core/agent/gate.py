@@ -2,12 +2,17 @@
 
 import pandas as pd
 
-__all__ = ["verdicts_on"]
+__all__ = ["ANCHORING", "NAMED_FIRST", "verdicts_on"]
+
+# Facts of the pilot.
+NAMED_FIRST = "acceptance added by naming it first"
+ANCHORING = "anchoring: probability added by a preceding acceptance"
 
 FEW = 1000  # decisions below which a missing link to book or taste is held against nobody
 POSITIONAL = 0.2  # share of the variance, above chance, that a position may explain
 RECITED = 0.1  # decisions alike, above chance, that a position may bring with it, whatever is shown there
 ORDER = 0.2  # difference of acceptance that the order of the two answers may make
+ANCHORED = 0.4  # probability that a preceding acceptance may add to the same book
 SILENT = 0.2  # share of questions that may go without a usable answer
 SURE = 0.01  # p-value below which a defect is one
 LINKED = 0.05  # p-value below which there is a link to book or taste
@@ -26,7 +31,8 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
     as_book = min(book["p"], book["p_stated"])
     silent = facts["share of questions without a usable answer"]
     distinct, expected = facts["distinct decision rows"], facts["distinct decision rows by chance"]
-    order, order_p = (facts[f"acceptance added by naming it first{end}"] for end in ("", ", p"))
+    order, order_p = (facts[f"{NAMED_FIRST}{end}"] for end in ("", ", p"))
+    anchoring, anchoring_p = facts[ANCHORING], facts[f"{ANCHORING}, p"]
     rate = facts["acceptance"]
     checks = {
         "usable": (silent <= SILENT, f"{silent:.0%} of the questions had no usable answer"),
@@ -56,6 +62,11 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
         "not by answer order": (
             not (abs(order) > ORDER and order_p < SURE),
             f"naming acceptance first changes acceptance by {order:+.1%} (p = {order_p:.3f})",
+        ),
+        "not anchored": (
+            not (abs(anchoring) > ANCHORED and anchoring_p < SURE),
+            f"a preceding acceptance changes the stated probability of the same book by {anchoring:+.2f} "
+            f"(p = {anchoring_p:.3f})",
         ),
     }
     return {name: {"holds": bool(holds), "detail": detail} for name, (holds, detail) in checks.items()}

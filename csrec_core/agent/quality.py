@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from csrec_core.agent.gate import verdicts_on
+from csrec_core.agent.gate import ANCHORING, NAMED_FIRST, verdicts_on
 
 __all__ = ["PILOT", "Quality", "judge"]
 
@@ -95,10 +95,10 @@ def judge(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATION
         "share of questions without a usable answer": float(silent),
         "acceptance": float(rows["accepted"].mean()) if len(rows) else float("nan"),
         **_distinct_rows(rows, rng, permutations),
-        "acceptance added by naming it first": order,
-        "acceptance added by naming it first, p": order_p,
-        "anchoring: probability added by a preceding acceptance": anchoring,
-        "anchoring, p": anchoring_p,
+        NAMED_FIRST: order,
+        f"{NAMED_FIRST}, p": order_p,
+        ANCHORING: anchoring,
+        f"{ANCHORING}, p": anchoring_p,
         "decisions on the other side of one half than their probability": float(
             ((rows["probability"] > 0.5) != (rows["accepted"] > 0.5)).mean() if len(rows) else float("nan")
         ),
@@ -150,7 +150,7 @@ def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:
 def _agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator, permutations: int) -> dict[str, float]:
     """Compare a reader's two rounds at the same book or position, also with the second one permuted."""
     rounds = (rows[rows["round"] == number] for number in (0, 1))
-    both = pd.merge(*rounds, on=["user", on], suffixes=("_first", "_second"))
+    both = next(rounds).merge(next(rounds), on=["user", on], suffixes=("_first", "_second"))
     # Where book and position are both the same, neither is told from the other.
     other = "position" if on == "item" else "item"
     both = both[both[f"{other}_first"] != both[f"{other}_second"]].sort_values(["user", on])
@@ -204,9 +204,9 @@ def _difference(
 
 def _anchoring(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> tuple[float, float]:
     """Return what a preceding acceptance adds to the probability of the same book by the same reader."""
-    known = rows[rows["previous"] >= 0].set_index(["user", "item"])[["round", "probability", "previous"]]
+    known = rows[rows["previous"] >= 0][["user", "item", "round", "probability", "previous"]]
     first, second = (known[known["round"] == number] for number in (0, 1))
-    both = first.join(second, lsuffix="_first", rsuffix="_second", how="inner")
+    both = first.merge(second, on=["user", "item"], suffixes=("_first", "_second"))
     change, before = (
         (both[f"{name}_second"] - both[f"{name}_first"]).to_numpy() for name in ("probability", "previous")
     )

@@ -1,0 +1,89 @@
+"""The catalogue of real books: complete, plausible, without near-duplicates; own files are checked."""
+
+import difflib
+import string
+
+import numpy as np
+import pytest
+
+from csrec_core.agent.catalogue import load_catalogue, plain_title
+from csrec_core.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def books():
+    return load_catalogue()
+
+
+def test_ten_genres_of_a_hundred_books(books):
+    counts = books["genre"].value_counts()
+    assert len(counts) >= 10
+    assert counts.min() >= 100
+    assert books["item"].to_list() == list(range(1, len(books) + 1))
+
+
+def test_every_book_has_a_title_an_author_and_a_year(books):
+    for column in ("title", "author", "genre"):
+        assert books[column].str.len().min() > 0
+        assert (books[column] == books[column].str.strip()).all()
+    assert books["year"].between(-800, 2025).all()
+    assert (books["year"] > 1450).mean() > 0.98  # few are older than printing
+
+
+def test_a_book_is_in_one_genre_only(books):
+    assert not books["title"].map(plain_title).duplicated().any()
+
+
+def test_no_two_titles_are_nearly_the_same(books):
+    """By difflib; titles that share too few letters to be alike are not compared."""
+    titles = books["title"].map(plain_title).to_list()
+    letters = string.ascii_lowercase + string.digits + " "
+    counts = np.array([[title.count(letter) for letter in letters] for title in titles], dtype=np.int16)
+    total = counts.sum(axis=1)
+    for i in range(1, len(titles)):
+        shared = np.minimum(counts[i], counts[:i]).sum(axis=1)
+        for j in np.flatnonzero(2 * shared > 0.85 * (total[i] + total[:i])):
+            ratio = difflib.SequenceMatcher(None, titles[i], titles[j], autojunk=False).ratio()
+            assert ratio < 0.85, (titles[i], titles[j])
+
+
+def test_plain_titles_know_no_articles_accents_or_marks():
+    assert plain_title("The Château: A Novel!") == plain_title("chateau, novel") == "chateau novel"
+    assert plain_title("A") == "A"  # of nothing but an article, that is left
+
+
+def write(tmp_path, text):
+    path = tmp_path / "own.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_an_own_catalogue(tmp_path):
+    rows = 'title,author,year,genre,keywords,price\nNA,,,essay,,3\n"Yes, no",B,-20,poem,sea; love,4\n'
+    table = load_catalogue(write(tmp_path, rows))
+    assert table["title"].to_list() == ["NA", "Yes, no"]
+    assert table["year"].isna().to_list() == [True, False]
+    assert list(table.columns) == ["item", "title", "author", "year", "genre", "keywords"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("title,author,year\na,b,1\n", "missing column genre; found title, author, year"),
+        ("title,author,year,genre\n ,b,1,c\nd,e,2,f\n", "row 1: title = ''; expected a name"),
+        ("title,author,year,genre\na,b,1,c\nd,e,2.5,f\n", "row 2: year = '2.5'; expected a whole number"),
+        (
+            "title,author,year,genre\na,b,1,c\nThe A,B,2,f\na,b,3,f\n",
+            "row 3: title = 'a'; expected each book",
+        ),
+        ("title,author,year,genre\na,b,1,c\nd,e,2,c\n", "all books are of one genre"),
+        (f"title,author,year,genre\n{'a' * 301},b,1,c\nd,e,2,f\n", "at most 300 characters"),
+        ("", "not a CSV table"),
+        (b"title,author,year,genre\n\xe9,b,1,c\n", "not UTF-8"),
+        (None, "no such file"),
+    ],
+)
+def test_a_bad_catalogue_is_refused(tmp_path, text, says):
+    path = tmp_path / "absent.csv" if text is None else write(tmp_path, text)
+    with pytest.raises(InputError, match=says):
+        load_catalogue(path)
