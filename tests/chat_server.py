@@ -120,6 +120,7 @@ def spoil(fault, answer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body go out together, or each waits for the other's acknowledgement
 
     def do_POST(self):
         chat = self.server.chat

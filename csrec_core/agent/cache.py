@@ -139,7 +139,7 @@ class Cache:
             yield
         except sqlite3.OperationalError as error:
             self._base.close()
-            raise InputError(f"{self._path}: another run is at work on it ({error})") from None
+            raise InputError(f"{self._path}: another program is at work on it ({error})") from None
         except sqlite3.DatabaseError as error:
             self._base.close()
             raise InputError(f"{self._path}: not a cache of answers ({error})") from None

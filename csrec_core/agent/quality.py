@@ -108,13 +108,13 @@ def judge(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATION
 
 def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> pd.DataFrame:
     """Return shares of variance; what is permuted are readers' rounds of decisions, or single ones."""
-    decision = rows["accepted"].to_numpy()
+    decision = rows["accepted"].to_numpy(copy=True)
     # Both decisions on a book by a reader move together under permutation, for they are no two samples.
     pairs = rows.groupby(["user", "item"], sort=False).agg(
         accepted=("accepted", "mean"), taste=("taste", "first")
     )
     pairs = pairs.reset_index()
-    both = pairs["accepted"].to_numpy()
+    both = pairs["accepted"].to_numpy(copy=True)
     taste = rankdata(pairs["taste"])
     factors = {
         "position": (rows["position"], decision, _share_of_groups),
