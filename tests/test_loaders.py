@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
+from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import load_gpt4books, load_sequences, make_dataset
+from csrec_core.data.log import write_dataset
 from csrec_core.errors import InputError
 
 FILES = {"observation": "1 5 6\n2 7\n", "recommendation": "1 8 9\n2 5 6\n", "decision": "1 0 1\n2 1 1\n"}
@@ -78,6 +80,23 @@ def test_make_dataset_maps_columns(tmp_path):
     frame.to_csv(tmp_path / "log.csv", index=False)
     dataset = make_dataset("log", path=str(tmp_path / "log.csv"), map="user=u,item=i", **WORLD)
     assert dataset.log[["user", "item"]].to_numpy().tolist() == [[1, 2]]
+
+
+def test_tables_beside_a_log_are_read_with_it(tmp_path):
+    world = simulate_books(users=20, items=10, steps=3, publish="users")
+    write_dataset(world, tmp_path / "own")
+    again = make_dataset("log", path=str(tmp_path / "own" / "log.parquet"))
+    pd.testing.assert_frame_equal(again.items, world.items)
+    pd.testing.assert_frame_equal(again.users, world.users)
+
+
+def test_tables_of_another_log_are_left_alone(tmp_path):
+    world = simulate_books(users=20, items=10, steps=3, publish="users")
+    write_dataset(world, tmp_path)
+    world.items.head(5).to_parquet(tmp_path / "items.parquet")
+    world.users.rename(columns={"user": "id"}).to_parquet(tmp_path / "users.parquet")
+    again = make_dataset("log", path=str(tmp_path / "log.parquet"))
+    assert again.items is None and again.users is None
 
 
 def test_the_papers_own_data(real_data):

@@ -8,6 +8,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.metrics import log_loss, roc_auc_score
 
+from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import load_gpt4books
 from csrec_core.data.log import Dataset
 from csrec_core.data.profile import profile_log
@@ -278,6 +279,16 @@ def test_profile_sees_decisions_that_follow_the_position(books):
     text = " ".join(profile.warnings)
     for part in ("Only 1 distinct rows", "The position alone explains 100.0%", "item explains no more"):
         assert part in text
+
+
+def test_profile_sees_item_effects_where_items_have_few_exposures():
+    """Ten exposures an item: noise alone has a share of a tenth, and 1.5 times that is not to be had."""
+    plain, strong = (
+        profile_log(simulate_books(users=200, items=400, steps=20, affinity=0, quality_spread=spread, seed=1))
+        for spread in (0.0, 1.0)
+    )
+    assert "item explains no more" in " ".join(plain.warnings)
+    assert "item explains no more" not in " ".join(strong.warnings)
 
 
 def test_profile_of_the_papers_data(real_data):

@@ -23,7 +23,6 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
     position, taste = explained.loc["position"], explained.loc["stated taste"]
     book, place = agreement.loc["same book, other position"], agreement.loc["same position, other book"]
     enough = facts["pilot decisions"] >= FEW
-    few = "" if enough else "; too few decisions to hold it against the agent"
     excess = position["share"] - position["chance"]
     pattern = excess > POSITIONAL and position["p"] < SURE
     alike = place["share"] - place["chance"]
@@ -48,12 +47,12 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
             not enough or as_book < LINKED,
             f"the same book at another position is decided alike in {book['share']:.0%} of the cases "
             f"({book['chance']:.0%} by chance), its stated probabilities correlate by "
-            f"{book['correlation']:.2f} (p = {as_book:.3f}){few}",
+            f"{book['correlation']:.2f} (p = {as_book:.3f}){_few(as_book, enough)}",
         ),
         "by taste": (
             not enough or taste["p"] < LINKED,
             f"the stated taste explains {taste['share']:.1%} of the decisions ({taste['chance']:.1%} by "
-            f"chance, p = {taste['p']:.3f}){few}",
+            f"chance, p = {taste['p']:.3f}){_few(taste['p'], enough)}",
         ),
         "rows differ": (
             distinct >= expected / 2,
@@ -70,3 +69,7 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
         ),
     }
     return {name: {"holds": bool(holds), "detail": detail} for name, (holds, detail) in checks.items()}
+
+
+def _few(p: float, enough: bool) -> str:
+    return "" if enough or p < LINKED else "; too few decisions to hold it against the agent"

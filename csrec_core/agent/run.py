@@ -164,13 +164,15 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
     report = {
         **collected.quality.to_json(),
         "books": {
-            "asked": len(knowledge), "kept": int(knowledge["kept"].sum()), "made_up_known": collected.made_up
+            "asked": len(knowledge),
+            "kept": int(knowledge["kept"].sum()),
+            "share_of_made_up_known": collected.made_up,
         },
         "questions_without_a_usable_answer": collected.silent,
         "requests": cache.outcomes if cache else {},
         "tokens": dict(zip(("prompts", "answers"), cache.tokens, strict=True)) if cache else {},
         "warnings": profile_log(collected.dataset).warnings if collected.dataset else [],
-    }  # fmt: skip
+    }
     with whole_file(out / "knowledge.csv") as temporary:
         knowledge.to_csv(temporary, index=False)
     _write_json(out / "quality.json", _plain(report))
