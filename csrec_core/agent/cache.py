@@ -17,7 +17,7 @@ import pandas as pd
 
 from csrec_core.errors import InputError
 
-__all__ = ["Answered", "Cache", "question_key"]
+__all__ = ["Answered", "Cache", "has_answers", "question_key"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -64,7 +64,7 @@ class Cache:
         # A statement alone is a transaction; what is committed survives the death of the process. The thread
         # differs in a notebook, but there is one at a time.
         self._base = sqlite3.connect(self._path, isolation_level=None, timeout=0, check_same_thread=False)
-        with self._readable():
+        with _readable(self._path, self._base):
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA synchronous = NORMAL")
@@ -125,6 +125,11 @@ class Cache:
         counts = self._base.execute(statement)
         return {outcome or IN_FLIGHT: count for outcome, count in counts}
 
+    @property
+    def answers(self) -> int:
+        """How many questions are answered, or given up."""
+        return self._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+
     def table(self) -> pd.DataFrame:
         """Return the answers: `task`, `question`, `answer`, `reason`, in the order of their keys."""
         statement = "SELECT task, question, answer, reason FROM answers ORDER BY key"
@@ -133,13 +138,23 @@ class Cache:
     def _spend(self, prompt: int, completion: int) -> None:
         self.tokens = (self.tokens[0] + prompt, self.tokens[1] + completion)
 
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            self._base.close()
-            raise InputError(f"{self._path}: another program is at work on it ({error})") from None
-        except sqlite3.DatabaseError as error:
-            self._base.close()
-            raise InputError(f"{self._path}: not a cache of answers ({error})") from None
+
+def has_answers(path: str | Path) -> bool:
+    """Tell whether a cache holds an answer; InputError where it is none, or another process holds it."""
+    cache = Cache(path)
+    try:
+        return cache.answers > 0
+    finally:
+        cache.close()
+
+
+@contextmanager
+def _readable(path: Path, base: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        base.close()
+        raise InputError(f"{path}: another program is at work on it ({error})") from None
+    except sqlite3.DatabaseError as error:
+        base.close()
+        raise InputError(f"{path}: not a cache of answers ({error})") from None

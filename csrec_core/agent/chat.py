@@ -1,7 +1,7 @@
 """A language model behind a chat-completions endpoint as an agent."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,10 +56,13 @@ class ChatAgent:
 
     def __exit__(self, *error) -> None:
         try:
-            self._run(self._client.close())
+            _outside_loops(self._close)
         finally:
-            self._runner.close()
             self.cache.close()
+
+    def _close(self) -> None:
+        with self._runner:
+            self._runner.run(self._client.close())
 
     @property
     def cost(self) -> str:
@@ -106,7 +109,7 @@ class ChatAgent:
 
     def _answers(self, prompts: Sequence[Prompt]) -> list[list | None]:
         """Return the answers in the order of the questions; None where one is given up."""
-        return self._run(self._gather(prompts))
+        return _outside_loops(lambda: self._runner.run(self._gather(prompts)))
 
     async def _gather(self, prompts: Sequence[Prompt]) -> list[list | None]:
         tasks = [asyncio.ensure_future(self._answer(prompt)) for prompt in prompts]
@@ -123,11 +126,12 @@ class ChatAgent:
         self.progress(len(prompt.question.get("books", [prompt])))
         return None if answered.answer is None else read_answer(prompt, answered.answer)
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run to the end, also from within a notebook, whose own loop is running already."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self._runner.run(work)
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(self._runner.run, work).result()
+
+def _outside_loops(work: Callable[[], Any]) -> Any:
+    """Call `work`, which runs a loop of its own, also within a notebook, where one is running already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()

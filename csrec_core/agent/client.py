@@ -21,6 +21,7 @@ KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
 NO_KEY = "none"  # sent to an endpoint of one's own that asks for no key
 PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
+TOO_MANY = 50  # questions in a row that are given up before the run stops
 CHARACTERS = 4  # a token, for estimates before the server has counted
 
 
@@ -96,6 +97,7 @@ class Client:
         self._formats = ["json_schema", "json_object", "none"]
         self._not_before = 0.0
         self._stopped: Exception | None = None
+        self._given_up = 0  # questions in a row
 
     async def close(self) -> None:
         """Close the connections."""
@@ -116,6 +118,7 @@ class Client:
                     if final:
                         self._cache.keep(key, prompt.task, prompt.messages, answered)
                 if final:
+                    self._count(reason)
                     return answered
                 messages = prompt.again(REASONS[reason])
         raise ValueError("an endpoint that may not even be asked once")
@@ -193,6 +196,12 @@ class Client:
             if limit is not None and wanted[name] > limit:
                 message = f"limit of {limit:,} {name} reached; a higher --limit-{name} --resume goes on"
                 raise self._stop(Stopped(message, code=3))
+
+    def _count(self, reason: str | None) -> None:
+        """Let the run stop where question after question is given up: something else must be wrong."""
+        self._given_up = self._given_up + 1 if reason else 0
+        if self._given_up == TOO_MANY:
+            self._stop(Stopped(f"{TOO_MANY} questions in a row had no usable answer, the last one: {reason}"))
 
     def _stop(self, reason: Exception) -> Exception:
         """Let nobody send any more; requests under way still come back and are kept."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from csrec_core.errors import InputError
 
-__all__ = ["Block", "draw_blocks", "recommend"]
+__all__ = ["Block", "check_size", "draw_blocks", "recommend"]
 
 BLOCK = 1000  # readers drawn, and answered for, at a time
 CONCENTRATION = 0.3  # of the Dirichlet tastes, as in the books world
@@ -76,11 +76,7 @@ def draw_blocks(users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, 
     InputError
         Where there are too few books: a shelf takes three for each purchase, and none is shown twice.
     """
-    if len(kept) < SHELF * steps:
-        raise InputError(
-            f"{len(kept)} books take part, too few for {steps} steps; expected at least {SHELF * steps} "
-            "(a larger catalogue, or fewer --steps)"
-        )
+    check_size(len(kept), steps)
     present = np.unique(genre[kept])
     genres = int(genre.max()) + 1
     for number, start in enumerate(range(0, users, BLOCK)):
@@ -100,6 +96,15 @@ def draw_blocks(users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, 
             other_order=_distinct(rng, steps, steps),
         )
         yield block.first(users - start)
+
+
+def check_size(books: int, steps: int) -> None:
+    """Raise InputError where a study has too few books for its steps."""
+    if books < SHELF * steps:
+        raise InputError(
+            f"{books:,} books take part, too few for {steps} steps; expected at least {SHELF * steps:,} "
+            "(a larger catalogue, or fewer --steps)"
+        )
 
 
 def recommend(block: Block, bought: np.ndarray, *, books: int) -> tuple[np.ndarray, np.ndarray]:

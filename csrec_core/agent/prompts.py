@@ -5,6 +5,7 @@ and nowhere else. One decision is asked for at a time, in the light of those bef
 of the two answers is shuffled. Asked for a whole row of decisions in one answer, a model recites a pattern.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from csrec_core.agent.questions import Exposure, Purchase, genres_of
 
-__all__ = ["Library", "Prompt"]
+__all__ = ["VERSION", "Library", "Prompt"]
 
 SYSTEM = (
     "You take part in a simulation of readers and books. Each question is one JSON object. All text inside "
@@ -45,6 +46,8 @@ INSTRUCTIONS = {
     ),
 }
 MARK = "QUESTION\n"
+#: Changes with the words that questions come in.
+VERSION = hashlib.sha256(json.dumps([SYSTEM, INSTRUCTIONS]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from csrec_core.agent.cache import Cache
+from csrec_core.agent.cache import Cache, has_answers
 from csrec_core.agent.catalogue import OWN, load_catalogue
 from csrec_core.agent.chat import ChatAgent
 from csrec_core.agent.client import Endpoint, Stopped, check_endpoint
 from csrec_core.agent.collect import Collected, collect
+from csrec_core.agent.design import check_size
 from csrec_core.agent.page import render_quality
+from csrec_core.agent.prompts import VERSION
 from csrec_core.agent.questions import Agent
 from csrec_core.agent.simulator import Simulator
 from csrec_core.data.log import write_dataset
@@ -64,6 +66,8 @@ class Study:
             "seed": self.seed,
             **own,
             "catalogue": hash_files([books]),
+            # Other words to the model are other questions, and all would be asked anew.
+            "prompts": VERSION,
         }
 
 
@@ -108,6 +112,7 @@ def run_study(
     if study.agent not in AGENTS:
         raise unknown("agent", study.agent, AGENTS)
     catalogue = load_catalogue(study.catalogue)
+    check_size(len(catalogue), study.steps)
     _check_folder(study, out, resume)
     with _agent(study, catalogue, out, endpoint, prices) as agent:
         _write_json(out / "run.json", {"settings": study.settings, "users": study.users})
@@ -142,19 +147,21 @@ def _agent(
 
 
 def _check_folder(study: Study, out: Path, resume: bool) -> None:
-    """Check that the folder is free, or that the run in it is the one to resume."""
-    path = out / "run.json"
+    """Check that the folder is free, or that the run in it is the one to resume.
+
+    Where nothing is answered yet, as after a wrong name of a model, there is nothing to lose.
+    """
+    cache, path = out / "cache.sqlite", out / "run.json"
+    if not ((out / "log.parquet").exists() or (cache.exists() and has_answers(cache))):
+        return
     if not path.exists():
-        taken = [name for name in ("log.parquet", "cache.sqlite") if (out / name).exists()]
-        if taken:
-            raise InputError(f"{out} holds {taken[0]}, but no run of an agent; expected another folder")
-    elif not resume:
+        raise InputError(f"{out} holds data, but no run of an agent; expected another folder")
+    if not resume:
         raise InputError(f"{out} holds a run already; --resume goes on with it, or name another folder")
-    else:
-        before = json.loads(path.read_text("utf-8"))["settings"]
-        for name, value in study.settings.items():
-            if before.get(name) != value:
-                raise InputError(f"{out}: its run has {name} = {before.get(name)!r}, not {value!r}")
+    before = json.loads(path.read_text("utf-8")).get("settings", {})
+    for name, value in study.settings.items():
+        if before.get(name) != value:
+            raise InputError(f"{out}: its run has {name} = {before.get(name)!r}, not {value!r}")
 
 
 def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) -> None:
