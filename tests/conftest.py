@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agent_study import KEY, ask
+from chat_server import ChatServer, serving
 
+from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.models.predictions import Settings, predict
@@ -46,6 +49,42 @@ def settings():
 def predictions(books, settings, models):
     """Quickly fitted models of the small world."""
     return predict(books, settings, folder=models)
+
+
+@pytest.fixture
+def api_key(monkeypatch):
+    """The key of the agent's tests, in the environment."""
+    monkeypatch.setenv("CSREC_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture(scope="session")
+def few_books(tmp_path_factory):
+    """A catalogue of six books of each genre, as a file."""
+    path = tmp_path_factory.mktemp("catalogue") / "books.csv"
+    load_catalogue().groupby("genre").head(6).drop(columns="item").to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chat(few_books):
+    """Make servers that know those books."""
+    books = load_catalogue(few_books)
+    known = {
+        "genre_of": dict(zip(books["title"], books["genre"], strict=True)),
+        "authors_of": dict(zip(books["title"], books["author"], strict=True)),
+    }
+    return lambda **options: ChatServer(**known, **options)
+
+
+@pytest.fixture(scope="session")
+def good(chat, few_books, tmp_path_factory):
+    """A run of 200 readers against a server that behaves; its folder and its server."""
+    out, server = tmp_path_factory.mktemp("good") / "run", chat()
+    with pytest.MonkeyPatch.context() as patch, serving(server) as url:
+        patch.setenv("CSREC_API_KEY", KEY)
+        ask(out, url, few_books)
+    return out, server
 
 
 def accepted_log(walk):

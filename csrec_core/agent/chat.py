@@ -10,7 +10,8 @@ import pandas as pd
 
 from csrec_core.agent.answers import read_answer
 from csrec_core.agent.cache import Cache, question_key
-from csrec_core.agent.client import Client, Endpoint
+from csrec_core.agent.client import Client
+from csrec_core.agent.endpoint import Endpoint
 from csrec_core.agent.prompts import Library, Prompt
 from csrec_core.agent.questions import Decisions, Exposure, Familiarity, Knowledge, Purchase
 

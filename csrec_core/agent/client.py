@@ -1,80 +1,23 @@
 """One question to a chat-completions endpoint: retries, limits, and a key that nobody gets to see."""
 
 import asyncio
-import os
 import random
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 from csrec_core.agent.answers import REASONS, Unusable, read_answer
 from csrec_core.agent.cache import Answered, Cache
+from csrec_core.agent.endpoint import KEY_NAMES, NO_KEY, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
 from csrec_core.errors import InputError
 
-__all__ = ["KEY_NAMES", "Client", "Endpoint", "Stopped", "check_endpoint"]
+__all__ = ["Client"]
 
-KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
-NO_KEY = "none"  # sent to an endpoint of one's own that asks for no key
 PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
 TOO_MANY = 50  # questions in a row that are given up before the run stops
 CHARACTERS = 4  # a token, for estimates before the server has counted
-
-
-class Stopped(Exception):
-    """The run stops before its end, for a reason in words; what it has is kept, and it can go on from it.
-
-    Attributes
-    ----------
-    code : int
-        Exit code of the command: 1 for trouble, 3 for a limit reached.
-    """
-
-    def __init__(self, message: str, *, code: int = 1):
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where and how to ask.
-
-    Attributes
-    ----------
-    model : str
-    base_url : str or None
-        None is the `openai` package's own default.
-    concurrency : int
-        Requests under way at a time, at most.
-    limit_requests, limit_tokens : int or None
-        Of all requests written down in the cache, those of earlier sessions included. Tokens of answers are
-        known only when they come: those under way may go over the limit.
-    timeout : float
-        Seconds a request may take.
-    tries : int
-        Requests for one answer that fail on the way (429, 5xx, time-out) before the run stops.
-    asks : int
-        Answers of no use to one question before it is given up.
-    backoff : float
-        Seconds before the second try; doubled at each further one, and jittered.
-    seed : int
-        Of the jitter.
-    """
-
-    model: str
-    base_url: str | None = None
-    concurrency: int = 8
-    limit_requests: int | None = None
-    limit_tokens: int | None = None
-    timeout: float = 60.0
-    tries: int = 7
-    asks: int = 5
-    backoff: float = 1.0
-    seed: int = 0
 
 
 class Client:
@@ -219,43 +162,6 @@ class _Passing(Exception):
     def __init__(self, message: str, *, wait: float | None = None):
         super().__init__(message)
         self.wait = wait
-
-
-def check_endpoint(endpoint: Endpoint) -> tuple[ModuleType, str]:
-    """Return the `openai` package and the key; InputError without either, or a model, or a plain URL."""
-    if not endpoint.model:
-        raise InputError("--agent openai needs --model, the name of a model that the endpoint knows")
-    try:
-        import openai
-    except ImportError:
-        raise InputError(
-            "the openai package is not installed; pip install 'csrec-core[openai]', or --agent simulator"
-        ) from None
-    _check_url(endpoint.base_url)
-    return openai, _key(endpoint.base_url)
-
-
-def _key(base_url: str | None) -> str:
-    for name in KEY_NAMES:
-        if key := os.environ.get(name, "").strip():
-            return key
-    if base_url:
-        return NO_KEY
-    raise InputError(
-        f"no key: set {' or '.join(KEY_NAMES)} in the environment, or give the --base-url of your own server"
-    )
-
-
-def _check_url(base_url: str | None) -> None:
-    if base_url is None:
-        return
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError("--base-url: expected a URL such as http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise InputError(
-            f"--base-url: it holds more than an address; a key is read from {' or '.join(KEY_NAMES)} only"
-        )
 
 
 def _fault(prompt: Prompt, text: str) -> str | None:

@@ -87,7 +87,7 @@ def named(given: Mapping) -> bool:
 
 def ask_agent(given: Mapping, *, users: int, steps: int, effect: float, seed: int, out: Path) -> int:
     """Run an agent into the folder `out`; return the exit code."""
-    from csrec_core.agent.client import Endpoint, Stopped
+    from csrec_core.agent.endpoint import Endpoint, Stopped
     from csrec_core.agent.run import Study, run_study
 
     study = Study(

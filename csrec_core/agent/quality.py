@@ -148,30 +148,37 @@ def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:
 
 
 def _agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator, permutations: int) -> dict[str, float]:
-    """Compare a reader's two rounds at the same book or position, also with the second one permuted."""
+    """Compare a reader's two rounds at the same book, or position, where the other of the two differs.
+
+    By chance: with the reader's second round permuted, of what differs in the other all the same; so that
+    books that matter do not pass for chance where positions are compared, nor the other way round.
+    """
+    other = "position" if on == "item" else "item"
     rounds = (rows[rows["round"] == number] for number in (0, 1))
     both = next(rounds).merge(next(rounds), on=["user", on], suffixes=("_first", "_second"))
-    # Where book and position are both the same, neither is told from the other.
-    other = "position" if on == "item" else "item"
-    both = both[both[f"{other}_first"] != both[f"{other}_second"]].sort_values(["user", on])
-    if len(both) < 2:
-        return {name: float("nan") for name in ("share", "chance", "correlation")} | {
-            "p": 1.0,
-            "p_stated": 1.0,
-        }
+    both = both.sort_values(["user", on])
     user = both["user"].to_numpy()
-    a, b = (both[f"accepted_{name}"].to_numpy() for name in ("first", "second"))
-    stated = [_within(both[f"probability_{name}"].to_numpy(), user) for name in ("first", "second")]
-    equal, correlations = [], []
-    for _ in range(permutations):
-        order = np.lexsort((rng.random(len(user)), user))
-        equal.append((a == b[order]).mean())
-        correlations.append(_cosine(stated[0], stated[1][order]))
-    share, correlation = float((a == b).mean()), _cosine(*stated)
+    (a, b), (p, q), (before, after) = (
+        (both[f"{name}_first"].to_numpy(), both[f"{name}_second"].to_numpy())
+        for name in ("accepted", "probability", other)
+    )
+
+    def alike(order: np.ndarray) -> tuple[float, float]:
+        told = before != after[order]
+        if told.sum() < 2:
+            return float("nan"), float("nan")
+        stated = (_within(values[told], user[told]) for values in (p, q[order]))
+        return float((a == b[order])[told].mean()), _cosine(*stated)
+
+    share, correlation = alike(np.arange(len(both)))
+    if np.isnan(share):
+        return {"share": share, "chance": share, "p": 1.0, "correlation": share, "p_stated": 1.0}
+    by_chance = [alike(np.lexsort((rng.random(len(user)), user))) for _ in range(permutations)]
+    shares, correlations = np.nan_to_num(by_chance).T
     return {
         "share": share,
-        "chance": _mean(equal),
-        "p": _p(share, equal),
+        "chance": _mean(shares),
+        "p": _p(share, shares),
         "correlation": correlation,
         "p_stated": _p(correlation, correlations),
     }

@@ -12,9 +12,9 @@ import pandas as pd
 from csrec_core.agent.cache import Cache, has_answers
 from csrec_core.agent.catalogue import OWN, load_catalogue
 from csrec_core.agent.chat import ChatAgent
-from csrec_core.agent.client import Endpoint, Stopped, check_endpoint
 from csrec_core.agent.collect import Collected, collect
 from csrec_core.agent.design import check_size
+from csrec_core.agent.endpoint import Endpoint, Stopped, check_endpoint
 from csrec_core.agent.page import render_quality
 from csrec_core.agent.prompts import VERSION
 from csrec_core.agent.questions import Agent
