@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULTS = (
     "429", "500", "hang", "truncated", "wrong item", "prose", "duplicate", "cut body", "fenced", "refusal",
-    "503 page", "not a number", "two answers", "no choices",
+    "503 page", "not a number", "two answers", "no choices", "half a character",
 )  # fmt: skip
 HANG = 1.2  # seconds
 
@@ -110,6 +110,8 @@ def spoil(fault, answer):
         return f"{text}\n{text}"  # the same twice over: that has one meaning
     if fault == "fenced":
         return f"Sure, here it is:\n```json\n{text}\n```\nEnjoy!"
+    if fault == "half a character":
+        return f"{text} \ud83d"
     if fault == "not a number":
         return json.dumps({**answer, "probability": float("nan")} if "id" in answer else {"books": 3})
     if fault == "two answers":

@@ -1,5 +1,6 @@
 """A run of an agent as its user meets it: limits, Ctrl-C, the gate, pages, folders, bad input."""
 
+import json
 import os
 import re
 import signal
@@ -126,7 +127,7 @@ def test_html_in_an_answer_or_a_title_is_text(chat, few_books, tmp_path):
     def marked(question):
         said = answer(question)
         for book in said.get("books", []):
-            book["keywords"] = ["<img src=x onerror=alert(1)>", "$x<y$"]
+            book["keywords"] = ["<img src=x onerror=alert(1)>", "$x<y$", "=1+1", "\ud800 half a character"]
         return said
 
     server.answer = marked
@@ -135,6 +136,24 @@ def test_html_in_an_answer_or_a_title_is_text(chat, few_books, tmp_path):
     page = (tmp_path / "run" / "quality.html").read_text()
     assert "&lt;script&gt;" in page and "&lt;img src=x" in page
     assert "<script" not in page and "<img" not in page
+
+
+def test_who_knows_what_does_not_exist_is_told_of(good, chat, few_books, tmp_path):
+    server = chat()
+    answer = server.answer
+
+    def boasting(question):
+        said = answer(question)
+        return {"books": [book | {"known": True} for book in said["books"]]} if "books" in said else said
+
+    server.answer = boasting
+    with serving(server) as url:
+        done = ask(tmp_path / "run", url, few_books, users=5)
+    assert done.made_up == 1
+    told = [json.loads((folder / "quality.json").read_text()) for folder in (tmp_path / "run", good[0])]
+    assert "100% of the made-up books" in told[0]["warnings"][0]
+    assert "made-up" not in " ".join(told[1]["warnings"])
+    assert told[1]["books"] == {"asked": 60, "kept": 60, "share_of_made_up_known": 0.0}
 
 
 def test_a_log_of_an_agent_is_a_log_like_any_other(good):

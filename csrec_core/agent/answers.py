@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from csrec_core.agent.prompts import Prompt
 
-__all__ = ["REASONS", "Unusable", "read_answer"]
+__all__ = ["REASONS", "Unusable", "read_answer", "writable"]
 
 #: Why an answer is of no use: what the model is told, by the name it is counted under.
 REASONS = {
@@ -26,7 +26,19 @@ REASONS = {
 }
 LONGEST = 50_000  # characters read of an answer
 KEYWORDS, KEYWORD = 10, 60  # kept of a book, and characters of one
-DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity are no JSON
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    """Return an object's pairs; ValueError where one name has two values."""
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise ValueError(name)
+    return found
+
+
+# NaN and Infinity are no JSON.
+DECODER = json.JSONDecoder(parse_constant=lambda name: None, object_pairs_hook=_once)
 
 
 class Unusable(ValueError):
@@ -61,6 +73,11 @@ def read_answer(prompt: Prompt, text: str) -> list:
     return READERS[prompt.task](prompt.question, found[0])
 
 
+def writable(text: str) -> str:
+    """Return a text without the halves of characters that JSON may hold and no file can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _objects(text: str) -> list[dict]:
     """Return the outermost JSON objects in a text."""
     start, found = 0, []
@@ -84,7 +101,7 @@ def _familiarity(question: dict, answer: dict) -> list[tuple[bool, tuple[str, ..
         words = [entry.get(name) or [] for name in ("genres", "keywords")]
         _check(all(isinstance(w, list) and all(isinstance(x, str) for x in w) for w in words), "wrong form")
         own = tuple(genre for genre in words[0] if genre in genres)
-        fact = (entry["known"], own, tuple(word[:KEYWORD] for word in words[1][:KEYWORDS]))
+        fact = (entry["known"], own, tuple(writable(word[:KEYWORD]) for word in words[1][:KEYWORDS]))
         name = entry.get("id")
         _check(isinstance(name, str) and name in asked, "wrong item")
         _check(said.setdefault(name, fact) == fact, "contradiction")

@@ -6,9 +6,9 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from csrec_core.agent.answers import REASONS, Unusable, read_answer
+from csrec_core.agent.answers import REASONS, Unusable, read_answer, writable
 from csrec_core.agent.cache import Answered, Cache
-from csrec_core.agent.endpoint import KEY_NAMES, NO_KEY, Endpoint, Stopped, check_endpoint
+from csrec_core.agent.endpoint import KEY_NAMES, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
 from csrec_core.errors import InputError
 
@@ -16,6 +16,7 @@ __all__ = ["Client"]
 
 PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
+SECRET = 8  # characters; a shorter key, such as a local server's, is none, and may be part of any word
 TOO_MANY = 50  # questions in a row that are given up before the run stops
 CHARACTERS = 4  # a token, for estimates before the server has counted
 
@@ -152,8 +153,9 @@ class Client:
         return self._stopped
 
     def _clean(self, text: str) -> str:
-        """Return a text of the server's without the key, should it have put it there."""
-        return text.replace(self._key, "[key]") if self._key != NO_KEY else text
+        """Return a text of the server's that can be written, without the key, should it have put it there."""
+        text = writable(text)
+        return text.replace(self._key, "[key]") if len(self._key) >= SECRET else text
 
 
 class _Passing(Exception):

@@ -13,6 +13,7 @@ from csrec_core.errors import InputError
 
 __all__ = ["Block", "check_size", "draw_blocks", "recommend"]
 
+DRAWS = 2**21  # random numbers held at a time
 BLOCK = 1000  # readers drawn, and answered for, at a time
 CONCENTRATION = 0.3  # of the Dirichlet tastes, as in the books world
 SHELF = 3  # books on the shelf for each one bought at most
@@ -129,9 +130,14 @@ def recommend(block: Block, bought: np.ndarray, *, books: int) -> tuple[np.ndarr
 
 def _distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
     """Return k distinct whole numbers below n in random order, for each reader of a block."""
-    draw = rng.random((BLOCK, n))
-    least = (
-        np.argpartition(draw, k - 1, axis=1)[:, :k] if k < n else np.broadcast_to(np.arange(n), (BLOCK, n))
+    rows = max(1, DRAWS // n)  # at a time, or a large catalogue would take the memory
+    return np.concatenate(
+        [_distinct_rows(rng, min(rows, BLOCK - start), n, k) for start in range(0, BLOCK, rows)]
     )
+
+
+def _distinct_rows(rng: np.random.Generator, rows: int, n: int, k: int) -> np.ndarray:
+    draw = rng.random((rows, n))
+    least = np.argpartition(draw, k - 1, axis=1)[:, :k] if k < n else np.broadcast_to(np.arange(n), (rows, n))
     order = np.take_along_axis(draw, least, axis=1).argsort(axis=1)
     return np.take_along_axis(least, order, axis=1)

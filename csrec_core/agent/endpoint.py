@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from csrec_core.errors import InputError
 
-__all__ = ["KEY_NAMES", "NO_KEY", "Endpoint", "Stopped", "check_endpoint"]
+__all__ = ["KEY_NAMES", "Endpoint", "Stopped", "check_endpoint"]
 
 KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
 NO_KEY = "none"  # sent to an endpoint of one's own that asks for no key

@@ -26,6 +26,7 @@ from csrec_core.files import hash_files, whole_file
 
 __all__ = ["AGENTS", "Study", "run_study"]
 
+GUESSED = 0.2  # share of made-up books known from which on the rest is doubtful
 AGENTS = ("simulator", "openai")
 
 
@@ -83,7 +84,7 @@ def run_study(
     """Ask an agent to be readers, and write what comes of it into a folder.
 
     `run.json` (settings), `cache.sqlite` (all prompts and answers; not for the simulator, whose answers cost
-    nothing), `log`, `items` and `users.parquet`, `knowledge.csv`, `quality.json` and `quality.html`. The log
+    nothing), `log`, `items`, `users` and `knowledge.parquet`, `quality.json` and `quality.html`. The log
     is written when all is answered, and the rest before it.
 
     Parameters
@@ -178,10 +179,10 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
         "questions_without_a_usable_answer": collected.silent,
         "requests": cache.outcomes if cache else {},
         "tokens": dict(zip(("prompts", "answers"), cache.tokens, strict=True)) if cache else {},
-        "warnings": profile_log(collected.dataset).warnings if collected.dataset else [],
+        "warnings": _warnings(collected),
     }
-    with whole_file(out / "knowledge.csv") as temporary:
-        knowledge.to_csv(temporary, index=False)
+    with whole_file(out / "knowledge.parquet") as temporary:
+        knowledge.to_parquet(temporary, index=False)
     _write_json(out / "quality.json", _plain(report))
     page = render_quality(
         collected.quality,
@@ -192,6 +193,18 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
     )
     with whole_file(out / "quality.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _warnings(collected: Collected) -> list[str]:
+    """Return what to know before the log is used."""
+    warnings = profile_log(collected.dataset).warnings if collected.dataset else []
+    if collected.made_up > GUESSED:
+        warnings.insert(
+            0,
+            f"The agent says that it knows {collected.made_up:.0%} of the made-up books: what it says of "
+            "real ones may be guessed from their titles.",
+        )
+    return warnings
 
 
 def _plain(value: object) -> object:
