@@ -170,7 +170,7 @@ def test_a_positional_agent_is_stopped_before_its_budget_is_spent(catalogue):
 def test_shares_of_noise_are_those_expected_by_chance(catalogue):
     """Of decisions by nothing, every share is near its permutation mean, though the item's is far from 0."""
     explained = quality_of(Coin(catalogue, seed=3), catalogue).explained
-    assert explained.loc["item", "share"] > 0.4
+    assert explained.loc["item", "share"] > 0.3
     np.testing.assert_allclose(explained["share"], explained["chance"], atol=0.05)
     assert (explained["p"] > 0.01).all()
 
@@ -190,9 +190,10 @@ def test_shares_are_eta_squared_and_squared_correlation(catalogue):
     decision = table["accepted"].astype(float)
     between = decision.groupby(table["position"]).transform("mean").var() / decision.var()
     assert explained.loc["position", "share"] == pytest.approx(between)
-    pairs = table.groupby(["user", "item"]).agg(taste=("taste", "first"), accepted=("accepted", "mean"))
-    slope = pairs["taste"].rank().corr(pairs["accepted"]) ** 2
+    slope = table["taste"].rank().corr(decision) ** 2
     assert explained.loc["stated taste", "share"] == pytest.approx(slope)
+    between = decision.groupby(table["item"]).transform("mean").var() / decision.var()
+    assert explained.loc["item", "share"] == pytest.approx(between)
 
 
 def test_few_decisions_hold_no_weak_link_against_an_agent(catalogue):

@@ -107,26 +107,22 @@ def judge(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATION
 
 
 def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> pd.DataFrame:
-    """Return shares of variance; what is permuted are readers' rounds of decisions, or single ones."""
-    decision = rows["accepted"].to_numpy(copy=True)
-    # Both decisions on a book by a reader move together under permutation, for they are no two samples.
-    pairs = rows.groupby(["user", "item"], sort=False).agg(
-        accepted=("accepted", "mean"), taste=("taste", "first")
-    )
-    pairs = pairs.reset_index()
-    both = pairs["accepted"].to_numpy(copy=True)
-    taste = rankdata(pairs["taste"])
+    """Return the shares of the variance of decisions beside those of permuted factors."""
+    decision = rows["accepted"].to_numpy()
+    row = np.arange(len(rows))
+    # A book and its taste are permuted for both decisions of a reader at once: they are no two samples.
+    pair = rows.groupby(["user", "item"], sort=False).ngroup().to_numpy()
     factors = {
-        "position": (rows["position"], decision, _share_of_groups),
-        "item": (pairs["item"], both, _share_of_groups),
-        "stated taste": (taste, both, _share_of_slope),
-        "previous decision": (rows["previous"], decision, _share_of_groups),
+        "position": (rows["position"], row, _share_of_groups),
+        "item": (pd.factorize(rows["item"])[0], pair, _share_of_groups),
+        "stated taste": (rankdata(rows["taste"]), pair, _share_of_slope),
+        "previous decision": (pd.factorize(rows["previous"])[0], row, _share_of_groups),
     }
     table = {}
-    for name, (factor, values, share) in factors.items():
-        codes = pd.factorize(factor)[0] if share is _share_of_groups else factor
-        by_chance = np.array([share(codes, rng.permutation(values)) for _ in range(permutations)])
-        found = share(codes, values)
+    for name, (factor, unit, share) in factors.items():
+        of_unit = np.asarray(factor)[np.unique(unit, return_index=True)[1]]
+        by_chance = [share(rng.permutation(of_unit)[unit], decision) for _ in range(permutations)]
+        found = share(np.asarray(factor), decision)
         table[name] = {"share": found, "chance": _mean(by_chance), "p": _p(found, by_chance)}
     return pd.DataFrame.from_dict(table, orient="index")
 
