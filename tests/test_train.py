@@ -22,9 +22,10 @@ def problem(seed=0):
     return model, loss, lambda: loss(torch.arange(64)).item()
 
 
-def test_a_run_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch):
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_run_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch, average):
     monkeypatch.setattr("csrec_core.models.train.SAVE_EVERY", 0.0)
-    training = Training(epochs=12, batch=16, rate=0.05, seed=3)
+    training = Training(epochs=12, batch=16, rate=0.05, seed=3, average=average)
     whole, loss, validate = problem()
     expected = fit(whole, loss, validate, torch.arange(64), training=training, label="whole")
 
@@ -65,6 +66,35 @@ def test_the_best_weights_are_kept_and_patience_ends_the_run():
     for name, value in model.state_dict().items():
         assert torch.equal(value, seen[1][name])
     assert not model.training
+
+
+def test_averaged_weights_are_validated_and_kept_and_the_others_trained():
+    """Against the same run without averaging, whose weights after each step are averaged here."""
+    steps = []
+
+    def trained(average):
+        model, loss, _ = problem()
+
+        def noted(rows):
+            steps.append([weight.detach().clone() for weight in model.parameters()])
+            return loss(rows)
+
+        values = iter([2.0, 1.0])
+        training = Training(epochs=2, batch=16, rate=0.05, average=average)
+        fit(model, noted, lambda: next(values), torch.arange(64), training=training, label="mean")
+        return model
+
+    last = list(trained(0.0).parameters())
+    every = [*steps, last]  # before each of the 8 steps, and after the last
+    expected = every[0]
+    for step, weights in enumerate(every[1:], start=1):
+        share = min(0.7, step / (step + 10))
+        expected = [share * a + (1 - share) * b for a, b in zip(expected, weights, strict=True)]
+    steps.clear()
+    for mine, theirs in zip(trained(0.7).parameters(), expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    for mine, theirs in zip(steps[-1], every[-2], strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_a_validation_that_is_no_number_is_an_error():

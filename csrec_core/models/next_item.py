@@ -27,9 +27,6 @@ __all__ = [
 
 Objective = Callable[[Encoder, Tensor, Tensor], Tensor]
 
-CLOZE_SHARE = 0.2  # of the tokens of a window, hidden at random
-CLOZE_LAST = 0.8  # of the windows, cut after a random token with that one hidden, as a recommendation is made
-
 
 def build_backbone(
     sequences: Sequences, *, backbone: str = "sasrec", positions: int, seed: int = 0, **hyper
@@ -229,8 +226,8 @@ def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
         drawn = torch.rand(part.wanted.shape, device=rows.device).masked_fill(~part.wanted, 2.0)
         chosen = drawn.argmin(dim=1, keepdim=True)
         one = place == chosen
-        cut = torch.rand(len(batch), 1, device=rows.device) < CLOZE_LAST
-        hidden = torch.where(cut, one, one | (drawn < CLOZE_SHARE))
+        cut = torch.rand(len(batch), 1, device=rows.device) < model.cut
+        hidden = torch.where(cut, one, one | (drawn < model.masked))
         after = cut & (place > chosen)
         states = model.encode_masked(part.items.masked_fill(after, 0), hidden, part.decisions)
         return objective(model, states, part.items[hidden])

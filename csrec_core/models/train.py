@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from csrec_core.files import whole_file
@@ -38,6 +39,9 @@ class Training:
         Learning rate of Adam.
     decay : float
         Weight decay of Adam, as a penalty on the squared weights.
+    average : float
+        In [0, 1), of the moving average of the weights over the steps, which is then what is validated and
+        kept; 0 keeps the weights themselves. .99 remembers some hundred steps.
     seed : int
         Order of the batches, dropout, masks.
     threads : int, optional
@@ -52,6 +56,7 @@ class Training:
     batch: int = 128
     rate: float = 1e-3
     decay: float = 0.0
+    average: float = 0.0
     seed: int = 0
     threads: int | None = None
     precision: str = "float32"
@@ -115,7 +120,8 @@ def fit(
     optimiser = torch.optim.Adam(
         model.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
     )
-    run = _Run(model, optimiser, None if checkpoint is None else Path(checkpoint))
+    average = _Average(model, training.average)
+    run = _Run(model, optimiser, average, None if checkpoint is None else Path(checkpoint))
     with (
         seeded(training.seed, _device(model)),
         _threads(training.threads),
@@ -125,11 +131,12 @@ def fit(
         bar.update(len(run.history))
         while len(run.history) < training.epochs and run.waited < training.patience:
             started = time.process_time()
-            trained = _one_pass(model, loss, rows, lengths, training, optimiser)
+            trained = _one_pass(model, loss, rows, lengths, training, optimiser, average)
             seconds = time.process_time() - started
             model.eval()
-            with torch.no_grad():
+            with torch.no_grad(), average.in_place():
                 run.record(trained, validate(), seconds)
+            run.keep()
             bar.update()
             bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
     run.finish(label)
@@ -149,11 +156,46 @@ def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+class _Average:
+    """The exponential moving average of a model's weights (Polyak and Juditsky 1992), or the weights."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.weights = dict(model.named_parameters())
+        self.decay, self.steps = decay, 0
+        self.means = {name: weight.detach().clone() for name, weight in self.weights.items() if decay}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take the weights in; the first ones count for little, as they are far from the rest."""
+        if self.decay:
+            self.steps += 1
+            decay = min(self.decay, self.steps / (self.steps + 10))
+            blend = get_ema_multi_avg_fn(decay)
+            blend(list(self.means.values()), list(self.weights.values()), self.steps)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Give the model its averaged weights within the block."""
+        own = {name: self.weights[name].detach().clone() for name in self.means}
+        self._set(self.means)
+        try:
+            yield
+        finally:
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.weights[name].copy_(value)
+
+
 class _Run:
     """The state of a training run: its history, its best weights, and how they are kept on disk."""
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, path: Path | None):
-        self.model, self.optimiser, self.path = model, optimiser, path
+    def __init__(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, average: _Average, path: Path | None
+    ):
+        self.model, self.optimiser, self.average, self.path = model, optimiser, average, path
         self.history: list[tuple[int, float, float, float]] = []
         self.best, self.best_epoch, self.weights = float("inf"), 0, None
         self.saved = time.monotonic()
@@ -168,6 +210,9 @@ class _Run:
         if validation < self.best:
             self.best, self.best_epoch = validation, len(self.history)
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def keep(self) -> None:
+        """Save, if it is time to."""
         if self.path is not None and time.monotonic() - self.saved >= SAVE_EVERY:
             self.save()
             self.saved = time.monotonic()
@@ -175,12 +220,13 @@ class _Run:
     def save(self) -> None:
         tensors = {f"now.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in (self.weights or {}).items()}
+        tensors |= {f"mean.{name}": value for name, value in self.average.means.items()}
         for number, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
         tensors["random"] = torch.get_rng_state()
         if torch.cuda.is_initialized():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
-        notes = {"history": self.history, "best": self.best_epoch}
+        notes = {"history": self.history, "best": self.best_epoch, "steps": self.average.steps}
         with whole_file(self.path) as temporary:
             save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
 
@@ -194,6 +240,8 @@ class _Run:
 
         self.model.load_state_dict(part("now."))
         self.weights = part("best.") or None
+        self.average.means.update(part("mean."))
+        self.average.steps = notes["steps"]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in part("adam.").items():
             number, key = name.split(".")
@@ -224,6 +272,7 @@ def _one_pass(
     lengths: Tensor | None,
     training: Training,
     optimiser: torch.optim.Optimizer,
+    average: _Average,
 ) -> float:
     model.train()
     total, device = 0.0, _device(model).type
@@ -234,6 +283,7 @@ def _one_pass(
             value = loss(batch)
         value.backward()
         optimiser.step()
+        average.step()
         total += value.item() * len(batch)
     return total / len(rows)
 

@@ -1,9 +1,11 @@
 """BERT4Rec: Sun et al., Sequential Recommendation with Bidirectional Encoder Representations (CIKM 2019).
 
 Bidirectional attention over the window and a mask token at its end, whose state stands for the next item
-(section 3.5 there). Training hides a share of the tokens at random and asks for them (cloze, section 3.6);
-positions count from the end of the window, so that the mask is always in the same place. Every state depends
-on its whole window, so each prefix is read as a window of its own.
+(section 3.5 there). A state passes one more layer, with GELU, before it is scored (equation 7). Training
+hides a share of the tokens at random and asks for them (cloze, section 3.6), or cuts the window and hides
+its last token, which is how a recommendation is made. Positions count from the end of the window, so that
+the mask is always in the same place. Every state depends on its whole window, so each prefix is read as a
+window of its own.
 """
 
 import torch
@@ -11,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import UNKNOWN, Stack, align_right
-from csrec_core.models.backbones.layers import Attention
+from csrec_core.models.backbones.layers import Attention, Block
 
 __all__ = ["BERT4Rec"]
 
@@ -23,6 +25,10 @@ class BERT4Rec(Stack):
     ----------
     layers, heads : int
         Number of blocks, and of attention heads in each.
+    masked : float
+        Share of the tokens of a window that training hides at random, in (0, 1).
+    cut : float
+        Share of the windows that training cuts after a random token instead, with that one hidden.
     """
 
     def __init__(
@@ -33,17 +39,25 @@ class BERT4Rec(Stack):
         layers: int = 2,
         heads: int = 2,
         dropout: float = 0.5,
+        masked: float = 0.2,
+        cut: float = 0.8,
         **common,
     ):
         # One position more than tokens, for the mask at the end.
         super().__init__(n_items, positions=positions + 1, dropout=dropout, causal=False, **common)
+        self.masked, self.cut = masked, cut
         self.mask = nn.Parameter(torch.empty(self.hidden))
-        self._stack([Attention(self.hidden, heads, causal=False) for _ in range(layers)], dropout)
+        self.out = nn.Sequential(nn.Linear(self.hidden, self.hidden), nn.GELU(), nn.LayerNorm(self.hidden))
+        attention = (Attention(self.hidden, heads, causal=False) for _ in range(layers))
+        self._stack(Block(mixer, self.hidden, dropout) for mixer in attention)
         nn.init.normal_(self.mask, std=0.02)
 
     @property
     def schemes(self) -> tuple[str, ...]:
         return ("cloze", "prefixes")
+
+    def end(self, tokens: Tensor, real: Tensor, users: Tensor | None) -> Tensor:
+        return self.out(super().end(tokens, real, users))
 
     def encode_end(
         self, items: Tensor, decisions: Tensor | None = None, *, users: Tensor | None = None
@@ -65,7 +79,7 @@ class BERT4Rec(Stack):
         for block in self.blocks:
             tokens = block(tokens, real)
         window, aligned = align_right(items)
-        return tokens[:, 1:][masked.gather(1, window) & aligned]
+        return self.out(tokens[:, 1:][masked.gather(1, window) & aligned])
 
     def embed(self, items: Tensor) -> Tensor:
         embedded = super().embed(items.clamp(max=self.n_items))

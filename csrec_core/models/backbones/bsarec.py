@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Attention, toeplitz
+from csrec_core.models.backbones.layers import Attention, Block, toeplitz
 
 __all__ = ["BSARec"]
 
@@ -37,7 +37,8 @@ class BSARec(Stack):
     alpha : float
         Share of the frequency rescaling, in [0, 1]; the rest is attention.
     cutoff : int
-        Frequencies that the low pass keeps, the constant one included, at least 1.
+        Components of the window's spectrum that the low pass keeps, c of the paper, odd: the constant one
+        and (c - 1) / 2 pairs of conjugate frequencies.
     causal : bool
         The causal form, one pass for all prefixes; else the exact one.
     """
@@ -55,34 +56,37 @@ class BSARec(Stack):
         **common,
     ):
         super().__init__(n_items, dropout=dropout, causal=causal, **common)
-        mixers = [
-            _Mixer(
-                _Rescaling(self.hidden, self.positions + 1, cutoff, dropout, causal=causal),
+        window = self.positions + 1
+        self._stack(
+            _Block(
+                _Rescaling(self.hidden, window, cutoff, dropout, causal=causal),
                 Attention(self.hidden, heads, causal=True),
                 alpha,
+                self.hidden,
+                dropout,
             )
             for _ in range(layers)
-        ]
-        self._stack(mixers, dropout)
+        )
 
 
-class _Mixer(nn.Module):
-    """alpha times the rescaling and 1 - alpha times the attention."""
+class _Block(Block):
+    """alpha times the rescaling, 1 - alpha times the attention, each with a residual and norm of its own."""
 
-    def __init__(self, rescaling: nn.Module, attention: nn.Module, alpha: float):
-        super().__init__()
-        self.rescaling, self.attention, self.alpha = rescaling, attention, alpha
+    def __init__(self, rescaling: nn.Module, attention: nn.Module, alpha: float, hidden: int, dropout: float):
+        super().__init__(attention, hidden, dropout)
+        self.rescaling, self.alpha = rescaling, alpha
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
-        return torch.lerp(self.attention(states, real), self.rescaling(states, real), self.alpha)
+        return self._mix(states, self.mixer(states, real), self.rescaling(states, real))
 
     def end(self, states: Tensor, real: Tensor) -> Tensor:
-        return torch.lerp(self.attention.end(states, real), self.rescaling.end(states, real), self.alpha)
+        return self._mix(states[:, -1], self.mixer.end(states, real), self.rescaling.end(states, real))
 
     def branch(self, states: Tensor, others: Tensor) -> Tensor:
-        return torch.lerp(
-            self.attention.branch(states, others), self.rescaling.branch(states, others), self.alpha
-        )
+        return self._mix(others, self.mixer.branch(states, others), self.rescaling.branch(states, others))
+
+    def _mix(self, states: Tensor, attended: Tensor, rescaled: Tensor) -> Tensor:
+        return self._feed(torch.lerp(self._join(states, attended), rescaled, self.alpha))
 
 
 class _Rescaling(nn.Module):
@@ -94,7 +98,7 @@ class _Rescaling(nn.Module):
         self.beta = nn.Parameter(torch.randn(hidden))
         self.norm, self.dropout = nn.LayerNorm(hidden), nn.Dropout(dropout)
         place = torch.arange(window)
-        waves = torch.cos(2 * math.pi / window * torch.arange(1, cutoff)[:, None] * place)
+        waves = torch.cos(2 * math.pi / window * torch.arange(1, cutoff // 2 + 1)[:, None] * place)
         self.register_buffer("kernel", (1 + 2 * waves.sum(dim=0)) / window, persistent=False)
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:

@@ -9,6 +9,8 @@ A causal backbone reads all prefixes of a window in one pass. One that looks ahe
 each prefix as a window of its own, which is exact and L times the work.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -211,8 +213,8 @@ class Encoder(nn.Module):
 class Stack(Encoder):
     """An encoder made of blocks."""
 
-    def _stack(self, mixers: list[nn.Module], dropout: float) -> None:
-        self.blocks = nn.ModuleList(Block(mixer, self.hidden, dropout) for mixer in mixers)
+    def _stack(self, blocks: Iterable[Block]) -> None:
+        self.blocks = nn.ModuleList(blocks)
         self._initialise()
 
     def mix(self, tokens: Tensor, users: Tensor | None) -> Tensor:

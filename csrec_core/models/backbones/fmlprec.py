@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import toeplitz
+from csrec_core.models.backbones.layers import Block, toeplitz
 
 __all__ = ["FMLPRec"]
 
@@ -37,7 +37,8 @@ class FMLPRec(Stack):
     def __init__(self, n_items: int, *, layers: int = 2, dropout: float = 0.5, causal: bool = True, **common):
         super().__init__(n_items, dropout=dropout, causal=causal, **common)
         window = self.positions + 1
-        self._stack([_Filter(self.hidden, window, causal=causal) for _ in range(layers)], dropout)
+        filters = (_Filter(self.hidden, window, causal=causal) for _ in range(layers))
+        self._stack(Block(mixer, self.hidden, dropout) for mixer in filters)
 
 
 class _Filter(nn.Module):

@@ -81,16 +81,18 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
-        return self._after(states, self.mixer(states, real))
+        return self._feed(self._join(states, self.mixer(states, real)))
 
     def end(self, states: Tensor, real: Tensor) -> Tensor:
-        return self._after(states[:, -1], self.mixer.end(states, real))
+        return self._feed(self._join(states[:, -1], self.mixer.end(states, real)))
 
     def branch(self, states: Tensor, others: Tensor) -> Tensor:
-        return self._after(others, self.mixer.branch(states, others))
+        return self._feed(self._join(others, self.mixer.branch(states, others)))
 
-    def _after(self, states: Tensor, mixed: Tensor) -> Tensor:
-        states = self.norm_mixer(states + self.dropout(mixed))
+    def _join(self, states: Tensor, mixed: Tensor) -> Tensor:
+        return self.norm_mixer(states + self.dropout(mixed))
+
+    def _feed(self, states: Tensor) -> Tensor:
         return self.norm_forward(states + self.dropout(self.forward_layer(states)))
 
 

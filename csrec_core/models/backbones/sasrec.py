@@ -6,7 +6,7 @@ later benchmarks do.
 """
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Attention
+from csrec_core.models.backbones.layers import Attention, Block
 
 __all__ = ["SASRec"]
 
@@ -22,4 +22,5 @@ class SASRec(Stack):
 
     def __init__(self, n_items: int, *, layers: int = 2, heads: int = 2, dropout: float = 0.5, **common):
         super().__init__(n_items, dropout=dropout, causal=True, **common)
-        self._stack([Attention(self.hidden, heads, causal=True) for _ in range(layers)], dropout)
+        attention = (Attention(self.hidden, heads, causal=True) for _ in range(layers))
+        self._stack(Block(mixer, self.hidden, dropout) for mixer in attention)
