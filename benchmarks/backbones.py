@@ -11,8 +11,6 @@ is a line of `--out` and is not repeated. `--rectools` names the Python of an en
 
 import argparse
 import json
-import os
-import resource
 import subprocess
 import sys
 import time
@@ -21,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from one_process import peak_mib, run_alone
 
 CUTOFFS = (5, 10, 20)
 LENGTH = 50  # items of a user's training window
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +116,7 @@ def run_one(data: Path, name: str, seed: int) -> dict:
         "cpu_evaluation": evaluation,
         "validation": scores(ranks),
         "test": scores(rank_next_item(model, sequences)["rank"]),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
 
 
@@ -172,11 +170,11 @@ def run_all(args: argparse.Namespace) -> tuple[pd.DataFrame, bool]:
 
     def run(task: tuple[str, int, list[str]]) -> bool:
         name, seed, command = task
-        process = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True)
-        if process.returncode:
-            print(f"{name}, seed {seed}: failed with exit code {process.returncode}", file=sys.stderr)
+        try:
+            line = run_alone(command) | {"model": name, "seed": seed}
+        except subprocess.CalledProcessError as error:
+            print(f"{name}, seed {seed}: failed with exit code {error.returncode}", file=sys.stderr)
             return False
-        line = json.loads(process.stdout.splitlines()[-1]) | {"model": name, "seed": seed}
         with args.out.open("a") as file:
             file.write(json.dumps(line) + "\n")
         done.append(line)

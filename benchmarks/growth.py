@@ -7,19 +7,16 @@ the growth of the size, time and memory grow linearly.
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pandas as pd
+from one_process import peak_mib, run_alone
 
 USERS = (1_000, 10_000, 100_000)
 ITEMS = (1_000, 10_000, 100_000, 1_000_000)
 STEPS = 20
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def histories(users: int, items: int):
@@ -47,7 +44,7 @@ def run_one(users: int, items: int) -> dict:
     from csrec_core.models.train import Training
 
     sequences = to_sequences(histories(users, items), length=STEPS, horizon=1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_mib()
     started = time.process_time()
     training = Training(epochs=1, batch=64, threads=1)
     model, history = train_next_item(sequences, training=training, loss="sampled_softmax", negatives=256)
@@ -61,20 +58,15 @@ def run_one(users: int, items: int) -> dict:
         "cpu_evaluation": time.process_time() - started,
         "cpu_train_and_validate": train_and_validate,
         "data_mib": before,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
 
 
 def sweep(sizes: list[tuple[int, int]]) -> pd.DataFrame:
     """Run each (users, items) and return a row for each."""
-    lines = []
-    for users, items in sizes:
-        command = [sys.executable, __file__, "--one", str(users), str(items)]
-        process = subprocess.run(
-            command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True, check=True
-        )
-        lines.append(json.loads(process.stdout.splitlines()[-1]))
-    table = pd.DataFrame(lines)
+    table = pd.DataFrame(
+        [run_alone([sys.executable, __file__, "--one", str(users), str(items)]) for users, items in sizes]
+    )
     for column in ("cpu_epoch", "cpu_evaluation", "peak_mib"):
         table[f"{column}, times"] = table[column] / table[column].shift()
     return table.round(2)

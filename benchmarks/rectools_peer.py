@@ -21,7 +21,6 @@ users to whom nothing is recommended: they enter the catalogue, and no loss is t
 import argparse
 import json
 import logging
-import resource
 import sys
 import time
 import warnings
@@ -31,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from one_process import peak_mib
 from pytorch_lightning import Callback, Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
@@ -39,7 +39,6 @@ from rectools.models.base import ModelBase
 
 CUTOFFS = (5, 10, 20)
 MODELS = {"sasrec": SASRecModel, "bert4rec": BERT4RecModel}
-MIB = 1024 if sys.platform != "darwin" else 1024**2  # of ru_maxrss in one MiB
 
 Sessions = dict[int, list[int]]
 
@@ -180,7 +179,7 @@ def run(args: argparse.Namespace) -> dict:
         "cpu_evaluation": float(np.mean(evaluations)),
         "validation": best["scores"],
         "test": scores(target_ranks(model, histories(sessions, 1), last)),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB,
+        "peak_mib": peak_mib(),
     }
 
 
