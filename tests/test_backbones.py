@@ -277,13 +277,31 @@ def test_prefixes_and_positions_ask_for_the_same():
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
-def test_a_cut_window_hides_one_token_even_where_draws_are_equal(monkeypatch):
-    sequences, model = walks(users=40), BACKBONES["bert4rec"](ITEMS, positions=20, hidden=16)
-    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(*shape))  # cut all, no draw differs
-    rows, _, asked = SCHEMES["cloze"](
-        model, cut_windows(sequences, 8), lambda model, states, targets: (len(states), len(targets))
-    )
-    assert asked(rows) == (len(rows), len(rows))
+def test_cloze_asks_for_every_item_at_the_end_of_its_prefix_and_for_a_share_of_the_rest():
+    sequences, asked = walks(users=200), []
+    windows = cut_windows(sequences, 12)
+    model = BACKBONES["bert4rec"](ITEMS, positions=20, hidden=16, dropout=0.0, masked=0.0)
+
+    def noted(model, states, targets):
+        asked.append((states, targets))
+        return torch.zeros(())
+
+    rows, lengths, loss = SCHEMES["cloze"](model, windows, noted)
+    with torch.no_grad():
+        loss(rows)
+        states, targets = asked.pop()
+        assert torch.equal(targets, windows.items[windows.wanted])
+        assert torch.equal(lengths, torch.arange(12).repeat(200))
+        # With no other token hidden, that is what a recommendation after the prefix reads.
+        some = slice(600, 612)
+        prefixes = torch.cat([windows.items[50:51].tril(t - 1)[:, :12] for t in range(12)])
+        same(states[some], model.encode_end(prefixes))
+        model.masked = 0.3
+        torch.manual_seed(0)
+        loss(rows)
+    earlier = 200 * 12 * 11 / 2
+    share = (len(asked.pop()[1]) - len(rows)) / earlier
+    assert share == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / earlier) ** 0.5)
 
 
 def test_windows_ask_for_every_item_once():

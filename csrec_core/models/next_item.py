@@ -217,22 +217,21 @@ def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
 
 
 def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
-    """A row is a window with some wanted items hidden, or one cut short with its last item hidden."""
-    rows = (windows.wanted.any(dim=1) & (windows.lengths > 1)).nonzero()[:, 0]
-    place = torch.arange(windows.items.shape[1], device=rows.device)
+    """A row is a wanted item, hidden after what came before it, of which a share is hidden as well."""
+    row, place = windows.wanted.nonzero(as_tuple=True)
+    lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
     def loss(batch: Tensor) -> Tensor:
-        part = windows.select(batch)
-        drawn = torch.rand(part.wanted.shape, device=rows.device).masked_fill(~part.wanted, 2.0)
-        chosen = drawn.argmin(dim=1, keepdim=True)
-        one = place == chosen
-        cut = torch.rand(len(batch), 1, device=rows.device) < model.cut
-        hidden = torch.where(cut, one, one | (drawn < model.masked))
-        after = cut & (place > chosen)
-        states = model.encode_masked(part.items.masked_fill(after, 0), hidden, part.decisions)
-        return objective(model, states, part.items[hidden])
+        end = place[batch, None]
+        back = end - torch.arange(int(end.max()), -1, -1, device=row.device)
+        at = row[batch, None], back.clamp(min=0)
+        items, decisions = windows.items[at] * (back >= 0), windows.decisions[at]
+        drawn = torch.rand(items.shape, device=row.device) < model.masked
+        hidden = (drawn & (items > 0) & (decisions == ACCEPT)) | (back == end)
+        states = model.encode_masked(items, hidden, decisions)
+        return objective(model, states, items[hidden])
 
-    return rows, windows.lengths[rows], loss
+    return torch.arange(len(row), device=row.device), lengths, loss
 
 
 SCHEMES: dict[str, Callable[..., tuple]] = {

@@ -26,9 +26,7 @@ class BERT4Rec(Stack):
     layers, heads : int
         Number of blocks, and of attention heads in each.
     masked : float
-        Share of the tokens of a window that training hides at random, in (0, 1).
-    cut : float
-        Share of the windows that training cuts after a random token instead, with that one hidden.
+        Share of the earlier tokens that training hides at random beside the last one, in [0, 1).
     """
 
     def __init__(
@@ -40,12 +38,11 @@ class BERT4Rec(Stack):
         heads: int = 2,
         dropout: float = 0.5,
         masked: float = 0.2,
-        cut: float = 0.8,
         **common,
     ):
         # One position more than tokens, for the mask at the end.
         super().__init__(n_items, positions=positions + 1, dropout=dropout, causal=False, **common)
-        self.masked, self.cut = masked, cut
+        self.masked = masked
         self.mask = nn.Parameter(torch.empty(self.hidden))
         self.out = nn.Sequential(nn.Linear(self.hidden, self.hidden), nn.GELU(), nn.LayerNorm(self.hidden))
         attention = (Attention(self.hidden, heads, causal=False) for _ in range(layers))
