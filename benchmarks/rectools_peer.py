@@ -1,6 +1,6 @@
 """RecTools' sequential models on a public benchmark, as a peer of the models here.
 
-    OTHER/bin/python benchmarks/rectools_peer.py DATA --model sasrec --loss softmax --seed 0 --epochs 200
+    OTHER/bin/python benchmarks/rectools_peer.py DATA --model sasrec --loss softmax --seed 0
 
 The interpreter is that of an environment with `rectools[torch]`; `csrec_core` is not needed there. The last
 line of the output is the result as JSON, progress goes to stderr. Set OMP_NUM_THREADS=1, MKL_NUM_THREADS=1.
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--model", choices=list(MODELS), default="sasrec")
     parser.add_argument("--loss", choices=["softmax", "BCE"], default="softmax")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--patience", type=int, default=20, help="epochs without a better validation NDCG@10")
     parser.add_argument("--every", type=int, default=1, help="epochs from one evaluation to the next")
     parser.add_argument("--hidden", type=int, default=64)
