@@ -18,6 +18,7 @@ __all__ = [
     "cross_entropy",
     "expected_calibration_error",
     "hit_rate",
+    "holm",
     "interval_text",
     "ndcg",
     "resample",
@@ -172,6 +173,16 @@ def _counts(rng: np.random.Generator, users: int, draws: int) -> np.ndarray:
     """Return how often each user is drawn in each resample, (draws, users)."""
     drawn = rng.integers(users, size=(draws, users)) + users * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * users).reshape(draws, users).astype(float)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values adjusted for there being several (Holm 1979), of those that are no NaN."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")[: (~np.isnan(p)).sum()]
+    adjusted = np.full(len(p), np.nan)
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * p[order]))
+    return adjusted
 
 
 def interval_text(mean: float, low: float, high: float, *, digits: int = 3) -> str:

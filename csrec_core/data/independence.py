@@ -25,6 +25,7 @@ from csrec_core.data.clustered import clustered_score
 from csrec_core.data.history import Rows, prepare_rows
 from csrec_core.data.log import SYSTEM, Dataset
 from csrec_core.errors import InputError
+from csrec_core.metrics import holm
 
 __all__ = ["ASSUMPTIONS", "Assumption", "assumption_tests"]
 
@@ -151,7 +152,7 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
     rows = prepare_rows(dataset)
     outcomes = [test(rows, np.random.default_rng([seed, i])) for i, test in enumerate(_TESTS.values())]
     p = np.array([outcome.p for outcome in outcomes])
-    p_holm = _holm(p)
+    p_holm = holm(p)
     return pd.DataFrame(
         {
             "assumption": [assumption.name for assumption in ASSUMPTIONS],
@@ -164,15 +165,6 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
             "verdict": np.select([np.isnan(p), p_holm <= alpha], [UNTESTED, VIOLATED], NO_SIGN),
         }
     )
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's adjusted p-values of those that are no NaN."""
-    adjusted = np.full(len(p), np.nan)
-    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
-    factors = len(order) - np.arange(len(order))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * p[order]))
-    return adjusted
 
 
 def _score_test(rows: Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:

@@ -143,8 +143,9 @@ def _regressions(features, estimator, weights, trim, calibration, *, dataset, le
     """Estimate by cross-fitted regressions: their difference, or that corrected by the weighted residuals."""
     system, decision, user = _parts(dataset)
     fold = features["fold"].to_numpy()
-    fitted = fit_nuisances(features, decision, system)
-    robust, regime, inverse = estimator == "doubly_robust", fitted.regime, _inverse(dataset)
+    robust, inverse = estimator == "doubly_robust", _inverse(dataset)
+    fitted = fit_nuisances(features, decision, system, with_f=not robust)
+    regime = fitted.regime
     if weights is None:
         weights = "exposed" if inverse is None or _published(dataset) else "logged"
     if weights == "logged":
@@ -154,13 +155,13 @@ def _regressions(features, estimator, weights, trim, calibration, *, dataset, le
     f_tilde = calibrate(
         fitted.f_tilde, decision, fold, ~system, method=calibration, weight=control if robust else None
     )
-    f = calibrate(fitted.f, decision, fold, system, method=calibration)
     step = features["step"].to_numpy().astype(int)
     cells = _cells(dataset, step)
     if robust:
         contrast = Contrast(user, decision - f_tilde, treated, control)
         pooled, cells = _pool(cells, decision[system], f_tilde[system], level)
     else:
+        f = calibrate(fitted.f, decision, fold, system, method=calibration)
         contrast = Contrast(user, f - f_tilde, system.astype(float), np.zeros(len(user)), one_sided=True)
         cells = cells.assign(effect=(f - f_tilde)[system], lower=np.nan, upper=np.nan)
         pooled = None

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from csrec_core.errors import InputError
 
-__all__ = ["Basis", "Joint", "Nuisances", "fit_joint", "fit_nuisances", "fit_regime"]
+__all__ = ["Basis", "Joint", "Nuisances", "fit_joint", "fit_nuisances", "fit_penalised", "fit_regime"]
 
 KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles at which a slope may change
 TASTES = ("taste", "feature_")  # columns that may meet every other column
@@ -52,22 +54,30 @@ class Basis:
         tastes = [name for name in columns if name.startswith(TASTES)]
         products = [(one, other) for one in tastes for other in columns if other not in tastes]
         raw = cls._lay(features, columns, knots, products)
-        scale = raw.std(axis=0)
-        return cls(columns, knots, products, raw.mean(axis=0), np.where(scale > 1e-9, scale, 1.0))
+        centre, scale = raw.mean(axis=0, dtype=float), raw.std(axis=0, dtype=float)
+        return cls(columns, knots, products, centre, np.where(scale > 1e-6, scale, 1.0))
 
     def design(self, features: pd.DataFrame) -> np.ndarray:
-        """Return the standardised design (rows, width)."""
-        return (self._lay(features, self.columns, self.knots, self.products) - self.centre) / self.scale
+        """Return the standardised design (rows, width), in single precision."""
+        found = self._lay(features, self.columns, self.knots, self.products)
+        found -= self.centre.astype(np.float32)
+        found /= self.scale.astype(np.float32)
+        return found
 
     @staticmethod
     def _lay(features, columns, knots, products) -> np.ndarray:
-        parts = []
+        width = len(columns) + sum(map(len, knots.values())) + len(products)
+        found, place = np.empty((len(features), width), dtype=np.float32, order="F"), 0
+        values = {name: features[name].to_numpy(dtype=float) for name in columns}
         for name in columns:
-            values = features[name].to_numpy(dtype=float)
-            parts.append(values[:, None])
-            parts.append(np.maximum(values[:, None] - knots[name], 0))
-        parts += [(features[one] * features[other]).to_numpy(dtype=float)[:, None] for one, other in products]
-        return np.hstack(parts)
+            found[:, place] = values[name]
+            for knot in knots[name]:
+                place += 1
+                found[:, place] = np.maximum(values[name] - knot, 0)
+            place += 1
+        for number, (one, other) in enumerate(products):
+            found[:, place + number] = values[one] * values[other]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +87,20 @@ class Nuisances:
     Attributes
     ----------
     f_tilde, f : array (rows,)
-        Probability of acceptance were the exposure self-chosen, and were it the system's.
+        Probability of acceptance were the exposure self-chosen, and were it the system's (None where not
+        asked for).
     regime : array (rows,)
         Probability that an exposure of this kind is the system's.
     """
 
     f_tilde: np.ndarray
-    f: np.ndarray
+    f: np.ndarray | None
     regime: np.ndarray
 
 
-def fit_nuisances(features: pd.DataFrame, decision: np.ndarray, system: np.ndarray) -> Nuisances:
+def fit_nuisances(
+    features: pd.DataFrame, decision: np.ndarray, system: np.ndarray, *, with_f: bool = True
+) -> Nuisances:
     """Fit the three probabilities by ridge logistic regression on a `Basis`, cross-fitted over users.
 
     Parameters
@@ -98,6 +111,8 @@ def fit_nuisances(features: pd.DataFrame, decision: np.ndarray, system: np.ndarr
         0 or 1.
     system : array (rows,) bool
         Whether the system exposed the row.
+    with_f : bool
+        Whether f is wanted.
 
     Raises
     ------
@@ -105,25 +120,15 @@ def fit_nuisances(features: pd.DataFrame, decision: np.ndarray, system: np.ndarr
         Where a regime shows one decision only, outside some fold.
     """
     decision, fold = np.asarray(decision), features["fold"].to_numpy()
-    found = np.zeros((3, len(fold)))
-    for number in np.unique(fold):
-        held = fold == number
-        basis = Basis.fit(features[~held])
-        design, target = basis.design(features[~held]), basis.design(features[held])
-        learn, labels = system[~held], decision[~held]
-        for row, name, rows, label in (
-            (0, "self-chosen", ~learn, labels),
-            (1, "system", learn, labels),
-            (2, "all", np.ones_like(learn), learn),
-        ):
-            if len(np.unique(label[rows])) < 2:
-                raise InputError(
-                    f"the {name} exposures show one decision only, so acceptance there cannot be estimated"
-                    if row < 2
-                    else "all exposures are of one source; expected self and system"
-                )
-            found[row, held] = _logistic(design[rows], label[rows]).predict_proba(target)[:, 1]
-    return Nuisances(*found)
+    design = Basis.fit(features).design(features)
+    everything = np.ones(len(system), dtype=bool)
+    return Nuisances(
+        _cross_fit(design, decision, fold, ~system, "the self-chosen exposures show one decision only"),
+        _cross_fit(design, decision, fold, system, "the system exposures show one decision only")
+        if with_f
+        else None,
+        _cross_fit(design, system, fold, everything, "all exposures are of one source"),
+    )
 
 
 def fit_regime(features: pd.DataFrame, system: np.ndarray) -> np.ndarray:
@@ -133,17 +138,68 @@ def fit_regime(features: pd.DataFrame, system: np.ndarray) -> np.ndarray:
     tell how each source came to the item, whatever the taste.
     """
     features, fold = features[list(HISTORY)], features["fold"].to_numpy()
-    found = np.empty(len(fold))
+    design, everything = Basis.fit(features).design(features), np.ones(len(fold), dtype=bool)
+    return _cross_fit(design, system, fold, everything, "all exposures are of one source")
+
+
+def fit_penalised(
+    features: pd.DataFrame, decision: np.ndarray, f_tilde: np.ndarray, penalty: float
+) -> np.ndarray:
+    """Return f of exposures by the system under the constraint of Eq. (9), cross-fitted over users.
+
+    A logistic regression on a `Basis` that minimises the mean of BCE(D, f) + penalty * (f - f~)^2, and the
+    ridge of `fit_nuisances`.
+
+    Parameters
+    ----------
+    features, decision, f_tilde
+        Of the system's rows alone.
+    penalty : float
+        At least 0.
+
+    Returns
+    -------
+    array (rows,)
+    """
+    if not penalty >= 0:
+        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
+    design, fold = Basis.fit(features).design(features), features["fold"].to_numpy()
+    design = np.column_stack([np.ones(len(design), dtype=np.float32), design])
+    found, start = np.empty(len(fold)), np.zeros(design.shape[1])
     for number in np.unique(fold):
         held = fold == number
-        basis = Basis.fit(features[~held])
-        model = _logistic(basis.design(features[~held]), system[~held])
-        found[held] = model.predict_proba(basis.design(features[held]))[:, 1]
+        x, d, target = design[~held], decision[~held], f_tilde[~held]
+
+        def loss(w, x=x, d=d, target=target):
+            z = x @ w.astype(np.float32)
+            f = expit(z.astype(float))
+            away, ridge = f - target, np.concatenate([[0.0], w[1:]]) / (STRENGTH * len(d))
+            value = (np.logaddexp(0, z) - d * z + penalty * away**2).mean() + ridge @ w / 2
+            slope = (f - d + 2 * penalty * away * f * (1 - f)) / len(d)
+            return value, x.T @ slope.astype(np.float32) + ridge
+
+        start = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+        found[held] = expit(design[held] @ start)
     return found
 
 
-def _logistic(design: np.ndarray, label: np.ndarray) -> LogisticRegression:
-    return LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50).fit(design, label)
+def _cross_fit(design, label, fold, learn, complaint: str) -> np.ndarray:
+    """Return every row's probability of the label, by a regression on the rows to learn from of other folds.
+
+    The design tells of features alone, so that one serves all folds; a fold starts where the one before it
+    ended, which saves half of the steps.
+    """
+    found, model = np.empty(len(fold)), _regression(warm_start=True)
+    for number in np.unique(fold):
+        rows, held = learn & (fold != number), fold == number
+        if len(np.unique(label[rows])) < 2:
+            raise InputError(f"{complaint}, so nothing can be estimated from them")
+        found[held] = model.fit(design[rows], label[rows]).predict_proba(design[held])[:, 1]
+    return found
+
+
+def _regression(**options) -> LogisticRegression:
+    return LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +250,7 @@ def fit_joint(features: pd.DataFrame, decision: np.ndarray, system: np.ndarray, 
         return np.hstack([shared, own * source[:, None]])
 
     observed = design(system.astype(float))
-    model = _logistic(observed, decision)
+    model = _regression().fit(observed, decision)
     chances = [model.predict_proba(design(np.full(len(plain), side)))[:, 1] for side in (1.0, 0.0)]
     slopes = [
         (p * (1 - p))[:, None] * np.column_stack([design(np.full(len(plain), side)), np.ones(len(plain))])

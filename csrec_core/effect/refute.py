@@ -18,7 +18,7 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.effect.contexts import lay_out
 from csrec_core.effect.sensitivity import Estimate, e_value, sensitivity
 from csrec_core.errors import InputError, unknown
-from csrec_core.metrics import interval_text
+from csrec_core.metrics import holm, interval_text
 
 __all__ = ["CHECKS", "PROBLEM", "doubly_robust_effect", "refute"]
 
@@ -112,7 +112,7 @@ def refute(
             found.append(_Found(str(error)))
     p = np.array([one.p for one in found])
     tested = ~np.isnan(p)
-    adjusted = _holm(p[tested])
+    adjusted = holm(p[tested])
     verdicts = np.array([one.verdict for one in found], dtype=object)
     verdicts[tested] = np.where(adjusted > alpha, FINE, PROBLEM)
     return pd.DataFrame(
@@ -270,14 +270,6 @@ def _partial_r2(dataset: Dataset, estimate: Estimator, rng: np.random.Generator)
         f"the regression's {found.effect:.3f} would be {found.adjusted:.3f}"
     )
     return _Found(text.replace("-", "−"), verdict=FOR_JUDGING)
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's adjusted p-values."""
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]))
-    return adjusted
 
 
 #: The checks: what is expected under validity, and the check.

@@ -187,14 +187,24 @@ def against_truth(effects: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float
     -------
     dict
         `bias` of the mean, `rmse` over cells (the PEHE), `constant_rmse` (of the true mean at every cell),
-        and `user_correlation`, Spearman's, of the users' mean effects.
+        `user_correlation`, Spearman's, of the users' mean effects, `slope` (of true on estimated effects: 1
+        is calibrated, below 1 the estimate spreads too much), and of the cells' intervals `coverage` and mean
+        `width` (NaN where there are none).
     """
-    error = effects["effect"].to_numpy() - truth["effect"].to_numpy()
-    spread = truth["effect"] - truth["effect"].mean()
+    found, true = effects["effect"].to_numpy(), truth["effect"].to_numpy()
     means = [frame.groupby("user")["effect"].mean() for frame in (effects, truth)]
-    return {
-        "bias": error.mean(),
-        "rmse": np.sqrt((error**2).mean()),
-        "constant_rmse": np.sqrt((spread**2).mean()),
-        "user_correlation": means[0].corr(means[1], method="spearman"),
+    spread = found.var()
+    numbers = {
+        "bias": (found - true).mean(),
+        "rmse": np.sqrt(((found - true) ** 2).mean()),
+        "constant_rmse": true.std(),
+        "user_correlation": means[0].corr(means[1], method="spearman") if np.ptp(means[1]) > 0 else np.nan,
+        "slope": np.cov(found, true, ddof=0)[0, 1] / spread if spread > 1e-12 else np.nan,
+        "coverage": np.nan,
+        "width": np.nan,
     }
+    if "lower" in effects.columns and effects["lower"].notna().any():
+        lower, upper = effects["lower"].to_numpy(), effects["upper"].to_numpy()
+        numbers["coverage"] = ((lower <= true) & (true <= upper)).mean()
+        numbers["width"] = np.nanmean(upper - lower)
+    return numbers

@@ -1,6 +1,14 @@
 """Drawings of tidy frames: each function takes a frame and an axes, and returns the axes."""
 
-from csrec_core.plots.effect import plot_effect_by_group, plot_effect_by_step, plot_effect_by_user
+from csrec_core.plots.effect import (
+    plot_effect_by_cohort,
+    plot_effect_by_group,
+    plot_effect_by_segment,
+    plot_effect_by_step,
+    plot_effect_by_user,
+    plot_effect_calibration,
+    plot_penalty_path,
+)
 from csrec_core.plots.log import plot_accept_rates, plot_explained, plot_item_shares
 from csrec_core.plots.policy import (
     plot_exploration,
@@ -19,15 +27,20 @@ from csrec_core.plots.reproduction import (
     plot_published,
 )
 from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores
+from csrec_core.plots.study import plot_bias_by_history, plot_ranks_by_exposures
 
 __all__ = [
     "plot_accept_rates",
     "plot_alpha_sweep",
+    "plot_bias_by_history",
     "plot_calibration",
     "plot_curves",
+    "plot_effect_by_cohort",
     "plot_effect_by_group",
+    "plot_effect_by_segment",
     "plot_effect_by_step",
     "plot_effect_by_user",
+    "plot_effect_calibration",
     "plot_explained",
     "plot_exploration",
     "plot_gain",
@@ -35,8 +48,10 @@ __all__ = [
     "plot_learning_curve",
     "plot_penalty_accuracy",
     "plot_penalty_effect",
+    "plot_penalty_path",
     "plot_policy_values",
     "plot_published",
+    "plot_ranks_by_exposures",
     "plot_scores",
     "plot_showings",
     "plot_thresholds",

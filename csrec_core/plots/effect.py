@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from csrec_core.plots.marks import BLUE, ORANGE, label_end, move_apart
+from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE, label_end, move_apart
 
 __all__ = ["plot_effect_by_group", "plot_effect_by_step", "plot_effect_by_user"]
 
@@ -68,4 +68,89 @@ def plot_effect_by_group(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     ax.grid(visible=False)
     ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="exposure number in the system phase", ylabel="group of users (1: largest mean effect)")
+    return ax
+
+
+def plot_effect_by_segment(table: pd.DataFrame, *, mean: float | None = None, ax: Axes | None = None) -> Axes:
+    """Draw groups of segments with intervals: `segment`, `group`, `effect`, `low`, `high`, `exposures`.
+
+    `mean` is drawn as a line to compare with.
+    """
+    ax = ax or plt.figure(figsize=(6.6, 0.9 + 0.27 * (len(table) + table["segment"].nunique()))).gca()
+    place, ticks, names = 0.0, [], []
+    for segment, rows in table.groupby("segment", sort=False):
+        ticks.append(place)
+        names.append(segment)
+        for row in rows.itertuples():
+            place -= 1
+            ax.plot([row.low, row.high], [place, place], color=BLUE, linewidth=2.5, solid_capstyle="butt")
+            ax.plot(row.effect, place, "o", color=BLUE, markersize=5)
+            ticks.append(place)
+            names.append(f"{row.group}")
+        place -= 1.3
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    if mean is not None:
+        ax.axvline(mean, color=ORANGE, linewidth=1, linestyle="--")
+        ax.annotate(
+            "mean", (mean, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
+            color=ORANGE, va="top",
+        )  # fmt: skip
+    ax.set_yticks(ticks, names)
+    for label, name in zip(ax.get_yticklabels(), names, strict=True):
+        label.set_fontweight("bold" if name in set(table["segment"]) else "normal")
+    ax.set(xlabel="difference in acceptance, system − self", ylim=(place + 0.6, 0.9))
+    ax.grid(axis="x", visible=True)
+    return ax
+
+
+def plot_effect_by_cohort(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the effect of cohorts over time with bands: `cohort`, `step`, `mean`, `low`, `high`."""
+    ax = ax or plt.figure().gca()
+    ax.axhline(0, color="#333333", linewidth=0.8)
+    for (cohort, rows), colour, marker in zip(
+        table.groupby("cohort", sort=False), (BLUE, ORANGE, GREEN), "os^", strict=False
+    ):
+        ax.fill_between(rows["step"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+        label = f"{cohort} ({rows['users'].max():,} users)"
+        ax.plot(rows["step"], rows["mean"], color=colour, marker=marker, markersize=3.5, label=label)
+    ax.legend()
+    ax.set(xlabel="exposure number in the system phase", ylabel="difference in acceptance, system − self")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def plot_effect_calibration(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw true against estimated effects: `estimate`, `estimated`, `true`, `rows`."""
+    ax = ax or plt.figure(figsize=(5.2, 4.8)).gca()
+    ends = [curves[["estimated", "true"]].to_numpy().min(), curves[["estimated", "true"]].to_numpy().max()]
+    ax.plot(ends, ends, color=GREY, linewidth=1, linestyle="--", label="as estimated")
+    for (name, rows), colour, marker in zip(
+        curves.groupby("estimate", sort=False), (BLUE, ORANGE, GREEN), "os^", strict=False
+    ):
+        ax.plot(rows["estimated"], rows["true"], color=colour, marker=marker, markersize=5, label=name)
+    ax.legend()
+    ax.set(xlabel="estimated effect (tenths of the exposures)", ylabel="true effect")
+    return ax
+
+
+def plot_penalty_path(
+    path: pd.DataFrame, *, points: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the effect over the weight of the constraint: `penalty`, `mean`, `low`, `high`, `expected`.
+
+    `points` (`penalty`, `mean`, `low`, `high`) are those of other models.
+    """
+    ax = ax or plt.figure().gca()
+    place = np.arange(len(path))
+    ax.axhline(0, color="#333333", linewidth=0.8)
+    ax.fill_between(place, path["low"], path["high"], color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(place, path["mean"], color=BLUE, marker="o", markersize=4, label="regression")
+    ax.plot(place, path["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
+    if points is not None and len(points):
+        at = np.interp(points["penalty"], path["penalty"], place)
+        ax.vlines(at, points["low"], points["high"], color=GREEN, linewidth=2)
+        ax.plot(at, points["mean"], "s", color=GREEN, label="sequence models")
+    ax.set_xticks(place, [f"{penalty:g}" for penalty in path["penalty"]])
+    ax.legend()
+    ax.set(xlabel="weight λ of the constraint of Eq. 9", ylabel="mean f − f~ at the system's exposures")
     return ax
