@@ -11,16 +11,14 @@ import matplotlib.pyplot as plt
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.effect.contexts import lay_out
+from csrec_core.effect.exploration import ZONES, exploration, zone_table
 from csrec_core.effect.policy import (
-    ZONES,
-    exploration,
     policies,
     policy_finding,
     policy_values,
     recommend,
     regret,
     threshold_values,
-    zone_table,
 )
 from csrec_core.effect.trust import trust_changes
 from csrec_core.effect.uplift import RANDOM, uplift

@@ -9,8 +9,9 @@ from conftest import PROJECT
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
+from csrec_core.effect.penalty import penalty_path
 from csrec_core.effect.refute import CHECKS, PROBLEM, doubly_robust_effect, refute
-from csrec_core.effect.sensitivity import e_value, penalty_path, sensitivity
+from csrec_core.effect.sensitivity import e_value, sensitivity
 from csrec_core.errors import InputError
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))

@@ -54,7 +54,7 @@ class Basis:
         tastes = [name for name in columns if name.startswith(TASTES)]
         products = [(one, other) for one in tastes for other in columns if other not in tastes]
         raw = cls._lay(features, columns, knots, products)
-        centre, scale = raw.mean(axis=0, dtype=float), raw.std(axis=0, dtype=float)
+        centre, scale = (np.array([f(column, dtype=float) for column in raw.T]) for f in (np.mean, np.std))
         return cls(columns, knots, products, centre, np.where(scale > 1e-6, scale, 1.0))
 
     def design(self, features: pd.DataFrame) -> np.ndarray:

@@ -1,14 +1,12 @@
-"""How strong a hidden cause would have to be to explain an effect away, and how a penalty shrinks it."""
+"""How strong a hidden cause would have to be to explain an effect away."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from csrec_core.errors import InputError
 
-__all__ = ["Estimate", "Sensitivity", "e_value", "penalty_path", "sensitivity"]
+__all__ = ["Estimate", "Sensitivity", "e_value", "sensitivity"]
 
 Estimate = tuple[float, float, float]  # mean, low, high
 
@@ -101,26 +99,3 @@ def sensitivity(outcome: np.ndarray, source: np.ndarray, covariate: np.ndarray) 
     bias = scale * np.sqrt(hidden_outcome * hidden_source / (1 - hidden_source))
     adjusted = effect - np.sign(effect) * bias
     return Sensitivity(effect, r2, float(robustness), outcome_r2, source_r2, float(adjusted))
-
-
-def penalty_path(estimate: Callable[[float], Estimate], penalties: tuple[float, ...]) -> pd.DataFrame:
-    """Return the effect by the weight of the penalty of Eq. (9), which is the hypothesis that there is none.
-
-    Parameters
-    ----------
-    estimate : callable
-        From a weight, at least 0, to (mean, low, high): such as the mean of f - f~, f fitted with it.
-    penalties : tuple of float
-        With 0 among them.
-
-    Returns
-    -------
-    DataFrame
-        `penalty`, `mean`, `low`, `high`, `kept`: the mean over that without penalty. A squared penalty keeps
-        1 / (1 + 2 penalty f (1 - f)) of a small effect, so the path falls towards 0 and crosses it nowhere.
-    """
-    if 0 not in penalties or min(penalties) < 0:
-        raise InputError(f"penalties {penalties}; expected numbers of at least 0 with 0 among them")
-    rows = [(float(penalty), *estimate(penalty)) for penalty in sorted(penalties)]
-    table = pd.DataFrame(rows, columns=["penalty", "mean", "low", "high"])
-    return table.assign(kept=table["mean"] / table["mean"].iloc[0])

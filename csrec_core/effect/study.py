@@ -1,11 +1,13 @@
 """Estimators of the effect in simulated worlds, again and again: bias, coverage, type I error."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import beta
+from tqdm import tqdm
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import SELF, Dataset
@@ -13,7 +15,7 @@ from csrec_core.effect.estimators import ESTIMATORS, estimate_effect
 from csrec_core.effect.pooling import pool_users
 from csrec_core.effect.ter import against_truth, true_effects
 
-__all__ = ["SCENARIOS", "by_reach", "estimate_world", "simulate_scenario", "summarise"]
+__all__ = ["SCENARIOS", "by_reach", "estimate_world", "simulate_scenario", "study_table", "summarise"]
 
 EXPOSURES = 20  # of each phase, where a scenario says nothing else
 ALL = ("two_model", "joint", "doubly_robust", "marginal")
@@ -61,14 +63,14 @@ def estimate_world(
     Returns
     -------
     list of dict
-        `scenario`, `users`, `seed`, `estimator`, `truth` and `true_slope`, the estimate's `effect`, `lower`,
-        `upper`, `error` and `slope_...`; of filtered effects what `against_truth` says of cells and users; of
-        marginal ones `k` and `by_k`; of the doubly robust one the sensitivity band where there is one, and
-        `ceiling` (`oracle_correlation`).
+        `scenario`, `users`, `seed`, `estimator`, CPU `seconds`, `truth` and `true_slope`, the estimate's
+        `effect`, `lower`, `upper`, `error` and `slope_...`; of filtered effects what `against_truth` says of
+        cells and users; of marginal ones `k` and `by_k`; of the doubly robust one the sensitivity band where
+        there is one, and in the scenarios `exposures` the `ceiling` (`oracle_correlation`).
     """
     world, records = simulate_scenario(scenario, users=users, seed=seed), []
     for name in SCENARIOS[scenario][1] if estimators is None else estimators:
-        marginal = name == "marginal"
+        marginal, started = name == "marginal", time.process_time()
         estimate = estimate_effect(
             world,
             estimator=name if name in ESTIMATORS else "doubly_robust",
@@ -77,9 +79,10 @@ def estimate_world(
             folds=folds,
             seed=seed,
         )
+        seconds = time.process_time() - started
         truth = true_effects(world.truth, estimate.cells, estimand=estimate.estimand)
         by_step = truth.groupby("step")["effect"].mean()
-        record = {"scenario": scenario, "users": users, "seed": seed, "estimator": name}
+        record = {"scenario": scenario, "users": users, "seed": seed, "estimator": name, "seconds": seconds}
         record |= {"truth": truth["effect"].mean(), "true_slope": np.polyfit(by_step.index, by_step, 1)[0]}
         record |= estimate.mean.to_dict()
         record |= {f"slope_{key}": value for key, value in estimate.trend.to_dict().items()}
@@ -93,8 +96,9 @@ def estimate_world(
         if estimate.band is not None:
             record |= {f"band_{key}": estimate.band[key] for key in ("lower", "upper")}
         if name == "doubly_robust":
-            record["ceiling"] = oracle_correlation(world, estimate.cells, truth)
             record["ess_share"] = estimate.overlap.table.loc["self", "ess_share"]
+        if name == "doubly_robust" and scenario.startswith("exposures"):
+            record["ceiling"] = oracle_correlation(world, estimate.cells, truth)
         records.append({key: _plain(value) for key, value in record.items()})
     return records
 
@@ -174,3 +178,27 @@ def by_reach(records: pd.DataFrame) -> pd.DataFrame:
         chosen=("chosen", "mean"),
     )
     return means.reset_index()
+
+
+def study_table(
+    worlds: int, *, users: int, estimators: Sequence[str] = ("two_model", "doubly_robust"), seed: int = 0
+) -> pd.DataFrame:
+    """Run a small study of worlds with published tastes, with the effect and without.
+
+    Returns
+    -------
+    DataFrame
+        `world`, `estimator`, `worlds`, `truth`, `bias` with its standard error `bias_error`, `sd` of the
+        error beside the mean `stated` one, `coverage` with its 95% interval `at_least`, `at_most`, and
+        `rejects_zero`, which without an effect is the type I error.
+    """
+    seeds = [int(part.generate_state(1)[0]) for part in np.random.SeedSequence(seed).spawn(worlds)]
+    records = [
+        record
+        for scenario in ("published", "no effect")
+        for number in tqdm(seeds, desc=f"worlds, {scenario}", leave=False, disable=None)
+        for record in estimate_world(scenario, users=users, seed=number, estimators=estimators)
+    ]
+    table = summarise(pd.DataFrame(records)).rename(columns={"scenario": "world"})
+    columns = ["world", "estimator", "worlds", "truth", "bias", "bias_error", "sd", "stated"]
+    return table[[*columns, "coverage", "at_least", "at_most", "rejects_zero"]]

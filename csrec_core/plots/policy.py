@@ -114,7 +114,7 @@ def plot_exploration(
 ) -> Axes:
     """Draw cells by effect and width of its interval, at most `most` drawn at random: what to do with each.
 
-    Columns `effect`, `width`, `zone` (a key of `csrec_core.effect.policy.ZONES`).
+    Columns `effect`, `width`, `zone` (a key of `csrec_core.effect.exploration.ZONES`).
     """
     ax = ax or plt.figure(figsize=(6.6, 4.4)).gca()
     shown = cells.sample(most, random_state=seed) if len(cells) > most else cells
