@@ -11,7 +11,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import make_dataset, read_data
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.profile import profile_log
-from csrec_core.data.showings import list_warnings, showing_curve
+from csrec_core.data.showings import list_warnings, showing_curve, showing_finding
 from csrec_core.errors import InputError
 from csrec_core.plots import plot_showings
 
@@ -126,3 +126,16 @@ def test_real_people_tire_of_what_is_shown_again(real_data):
     curve = showing_curve(read_data("ebnerd", real_data / "ebnerd"), draws=200)
     np.testing.assert_allclose(curve["mean"], [0.128, 0.051, 0.036, 0.031, 0.018], atol=5e-4)
     assert curve["low"][0] > curve["high"][1]
+
+
+@pytest.mark.parametrize(
+    ("last", "verb"),
+    [((0.02, 0.01, 0.05), "falls"), ((0.5, 0.4, 0.6), "rises"), ((0.12, 0.05, 0.2), "does not clearly")],
+)
+def test_what_showings_say_goes_by_their_intervals(last, verb):
+    curve = pd.DataFrame([(0.13, 0.11, 0.14), last], columns=["mean", "low", "high"]).assign(
+        shown=["0", "4+"]
+    )
+    sentence, numbers = showing_finding(curve)
+    assert sentence.startswith(f"Acceptance {verb}")
+    assert numbers["accepted_after_most_showings"] == last

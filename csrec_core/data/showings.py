@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import SYSTEM, Dataset
-from csrec_core.metrics import resample
+from csrec_core.metrics import interval_text, resample
 
-__all__ = ["list_warnings", "showing_curve"]
+__all__ = ["list_warnings", "showing_curve", "showing_finding"]
 
 
 def showing_curve(dataset: Dataset, *, most: int = 4, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -56,6 +56,23 @@ def showing_curve(dataset: Dataset, *, most: int = 4, draws: int = 1000, seed: i
             "users": (count > 0).sum(axis=0),
         }
     )
+
+
+def showing_finding(curve: pd.DataFrame) -> tuple[str, dict[str, tuple[float, float, float]]]:
+    """Say how acceptance at the last number of earlier showings differs from that at the first showing.
+
+    Takes a curve of `showing_curve` of two rows or more. Returns the sentence, and its numbers as (value,
+    low, high).
+    """
+    ends = curve.iloc[[0, -1]][["mean", "low", "high"]].to_numpy()
+    first, last = (tuple(map(float, row)) for row in ends)
+    apart = last[2] < first[1] or first[2] < last[1]
+    verb = ("falls" if last[0] < first[0] else "rises") if apart else "does not clearly change"
+    text = (
+        f"Acceptance {verb} with earlier showings of the item to the user: {interval_text(*first)} at the "
+        f"first, {interval_text(*last)} after {curve['shown'].iloc[-1]} (a description, no effect)."
+    )
+    return text, {"accepted_at_first_showing": first, "accepted_after_most_showings": last}
 
 
 def list_warnings(dataset: Dataset) -> list[str]:
