@@ -55,6 +55,19 @@ def test_one_of_two_models_right_is_enough(wrong_f, wrong_e):
     assert (abs(effect[0] - truth) < 1e-12) != (wrong_f and wrong_e)
 
 
+def test_a_shared_control_is_that_of_all_groups():
+    rng = np.random.default_rng(3)
+    user, group = np.repeat(np.arange(40), 8), rng.integers(-1, 3, size=320)
+    system, value = rng.random(320) < 0.5, rng.normal(size=320)
+    effect, influence = Contrast(user, value, system * 1.0, ~system * 1.0).groups(group, shared=True)
+    for number in range(3):
+        rows = (group == number) & system
+        others = (group >= 0) & ~system
+        assert effect[number] == pytest.approx(value[rows].mean() - value[others].mean())
+        part = Contrast(user, value, rows * 1.0, others * 1.0).groups()[1]
+        np.testing.assert_allclose(influence[:, number], part[:, 0])
+
+
 def test_groups_and_their_slope():
     user = np.repeat(np.arange(50), 6)
     group = np.tile(np.repeat([0, 1, 2], 2), 50)

@@ -44,13 +44,18 @@ class Contrast:
     gradient: np.ndarray | None = None
     parameters: np.ndarray | None = None
 
-    def groups(self, label: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def groups(
+        self, label: np.ndarray | None = None, *, shared: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the contrast of each group and the users' influence on it.
 
         Parameters
         ----------
         label : array (rows,) int, optional
             Group of each row, from 0; negative leaves a row out. One group of all by default.
+        shared : bool
+            Compare every group with the control of all of them: for labels that the control has not in the
+            same sense, such as the number of the exposure.
 
         Returns
         -------
@@ -65,6 +70,11 @@ class Contrast:
             if sign < 0 and self.one_sided:
                 continue
             used = (label >= 0) & (weight > 0)
+            if sign < 0 and shared:
+                alone = replace(self, treated=self.control * used, control=0 * weight, one_sided=True)
+                mean, part = replace(alone, gradient=None).groups()
+                effect, influence = effect - mean, influence - part
+                continue
             group, share = label[used], weight[used]
             total = np.bincount(group, share, minlength=count)
             with np.errstate(invalid="ignore"):

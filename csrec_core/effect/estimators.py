@@ -256,7 +256,8 @@ def _estimate(
 ) -> EffectEstimate:
     """Put an estimate together from its contrast."""
     mean = interval(*contrast.groups(), level=level).iloc[0]
-    effect, influence = contrast.groups(np.where(contrast.treated + contrast.control > 0, step, -1))
+    used = contrast.treated + contrast.control > 0
+    effect, influence = contrast.groups(np.where(used, step, -1), shared=True)
     place = np.arange(1, len(effect) + 1)
     by_step = pd.concat([pd.DataFrame({"step": place}), interval(effect, influence, level=level)], axis=1)
     by_step = by_step.drop(columns="error").dropna(ignore_index=True)

@@ -14,8 +14,9 @@ __all__ = ["Basis", "Joint", "Nuisances", "fit_joint", "fit_nuisances", "fit_pen
 
 KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles at which a slope may change
 TASTES = ("taste", "feature_")  # columns that may meet every other column
-NOT_COMPARED = ("fold", "seen")  # of the two regimes one may lie before the other for every user
-HISTORY = ("fold", "first", "last", "before_last", "run", "step")  # of a user, whatever the item is
+NOT_FEATURES = ("fold", "seen")
+CLOCK = ["step"]  # each regime has its own, and one lies before the other: exposures are not compared by it
+HISTORY = ["fold", "first", "last", "before_last", "run"]  # of a user, whatever the item is
 STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
 
 
@@ -43,7 +44,7 @@ class Basis:
     @classmethod
     def fit(cls, features: pd.DataFrame) -> "Basis":
         """Place the knots at quantiles of the features."""
-        columns = [name for name in features.columns if name not in NOT_COMPARED]
+        columns = [name for name in features.columns if name not in NOT_FEATURES]
         columns = [name for name in columns if np.ptp(features[name].to_numpy()) > 0]
         knots = {}
         for name in columns:
@@ -103,6 +104,10 @@ def fit_nuisances(
 ) -> Nuisances:
     """Fit the three probabilities by ridge logistic regression on a `Basis`, cross-fitted over users.
 
+    f knows the number of the exposure (`step`); f~ and the regime do not: an exposure by the system would
+    else be compared with those of own choice that have its number, though these come with less history, and
+    the first with none.
+
     Parameters
     ----------
     features : DataFrame (rows)
@@ -120,24 +125,23 @@ def fit_nuisances(
         Where a regime shows one decision only, outside some fold.
     """
     decision, fold = np.asarray(decision), features["fold"].to_numpy()
-    design = Basis.fit(features).design(features)
-    everything = np.ones(len(system), dtype=bool)
-    return Nuisances(
-        _cross_fit(design, decision, fold, ~system, "the self-chosen exposures show one decision only"),
-        _cross_fit(design, decision, fold, system, "the system exposures show one decision only")
-        if with_f
-        else None,
-        _cross_fit(design, system, fold, everything, "all exposures are of one source"),
-    )
+    compared, f = features.drop(columns=CLOCK, errors="ignore"), None
+    design, everything = Basis.fit(compared).design(compared), np.ones(len(system), dtype=bool)
+    f_tilde = _cross_fit(design, decision, fold, ~system, "the self-chosen exposures show one decision only")
+    regime = _cross_fit(design, system, fold, everything, "all exposures are of one source")
+    if with_f:
+        design = Basis.fit(features).design(features)
+        f = _cross_fit(design, decision, fold, system, "the system exposures show one decision only")
+    return Nuisances(f_tilde, f, regime)
 
 
 def fit_regime(features: pd.DataFrame, system: np.ndarray) -> np.ndarray:
-    """Return the probability that an exposure is the system's given its user's last decisions and its step.
+    """Return the probability that an exposure is the system's given its user's last decisions.
 
     Cross-fitted as `fit_nuisances`. It knows nothing of the item: where propensities are logged, they
     tell how each source came to the item, whatever the taste.
     """
-    features, fold = features[list(HISTORY)], features["fold"].to_numpy()
+    features, fold = features[HISTORY], features["fold"].to_numpy()
     design, everything = Basis.fit(features).design(features), np.ones(len(fold), dtype=bool)
     return _cross_fit(design, system, fold, everything, "all exposures are of one source")
 

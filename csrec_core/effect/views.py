@@ -209,7 +209,7 @@ def by_cohort(
     tables = []
     for name in names:
         code = np.where((frame["cohort"] == name) & (frame["step"] <= last), frame["bin"], -1).astype(int)
-        effect, influence = estimate.contrast.groups(code)
+        effect, influence = estimate.contrast.groups(code, shared=True)
         table = interval(effect, influence, level=level).drop(columns="error")
         first = np.arange(len(effect)) * width + 1
         middle = (first + np.minimum(first + width - 1, last)) / 2
