@@ -11,7 +11,7 @@ from conftest import PROJECT
 
 from csrec_core.report.suite import NOTEBOOKS, run_suite
 
-SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "seed": 1}
+SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def estimate_world(
     Returns
     -------
     list of dict
-        `scenario`, `users`, `seed`, `estimator`, CPU `seconds`, `truth` and `true_slope`, the estimate's
+        `scenario`, `users`, `seed`, `folds`, `estimator`, CPU `seconds`, `truth`, `true_slope`, of the estimate
         `effect`, `lower`, `upper`, `error` and `slope_...`; of filtered effects what `against_truth` says of
         cells and users; of marginal ones `k` and `by_k`; of the doubly robust one the sensitivity band where
         there is one, and in the scenarios `exposures` the `ceiling` (`oracle_correlation`).
@@ -82,7 +82,8 @@ def estimate_world(
         seconds = time.process_time() - started
         truth = true_effects(world.truth, estimate.cells, estimand=estimate.estimand)
         by_step = truth.groupby("step")["effect"].mean()
-        record = {"scenario": scenario, "users": users, "seed": seed, "estimator": name, "seconds": seconds}
+        record = {"scenario": scenario, "users": users, "seed": seed, "folds": folds}
+        record |= {"estimator": name, "seconds": seconds}
         record |= {"truth": truth["effect"].mean(), "true_slope": np.polyfit(by_step.index, by_step, 1)[0]}
         record |= estimate.mean.to_dict()
         record |= {f"slope_{key}": value for key, value in estimate.trend.to_dict().items()}

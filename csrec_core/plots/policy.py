@@ -63,8 +63,12 @@ def plot_thresholds(values: pd.DataFrame, *, chosen: float | None = None, ax: Ax
     if "truth" in values.columns:
         ax.plot(values["threshold"], values["truth"], color=ORANGE, linestyle="--", label="truth")
         ax.legend(loc="lower left")
-    top = values["high"].max()
-    for row in values.iloc[:: max(1, len(values) // 6)].itertuples():
+    top, last = values["high"].max(), -np.inf
+    ends = [*values["threshold"], *([] if chosen is None else [chosen])]
+    for row in values.itertuples():
+        if row.threshold - last < 0.1 * (max(ends) - min(ends)):
+            continue  # labels would touch
+        last = row.threshold
         ax.annotate(
             f"{row.share:.0%}",
             (row.threshold, top),
@@ -99,7 +103,7 @@ def plot_gain(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         colour = GREY if random else next(colours)
         ax.fill_between(rows["share"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
         ax.plot(rows["share"], rows["gain"], color=colour, linestyle="--" if random else "-", label=score)
-    ax.legend(loc="upper left")
+    ax.legend()
     ax.set(
         xlabel="share of the system's exposures recommended, highest score first",
         ylabel="gain over never, per exposure",
@@ -156,6 +160,7 @@ def plot_trust_tests(users: pd.DataFrame, *, bins: int = 20, ax: Axes | None = N
         ha="right",
         va="bottom",
         color=DARK,
+        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
     )
     ax.set(xlabel="p-value of a user, against no change", ylabel="share of users", xlim=(0, 1))
     ax.set_ylim(0, 1.25 * max(counts.max() / len(users), expected + noise))
