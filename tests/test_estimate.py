@@ -247,3 +247,10 @@ def test_logged_propensities_take_out_the_bias_of_hidden_tastes():
     assert estimate_effect(bare, folds=2).mean["effect"] == pytest.approx(guessed.mean["effect"])
     with pytest.raises(InputError, match="weights=logged needs the propensity"):
         estimate_effect(bare, weights="logged", folds=2)
+
+
+def test_a_reach_of_one_is_warned_of(world):
+    short = estimate_effect(world, estimand="marginal", k=1, folds=3)
+    assert any("two exposures could not be weighted" in warning for warning in short.warnings)
+    longer = estimate_effect(world, estimand="marginal", k=2, folds=3)
+    assert not any("two exposures could not" in warning for warning in longer.warnings)

@@ -212,6 +212,11 @@ def _marginal(*, dataset, k, folds, seed, level) -> EffectEstimate:
             "Weighted by their propensities, the self-chosen exposures are worth fewer than 500: the "
             "interval is rough."
         )
+    if found.k < 2:
+        warnings.append(
+            "Sequences of two exposures could not be weighted (too few are left): the decision before still "
+            "follows a self-chosen exposure, and the marginal effect is biased by what it carries over."
+        )
     return EffectEstimate(
         "doubly_robust",
         "marginal",

@@ -63,10 +63,10 @@ def estimate_world(
     Returns
     -------
     list of dict
-        `scenario`, `users`, `seed`, `folds`, `estimator`, CPU `seconds`, `truth`, `true_slope`, of the estimate
-        `effect`, `lower`, `upper`, `error` and `slope_...`; of filtered effects what `against_truth` says of
-        cells and users; of marginal ones `k` and `by_k`; of the doubly robust one the sensitivity band where
-        there is one, and in the scenarios `exposures` the `ceiling` (`oracle_correlation`).
+        `scenario`, `users`, `seed`, `folds`, `estimator`, CPU `seconds`, `truth`, `true_slope`; of estimates
+        `effect`, `lower`, `upper`, `error` and `slope_...`; of filtered effects what `against_truth` says; of
+        marginal ones `k` and `by_k`; of the doubly robust one the sensitivity band where there is one, and
+        in the scenarios `exposures` the `ceiling` (`oracle_correlation`).
     """
     world, records = simulate_scenario(scenario, users=users, seed=seed), []
     for name in SCENARIOS[scenario][1] if estimators is None else estimators:
