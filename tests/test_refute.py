@@ -69,6 +69,7 @@ def test_a_clean_world_passes(table):
     ],
 )
 def test_each_check_fires_where_it_should(check, case):
+    assert cases.checks_of(case) == (check,)
     world, change, estimate = cases.CASES[case]
     dataset = simulate_books(**(SIZE | {"users": 1000, "seed": 3} | world))
     assert problem(change(dataset) if change else dataset, check, estimate)
