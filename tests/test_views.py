@@ -170,7 +170,7 @@ def test_the_path_falls_from_the_effect_without_penalty(world):
 @pytest.mark.parametrize("text", ["1, 2", "0, x", "0, -1", "0, inf", ""])
 def test_weights_are_read_or_refused(text):
     assert read_weights("0, 1, 0.5") == (0.0, 1.0, 0.5)
-    with pytest.raises(InputError, match="penalties"):
+    with pytest.raises(InputError, match="shrinkage"):
         read_weights(text)
 
 

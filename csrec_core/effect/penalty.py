@@ -22,9 +22,9 @@ def read_weights(text: str) -> tuple[float, ...]:
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"penalties = {text!r}; expected numbers with commas between, as 0, 1, 10") from None
+        raise InputError(f"shrinkage = {text!r}; expected numbers with commas between, as 0, 1, 10") from None
     if 0 not in weights or not all(0 <= weight < np.inf for weight in weights):
-        raise InputError(f"penalties = {text!r}; expected numbers of at least 0 with 0 among them")
+        raise InputError(f"shrinkage = {text!r}; expected numbers of at least 0 with 0 among them")
     return weights
 
 
