@@ -92,9 +92,9 @@ CASES: dict[str, Case] = {
     "f~ from liked (placebo)": ({}, None, from_liked),
     "start after yes (control)": ({}, start_after_acceptance, doubly_robust_effect),
     "amplification 0.5 (lag)": ({"amplification": 0.5}, None, doubly_robust_effect),
-    "difference (dummy)": ({"quality_spread": 1.5}, None, difference),
+    "difference (dummy)": ({"quality_spread": 4.0, "items": 15, "browsing": 0.0}, None, difference),
     "one neighbour (cause)": ({}, None, matching),
-    "rows as users (subset)": ({"trust_spread": 4.0, "affinity": 8.0}, None, difference),
+    "rows as users (subset)": ({"trust_spread": 4.0, "affinity": 8.0, "steps": 40}, None, difference),
 }
 
 

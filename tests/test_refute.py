@@ -9,6 +9,7 @@ from conftest import PROJECT
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
+from csrec_core.effect import refute as refutation
 from csrec_core.effect.penalty import penalty_path
 from csrec_core.effect.refute import CHECKS, PROBLEM, doubly_robust_effect, refute
 from csrec_core.effect.sensitivity import e_value, sensitivity
@@ -175,3 +176,12 @@ def test_the_penalty_shrinks_towards_nothing():
     np.testing.assert_allclose(path["kept"], [1, 1 / 2, 1 / 6])
     with pytest.raises(InputError, match="with 0 among them"):
         penalty_path(estimate, (1.0,))
+
+
+def test_the_placebo_leaves_a_margin():
+    """Worst case of the null: the true shift lies at the margin's end."""
+    error, margin = 0.002, 0.005
+    for shift in (0.0, 0.004, 0.009, -0.02):
+        found = refutation._zero((shift, shift - 1.96 * error, shift + 1.96 * error), margin=margin)
+        draws = np.random.default_rng(0).normal(margin, error, 200_000)
+        assert found.p == pytest.approx((np.abs(draws) >= abs(shift)).mean(), abs=3e-3)

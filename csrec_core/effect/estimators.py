@@ -283,10 +283,11 @@ def _estimate(
             ),
         )
     if band is not None:
+        ends = f"{band['lower']:.3f} and {band['upper']:.3f}".replace("-", "−")
         warnings.insert(
             1,
             f"If hidden tastes make an exposure up to {GAMMA:g} times as likely or unlikely to be the "
-            f"system's, the mean effect lies anywhere between {band['lower']:.3f} and {band['upper']:.3f}.",
+            f"system's, the mean effect lies anywhere between {ends}.",
         )
     if estimator == "two_model":
         warnings.append("The interval holds the sampling of users, not the errors of f and f~.")
