@@ -1,0 +1,81 @@
+"""Work in parts, on Dask: in this process, on the cores of this machine, or on a cluster."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from tqdm import tqdm
+
+from csrec_core.errors import InputError
+
+__all__ = ["run_tasks"]
+
+
+def run_tasks(
+    function: Callable,
+    tasks: Mapping[str, tuple],
+    *,
+    scheduler: str = "",
+    workers: int = 1,
+    label: str = "",
+) -> Iterator[tuple[str, object]]:
+    """Call a function for each task, and yield (name of the task, result) as they finish.
+
+    A task that raises `InputError` yields that error, and the others go on; any other error is raised. Dask
+    starts a task again when its worker dies, so a task must leave either all of its output or none.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by the workers.
+    tasks : mapping
+        {name: arguments}.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as `tcp://host:8786`. Its workers need this package and must see
+        the files under the same paths.
+    workers : int
+        Processes on this machine where no scheduler is named; 1 works in this one.
+    label : str
+        What the progress bar says.
+    """
+    with tqdm(total=len(tasks), desc=label, disable=None, leave=False, unit="file") as bar:
+        here = not scheduler and min(workers, len(tasks)) <= 1
+        done = _here(function, tasks) if here else _on_dask(function, tasks, scheduler, workers)
+        for name, result in done:
+            bar.update()
+            yield name, result
+
+
+def _here(function: Callable, tasks: Mapping[str, tuple]) -> Iterator[tuple[str, object]]:
+    for name, arguments in tasks.items():
+        try:
+            yield name, function(*arguments)
+        except InputError as error:
+            yield name, error
+
+
+def _on_dask(
+    function: Callable, tasks: Mapping[str, tuple], scheduler: str, workers: int
+) -> Iterator[tuple[str, object]]:
+    from distributed import Client, KilledWorker, LocalCluster, as_completed
+
+    try:
+        cluster = scheduler or LocalCluster(
+            n_workers=min(workers, len(tasks)), threads_per_worker=1, dashboard_address=None
+        )
+        client = Client(cluster, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
+    try:
+        futures = {client.submit(function, *arguments, pure=False): name for name, arguments in tasks.items()}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except InputError as error:
+                yield futures[future], error
+            except KilledWorker as error:
+                message = f"{futures[future]}: its workers died, the last at {error.last_worker.address}"
+                yield futures[future], InputError(f"{message}; they may lack memory")
+            future.release()
+    finally:
+        client.close()
+        if not scheduler:
+            cluster.close()

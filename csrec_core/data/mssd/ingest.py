@@ -1,0 +1,227 @@
+"""From the files of MSSD to a folder of Parquet, a part for each file, in bounded memory.
+
+The folder holds
+
+- `log/`: exposures that the listener chose or the system did, in the shape of `csrec_core.data.log`; what is
+  known before a track is heard is a `feature_...`, what the listener did stands beside it under its own name;
+- `apart/`: the rows of the same sessions whose context is neither, their `source` null;
+- `items.parquet`: the tracks and their features; `index/`: the id of each session and its `user` number;
+- `quarantine/`: rows that are kept out, with file, line and why; `done/`: a note for each file that is done;
+- `summary.json`: counts of all of it.
+"""
+
+import glob
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from csrec_core.cluster import run_tasks
+from csrec_core.data.log import SOURCES
+from csrec_core.data.mssd.part import (
+    TABLES,
+    identity,
+    ingest_file,
+    ingest_tracks,
+    part_name,
+    read_note,
+    write_json,
+)
+from csrec_core.data.mssd.reader import read_header
+from csrec_core.data.mssd.rows import LOG_COLUMNS, TRACK_COLUMNS, Options
+from csrec_core.data.mssd.schema import CONTEXTS
+from csrec_core.data.mssd.sessions import merge_split_sessions, split_sessions
+from csrec_core.errors import InputError
+
+__all__ = ["Ingestion", "find_files", "ingest", "parts_of"]
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What an ingestion did.
+
+    Attributes
+    ----------
+    summary : dict
+        Counts of everything in the folder: `files`, `read` rows, `rows` and `accept_rate` by source,
+        `contexts`, `problems`, `skip_rate` by label, `sessions`, `incomplete` ones (rows are missing),
+        `merged` ones (they lay in several places), `tracks`.
+    done, kept : int
+        Files that were read now, and that had been before.
+    failures : dict
+        {part: what is wrong with its file}.
+    """
+
+    summary: dict
+    done: int
+    kept: int
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        facts, lines = self.summary, []
+        apart = sum(facts["contexts"].values()) - sum(facts["rows"].values())
+        lines.append(f"{facts['files']:,} files ({self.done:,} read now), {facts['read']:,} rows, {facts['tracks']:,} tracks")
+        for source in SOURCES:
+            rate = facts["accept_rate"].get(source)
+            shown = "" if rate is None else f", accept rate {rate:.3f}"
+            lines.append(f"  {source:24}{facts['rows'].get(source, 0):>14,} rows{shown}")
+        lines.append(f"  {'apart, neither':24}{apart:>14,} rows")
+        lines.append("by context_type")
+        lines += [f"  {name:24}{facts['contexts'].get(name, 0):>14,}" for name in CONTEXTS]
+        lines.append(f"quarantined{sum(facts['problems'].values()):>29,} rows")
+        lines += [f"  {problem:24}{count:>14,}" for problem, count in facts["problems"].items()]
+        lines.append(
+            f"{facts['sessions']:,} sessions, {facts['incomplete']:,} of them with rows missing, "
+            f"{facts['merged']:,} brought together from several places"
+        )
+        return "\n".join(lines)
+
+
+def find_files(patterns: Sequence[str], what: str) -> list[Path]:
+    """Return the files that the patterns match, by name; refuse a pattern that matches none."""
+    found: set[Path] = set()
+    for pattern in patterns:
+        paths = glob.glob(str(Path(pattern).expanduser()))
+        if not paths:
+            raise InputError(f"{what}: no file matches {pattern}")
+        found |= {Path(path).resolve() for path in paths}
+    return sorted(found, key=lambda path: (path.name, path))
+
+
+def parts_of(folder: Path) -> list[str]:
+    """Return the parts of a folder that are whole."""
+    return sorted(path.stem for path in (folder / "done").glob("[!.]*.json"))
+
+
+def ingest(
+    logs: Sequence[Path],
+    tracks: Sequence[Path],
+    folder: str | Path,
+    options: Options | None = None,
+    *,
+    scheduler: str = "",
+    workers: int = 1,
+) -> Ingestion:
+    """Read files of session logs and of track features into `folder`.
+
+    Files that are in the folder already, by name, size and time, are not read again; a run that was cut
+    short goes on where it stopped. The result does not depend on the order of the files, nor on how many
+    processes read them.
+
+    Parameters
+    ----------
+    logs, tracks : sequence of path
+        `.csv`, `.csv.gz` or `.tar.gz` of such tables; each log becomes a part named after it.
+    scheduler, workers
+        See `csrec_core.cluster.run_tasks`.
+
+    Raises
+    ------
+    InputError
+        Before anything is read, on a wrong header, two files of one name, or a folder that was made with
+        other options or tracks; at the end, on ids that collide or files given twice.
+    """
+    folder, options = Path(folder).resolve(), options or Options()
+    files = _by_part(logs)
+    for path in logs:
+        read_header(path, LOG_COLUMNS)
+    for path in tracks:
+        read_header(path, TRACK_COLUMNS)
+    _prepare(folder, list(tracks), options)
+    fresh = _fresh(folder, files)
+    tasks = {part: (path, folder, options) for part, path in files.items() if part not in fresh}
+    failures = {}
+    for part, result in run_tasks(ingest_file, tasks, scheduler=scheduler, workers=workers, label="MSSD"):
+        if isinstance(result, InputError):
+            failures[part] = str(result)
+    parts = parts_of(folder)
+    _sweep(folder, parts)
+    places = split_sessions(folder, parts)
+    if len(places):
+        merge_split_sessions(folder, places)
+    summary = _summary(folder, parts, options)
+    write_json(folder / "summary.json", summary)
+    return Ingestion(summary, len(tasks) - len(failures), len(fresh), dict(sorted(failures.items())))
+
+
+def _by_part(logs: Sequence[Path]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in logs:
+        part = part_name(path) if path.name.endswith(("csv", "gz")) else path.name
+        if part in files:
+            raise InputError(f"{files[part]} and {path} would both become the part {part}; expected one name each")
+        files[part] = path
+    return files
+
+
+def _prepare(folder: Path, tracks: list[Path], options: Options) -> None:
+    """Write the item table of a new folder; refuse one that was made otherwise."""
+    made = {"options": json.loads(json.dumps(asdict(options))), "tracks": [identity(path) for path in tracks]}
+    note = folder / "options.json"
+    if not note.exists():
+        ingest_tracks(tracks, folder, options)
+        write_json(note, made)
+        return
+    before = json.loads(note.read_text("utf-8"))
+    for name, value in made["options"].items():
+        if before["options"].get(name) != value:
+            raise InputError(f"{folder} was made with {name} = {before['options'].get(name)}, not {value}; choose another --out")
+    if before["tracks"] != made["tracks"]:
+        raise InputError(f"{folder} was made with other files of --tracks; choose another --out")
+
+
+def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
+    """Return the parts of `files` that are done, and take back the notes of those that are to be done again."""
+    notes = {part: read_note(folder, part) for part in parts_of(folder)}
+    stale = {part for part in files if part in notes and notes[part]["input"] != identity(files[part])}
+    lost = set(notes) - set(files)
+    while more := {part for part in notes if set(notes[part].get("shares", ())) & stale} - stale:
+        stale |= more  # sessions of a changed file may have been brought to another part
+    if stale & lost:
+        raise InputError(
+            f"{folder}: sessions of a file that has changed were merged with those of {', '.join(sorted(stale & lost))}; "
+            "name that file in --logs as well"
+        )
+    for part in stale:
+        (folder / "done" / f"{part}.json").unlink()
+    return set(notes) & set(files) - stale
+
+
+def _sweep(folder: Path, parts: list[str]) -> None:
+    """Remove what workers that died left half-written, and files of parts that are not whole."""
+    for name in (*TABLES, "quarantine", "done"):
+        for path in (folder / name).glob("*"):
+            if path.name.startswith(".") or (name in TABLES and path.stem not in parts):
+                path.unlink()
+
+
+def _summary(folder: Path, parts: list[str], options: Options) -> dict:
+    total = {key: Counter() for key in ("rows", "accepted", "contexts", "problems", "skipped")}
+    read = merged = sessions = incomplete = 0
+    for part in parts:
+        note = read_note(folder, part)
+        read, merged = read + note["read"], merged + note.get("merged", 0)
+        for key, counts in total.items():
+            counts.update(note[key])
+        index = pq.read_table(folder / "index" / f"{part}.parquet", columns=["rows", "length"])
+        sessions += index.num_rows
+        incomplete += pc.sum(pc.not_equal(index["rows"], index["length"])).as_py() or 0
+    good = total["contexts"].total()
+    return {
+        "options": asdict(options),
+        "files": len(parts),
+        "read": read,
+        "rows": dict(total["rows"]),
+        "accept_rate": {name: total["accepted"][name] / count for name, count in total["rows"].items()},
+        "contexts": dict(total["contexts"]),
+        "problems": dict(total["problems"]),
+        "skip_rate": {name: count / good for name, count in total["skipped"].items()},
+        "sessions": sessions,
+        "incomplete": incomplete,
+        "merged": merged,
+        "tracks": pq.read_metadata(folder / "items.parquet").num_rows,
+    }
