@@ -64,7 +64,7 @@ def test_every_import_is_required(project):
     required = {Requirement(text).name for text in project["dependencies"]}
     optional = {Requirement(text).name for text in project["optional-dependencies"]["openai"]}
     assert imported - required == optional
-    assert required - imported == {"jupyterlab", "pyarrow", "pydot"}  # used by hand, by pandas, by networkx
+    assert required - imported == {"jupyterlab", "pydot"}  # used by hand, by networkx
 
 
 def test_ci_runs_the_readmes_test_command():

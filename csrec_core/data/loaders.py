@@ -8,7 +8,16 @@ import pandas as pd
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.ebnerd import load_ebnerd
-from csrec_core.data.log import SELF, SYSTEM, Dataset, parse_map, read_log, validate_log, with_tables_beside
+from csrec_core.data.log import (
+    SELF,
+    SYSTEM,
+    Dataset,
+    parse_map,
+    read_dataset,
+    read_log,
+    validate_log,
+    with_tables_beside,
+)
 from csrec_core.errors import InputError, unknown
 
 __all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset", "read_data"]
@@ -48,7 +57,8 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
     ----------
     data : {"books", "gpt4books", "ebnerd", "sequences", "log"}
         `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file
-        (with the tables `items.parquet` and `users.parquet` beside it, where they are about its rows).
+        (with the tables `items.parquet` and `users.parquet` beside it, where they are about its rows), or a
+        folder (`csrec_core.data.log.read_dataset`).
     map : str
         For `log`: the file's own column names, such as `user=customer_id,item=asin`.
     **world
@@ -67,6 +77,8 @@ def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
         raise unknown("data", kind, ["books", *LOADERS])
     if not str(path):
         raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
+    if kind == "log" and Path(path).is_dir():
+        return read_dataset(path, name=Path(path).name, columns=parse_map(map))
     if kind == "log":
         return with_tables_beside(read_log(path, columns=parse_map(map)), path)
     if map:

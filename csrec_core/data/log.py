@@ -114,17 +114,7 @@ def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Data
         Names the file, row, column and what was expected.
     """
     path = Path(path)
-    frame = _read_table(path)
-    for column, name in (columns or {}).items():
-        if name not in frame.columns:
-            raise unknown("column", name, frame.columns, where=str(path))
-        if column in frame.columns and column != name:
-            frame = frame.drop(columns=column)
-    frame = frame.rename(columns={name: column for column, name in (columns or {}).items()})
-    frame, users = _number(frame, "user", "label")
-    frame, items = _number(frame, "item", "title")
-    log = validate_log(frame, where=str(path), names=columns)
-    return Dataset(log, items=items, users=users, name=path.stem)
+    return _to_dataset(_read_table(path), path, columns)
 
 
 def validate_log(
@@ -217,15 +207,36 @@ def with_tables_beside(dataset: Dataset, path: str | Path) -> Dataset:
     return replace(dataset, **found)
 
 
-def read_dataset(folder: str | Path, *, name: str = "log") -> Dataset:
-    """Read what `write_dataset` wrote."""
+def read_dataset(folder: str | Path, *, name: str = "log", columns: dict[str, str] | None = None) -> Dataset:
+    """Read what `write_dataset` wrote, or a folder whose log lies in parts, `log/*.parquet`."""
     folder = Path(folder)
     beside = {
         part: pd.read_parquet(folder / f"{part}.parquet")
         for part in ("items", "users", "truth")
         if (folder / f"{part}.parquet").exists()
     }
-    return Dataset(read_log(folder / "log.parquet").log, name=name, **beside)
+    parts = sorted((folder / "log").glob("[!.]*.parquet"))
+    if parts:
+        frame = pd.concat([_read_table(part) for part in parts], ignore_index=True)
+        read = _to_dataset(frame, folder / "log", columns)
+    elif (folder / "log.parquet").exists():
+        read = read_log(folder / "log.parquet", columns=columns)
+    else:
+        raise InputError(f"{folder}: no log here; expected log.parquet, or a folder log of Parquet files")
+    return replace(read, name=name, **beside)
+
+
+def _to_dataset(frame: pd.DataFrame, path: Path, columns: dict[str, str] | None) -> Dataset:
+    for column, name in (columns or {}).items():
+        if name not in frame.columns:
+            raise unknown("column", name, frame.columns, where=str(path))
+        if column in frame.columns and column != name:
+            frame = frame.drop(columns=column)
+    frame = frame.rename(columns={name: column for column, name in (columns or {}).items()})
+    frame, users = _number(frame, "user", "label")
+    frame, items = _number(frame, "item", "title")
+    log = validate_log(frame, where=str(path), names=columns)
+    return Dataset(log, items=items, users=users, name=path.stem)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

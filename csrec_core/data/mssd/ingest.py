@@ -10,7 +10,6 @@ The folder holds
 - `summary.json`: counts of all of it.
 """
 
-import glob
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from csrec_core.data.mssd.part import (
     ingest_file,
     ingest_tracks,
     part_name,
+    parts_of,
     read_note,
     write_json,
 )
@@ -37,7 +37,7 @@ from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.mssd.sessions import merge_split_sessions, split_sessions
 from csrec_core.errors import InputError
 
-__all__ = ["Ingestion", "find_files", "ingest", "parts_of"]
+__all__ = ["Ingestion", "find_files", "ingest"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Ingestion:
     def __str__(self) -> str:
         facts, lines = self.summary, []
         apart = sum(facts["contexts"].values()) - sum(facts["rows"].values())
-        lines.append(f"{facts['files']:,} files ({self.done:,} read now), {facts['read']:,} rows, {facts['tracks']:,} tracks")
+        files = f"{facts['files']:,} files ({self.done:,} read now)"
+        lines.append(f"{files}, {facts['read']:,} rows, {facts['tracks']:,} tracks")
         for source in SOURCES:
             rate = facts["accept_rate"].get(source)
             shown = "" if rate is None else f", accept rate {rate:.3f}"
@@ -85,16 +86,12 @@ def find_files(patterns: Sequence[str], what: str) -> list[Path]:
     """Return the files that the patterns match, by name; refuse a pattern that matches none."""
     found: set[Path] = set()
     for pattern in patterns:
-        paths = glob.glob(str(Path(pattern).expanduser()))
+        whole = Path(pattern).expanduser().absolute()
+        paths = list(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
         if not paths:
             raise InputError(f"{what}: no file matches {pattern}")
-        found |= {Path(path).resolve() for path in paths}
+        found |= {path.resolve() for path in paths}
     return sorted(found, key=lambda path: (path.name, path))
-
-
-def parts_of(folder: Path) -> list[str]:
-    """Return the parts of a folder that are whole."""
-    return sorted(path.stem for path in (folder / "done").glob("[!.]*.json"))
 
 
 def ingest(
@@ -153,7 +150,9 @@ def _by_part(logs: Sequence[Path]) -> dict[str, Path]:
     for path in logs:
         part = part_name(path) if path.name.endswith(("csv", "gz")) else path.name
         if part in files:
-            raise InputError(f"{files[part]} and {path} would both become the part {part}; expected one name each")
+            raise InputError(
+                f"{files[part]} and {path} would both be the part {part}; expected one name each"
+            )
         files[part] = path
     return files
 
@@ -169,13 +168,14 @@ def _prepare(folder: Path, tracks: list[Path], options: Options) -> None:
     before = json.loads(note.read_text("utf-8"))
     for name, value in made["options"].items():
         if before["options"].get(name) != value:
-            raise InputError(f"{folder} was made with {name} = {before['options'].get(name)}, not {value}; choose another --out")
+            was = before["options"].get(name)
+            raise InputError(f"{folder} was made with {name} = {was}, not {value}; choose another --out")
     if before["tracks"] != made["tracks"]:
         raise InputError(f"{folder} was made with other files of --tracks; choose another --out")
 
 
 def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
-    """Return the parts of `files` that are done, and take back the notes of those that are to be done again."""
+    """Return the parts of `files` that are done, and take back the notes of those to be done again."""
     notes = {part: read_note(folder, part) for part in parts_of(folder)}
     stale = {part for part in files if part in notes and notes[part]["input"] != identity(files[part])}
     lost = set(notes) - set(files)
@@ -183,8 +183,8 @@ def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
         stale |= more  # sessions of a changed file may have been brought to another part
     if stale & lost:
         raise InputError(
-            f"{folder}: sessions of a file that has changed were merged with those of {', '.join(sorted(stale & lost))}; "
-            "name that file in --logs as well"
+            f"{folder}: sessions of a file that has changed were merged with those of "
+            f"{', '.join(sorted(stale & lost))}; name these files in --logs as well"
         )
     for part in stale:
         (folder / "done" / f"{part}.json").unlink()

@@ -1,4 +1,4 @@
-"""The part that one file of MSSD becomes: Parquet files that are whole or absent, and a note that they are."""
+"""The part that one file of MSSD becomes: Parquet files that are whole or absent, and a note of it."""
 
 import json
 from collections import Counter
@@ -35,6 +35,7 @@ __all__ = [
     "new_counts",
     "open_parquet",
     "part_name",
+    "parts_of",
     "read_note",
     "write_json",
     "write_note",
@@ -138,6 +139,11 @@ def write_json(path: Path, content: dict) -> None:
 def write_note(folder: Path, part: str, note: dict) -> None:
     """Note that a part is whole."""
     write_json(folder / "done" / f"{part}.json", note)
+
+
+def parts_of(folder: Path) -> list[str]:
+    """Return the parts that are whole."""
+    return sorted(path.stem for path in (folder / "done").glob("[!.]*.json"))
 
 
 def read_note(folder: Path, part: str) -> dict:

@@ -1,4 +1,4 @@
-"""Streams CSV, .csv.gz and .tar.gz in blocks whose every row knows its line; keeps rows of a wrong width apart.
+"""Streams CSV, .csv.gz and .tar.gz in blocks whose every row knows its line; rows of another width lie apart.
 
 A file that ends in its middle, or cannot be read, raises `InputError`: its part is then not written at all.
 """
@@ -174,10 +174,13 @@ def _blocks(name: str, stream: BinaryIO, columns: Sequence[str], block_size: int
         line = int(lines[-1]) + 1 if len(lines) else line
         yield Block(rows, lines, name, bad)
     if skipped:
-        yield Block(rows.slice(0, 0), np.zeros(0, np.int64), name, [_of_another_width(name, r) for r in skipped])
+        yield Block(
+            rows.slice(0, 0), np.zeros(0, np.int64), name, [_of_another_width(name, r) for r in skipped]
+        )
 
 
 def _of_another_width(name: str, row: csv.InvalidRow) -> BadRow:
     # The header was read before, so the row's own number counts from the line after it.
     detail = f"{row.actual_columns} columns; expected {row.expected_columns}"
-    return BadRow(name, row.number + 1, "number of columns", detail, original(row.text).decode("utf-8", "replace"))
+    text = original(row.text).decode("utf-8", "replace")
+    return BadRow(name, row.number + 1, "number of columns", detail, text)

@@ -11,7 +11,16 @@ from csrec_core.data.mssd.reader import BadRow, Block, original
 from csrec_core.data.mssd.schema import CONTEXTS, LABELS, LOG, LOG_SCHEMA, TRACKS, whole_numbers
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["LOG_COLUMNS", "SESSION", "TRACK", "TRACK_COLUMNS", "Options", "judge_log", "judge_tracks", "whole_sessions"]
+__all__ = [
+    "LOG_COLUMNS",
+    "SESSION",
+    "TRACK",
+    "TRACK_COLUMNS",
+    "Options",
+    "judge_log",
+    "judge_tracks",
+    "whole_sessions",
+]
 
 SESSION, TRACK = "session_id", "track_id_clean"
 LOG_COLUMNS = (SESSION, TRACK, *(column.name for column in LOG))

@@ -1,5 +1,7 @@
 """Sessions across parts: ids that collide, sessions split over files, and samples of sessions."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from csrec_core.data.log import Dataset, validate_log
-from csrec_core.data.mssd.part import TABLES, count_rows, new_counts, open_parquet, read_note, write_note
+from csrec_core.data.log import KEY, Dataset, validate_log
+from csrec_core.data.mssd.part import (
+    TABLES,
+    count_rows,
+    new_counts,
+    open_parquet,
+    parts_of,
+    read_note,
+    write_note,
+)
 from csrec_core.data.mssd.quarantine import append_rows
 from csrec_core.data.mssd.reader import BadRow
 from csrec_core.errors import InputError
@@ -17,6 +27,7 @@ from csrec_core.errors import InputError
 __all__ = ["merge_split_sessions", "sample_sessions", "split_sessions"]
 
 AT_ONCE = 16_000_000  # sessions whose numbers are held in memory together
+DUPLICATE = "duplicated position"
 FEW = 1000  # split sessions that are mended however few sessions there are
 
 
@@ -35,7 +46,7 @@ def split_sessions(folder: Path, parts: list[str], *, at_once: int = AT_ONCE) ->
     total = sum(pq.read_metadata(path).num_rows for path in paths.values())
     ranges = max(1, -(-total // at_once))
     edges = [2**63 // ranges * number for number in range(ranges)] + [2**63 - 1]
-    users = np.concatenate([_repeated(paths, *pair) for pair in zip(edges, edges[1:], strict=False)])
+    users = np.concatenate([_repeated(paths, *pair) for pair in pairwise(edges)])
     frames = [_places(path, part, users) for part, path in paths.items()] if len(users) else []
     places = pd.concat(frames, ignore_index=True) if frames else _places(None, "", users)
     names = places.groupby("user")["session"].nunique()
@@ -45,8 +56,8 @@ def split_sessions(folder: Path, parts: list[str], *, at_once: int = AT_ONCE) ->
     if len(users) > max(FEW, total / 100):
         most = places.groupby("user")["part"].agg(lambda part: " and ".join(sorted(set(part)))).mode()[0]
         raise InputError(
-            f"{len(users):,} of {total:,} sessions lie in several places, most of them in {most}; expected each "
-            "file once, and the rows of a session together"
+            f"{len(users):,} of {total:,} sessions lie in several places, most of them in {most}; expected "
+            "each file once, and the rows of a session together"
         )
     return places
 
@@ -72,39 +83,39 @@ def merge_split_sessions(folder: Path, places: pd.DataFrame) -> None:
         here = rows[rows["home"] == part]
         for table, added in (("log", here[here["source"].notna()]), ("apart", here[here["source"].isna()])):
             _rewrite(folder / table / f"{part}.parquet", TABLES[table], users, added)
-        sessions = here.groupby("user", as_index=False).agg(rows=("t", "size"), length=("session_length", "first"))
+        lengths = {"rows": ("t", "size"), "length": ("session_length", "first")}
+        sessions = here.groupby("user", as_index=False).agg(**lengths)
         sessions["session"] = sessions["user"].map(names)
         _rewrite(folder / "index" / f"{part}.parquet", TABLES["index"], users, sessions)
-        lost = repeated[repeated["part"] == part]
-        bad = [
-            BadRow(notes[part]["input"]["name"], 0, "duplicated position", "a row for this position of the session "
-                   "lies in another place", f"{names[row.user]},{row.t}")
-            for row in lost.itertuples()
-        ]  # fmt: skip
+        bad = _said(repeated[repeated["part"] == part], notes[part]["input"]["name"], names)
         append_rows(folder / "quarantine" / f"{part}.csv", bad)
         own = places.loc[places["part"] == part, "user"]
         shares = set(places.loc[places["user"].isin(own), "part"]) | set(notes[part].get("shares", ()))
-        notes[part]["problems"]["duplicated position"] = (
-            notes[part]["problems"].get("duplicated position", 0) + len(bad)
-        )
+        notes[part]["problems"][DUPLICATE] = notes[part]["problems"].get(DUPLICATE, 0) + len(bad)
         merged = notes[part].get("merged", 0) + len(sessions)
         notes[part] |= _recount(folder, part) | {"merged": merged, "shares": sorted(shares)}
     for part in parts:
         write_note(folder, part, notes[part])
 
 
-def sample_sessions(folder: Path, parts: list[str], sessions: int, *, seed: int = 0) -> Dataset:
+def sample_sessions(folder: Path, sessions: int, *, seed: int = 0, truth: Sequence[Path] = ()) -> Dataset:
     """Return a log of some sessions of the log, every one as likely, with the items they meet.
 
     The same seed draws the same sessions however the files are cut.
+
+    Parameters
+    ----------
+    truth : sequence of path
+        The truth that `simulate_mssd` wrote, if the sessions are its own.
     """
-    key = f"csrec-sample-{seed % 1000:03d}"
+    parts = parts_of(folder)
+    key = np.random.default_rng(seed).integers(2**63, dtype=np.uint64)
     drawn = np.zeros(0, dtype=np.int64)
     for part in parts:
         for batch in pq.ParquetFile(folder / "log" / f"{part}.parquet").iter_batches(columns=["user"]):
             drawn = np.union1d(drawn, batch["user"].to_numpy())
             if len(drawn) > sessions:
-                lot = pd.util.hash_array(drawn, hash_key=key)
+                lot = pd.util.hash_array(drawn.astype(np.uint64) ^ key)
                 drawn = np.sort(drawn[np.argsort(lot, kind="stable")[:sessions]])
     users = pa.array(drawn)
     log = pd.concat([_of_users(folder, "log", part, users).to_pandas() for part in parts])
@@ -114,13 +125,33 @@ def sample_sessions(folder: Path, parts: list[str], sessions: int, *, seed: int 
     ).to_pandas()
     names = pd.concat([_of_users(folder, "index", part, users).to_pandas() for part in parts])
     label = names.rename(columns={"session": "label"})[["user", "label"]]
-    return Dataset(log, items=items, users=label.sort_values("user", ignore_index=True), name="mssd")
+    label = label.sort_values("user", ignore_index=True)
+    return Dataset(log, items=items, users=label, truth=_truth(truth, log, label), name="mssd")
+
+
+def _truth(paths: Sequence[Path], log: pd.DataFrame, label: pd.DataFrame) -> pd.DataFrame | None:
+    """Return what is true of each row of the log."""
+    if not paths:
+        return None
+    mine = pc.field("session").isin(pa.array(label["label"]))
+    known = pd.concat([pq.read_table(path, filters=mine).to_pandas() for path in paths])
+    known = known.merge(label, left_on="session", right_on="label").drop(columns=["session", "label"])
+    return log[KEY].merge(known, on=["user", "t"], how="left", validate="one_to_one")
+
+
+def _said(rows: pd.DataFrame, file: str, names: pd.Series) -> list[BadRow]:
+    """Return what the quarantine says of rows that were good in their own file; their line is not kept."""
+    detail = "another place has a row for this session_position of the session"
+    texts = names.loc[rows["user"]] + "," + rows["t"].astype(str).to_numpy()
+    return [BadRow(file, 0, DUPLICATE, detail, text) for text in texts]
 
 
 def _repeated(paths: dict[str, Path], low: int, high: int) -> np.ndarray:
     """Return the users in [low, high) with more than one row in all indices together."""
     inside = (pc.field("user") >= low) & (pc.field("user") < high)
-    parts = [pq.read_table(path, columns=["user"], filters=inside)["user"].to_numpy() for path in paths.values()]
+    parts = [
+        pq.read_table(path, columns=["user"], filters=inside)["user"].to_numpy() for path in paths.values()
+    ]
     users = np.sort(np.concatenate(parts))
     return np.unique(users[1:][users[1:] == users[:-1]])
 

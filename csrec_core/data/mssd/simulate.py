@@ -40,13 +40,10 @@ SHORTEST, LONGEST = 10, 20
 SHARES = (0.40, 0.20, 0.14, 0.10, 0.13, 0.03)  # of the contexts, as `CONTEXTS`
 ELSEWHERE = {"editorial_playlist": -0.2, "radio": -0.1, "catalog": 0.1, "charts": -0.4}
 CHOICES = 12  # tracks that a listener or the recommender chooses from
-OWN, PERSONAL, CATALOG = (CONTEXTS.index(name) for name in ("user_collection", "personalized_playlist", "catalog"))
-HEADER = (
-    "session_id,session_position,session_length,track_id_clean,skip_1,skip_2,skip_3,not_skipped,context_switch,"
-    "no_pause_before_play,short_pause_before_play,long_pause_before_play,hist_user_behavior_n_seekfwd,"
-    "hist_user_behavior_n_seekback,hist_user_behavior_is_shuffle,hour_of_day,date,premium,context_type,"
-    "hist_user_behavior_reason_start,hist_user_behavior_reason_end"
-).split(",")
+LOG_ORDER = [SESSION, *LOG_COLUMNS[2:4], TRACK, *LOG_COLUMNS[4:]]
+OWN, PERSONAL, CATALOG = (
+    CONTEXTS.index(name) for name in ("user_collection", "personalized_playlist", "catalog")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +121,11 @@ def simulate_mssd(
     Parameters
     ----------
     folder : path
-        Gets `log_<number>.csv` and `tf_000000000000.csv` in the columns of MSSD, and `truth_<number>.parquet`:
-        for each row of a log `session`, `t`, `p_system` and `p_self`, the probability of acceptance by
-        skip_2 given the realised decisions before, were the context a personalised playlist or the
-        listener's collection, and `marginal_system`, `marginal_self`, the same were all contexts of the
-        session so far, with the earlier decisions summed out.
+        Gets `log_<number>.csv` and `tf_000000000000.csv` in the columns of MSSD, and
+        `truth_<number>.parquet`: for each row of a log `session`, `t`, `p_system` and `p_self`, the
+        probability of acceptance by skip_2 given the realised decisions before, were the context a
+        personalised playlist or the listener's collection, and `marginal_system`, `marginal_self`, the same
+        were all contexts of the session so far, with the earlier decisions summed out.
     sessions, per_file : int
         In all, and in each file, a multiple of 1000.
 
@@ -157,7 +154,7 @@ def _write(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) 
     options = csv.WriteOptions(include_header=False, quoting_style="none")
     writer = None
     with whole_file(truth) as beside, whole_file(log) as temporary, temporary.open("wb") as stream:
-        stream.write((",".join(HEADER) + "\n").encode())
+        stream.write((",".join(LOG_ORDER) + "\n").encode())
         for rows, known in blocks:
             csv.write_csv(rows, stream, options)
             writer = writer or pq.ParquetWriter(beside, known.schema, compression="zstd")
@@ -165,7 +162,9 @@ def _write(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) 
         writer.close()
 
 
-def _sessions(catalogue: Catalogue, world: World, start: int, stop: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _sessions(
+    catalogue: Catalogue, world: World, start: int, stop: int
+) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield the rows of the sessions from `start` to `stop`, and their truth, block by block."""
     for block in range(start // TOGETHER, -(-stop // TOGETHER)):
         rng = world.stream(block + 1)
@@ -174,7 +173,7 @@ def _sessions(catalogue: Catalogue, world: World, start: int, stop: int) -> Iter
         real = (np.arange(LONGEST) < length[:, None]) & (np.arange(TOGETHER) < count)[:, None]
         columns = {name: np.broadcast_to(values, real.shape)[real] for name, values in columns.items()}
         columns[TRACK] = catalogue.table["track_id"].to_numpy()[columns[TRACK]]
-        rows = pa.table({name: pa.array(columns[name]) for name in HEADER})
+        rows = pa.table({name: pa.array(columns[name]) for name in LOG_ORDER})
         keys = {"session": rows[SESSION], "t": rows["session_position"].cast(pa.int32())}
         yield rows, pa.table(keys | {name: pa.array(values[real]) for name, values in truth.items()})
 
@@ -217,7 +216,9 @@ def _contexts(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndar
     return context, np.diff(context, axis=1, prepend=context[:, :1]) != 0
 
 
-def _tracks(catalogue: Catalogue, rng: np.random.Generator, taste: np.ndarray, context: np.ndarray) -> np.ndarray:
+def _tracks(
+    catalogue: Catalogue, rng: np.random.Generator, taste: np.ndarray, context: np.ndarray
+) -> np.ndarray:
     """Choose the tracks: by taste, by fame, any, or one that was heard before."""
     shape, everyone = context.shape, np.arange(len(context))
     leaning = np.zeros(len(CONTEXTS))
@@ -280,5 +281,3 @@ def _ids(rng: np.random.Generator, count: int, prefix: str) -> np.ndarray:
     letters = np.frombuffer(rng.bytes(16 * count).hex().encode(), dtype="S1").reshape(count, 32)
     dashes = np.insert(letters, [8, 12, 16, 20], b"-", axis=1)
     return np.char.add(prefix, np.ascontiguousarray(dashes).view("S36")[:, 0].astype(str)).astype(object)
-
-
