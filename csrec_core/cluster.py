@@ -66,7 +66,7 @@ def _on_dask(
         raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
     try:
         futures = {client.submit(function, *arguments, pure=False): name for name, arguments in tasks.items()}
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             try:
                 yield futures[future], future.result()
             except InputError as error:

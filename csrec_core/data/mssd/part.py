@@ -156,12 +156,12 @@ def _write(writers: dict[str, pq.ParquetWriter], rows: pa.Table, sessions: pa.Di
     for table, part in (("log", rows.filter(sourced)), ("apart", rows.filter(pc.invert(sourced)))):
         if part.num_rows:
             writers[table].write_table(part)
-    user = rows["user"].to_numpy()
-    starts = np.flatnonzero(np.diff(user, prepend=-1))  # rows of a session are together; ids are not negative
+    # Rows of a session are together. Two sessions that became one user are still two here, to be found.
+    starts = np.flatnonzero(np.diff(sessions.indices.to_numpy(), prepend=-1))
     index = {
-        "user": user[starts],
+        "user": rows["user"].to_numpy()[starts],
         "session": sessions.take(pa.array(starts)).cast(pa.string()),
-        "rows": np.diff(starts, append=len(user)),
+        "rows": np.diff(starts, append=rows.num_rows),
         "length": rows["session_length"].to_numpy()[starts],
     }
     writers["index"].write_table(pa.table(index).cast(INDEX_SCHEMA))

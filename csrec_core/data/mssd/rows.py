@@ -116,7 +116,7 @@ def judge_log(
     first[session[::-1]] = np.arange(len(session))[::-1]
     keep = keep[np.lexsort((values["t"][keep], first[session[keep]]))]
     again = np.zeros(len(keep), dtype=bool)
-    again[1:] = (np.diff(user[keep]) == 0) & (np.diff(values["t"][keep]) == 0)
+    again[1:] = (np.diff(session[keep]) == 0) & (np.diff(values["t"][keep]) == 0)
     mask = np.zeros(len(session), dtype=bool)
     mask[keep[again]] = True
     judge.reject(mask, "duplicated position", "a second row for this session_position of the session")

@@ -77,10 +77,11 @@ class Column:
 
 
 def whole_numbers(cells: Sequence[bytes], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a number from 0 to 2**63 - 1 for each name: SipHash under a key, the same on every machine.
+    """Return a number from 0 to 2**63 - 1 for each name: SipHash under a key, as pandas mixes it.
 
-    A key of 16 letters names the hash function; another one gives other numbers. Two of n names share a
-    number with probability n**2 / 2**64 at most: 1 in 700 for 160 million. `sessions.check` finds them.
+    A name has the same number on every machine and in whatever file it lies. A key of 16 letters names the
+    hash function; another one gives other numbers. Some two of n names share a number with probability
+    n**2 / 2**64: 1 in 720 for 160 million. `csrec_core.data.mssd.sessions.split_sessions` finds them.
     """
     names = np.array([cell.decode("utf-8", "replace") for cell in cells], dtype=object)
     hashed = pd.util.hash_array(names, hash_key=key, categorize=False) if len(names) else np.zeros(0, "u8")
