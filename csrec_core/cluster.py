@@ -8,6 +8,8 @@ from csrec_core.errors import InputError
 
 __all__ = ["run_tasks"]
 
+PATIENCE = 10.0  # seconds in which a scheduler has to answer
+
 
 def run_tasks(
     function: Callable,
@@ -59,9 +61,9 @@ def _on_dask(
 
     try:
         cluster = scheduler or LocalCluster(
-            n_workers=min(workers, len(tasks)), threads_per_worker=1, dashboard_address=None
+            n_workers=min(workers, len(tasks)), threads_per_worker=1, dashboard_address="127.0.0.1:0"
         )
-        client = Client(cluster, set_as_default=False)
+        client = Client(cluster, set_as_default=False, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
     try:

@@ -1,0 +1,111 @@
+"""Work in parts: the same in one process and in several, and when a worker is killed in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from csrec_core import cluster
+from csrec_core.cluster import run_tasks
+from csrec_core.data.mssd.ingest import ingest
+from csrec_core.data.mssd.part import ingest_file
+from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.errors import InputError
+
+
+def square(number):
+    if number == 3:
+        raise InputError("no threes")
+    return number**2, os.getpid()
+
+
+def fail():
+    raise ZeroDivisionError
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(path, folder, options):
+    """Ingest a file, but the first time that one is half done, be killed."""
+    note = folder / "killed"
+    if path.name.endswith("1.csv") and not note.exists():
+        note.touch()
+        (folder / "log").mkdir(exist_ok=True)
+        (folder / "log" / ".log_000000000001-half.parquet").write_text("half a file")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ingest_file(path, folder, options)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """A scheduler and two workers, processes of their own that speak TCP."""
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    options = {"env": one_thread, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    note = tmp_path_factory.mktemp("cluster") / "scheduler.json"
+    processes = [subprocess.Popen([*start, "--scheduler-file", str(note)], **options)]
+    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(note)]
+    work += ["--nthreads", "1", "--no-dashboard"]
+    processes += [subprocess.Popen(work, **options) for _ in range(2)]
+    while not note.exists():
+        time.sleep(0.1)
+    yield json.loads(note.read_text())["address"]
+    for process in processes[::-1]:
+        process.terminate()
+        process.wait()
+
+
+def test_results_come_by_name_wherever_they_are_made(scheduler):
+    tasks = {str(number): (number,) for number in range(6)}
+    here = dict(run_tasks(square, tasks))
+    there = dict(run_tasks(square, tasks, workers=2))
+    far = dict(run_tasks(square, tasks, scheduler=scheduler))
+    for results in (here, there, far):
+        assert str(results.pop("3")) == "no threes"
+        assert {name: value for name, (value, _) in results.items()} == {
+            "0": 0,
+            "1": 1,
+            "2": 4,
+            "4": 16,
+            "5": 25,
+        }
+    processes = [{process for _, process in results.values()} for results in (here, there, far)]
+    assert processes[0] == {os.getpid()} and not set.intersection(*processes[:2])
+    assert len(processes[1]) <= 2 and not processes[0] & processes[2]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mistake_of_ours_is_no_bad_input(workers):
+    with pytest.raises(ZeroDivisionError):
+        list(run_tasks(fail, {"a": (), "b": ()}, workers=workers))
+
+
+def test_a_killed_worker_changes_nothing(scheduler, tmp_path, monkeypatch):
+    files = simulate_mssd(tmp_path / "csv", 4000, World(tracks=200), per_file=1000)
+    here = ingest(*files, tmp_path / "here")
+    monkeypatch.setattr("csrec_core.data.mssd.ingest.ingest_file", die_once)
+    there = ingest(*files, tmp_path / "there", scheduler=scheduler)
+    assert (tmp_path / "there" / "killed").exists() and there.failures == {}
+    assert there.summary == here.summary
+    for table in ("log", "apart", "index"):
+        for path in (tmp_path / "here" / table).iterdir():
+            assert (tmp_path / "there" / table / path.name).read_bytes() == path.read_bytes()
+    assert not list((tmp_path / "there").rglob(".*"))
+
+
+def test_a_task_that_kills_every_worker_is_given_up(scheduler):
+    ((name, error),) = run_tasks(die, {"log_7": ()}, scheduler=scheduler)
+    assert name == "log_7" and "log_7: its workers died" in str(error)
+
+
+def test_no_scheduler_is_bad_input(monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    for address in ("tcp://127.0.0.1:1", "nowhere://x"):
+        with pytest.raises(InputError, match="no Dask scheduler at"):
+            list(run_tasks(square, {"a": (1,)}, scheduler=address))
