@@ -12,11 +12,13 @@ __all__ = [
     "accept_by_probability",
     "accept_by_rank",
     "auc_by_user",
+    "average_accuracy",
     "brier",
     "calibration_bin",
     "calibration_curve",
     "cross_entropy",
     "expected_calibration_error",
+    "first_accuracy",
     "hit_rate",
     "holm",
     "interval_text",
@@ -50,6 +52,36 @@ def accept_by_rank(rank_share: np.ndarray, alpha: float) -> np.ndarray:
     `rank_share` is rank / size of the catalogue, in (0, 1]. AHR@alpha is how often either decision is right.
     """
     return np.asarray(rank_share) <= _share(alpha)
+
+
+def average_accuracy(right: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the average accuracy of each session, the measure of the WSDM Cup 2019 (Brost et al. 2019).
+
+    The mean, over the T tracks asked for, of the accuracy up to and with a track where that track was
+    predicted right, and 0 where it was not: an early mistake costs more than a late one.
+
+    Parameters
+    ----------
+    right, asked : arrays (sessions, slots) bool
+        Whether the prediction of a slot is right, and whether the slot counts.
+
+    Returns
+    -------
+    array (sessions,)
+        In [0, 1]; NaN where nothing is asked. Its mean is the mean average accuracy.
+    """
+    asked = np.asarray(asked, dtype=bool)
+    right = np.asarray(right, dtype=bool) & asked
+    accuracy = right.cumsum(axis=1) / np.maximum(asked.cumsum(axis=1), 1)
+    with np.errstate(invalid="ignore"):
+        return (accuracy * right).sum(axis=1) / asked.sum(axis=1)
+
+
+def first_accuracy(right: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return whether the first slot that each session is asked for is right; NaN where nothing is asked."""
+    asked = np.asarray(asked, dtype=bool)
+    first = np.take_along_axis(np.asarray(right, dtype=float), asked.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(asked.any(axis=1), first, np.nan)
 
 
 def brier(decision: np.ndarray, probability: np.ndarray) -> np.ndarray:

@@ -19,7 +19,6 @@ __all__ = [
     "LABELS",
     "LOG",
     "LOG_SCHEMA",
-    "REASONS",
     "TRACKS",
     "Column",
     "check_header",
@@ -29,23 +28,6 @@ __all__ = [
 
 CONTEXTS = ("user_collection", "personalized_playlist", "editorial_playlist", "radio", "catalog", "charts")
 LABELS = ("skip_1", "skip_2", "skip_3", "not_skipped")
-#: Why a track started or ended, as the dataset's authors list them; others are read as well.
-REASONS = (
-    "appload",
-    "backbtn",
-    "clickrow",
-    "clickside",
-    "endplay",
-    "fwdbtn",
-    "logout",
-    "playbtn",
-    "popup",
-    "remote",
-    "trackdone",
-    "trackerror",
-    "unknown",
-    "uriopen",
-)
 
 
 TRUTH = {b"true": True, b"false": False, b"1": True, b"0": False}

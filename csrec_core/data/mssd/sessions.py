@@ -1,6 +1,6 @@
 """Sessions across parts: ids that collide, sessions split over files, and samples of sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from csrec_core.data.mssd.quarantine import append_rows
 from csrec_core.data.mssd.reader import BadRow
 from csrec_core.errors import InputError
 
-__all__ = ["merge_split_sessions", "sample_sessions", "split_sessions"]
+__all__ = ["draw_users", "merge_split_sessions", "sample_sessions", "split_sessions"]
 
 AT_ONCE = 16_000_000  # sessions whose numbers are held in memory together
 DUPLICATE = "duplicated position"
@@ -109,15 +109,9 @@ def sample_sessions(folder: Path, sessions: int, *, seed: int = 0, truth: Sequen
         The truth that `simulate_mssd` wrote, if the sessions are its own.
     """
     parts = parts_of(folder)
-    key = np.random.default_rng(seed).integers(2**63, dtype=np.uint64)
-    drawn = np.zeros(0, dtype=np.int64)
-    for part in parts:
-        for batch in pq.ParquetFile(folder / "log" / f"{part}.parquet").iter_batches(columns=["user"]):
-            drawn = np.union1d(drawn, batch["user"].to_numpy())
-            if len(drawn) > sessions:
-                lot = pd.util.hash_array(drawn.astype(np.uint64) ^ key)
-                drawn = np.sort(drawn[np.argsort(lot, kind="stable")[:sessions]])
-    users = pa.array(drawn)
+    files = (pq.ParquetFile(folder / "log" / f"{part}.parquet") for part in parts)
+    batches = (batch["user"].to_numpy() for file in files for batch in file.iter_batches(columns=["user"]))
+    users = pa.array(draw_users(batches, sessions, seed=seed))
     log = pd.concat([_of_users(folder, "log", part, users).to_pandas() for part in parts])
     log = validate_log(log.astype({"source": str}), where=str(folder))
     items = pq.read_table(
@@ -127,6 +121,18 @@ def sample_sessions(folder: Path, sessions: int, *, seed: int = 0, truth: Sequen
     label = names.rename(columns={"session": "label"})[["user", "label"]]
     label = label.sort_values("user", ignore_index=True)
     return Dataset(log, items=items, users=label, truth=_truth(truth, log, label), name="mssd")
+
+
+def draw_users(batches: Iterable[np.ndarray], number: int, *, seed: int = 0) -> np.ndarray:
+    """Draw that many of the distinct users in the batches, sorted; in whatever order they come."""
+    key = np.random.default_rng(seed).integers(2**63, dtype=np.uint64)
+    drawn = np.zeros(0, dtype=np.int64)
+    for batch in batches:
+        drawn = np.union1d(drawn, batch)
+        if len(drawn) > number:
+            lot = pd.util.hash_array(drawn.astype(np.uint64) ^ key)
+            drawn = np.sort(drawn[np.argsort(lot, kind="stable")[:number]])
+    return drawn
 
 
 def _truth(paths: Sequence[Path], log: pd.DataFrame, label: pd.DataFrame) -> pd.DataFrame | None:

@@ -1,0 +1,182 @@
+"""Whole sessions laid out in twenty slots: what a skip predictor of the WSDM Cup reads.
+
+Brost et al. (2019): given the first half of a session with all that was logged, and the tracks of the second
+half, say which of those are skipped.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from csrec_core.data.mssd.part import parts_of
+from csrec_core.data.mssd.schema import CONTEXTS, LABELS, TRACKS
+from csrec_core.data.mssd.sessions import draw_users
+from csrec_core.errors import InputError
+
+__all__ = ["LOG_FEATURES", "SLOTS", "Sessions", "read_sessions"]
+
+SLOTS = 20  # tracks of the longest session
+OTHER = "other"  # any reason that is not named
+STARTS = (
+    "appload",
+    "backbtn",
+    "clickrow",
+    "endplay",
+    "fwdbtn",
+    "playbtn",
+    "remote",
+    "trackdone",
+    "trackerror",
+)
+ENDS = (
+    "backbtn",
+    "clickrow",
+    "endplay",
+    "fwdbtn",
+    "logout",
+    "playbtn",
+    "remote",
+    "trackdone",
+    "trackerror",
+)
+NUMBERS = {
+    "t": SLOTS,
+    "session_length": SLOTS,
+    **dict.fromkeys(LABELS, 1),
+    "feature_context_switch": 1,
+    "feature_no_pause_before_play": 1,
+    "feature_short_pause_before_play": 1,
+    "feature_long_pause_before_play": 1,
+    "n_seekfwd": 1,
+    "n_seekback": 1,
+    "feature_is_shuffle": 1,
+    "feature_hour_of_day": 24,
+    "feature_premium": 1,
+}
+NAMES = {"context_type": CONTEXTS, "reason_start": (*STARTS, OTHER), "reason_end": (*ENDS, OTHER)}
+#: The 41 features of a slot: 15 numbers, each over its largest, and 26 names as zeros and ones.
+LOG_FEATURES = (*NUMBERS, *(f"{column}={name}" for column, names in NAMES.items() for name in names))
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """S sessions in slots; those after the end of a session are zero.
+
+    Attributes
+    ----------
+    users : array (S,) int64
+    length : array (S,) int64
+        Tracks of each session; the first `length // 2` are given, the rest is to be predicted.
+    track : array (S, 20) int64
+        Row of the track in `features`, from 1.
+    accepted : array (S, 20) bool
+        Not skipped, by the label of the folder.
+    source : array (S, 20) str
+        `self`, `system`, or empty.
+    log : array (S, 20, 41) float32
+        `LOG_FEATURES` of each slot.
+    features : array (tracks + 1, 29) float32
+        Acoustic features, each of mean 0 and standard deviation 1 over the tracks; row 0 is padding.
+    """
+
+    users: np.ndarray
+    length: np.ndarray
+    track: np.ndarray
+    accepted: np.ndarray
+    source: np.ndarray
+    log: np.ndarray
+    features: np.ndarray
+
+    @property
+    def given(self) -> np.ndarray:
+        """Slots of the first halves, (S, 20) bool."""
+        return np.arange(SLOTS) < (self.length // 2)[:, None]
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Slots to be predicted, (S, 20) bool."""
+        return (np.arange(SLOTS) < self.length[:, None]) & ~self.given
+
+    def take(self, rows: np.ndarray) -> "Sessions":
+        """Return some of the sessions."""
+        parts = {name: value[rows] for name, value in vars(self).items() if name != "features"}
+        return replace(self, **parts)
+
+
+def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int = 0) -> Sessions:
+    """Read whole sessions from a folder that `csrec_core.data.mssd.ingest.ingest` wrote.
+
+    Sessions with rows missing are left out, as are those of more than 20 tracks or of one.
+
+    Parameters
+    ----------
+    sessions : int, optional
+        Draw that many; all by default, which takes some 4 KB each.
+    seed : int
+        Of the draw, which does not depend on how the files are cut.
+    """
+    folder = Path(folder)
+    if not (folder / "options.json").exists():
+        raise InputError(f"{folder}: no folder that csrec data mssd wrote")
+    users = _whole(folder, sessions, seed)
+    if not len(users):
+        raise InputError(f"{folder}: no session of 2 to {SLOTS} tracks is whole")
+    frames = []
+    for part in parts_of(folder):
+        tables = [folder / name / f"{part}.parquet" for name in ("log", "apart")]
+        mine = pc.field("user").isin(pa.array(users))
+        frames += [
+            pq.read_table(path, filters=mine).to_pandas().astype({"source": object}) for path in tables
+        ]
+    items = pq.read_table(folder / "items.parquet").to_pandas().sort_values("item", ignore_index=True)
+    label = json.loads((folder / "options.json").read_text("utf-8"))["options"]["label"]
+    return _layout(pd.concat(frames, ignore_index=True), users, items, label)
+
+
+def _whole(folder: Path, sessions: int | None, seed: int) -> np.ndarray:
+    """Return the users whose session is whole, or some of them."""
+
+    def batches():
+        for part in parts_of(folder):
+            index = pq.read_table(folder / "index" / f"{part}.parquet", columns=["user", "rows", "length"])
+            rows, length = index["rows"].to_numpy(), index["length"].to_numpy()
+            yield index["user"].to_numpy()[(rows == length) & (length <= SLOTS) & (length > 1)]
+
+    return draw_users(batches(), 2**62 if sessions is None else sessions, seed=seed)
+
+
+def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: str) -> Sessions:
+    session, slot = np.searchsorted(users, rows["user"]), rows["t"].to_numpy() - 1
+    shape = (len(users), SLOTS)
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        table = np.zeros((*shape, *values.shape[1:]), dtype=values.dtype)
+        table[session, slot] = values
+        return table
+
+    numbers = [rows[name].to_numpy(dtype=np.float32) / most for name, most in NUMBERS.items()]
+    for name, names in NAMES.items():
+        code = pd.Index(names).get_indexer(rows[name].astype(str))
+        numbers += list(
+            np.eye(len(names), dtype=np.float32)[code].T
+        )  # what is not named is the last, `other`
+    features = items[[column.target for column in TRACKS]].to_numpy(dtype=np.float64)
+    features = (features - features.mean(axis=0)) / np.where(
+        features.std(axis=0) > 0, features.std(axis=0), 1
+    )
+    skipped = ~rows[label].to_numpy() if label == "not_skipped" else rows[label].to_numpy()
+    return Sessions(
+        users=users,
+        length=np.bincount(session, minlength=len(users)),
+        track=spread(np.searchsorted(items["item"], rows["item"]) + 1),
+        accepted=spread(~skipped),
+        source=spread(rows["source"].fillna("").to_numpy(dtype="U6")),
+        log=spread(np.stack(numbers, axis=1)),
+        features=np.vstack([np.zeros(len(TRACKS)), features]).astype(np.float32),
+    )
