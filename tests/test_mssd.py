@@ -500,3 +500,16 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no log here"):
         read_data("log", tmp_path / "empty")
+
+
+def test_a_session_without_end_is_not_held_in_memory(tmp_path, tracks, monkeypatch):
+    monkeypatch.setattr(rows, "HELD", 8)
+    monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 400})
+    many = session("0_z", [USER] * 40)
+    sizes = [
+        len(block.lines)
+        for block in rows.whole_sessions(reader.read_blocks(write(tmp_path / "log_0.csv", many), ()))
+    ]
+    assert sum(sizes) == 40 and max(sizes) <= 8 + 4
+    done = ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "out")
+    assert (done.summary["sessions"], done.summary["incomplete"], done.summary["merged"]) == (1, 0, 1)

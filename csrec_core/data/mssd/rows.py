@@ -26,6 +26,7 @@ SESSION, TRACK = "session_id", "track_id_clean"
 LOG_COLUMNS = (SESSION, TRACK, *(column.name for column in LOG))
 TRACK_ID = "track_id"
 TRACK_COLUMNS = (TRACK_ID, *(column.name for column in TRACKS))
+HELD = 10_000  # rows of an unfinished session that are held back at most, ten times a session's most
 KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
 
 
@@ -82,7 +83,7 @@ def whole_sessions(blocks: Iterable[Block]) -> Iterator[Block]:
             yield rest
         session = block.rows[SESSION].indices.to_numpy()
         others = np.flatnonzero(session != session[-1]) if len(session) else session
-        start = int(others[-1]) + 1 if len(others) else 0
+        start = max(int(others[-1]) + 1 if len(others) else 0, len(session) - HELD)
         rest = replace(block, rows=block.rows.slice(start), lines=block.lines[start:], bad=[])
         yield replace(block, rows=block.rows.slice(0, start), lines=block.lines[:start])
     if rest is not None:
