@@ -129,11 +129,10 @@ def test_siphash_is_that_of_its_authors():
 
 
 def test_ids_are_siphash_and_say_nothing_of_order():
-    names = [b"0_a", b"t_1", b"0_00006f66-33e5-4de7-a324-2d18e439fc1e"]
-    values, bad = whole_numbers([*names, b""], Options().key)
-    assert values[:3].tolist() == [number(name.decode()) for name in names] and bad.tolist() == [0, 0, 0, 1]
-    assert whole_numbers(names[::-1], Options().key)[0].tolist() == values[2::-1].tolist()
-    assert whole_numbers(names, Options(salt=1).key)[0].tolist() == [number(n.decode(), 1) for n in names]
+    names = np.array(["0_a", "t_é", "0_00006f66-33e5-4de7-a324-2d18e439fc1e"], dtype=object)
+    assert whole_numbers(names, Options().key).tolist() == [number(name) for name in names]
+    assert whole_numbers(names[::-1], Options().key).tolist() == [number(name) for name in names[::-1]]
+    assert whole_numbers(names, Options(salt=1).key).tolist() == [number(name, 1) for name in names]
 
 
 def test_a_file_becomes_a_log(tmp_path, tracks):
@@ -256,6 +255,9 @@ def test_rows_of_another_shape_are_quarantined(tmp_path, tracks):
         [7, "session_position"],
     ]
     assert done.summary["read"] == 8 and sum(done.summary["contexts"].values()) == 3
+    path.write_bytes(b"\n".join([HEADER.encode(), line(session_id="0_X").encode().replace(b"X", b"\xe9")]))
+    (said,) = ingest([path], tracks, tmp_path / "other").failures.values()
+    assert "line 2: session_id = '0_\ufffd'; expected an id" in said
 
 
 def test_a_duplicated_position_keeps_the_first_row(tmp_path, tracks):
@@ -398,16 +400,13 @@ def test_a_file_given_twice_is_refused(tmp_path, tracks, monkeypatch):
 
 
 def test_ids_that_collide_are_refused(tmp_path, tracks, monkeypatch):
-    def one_number(cells, key):
-        values, bad = whole_numbers(cells, key)
-        return np.where([cell.startswith(b"0_") for cell in cells], 7, values), bad
+    def one_number(names, key):
+        return np.where([name.startswith("0_") for name in names], 7, whole_numbers(names, key))
 
     monkeypatch.setattr(rows, "whole_numbers", one_number)
     with pytest.raises(InputError, match="sessions 0_a and 0_b became one number; choose another --salt"):
         ingest([write(tmp_path / "log_0.csv", [*SOUND, *session("0_c", [USER])])], tracks, tmp_path / "out")
-    monkeypatch.setattr(
-        rows, "whole_numbers", lambda cells, key: (np.full(len(cells), 7), np.zeros(len(cells), bool))
-    )
+    monkeypatch.setattr(rows, "whole_numbers", lambda names, key: np.full(len(names), 7))
     with pytest.raises(InputError, match="tracks t_1 and t_2 became one number"):
         ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "other")
 
@@ -495,6 +494,13 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
     assert call("--simulate", 5, "--logs", "x", "--out", out).exit_code == 2
     assert call("--out", out).exit_code == 2
     assert call("--logs", "nowhere_*.csv", "--tracks", "x", "--out", out).exit_code == 2
+    write(tmp_path / "log_0.csv", [line(skip_1="x")])
+    result = call(
+        "--logs", tmp_path / "log_0.csv", "--tracks", out / "csv" / "tf_*", "--out", tmp_path / "bad"
+    )
+    assert result.exit_code == 1 and "0 files (0 read now), 0 rows" in result.output
+    with pytest.raises(InputError, match="no session of the log to draw"):
+        sessions.sample_sessions(tmp_path / "bad", 5)
     with pytest.raises(InputError, match="no file matches"):
         find_files(["nowhere"], "--logs")
     (tmp_path / "empty").mkdir()
@@ -513,3 +519,29 @@ def test_a_session_without_end_is_not_held_in_memory(tmp_path, tracks, monkeypat
     assert sum(sizes) == 40 and max(sizes) <= 8 + 4
     done = ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "out")
     assert (done.summary["sessions"], done.summary["incomplete"], done.summary["merged"]) == (1, 0, 1)
+
+
+def test_the_log_is_what_pandas_reads(world, ingested):
+    frame = pd.concat([pd.read_csv(path) for path in world[0]])
+    source = frame["context_type"].map({USER: "self", SYSTEM: "system"})
+    expected = pd.DataFrame(
+        {
+            "user": frame["session_id"].map({name: number(name) for name in frame["session_id"].unique()}),
+            "t": frame["session_position"],
+            "item": frame["track_id_clean"].map(
+                {name: number(name) for name in frame["track_id_clean"].unique()}
+            ),
+            "decision": 1 - frame["skip_2"].astype(int),
+            "source": source,
+            "feature_hour_of_day": frame["hour_of_day"].astype(float),
+            "feature_is_shuffle": frame["hist_user_behavior_is_shuffle"].astype(float),
+        }
+    )
+    expected = expected[source.notna()].sort_values(["source", "user", "t"], ignore_index=True)
+    log = read_data("log", ingested).log[list(expected)].astype({"source": object})
+    pd.testing.assert_frame_equal(log, expected, check_dtype=False)
+    facts = json.loads((ingested / "summary.json").read_text())
+    assert facts["contexts"] == frame["context_type"].value_counts().to_dict()
+    assert facts["skip_rate"]["skip_1"] == pytest.approx(frame["skip_1"].mean())
+    for name, own in expected.groupby("source"):
+        assert facts["accept_rate"][name] == pytest.approx(own["decision"].mean())

@@ -137,7 +137,7 @@ def ingest(
             failures[part] = str(result)
     parts = parts_of(folder)
     _sweep(folder, parts)
-    places = split_sessions(folder, parts)
+    places = split_sessions(folder, parts) if parts else ()
     if len(places):
         merge_split_sessions(folder, places)
     summary = _summary(folder, parts, options)

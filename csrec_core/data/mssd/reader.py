@@ -23,7 +23,7 @@ from csrec_core.errors import InputError
 __all__ = ["ENDINGS", "BadRow", "Block", "original", "read_blocks", "read_header"]
 
 ENDINGS = (".csv", ".csv.gz", ".tar.gz")
-BLOCK = 8 << 20  # bytes of text that are read at once
+BLOCK = 8 << 20  # bytes of text that are read at once; Arrow reads 32 such blocks ahead at most
 #: Bytes are read as if Latin-1, which all bytes are, so that text that is no UTF-8 is one bad cell and not a
 #: bad file; `original` undoes it.
 ENCODING = "latin-1"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.data.mssd.reader import BadRow, Block, original
@@ -26,6 +27,7 @@ SESSION, TRACK = "session_id", "track_id_clean"
 LOG_COLUMNS = (SESSION, TRACK, *(column.name for column in LOG))
 TRACK_ID = "track_id"
 TRACK_COLUMNS = (TRACK_ID, *(column.name for column in TRACKS))
+BROKEN = "\ufffd"  # what stands for bytes that are no UTF-8
 HELD = 10_000  # rows of an unfinished session that are held back at most, ten times a session's most
 KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
 
@@ -181,46 +183,68 @@ class _Judge:
         self.block = block
         self.bad = np.zeros(block.rows.num_rows, dtype=bool)
         self.found: list[BadRow] = []
+        self._texts: dict[str, pa.Array] = {}
         self.blank()
 
     def codes(self, name: str) -> np.ndarray:
         return self.block.rows[name].indices.to_numpy()
 
     def cells(self, name: str) -> list[bytes]:
-        return [original(cell) for cell in self.block.rows[name].dictionary.to_pylist()]
+        """Return the distinct cells of a column as they are in the file."""
+        distinct = self.block.rows[name].dictionary
+        if pc.all(pc.string_is_ascii(distinct)).as_py():
+            return distinct.cast(pa.binary()).to_pylist()
+        return [original(cell) for cell in distinct.to_pylist()]
+
+    def texts(self, name: str) -> pa.Array:
+        """Return the distinct cells of a column as text, what is no UTF-8 replaced by `BROKEN`."""
+        if name not in self._texts:
+            distinct = self.block.rows[name].dictionary
+            if not pc.all(pc.string_is_ascii(distinct)).as_py():
+                distinct = pa.array(
+                    [cell.decode("utf-8", "replace") for cell in self.cells(name)], pa.string()
+                )
+            self._texts[name] = distinct
+        return self._texts[name]
 
     def blank(self) -> None:
         """Reject the rows whose cells are all empty, as those of an empty line are."""
         empty = ~self.bad
         for name in self.block.rows.schema.names:
-            empty &= np.array([not cell for cell in self.cells(name)], dtype=bool)[self.codes(name)]
+            if empty.any():
+                empty &= pc.equal(self.texts(name), "").to_numpy(zero_copy_only=False)[self.codes(name)]
         self.reject(empty, "blank line", "a blank line")
 
     def read(self, name: str, parse, expected: str) -> np.ndarray:
         """Return the values of a column; rows where a cell is bad are rejected."""
-        cells, codes = self.cells(name), self.codes(name)
-        values, bad = parse(cells)
-        wrong = bad[codes]
-        if wrong.any():
-            texts = [f"{name} = {cell.decode('utf-8', 'replace')!r}; expected {expected}" for cell in cells]
-            self.reject(wrong, name, lambda row: texts[codes[row]])
-        return values[codes]
+        values, bad = parse(self.cells(name))
+        self._reject_cells(name, bad, expected)
+        return values[self.codes(name)]
 
     def ids(self, name: str, key: str) -> np.ndarray:
         """Return the numbers that stand for the ids of a column."""
-        return self.read(name, lambda cells: whole_numbers(cells, key), "an id")
+        texts = self.texts(name)
+        bad = pc.or_(pc.equal(texts, ""), pc.match_substring(texts, BROKEN))
+        self._reject_cells(name, bad.to_numpy(zero_copy_only=False), "an id")
+        return whole_numbers(texts.to_numpy(zero_copy_only=False), key)[self.codes(name)]
 
     def named(self, name: str, keep: np.ndarray, change=None) -> pa.DictionaryArray:
         """Return a column of text at the rows to keep, each distinct text changed if asked (None: null)."""
-        texts = [cell.decode("utf-8", "replace") for cell in self.cells(name)]
-        codes = self.codes(name)[keep]
+        texts, codes = self.texts(name), self.codes(name)[keep]
         if change is None:
-            return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(texts, pa.string()))
-        changed = [change(text) for text in texts]
+            return pa.DictionaryArray.from_arrays(pa.array(codes), texts)
+        changed = [change(text) for text in texts.to_pylist()]
         names = sorted({text for text in changed if text is not None})
         code = np.array([names.index(text) if text is not None else -1 for text in changed], dtype=np.int32)
         code = code[codes] if len(code) else codes
         return pa.DictionaryArray.from_arrays(pa.array(code, mask=code < 0), pa.array(names, pa.string()))
+
+    def _reject_cells(self, name: str, bad: np.ndarray, expected: str) -> None:
+        """Reject the rows where the cell of a column is one of the bad ones."""
+        if bad.any():
+            texts, codes = self.texts(name), self.codes(name)
+            said = f"expected {expected}"
+            self.reject(bad[codes], name, lambda row: f"{name} = {texts[codes[row]].as_py()!r}; {said}")
 
     def reject(self, mask: np.ndarray, problem: str, detail) -> None:
         """Mark rows as bad, and say so of those that were not yet."""

@@ -58,16 +58,20 @@ class Column:
     type: pa.DataType
 
 
-def whole_numbers(cells: Sequence[bytes], key: str) -> tuple[np.ndarray, np.ndarray]:
+def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
     """Return a number from 0 to 2**63 - 1 for each name: SipHash under a key, as pandas mixes it.
 
     A name has the same number on every machine and in whatever file it lies. A key of 16 letters names the
     hash function; another one gives other numbers. Some two of n names share a number with probability
     n**2 / 2**64: 1 in 720 for 160 million. `csrec_core.data.mssd.sessions.split_sessions` finds them.
+
+    Parameters
+    ----------
+    names : array (n,) of str
     """
-    names = np.array([cell.decode("utf-8", "replace") for cell in cells], dtype=object)
-    hashed = pd.util.hash_array(names, hash_key=key, categorize=False) if len(names) else np.zeros(0, "u8")
-    return (hashed >> np.uint64(1)).astype(np.int64), np.array([not cell for cell in cells], dtype=bool)
+    if not len(names):
+        return np.zeros(0, dtype=np.int64)
+    return (pd.util.hash_array(names, hash_key=key, categorize=False) >> np.uint64(1)).astype(np.int64)
 
 
 def _judged(one: Callable[[bytes], object], empty: object, dtype: type) -> Callable:

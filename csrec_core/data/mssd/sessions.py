@@ -112,6 +112,8 @@ def sample_sessions(folder: Path, sessions: int, *, seed: int = 0, truth: Sequen
     files = (pq.ParquetFile(folder / "log" / f"{part}.parquet") for part in parts)
     batches = (batch["user"].to_numpy() for file in files for batch in file.iter_batches(columns=["user"]))
     users = pa.array(draw_users(batches, sessions, seed=seed))
+    if not len(users):
+        raise InputError(f"{folder}: no session of the log to draw")
     log = pd.concat([_of_users(folder, "log", part, users).to_pandas() for part in parts])
     log = validate_log(log.astype({"source": str}), where=str(folder))
     items = pq.read_table(

@@ -1,0 +1,78 @@
+"""Skip prediction on simulated sessions: python benchmarks/fewshot.py FOLDER [--sessions 20000]
+
+Few-Shot with either norm, and without the acoustic features, beside lookups of one thing and beside the true
+probability given all earlier decisions, which no predictor of a whole half knows. The last fifth of the
+sessions is the test; intervals are over sessions.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.mssd.ingest import ingest
+from csrec_core.data.mssd.part import parts_of
+from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.slots import Sessions, read_sessions
+from csrec_core.evaluation.skips import predict_skip_controls, score_skips
+from csrec_core.models.fewshot import predict_skips, train_fewshot
+from csrec_core.models.train import Training
+
+
+def true_probability(folder: Path, sessions: Sessions) -> np.ndarray:
+    """Return P(accepted) of the self and system slots asked, given what was decided before; else NaN."""
+    label = pd.concat([pd.read_parquet(folder / "index" / f"{part}.parquet") for part in parts_of(folder)])
+    truth = pd.concat([pd.read_parquet(path) for path in sorted((folder / "csv").glob("truth_*"))])
+    truth = truth.merge(label, on="session")
+    truth = truth[truth["user"].isin(sessions.users)]
+    place = np.searchsorted(sessions.users, truth["user"]), truth["t"] - 1
+    chance = np.full(sessions.track.shape, np.nan)
+    for source in ("self", "system"):
+        mine = sessions.source[place] == source
+        chance[place[0][mine], place[1][mine]] = truth.loc[mine, f"p_{source}"]
+    return chance
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sessions", type=int, default=20_000)
+    parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=12)
+    args = parser.parse_args()
+    ingest(*simulate_mssd(args.folder / "csv", args.sessions, World(seed=1)), args.folder)
+    sessions = read_sessions(args.folder)
+    order = np.random.default_rng(0).permutation(len(sessions.users))
+    cut = len(order) * 4 // 5
+    train, test = sessions.take(order[:cut]), sessions.take(np.sort(order[cut:]))
+    training = Training(epochs=args.epochs, patience=3, batch=64, threads=1)
+    predictions = predict_skip_controls(train, test)
+    blank = np.zeros_like(sessions.features)
+    for name, norm, features in (
+        ("few-shot", "instance", sessions.features),
+        ("few-shot, causal norm", "causal", sessions.features),
+        ("few-shot, causal norm, no features", "causal", blank),
+    ):
+        known = replace(train, features=features)
+        model, history = train_fewshot(known, training=training, channels=args.channels, norm=norm)
+        print(f"{name}: {len(history)} epochs, {history['seconds'].mean():.1f} CPU s each")
+        predictions[name] = predict_skips(model, test)
+    table = score_skips(test, predictions)
+    print(table.pivot(index="prediction", columns="measure", values="mean").round(4).to_string())
+    print(table[table["measure"] == "MAA"].round(4).to_string(index=False))
+    chance = true_probability(args.folder, test)
+    known = np.isfinite(chance) & test.asked
+    only = {
+        name: np.where(known, values, np.nan) for name, values in (predictions | {"truth": chance}).items()
+    }
+    for name, values in only.items():
+        right = (values[known] >= 0.5) == test.accepted[known]
+        print(f"{name}: accuracy on the self and system slots {right.mean():.4f}")
+
+
+if __name__ == "__main__":
+    main()
