@@ -62,7 +62,7 @@ def main() -> None:
         print(f"{name}: {len(history)} epochs, {history['seconds'].mean():.1f} CPU s each")
         predictions[name] = predict_skips(model, test)
     table = score_skips(test, predictions)
-    print(table.pivot(index="prediction", columns="measure", values="mean").round(4).to_string())
+    print(table.pivot_table(index="prediction", columns="measure", values="mean").round(4).to_string())
     print(table[table["measure"] == "MAA"].round(4).to_string(index=False))
     chance = true_probability(args.folder, test)
     known = np.isfinite(chance) & test.asked

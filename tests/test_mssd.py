@@ -545,3 +545,29 @@ def test_the_log_is_what_pandas_reads(world, ingested):
     assert facts["skip_rate"]["skip_1"] == pytest.approx(frame["skip_1"].mean())
     for name, own in expected.groupby("source"):
         assert facts["accept_rate"][name] == pytest.approx(own["decision"].mean())
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_a_merge_cut_short_is_done_anew(tmp_path, tracks, monkeypatch, after):
+    logs = [
+        write(tmp_path / "log_1.csv", [SOUND[0], *SOUND[3:]]),
+        write(tmp_path / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]]),
+    ]
+    ingest(logs, tracks, tmp_path / "whole")
+    rewrite, done = sessions._rewrite, []
+
+    def cut(*arguments):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        rewrite(*arguments)
+        done.append(arguments)
+
+    monkeypatch.setattr(sessions, "_rewrite", cut)
+    try:
+        ingest(logs, tracks, tmp_path / "out")
+    except KeyboardInterrupt:
+        assert not list((tmp_path / "out" / "done").iterdir())
+    monkeypatch.undo()
+    ingest(logs, tracks, tmp_path / "out")
+    assert len(done) == min(after, 6) and contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert quarantine(tmp_path / "out", "log_2")["text"].tolist() == ["0_a,1"]
