@@ -7,19 +7,16 @@ slope between the last two sizes.
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
+from one_process import peak_mib, run_alone
 
 SESSIONS = (20_000, 100_000, 500_000)
 ALL = 160_000_000  # sessions of the whole dataset
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
 
 
 def run_one(step: str, sessions: int, folder: Path) -> dict:
@@ -40,7 +37,7 @@ def run_one(step: str, sessions: int, folder: Path) -> dict:
         "rows": rows,
         "seconds": time.perf_counter() - clock,
         "cpu": time.process_time() - cpu,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
 
 
@@ -51,10 +48,7 @@ def measure(sizes: list[int], folder: Path) -> pd.DataFrame:
         line = {"sessions": sessions}
         for step in ("simulate", "read", "sample"):
             command = [sys.executable, __file__, str(folder / "run"), "--one", step, str(sessions)]
-            process = subprocess.run(
-                command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True, check=True
-            )
-            line |= {f"{step}_{key}": value for key, value in json.loads(process.stdout).items()}
+            line |= {f"{step}_{key}": value for key, value in run_alone(command).items()}
         line["csv_mb"] = _size(folder / "run" / "csv", "log_*") / 1e6
         line["parquet_mb"] = (
             sum(_size(folder / "run" / name, "*") for name in ("log", "apart", "index")) / 1e6

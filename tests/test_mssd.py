@@ -508,6 +508,14 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
         read_data("log", tmp_path / "empty")
 
 
+def test_a_block_holds_no_cells_of_earlier_ones(world, monkeypatch):
+    monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 20_000})
+    blocks = list(rows.whole_sessions(reader.read_blocks(world[0][0], ())))
+    held = [len(block.rows["session_id"].dictionary) for block in blocks]
+    assert len(blocks) > 100 and max(held) <= 20  # sessions of at least ten rows of at least 100 bytes
+    assert sum(len(block.lines) for block in blocks) == len(pd.read_csv(world[0][0]))
+
+
 def test_a_session_without_end_is_not_held_in_memory(tmp_path, tracks, monkeypatch):
     monkeypatch.setattr(rows, "HELD", 8)
     monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 400})

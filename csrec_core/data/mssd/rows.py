@@ -86,7 +86,7 @@ def whole_sessions(blocks: Iterable[Block]) -> Iterator[Block]:
         session = block.rows[SESSION].indices.to_numpy()
         others = np.flatnonzero(session != session[-1]) if len(session) else session
         start = max(int(others[-1]) + 1 if len(others) else 0, len(session) - HELD)
-        rest = replace(block, rows=block.rows.slice(start), lines=block.lines[start:], bad=[])
+        rest = replace(block, rows=_on_its_own(block.rows.slice(start)), lines=block.lines[start:], bad=[])
         yield replace(block, rows=block.rows.slice(0, start), lines=block.lines[:start])
     if rest is not None:
         yield rest
@@ -254,6 +254,12 @@ class _Judge:
             said = detail(row) if callable(detail) else detail
             self.found.append(BadRow(self.block.file, int(self.block.lines[row]), problem, said, text))
         self.bad |= mask
+
+
+def _on_its_own(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows with dictionaries of their own cells alone, that what came before them be forgotten."""
+    columns = [column.dictionary_decode().dictionary_encode() for column in rows.columns]
+    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
 
 
 def _joined(before: Block, after: Block) -> Block:
