@@ -11,27 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.part import parts_of
-from csrec_core.data.mssd.simulate import World, simulate_mssd
-from csrec_core.data.mssd.slots import Sessions, read_sessions
+from csrec_core.data.mssd.schema import CONTEXTS
+from csrec_core.data.mssd.simulate import ELSEWHERE, World, simulate_mssd
+from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions, read_sessions
 from csrec_core.evaluation.skips import predict_skip_controls, score_skips
 from csrec_core.models.fewshot import predict_skips, train_fewshot
 from csrec_core.models.train import Training
 
 
 def true_probability(folder: Path, sessions: Sessions) -> np.ndarray:
-    """Return P(accepted) of the self and system slots asked, given what was decided before; else NaN."""
+    """Return P(accepted) of the slots, given their context and all that was decided before; else NaN."""
     label = pd.concat([pd.read_parquet(folder / "index" / f"{part}.parquet") for part in parts_of(folder)])
     truth = pd.concat([pd.read_parquet(path) for path in sorted((folder / "csv").glob("truth_*"))])
     truth = truth.merge(label, on="session")
     truth = truth[truth["user"].isin(sessions.users)]
-    place = np.searchsorted(sessions.users, truth["user"]), truth["t"] - 1
+    place = np.searchsorted(sessions.users, truth["user"]), truth["t"].to_numpy() - 1
+    names = [f"context_type={name}" for name in CONTEXTS]
+    context = sessions.log[..., [LOG_FEATURES.index(name) for name in names]].argmax(axis=-1)[place]
+    shift = np.array([ELSEWHERE.get(name, 0.0) for name in CONTEXTS])[context]
+    own = expit(logit(truth["p_self"].to_numpy()) + shift)
     chance = np.full(sessions.track.shape, np.nan)
-    for source in ("self", "system"):
-        mine = sessions.source[place] == source
-        chance[place[0][mine], place[1][mine]] = truth.loc[mine, f"p_{source}"]
+    chance[place] = np.where(context == CONTEXTS.index("personalized_playlist"), truth["p_system"], own)
     return chance
 
 
@@ -61,17 +65,10 @@ def main() -> None:
         model, history = train_fewshot(known, training=training, channels=args.channels, norm=norm)
         print(f"{name}: {len(history)} epochs, {history['seconds'].mean():.1f} CPU s each")
         predictions[name] = predict_skips(model, test)
+    predictions["truth"] = np.where(test.asked, true_probability(args.folder, test), np.nan)
     table = score_skips(test, predictions)
     print(table.pivot_table(index="prediction", columns="measure", values="mean").round(4).to_string())
     print(table[table["measure"] == "MAA"].round(4).to_string(index=False))
-    chance = true_probability(args.folder, test)
-    known = np.isfinite(chance) & test.asked
-    only = {
-        name: np.where(known, values, np.nan) for name, values in (predictions | {"truth": chance}).items()
-    }
-    for name, values in only.items():
-        right = (values[known] >= 0.5) == test.accepted[known]
-        print(f"{name}: accuracy on the self and system slots {right.mean():.4f}")
 
 
 if __name__ == "__main__":
