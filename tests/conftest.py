@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from agent_study import KEY, ask
 from chat_server import ChatServer, serving
+from mssd_files import write_tracks
 
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.data.books import simulate_books
@@ -100,3 +101,9 @@ def accepted_log(walk):
         }
     )
     return Dataset(validate_log(frame))
+
+
+@pytest.fixture
+def tracks(tmp_path):
+    """A file of two tracks' features, as MSSD has them."""
+    return [write_tracks(tmp_path)]

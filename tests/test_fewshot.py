@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_mssd import RADIO, SYSTEM, USER, session, tracks, write  # noqa: F401  the fixture
+from mssd_files import RADIO, SYSTEM, USER, session, write
 
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.rows import Options
@@ -27,7 +27,7 @@ def test_average_accuracy_by_hand():
     assert (early, late) == (0.5, 0.25)  # a mistake costs more where it comes first
 
 
-def test_sessions_lie_in_slots(tmp_path, tracks):  # noqa: F811
+def test_sessions_lie_in_slots(tmp_path, tracks):
     lines = [
         *session("0_a", [USER, SYSTEM, RADIO], skip_2="false"),
         *session("0_b", [SYSTEM, USER], track_id_clean="t_2", hist_user_behavior_reason_end="uriopen"),

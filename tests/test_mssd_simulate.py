@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from mssd_files import HEADER
 from scipy.special import expit, logit
 from sklearn.linear_model import LinearRegression
-from test_mssd import HEADER
 
 from csrec_core.data.mssd.schema import CONTEXTS, LABELS
 from csrec_core.data.mssd.simulate import World, simulate_mssd
