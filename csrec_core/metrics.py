@@ -1,6 +1,6 @@
 """How good predictions are: per user first, then the mean, with an interval over users."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ __all__ = [
     "calibration_bin",
     "calibration_curve",
     "cross_entropy",
+    "directions",
     "expected_calibration_error",
     "hit_rate",
     "interval_text",
@@ -24,7 +25,13 @@ __all__ = [
     "resample_means",
 ]
 
+ERRORS = {"BCE", "Brier", "ECE"}  # metrics of which less is better
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
+
+
+def directions(metrics: Iterable[str]) -> dict[str, str]:
+    """Return for each metric which end is the better one, "high" or "low"."""
+    return {metric: "low" if metric in ERRORS else "high" for metric in metrics}
 
 
 def hit_rate(rank: np.ndarray, k: int) -> np.ndarray:

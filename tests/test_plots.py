@@ -39,7 +39,7 @@ def test_accept_rates_draw_a_line_a_source():
 
 
 def test_explained_draws_shares_and_chance():
-    frame = pd.DataFrame({"share": [0.6, 0.1], "chance": [0.01, 0.02]}, index=["position", "item"])
+    frame = pd.DataFrame({"factor": ["position", "item"], "share": [0.6, 0.1], "chance": [0.01, 0.02]})
     ax = plots.plot_explained(frame)
     assert [bar.get_width() for bar in ax.patches] == [0.6, 0.1]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["position", "item"]
@@ -105,7 +105,7 @@ def test_effect_by_user_thins_evenly():
 
 
 def test_heat_map_is_centred_on_zero():
-    frame = pd.DataFrame([[0.3, 0.1], [-0.1, 0.0]], index=pd.Index([1, 2], name="group"), columns=[1, 2])
+    frame = pd.DataFrame({"group": [1, 2], 1: [0.3, -0.1], 2: [0.1, 0.0]})
     ax = plots.plot_effect_by_group(frame)
     mesh = ax.collections[0]
     assert mesh.get_clim() == (-0.3, 0.3)

@@ -53,7 +53,8 @@ def plot_effect_by_user(users: pd.DataFrame, *, most: int = 80, ax: Axes | None 
 
 
 def plot_effect_by_group(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a heat map of effects: one row a group of users, one column an exposure number."""
+    """Draw a heat map of effects: one row a `group` of users, every other column an exposure number."""
+    groups = groups.set_index("group")
     ax = ax or plt.figure(figsize=(6.6, 4.4)).gca()
     reach = np.nanmax(np.abs(groups.to_numpy()))
     sns.heatmap(

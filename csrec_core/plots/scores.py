@@ -6,11 +6,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
 
-__all__ = ["plot_calibration", "plot_curves", "plot_scores"]
+__all__ = ["plot_calibration", "plot_curves", "plot_scores", "plot_training"]
 
 
 def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -27,6 +28,15 @@ def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="epoch", ylabel="validation loss above its best")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
+
+
+def plot_training(curves: pd.DataFrame) -> Figure:
+    """Draw `plot_curves` twice: of f~ on the left, of every f on the right."""
+    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.2))
+    for ax, own in zip(axes, (curves["model"] == "f~", curves["model"] != "f~"), strict=True):
+        plot_curves(curves[own], ax=ax)
+    axes[1].set_ylabel("")
+    return figure
 
 
 def plot_scores(

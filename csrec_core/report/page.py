@@ -15,9 +15,9 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from csrec_core.report.formula import prose, to_mathml
+from csrec_core.report.formula import to_mathml
 from csrec_core.report.parameters import Parameter
-from csrec_core.report.report import TEMPLATES
+from csrec_core.report.markup import TEMPLATES, file_label
 
 __all__ = ["Page", "of_kind", "render_notebook", "render_run", "render_runs"]
 
@@ -198,7 +198,7 @@ class _Exporter(HTMLExporter):
             extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
             exclude_input_prompt=True,
             exclude_output_prompt=True,
-            filters={"without_scripts": _without_scripts, "formula": _formula},
+            filters={"without_scripts": _without_scripts, "formula": _formula, "file_label": file_label},
         )
         self._outline, self._folder = outline, folder
 
@@ -308,20 +308,3 @@ def _moment(iso: str) -> str:
 
 def _seconds(part: Mapping) -> str:
     return f"{part['seconds']:,.1f} s"
-
-
-def _short(number: Mapping) -> str:
-    """Return a headline number with its interval, all with the same decimals; small ones get more."""
-    parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
-    whole = all(part == int(part) for part in parts)
-    digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
-    texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
-    interval = f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else ""
-    return texts[0] + interval if number["value"] is not None else "–"
-
-
-def _written(value) -> str:
-    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-
-
-TEMPLATES.filters |= {"prose": lambda text: Markup(prose(text)), "short": _short, "written": _written}
