@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from csrec_core.errors import InputError
 
 __all__ = [
+    "SMALL_IS_GOOD",
     "accept_by_probability",
     "accept_by_rank",
     "auc_by_user",
@@ -25,13 +26,13 @@ __all__ = [
     "resample_means",
 ]
 
-ERRORS = {"BCE", "Brier", "ECE"}  # metrics of which less is better
+SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
 
 
 def directions(metrics: Iterable[str]) -> dict[str, str]:
     """Return for each metric which end is the better one, "high" or "low"."""
-    return {metric: "low" if metric in ERRORS else "high" for metric in metrics}
+    return {metric: "low" if metric in SMALL_IS_GOOD else "high" for metric in metrics}
 
 
 def hit_rate(rank: np.ndarray, k: int) -> np.ndarray:

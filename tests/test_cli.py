@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from nbformat import read, write
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from csrec_core import cli as module
+import csrec_core
 from csrec_core.cli import cli
-from csrec_core.report import parameters, suite
+from csrec_core.report import parameters, plan, suite
 
 CELL = """\
 users: int = 5  # [1, 100] users
@@ -36,8 +36,8 @@ def project(tmp_path, monkeypatch):
         write(new_notebook(), output)
 
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
-    monkeypatch.setattr(suite, "NOTEBOOKS", ("01_a",))
-    monkeypatch.setattr(suite, "SUITES", {"quick": {"users": 3}, "full": {}})
+    monkeypatch.setattr(plan, "NOTEBOOKS", ("01_a",))
+    monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "full": {}})
     monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
     monkeypatch.chdir(tmp_path)
     return given
@@ -175,7 +175,7 @@ def test_clean_refuses_what_is_no_notebook(tmp_path, content):
 
 
 def test_the_version_is_the_packages():
-    assert module.__version__ in call("--version").output
+    assert csrec_core.__version__ in call("--version").output
 
 
 def audit(*words):

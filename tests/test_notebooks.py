@@ -9,7 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import PROJECT
 
-from csrec_core.report.suite import NOTEBOOKS, run_suite
+from csrec_core.report.plan import NOTEBOOKS
+from csrec_core.report.suite import run_suite
 
 SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "seed": 1}
 

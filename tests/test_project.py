@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from csrec_core.cli import cli
 from csrec_core.report.parameters import read_parameters
-from csrec_core.report.suite import NOTEBOOKS, SUITES
+from csrec_core.report.plan import NOTEBOOKS, SUITES
 
 NOTEBOOK_FILES = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 README = (PROJECT / "README.md").read_text()

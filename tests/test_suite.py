@@ -9,8 +9,10 @@ from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from csrec_core.errors import InputError
+from csrec_core.report import plan as planning
 from csrec_core.report import suite
-from csrec_core.report.suite import NOTEBOOKS, READS, SUITES, plan, run_suite
+from csrec_core.report.plan import NOTEBOOKS, READS, SUITES, plan
+from csrec_core.report.suite import run_suite
 
 PARAMETERS = 'users: int = 5  # [1, 100] users\nseed: int = 1  # seed\nout: str = ""  # the run\n'
 GOOD = """\
@@ -98,7 +100,9 @@ def test_a_run_gives_pages_records_and_a_manifest(finished):
     assert (entry["status"], entry["error"], entry["title"]) == ("done", None, "About 01_good")
     assert entry["parameters"] == {"users": 7, "seed": 3} and entry["data_hash"] == "abc"
     assert entry["seconds"] > 0 and manifest["seconds"] >= entry["seconds"]
-    assert {"01_good.html", "notebooks/01_good.ipynb", "figures/01_good/empty.svg"} <= entry["files"].keys()
+    assert {"01_good.html", "notebooks/01_good.ipynb", "figures/01_good/empty/empty.svg"} <= entry[
+        "files"
+    ].keys()
     assert all((folder / name).is_file() and len(sha) == 64 for name, sha in entry["files"].items())
     assert "There are 7 users." in (folder / "01_good.html").read_text()
     assert "There are 7 users." in (folder / "index.html").read_text()
@@ -164,7 +168,7 @@ def test_what_has_changed_is_done_again(pretend, three, tmp_path, monkeypatch, c
         notebook(tmp_path, "03_c", "1 + 1")
         expected = ["03"]
     else:
-        monkeypatch.setattr(suite, "_package_files", lambda: [data])
+        monkeypatch.setattr(planning, "package_files", lambda: [data])
     pretend.clear()
     run(three, tmp_path, **options)
     assert pretend == expected

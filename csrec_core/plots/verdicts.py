@@ -17,7 +17,7 @@ TIMED = re.compile(r"([PSD])(\d+)")
 
 
 def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes | None = None) -> Axes:
-    """Draw a `verdict_grid` (`csrec_core.causal.diagram`): variants down, steps across by group, failures dark.
+    """Draw a `verdict_grid` (`csrec_core.causal.diagram`): variants down, steps across, failures red.
 
     A cross marks a step that fails at every t; "t≥3" one that fails from t = 3 on.
     """

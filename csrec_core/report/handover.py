@@ -93,7 +93,7 @@ def image(png: Path, svg: Path, alt: str) -> str:
 
 
 def list_figures(run: Path, *, notebook: str | None = None) -> list[dict]:
-    """Return the figures of a run, in order: `notebook`, `slug`, `caption`, `alt`, `files` (paths in the run).
+    """Return the figures of a run in order: `notebook`, `slug`, `caption`, `alt`, `files` (from the run on).
 
     Raises InputError where the folder holds no run, or the run no such notebook.
     """

@@ -121,8 +121,8 @@ class Report:
     def figure(self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str, **options) -> None:
         """Save and show a figure together with the data it draws.
 
-        The files go to a folder of their own, `figures/<notebook>/<slug>/`: PNG, SVG, CSV, caption, alternative
-        text and, where `drawing` is a function, the script that draws the figure again from the CSV.
+        The files go to a folder of their own, `figures/<notebook>/<slug>/`: PNG, SVG, CSV, caption,
+        alternative text and, where `drawing` is a function, the script that draws it again from the CSV.
 
         Parameters
         ----------
