@@ -4,11 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from nbformat import read, write
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import csrec_core
 from csrec_core.cli import cli
@@ -151,18 +152,58 @@ def test_bad_usage_is_exit_code_2():
     assert call("reprot").exit_code == 2
 
 
-def test_clean_strips_what_a_run_leaves(tmp_path):
+@pytest.fixture
+def kept(tmp_path):
+    """A notebook as it is kept, for `add` to make otherwise."""
     path = tmp_path / "a.ipynb"
+    cells = [
+        new_markdown_cell("# What?"),
+        new_code_cell(CELL.splitlines()[0], metadata={"tags": ["parameters"]}),
+    ]
+
+    def add(*more, **metadata):
+        write(new_notebook(cells=[*cells, *more], metadata=metadata), path)
+        return str(path)
+
+    return add
+
+
+def test_clean_strips_what_a_run_leaves(kept):
     cell = new_code_cell("1", outputs=[new_output("stream", text="x")], execution_count=3,
-                         metadata={"tags": ["parameters"], "papermill": {}, "execution": {}})  # fmt: skip
-    write(new_notebook(cells=[cell], metadata={"papermill": {}}), path)
-    before = path.read_bytes()
-    assert call("clean", "--check", str(path)).exit_code == 1 and path.read_bytes() == before
-    assert call("clean", str(path)).exit_code == 0
+                         metadata={"tags": ["x"], "papermill": {}, "execution": {}})  # fmt: skip
+    path = kept(cell, papermill={})
+    before = Path(path).read_bytes()
+    checked = call("clean", "--check", path)
+    assert checked.exit_code == 1 and "csrec clean strips them" in checked.output
+    assert Path(path).read_bytes() == before
+    assert call("clean", path).exit_code == 0
     cleaned = read(path, as_version=4)
-    assert cleaned.cells[0].outputs == [] and cleaned.cells[0].execution_count is None
-    assert cleaned.cells[0].metadata == {"tags": ["parameters"]} and "papermill" not in cleaned.metadata
-    assert call("clean", "--check", str(path)).exit_code == 0
+    assert cleaned.cells[2].outputs == [] and cleaned.cells[2].execution_count is None
+    assert cleaned.cells[2].metadata == {"tags": ["x"]} and "papermill" not in cleaned.metadata
+    assert call("clean", "--check", path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (new_code_cell("1\n" * 26), "cell 3: 26 lines; expected at most 25"),
+        (new_code_cell("a: int = 1  # x", metadata={"tags": ["parameters"]}), "2 cells tagged 'parameters'"),
+    ],
+)
+def test_clean_checks_that_a_notebook_can_be_read(kept, cell, says):
+    result = call("clean", "--check", kept(cell))
+    assert result.exit_code == 1 and says in result.output
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [("users = 5", "expected 'name: type = literal'"), ("users: int = 5", "parameter 'users': no comment")],
+)
+def test_clean_checks_the_parameters(tmp_path, source, says):
+    path = tmp_path / "a.ipynb"
+    write(new_notebook(cells=[new_code_cell(source, metadata={"tags": ["parameters"]})]), path)
+    result = call("clean", "--check", str(path))
+    assert result.exit_code == 1 and says in result.output and "cell 1: expected a title" in result.output
 
 
 @pytest.mark.parametrize("content", [None, "", "{}"])

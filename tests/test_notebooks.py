@@ -1,6 +1,8 @@
 """The notebooks themselves, run small: by the suite, and alone by plain papermill from anywhere."""
 
 import json
+import re
+import runpy
 import subprocess
 import sys
 
@@ -39,15 +41,34 @@ def test_every_page_says_what_it_found(run):
         assert "$" not in page.find("main").get_text()
 
 
-def test_every_figure_is_handed_over_with_its_data(run):
-    figures = sorted((run / "figures").rglob("*.png"))
-    assert len(figures) >= 12
-    for png in figures:
-        for suffix in (".svg", ".csv", ".txt"):
-            assert png.with_suffix(suffix).stat().st_size > 0
-    over_time = pd.read_csv(run / "figures" / "04_treatment_effect" / "over-time.csv")
+def test_every_figure_is_handed_over_and_its_data_alone_draw_it_again(run):
+    folders = sorted(path for path in (run / "figures").glob("*/*") if path.is_dir())
+    assert len(folders) >= 20
+    for folder in folders:
+        names = {f"{folder.name}.{kind}" for kind in ("png", "svg", "csv")}
+        assert {path.name for path in folder.iterdir()} == {*names, "caption.txt", "alt.txt", "redraw.py"}
+        runpy.run_path(str(folder / "redraw.py"))
+        again, drawn = folder / "redrawn.svg", folder / f"{folder.name}.svg"
+        assert again.read_bytes() == drawn.read_bytes(), folder
+        # A caption says of how much it speaks.
+        assert re.search(r"\d", (folder / "caption.txt").read_text()), folder
+        again.unlink()
+        again.with_suffix(".png").unlink()
+
+
+def test_the_effect_over_time_is_handed_over_with_its_interval(run):
+    folder = run / "figures" / "04_treatment_effect" / "over-time"
+    over_time = pd.read_csv(folder / "over-time.csv")
     assert over_time["step"].to_list() == [1, 2, 3, 4]
     assert {"mean", "low", "high", "truth"} <= set(over_time.columns)
+
+
+def test_no_page_has_anything_of_a_control(run):
+    for name in NOTEBOOKS:
+        html = (run / f"{name}.html").read_text()
+        assert "explore(" not in html and "widget" not in html.lower()
+        notebook = json.loads((run / "notebooks" / f"{name}.ipynb").read_text())
+        assert "widgets" not in notebook["metadata"]
 
 
 def test_the_models_are_trained_once(run):

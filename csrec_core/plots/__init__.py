@@ -1,6 +1,6 @@
 """Drawings of tidy frames: each function takes a frame and an axes, and returns the axes."""
 
-from csrec_core.plots.effect import plot_effect_by_group, plot_effect_by_step, plot_effect_by_user
+from csrec_core.plots.effect import plot_effect_by_group, plot_effect_by_step, plot_effect_by_user, plot_user
 from csrec_core.plots.files import save_drawing, use_style
 from csrec_core.plots.graphs import plot_graph, plot_panels
 from csrec_core.plots.log import plot_accept_rates, plot_explained, plot_item_shares
@@ -51,6 +51,7 @@ __all__ = [
     "plot_training",
     "plot_trust_paths",
     "plot_trust_tests",
+    "plot_user",
     "plot_verdicts",
     "save_drawing",
     "use_style",

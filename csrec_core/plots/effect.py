@@ -7,9 +7,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from csrec_core.plots.marks import BLUE, ORANGE, label_end, move_apart
+from csrec_core.plots.marks import BLUE, GREY, ORANGE, label_end, move_apart
 
-__all__ = ["plot_effect_by_group", "plot_effect_by_step", "plot_effect_by_user"]
+__all__ = ["plot_effect_by_group", "plot_effect_by_step", "plot_effect_by_user", "plot_user"]
 
 
 def plot_effect_by_step(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -69,4 +69,28 @@ def plot_effect_by_group(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     ax.grid(visible=False)
     ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="exposure number in the system phase", ylabel="group of users (1: largest mean effect)")
+    return ax
+
+
+def plot_user(cells: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw one user's exposures by the system: `step`, `f`, `f_tilde`, and what was decided, `decision`."""
+    ax = ax or plt.figure().gca()
+    ax.vlines(cells["step"], cells["f_tilde"], cells["f"], color=GREY, linewidth=1.5, alpha=0.6)
+    ends = []
+    for column, name, colour, marker in (
+        ("f", "f, by the system", BLUE, "o"),
+        ("f_tilde", "f~, by themselves", ORANGE, "s"),
+    ):
+        ax.plot(cells["step"], cells[column], marker=marker, color=colour, linewidth=1, markersize=4.5)
+        ends.append((cells[column].iloc[-1], name, colour))
+    accepted = cells["decision"] == 1
+    for rows, height, marker in ((accepted, 1.0, "^"), (~accepted, 0.0, "v")):
+        at = cells.loc[rows, "step"]
+        ax.plot(at, np.full(len(at), height), marker, color="#333333", markersize=5, clip_on=False)
+    ax.set(ylim=(0, 1), xlabel="exposure number in the system phase (▲ accepted, ▼ rejected)")
+    ax.set_ylabel("probability of acceptance")
+    heights = move_apart([value for value, _, _ in ends], ax)
+    for (_, name, colour), height in zip(ends, heights, strict=True):
+        label_end(ax, cells["step"].iloc[-1], height, name, colour)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

@@ -110,10 +110,10 @@ def _facts(first: dict, second: dict) -> pd.DataFrame:
 
 
 def _parameters(first: dict[str, dict], second: dict[str, dict]) -> pd.DataFrame:
-    """Return the parameters that differ; notebooks that agree on both values share a row."""
+    """Return the parameters that differ in a notebook of both runs; notebooks that agree share a row."""
     rows: dict[tuple, list[str]] = {}
-    for notebook in dict.fromkeys([*first, *second]):
-        sides = first.get(notebook, {}), second.get(notebook, {})
+    for notebook in (name for name in first if name in second):
+        sides = first[notebook], second[notebook]
         for name in dict.fromkeys([*sides[0], *sides[1]]):
             values = tuple(str(side.get(name, "–")) for side in sides)
             if values[0] != values[1]:

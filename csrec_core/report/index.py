@@ -107,7 +107,7 @@ def render_comparison(comparison) -> str:
         first=comparison.first,
         second=comparison.second,
         moved=numbers[numbers["verdict"] == "moved"]["number"].tolist(),
-        told=int(numbers["verdict"].isin(["moved", "not told apart"]).sum()),
+        told=int(numbers["low"].notna().sum()),
         parameters=comparison.parameters["parameter"].unique().tolist(),
         tables={
             name: Markup(table_html(frame, f"{name}-table", caption=caption)) if len(frame) else ""

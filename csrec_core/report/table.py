@@ -15,6 +15,12 @@ from csrec_core.report.markup import TEMPLATES
 __all__ = ["table_html"]
 
 INTERVAL = re.compile(r"(\S+) (\[(\S+), (\S+)\])")
+NUMBER = re.compile(r"[-−+<]?\s?[\d.,]*\d(?:e[-−+]?\d+)?(?!\w)")
+MARKS = {
+    "": Markup("{}"),
+    "best": Markup('<strong>{}</strong><span class="unseen"> (best)</span>'),
+    "alike": Markup('<span class="alike">{}</span><span class="unseen"> (not told from the best)</span>'),
+}
 NOTE = "Bold: the best of its column. Dotted: not told apart from the best, their intervals overlap."
 
 
@@ -30,20 +36,19 @@ def table_html(
     """Return a table as HTML; see `csrec_core.report.report.Report.table`."""
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(allow_duplicates=True)
     compared = ~shown.iloc[:, 0].isin(apart).to_numpy()
-    columns = []
+    columns, marked = [], False
     for name, column in shown.items():
         marks = [""] * len(column)
         if best and name in best:
             marks = _marks(*_bounds(shown, name), high_wins=best[name] == "high", compared=compared)
+            marked |= any(marks)
         columns.append(
             {
                 "name": " ".join(map(str, name)) if isinstance(name, tuple) else name,
                 "number": _is_number(column),
-                "cells": [_cell(value, digits) for value in column],
-                "marks": marks,
+                "cells": [_cell(*pair, digits) for pair in zip(column, marks, strict=True)],
             }
         )
-    marked = any(any(column["marks"]) for column in columns)
     return TEMPLATES.get_template("table.html.j2").render(
         slug=slug,
         caption=caption,
@@ -87,14 +92,21 @@ def _is_number(column: pd.Series) -> bool:
     if is_numeric_dtype(column):
         return not is_bool_dtype(column)
     written = [value for value in column if value not in ("", "–")]
-    return bool(written) and all(isinstance(v, str) and re.match(r"[-−+<]?\s?[\d.]", v) for v in written)
+    return bool(written) and all(isinstance(v, str) and NUMBER.match(v) for v in written)
 
 
-def _cell(value, digits: int) -> str:
+def _cell(value, mark: str, digits: int) -> str:
+    """Return a cell's HTML: an estimate stands out from its interval, and bears the mark."""
+    text = _text(value, digits)
+    parts = INTERVAL.fullmatch(text)
+    estimate, interval = parts.group(1, 2) if parts else (text, "")
+    estimate = MARKS[mark].format(estimate)
+    return estimate + Markup(' <span class="interval">{}</span>').format(interval) if interval else estimate
+
+
+def _text(value, digits: int) -> str:
     if isinstance(value, str):
-        # An estimate stands out from its interval.
-        parts = INTERVAL.fullmatch(value)
-        return Markup('{} <span class="interval">{}</span>').format(*parts.group(1, 2)) if parts else value
+        return value
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
     if isinstance(value, (bool, np.bool_)):
