@@ -26,7 +26,7 @@ ARROWS = {
     "latent": ("#8a4f9e", (0, (4, 2)), "from an unmeasured cause"),
     "regime": ("#7a7a7a", "-", "from the regime R"),
 }
-OPEN, CLOSED, GHOST = "#c23b4b", "#1f5fa8", "#b3b3b3"
+OPEN, CLOSED, GHOST = "#c23b4b", "#174f8f", "#b3b3b3"
 
 
 def plot_graph(graph: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
