@@ -110,6 +110,38 @@ def test_data_named_otherwise_are_known_as_well(project, tmp_path, how):
     assert [given["path"] for given in project] == [str(tmp_path / "log.csv")] * 2
 
 
+def test_a_grid_comes_from_the_command_line_and_the_file(project, tmp_path):
+    (tmp_path / "p.yaml").write_text(
+        ".sizes: &sizes [4, 5]\n.common: &common\n  data: books\n<<: *common\ngrid:\n  users: *sizes\n"
+    )
+    result = report("-f", "p.yaml")
+    assert result.exit_code == 0, result.output
+    assert [given["users"] for given in project] == [4, 5]
+    assert all(given["data"] == "books" for given in project)
+    assert result.output.splitlines()[-1] == str(tmp_path / "reports" / "quick-grid" / "index.html")
+    project.clear()
+    result = report("--run", "g", "-g", "users=7,8,9")
+    assert [given["users"] for given in project] == [7, 8, 9]
+    assert (tmp_path / "reports" / "g" / "users-9" / "index.html").is_file()
+
+
+def test_the_list_shows_every_parameter(project):
+    result = call("report", "--list")
+    assert result.exit_code == 0 and project == []
+    assert re.search(r"^01_a: ", result.output, re.M)
+    assert re.search(r"^  users +int +5 +users \(int in \[1, 100\]\)$", result.output, re.M)
+    assert re.search(r"^  data +str +books +kind \(one of books, log\)$", result.output, re.M)
+
+
+def test_two_runs_are_compared(project, tmp_path):
+    report("--run", "a")
+    report("--run", "b", "-p", "users=6")
+    result = report("--compare", "a", "b")
+    assert result.exit_code == 0 and "Parameters that differ" in result.output
+    assert result.output.splitlines()[-1] == str(tmp_path / "reports" / "compare-a-b" / "index.html")
+    assert report("--compare", "a", "c").exit_code == 2
+
+
 def test_a_failure_is_exit_code_1(project, monkeypatch):
     def execute(*args, **options):
         raise RuntimeError("Kernel died")
@@ -135,10 +167,16 @@ def test_a_failure_is_exit_code_1(project, monkeypatch):
         (["-f", "list.yaml"], "expected lines 'name: value', not list"),
         (["-f", "bad.yaml"], "cannot read"),
         (["-f", "latin.yaml"], "cannot read"),
+        (["-f", "grid.yaml"], "expected 'grid:' to hold"),
+        (["-g", "users"], "-g: expected name=value"),
+        (["-g", "users="], "-g: expected name=value,value once"),
+        (["-g", "users=1", "-g", "users=2"], "-g: expected name=value,value once"),
+        (["-g", "users=1,101"], "parameter 'users': expected int"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(project, tmp_path, words, says):
     (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "grid.yaml").write_text("grid: [1]\n")
     (tmp_path / "bad.yaml").write_text("a: [1\nb")
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
     result = report(*words)
