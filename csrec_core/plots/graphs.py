@@ -74,8 +74,11 @@ def plot_panels(graphs: pd.DataFrame, *, columns: int = 1) -> Figure:
 def _parts(graph: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return nodes and arrows of a frame that may come from a CSV, which knows no empty text."""
     nodes, edges = (graph[graph["part"] == part] for part in ("node", "arrow"))
-    nodes = nodes.fillna({"role": "", "mark": ""})
-    return nodes, edges.fillna({"path": ""}).astype({"cut": bool})
+    texts = ["role", "mark", "path"]
+    nodes, edges = (
+        part.astype(dict.fromkeys(texts, object)).fillna(dict.fromkeys(texts, "")) for part in (nodes, edges)
+    )
+    return nodes, edges.astype({"cut": bool})
 
 
 def _arrow(edge, *, shrink: float) -> FancyArrowPatch:
