@@ -28,6 +28,7 @@ COLUMNS = REQUIRED + OPTIONAL
 OTHER_NAMES = {
     "user": r"user|customer|visitor|member|client|reader|session",
     "item": r"item|product|asin|sku|article|book|track|movie|song",
+    "t": r"_no$|step|order|position|sequence|rank|index|nth",
     "decision": r"decision|bought|purchased?|click|accept|label|convert",
     "source": r"source|shown_by|regime|origin|channel",
     "timestamp": r"time|date|^ts$|_at$",
