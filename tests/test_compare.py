@@ -73,7 +73,7 @@ def test_its_page_stands_in_the_index_and_says_what_moved(reports):
         finding
         == "Of 2 headline numbers with an interval, 1 moved beyond it: effect. 1 parameter differs: users."
     )
-    row = next(row for row in soup.find(id="numbers-table").find_all("tr") if "effect" in row.text)
+    row = next(row for row in soup.find(id="table-numbers").find_all("tr") if "effect" in row.text)
     cells = [cell.text for cell in row.find_all("td")][1:]
     assert cells == [
         "effect",

@@ -139,7 +139,7 @@ def test_a_figure_has_an_image_its_alternative_and_its_caption(report, shown):
     draw(report, caption="The effect of $D_t$.", alt='A "falling" line.')
     data, about = shown[-1]
     figure = BeautifulSoup(data["text/html"], "html.parser").figure
-    assert figure["id"] == "over-time" and about == {"kind": "figure", "slug": "over-time"}
+    assert figure["id"] == "figure-over-time" and about == {"kind": "figure", "slug": "over-time"}
     assert figure.img["src"].startswith("data:image/") and figure.img["alt"] == 'A "falling" line.'
     assert figure.figcaption.math and "$" not in figure.figcaption.get_text()
 

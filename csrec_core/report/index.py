@@ -89,7 +89,7 @@ def render_grid(grid: Mapping, runs: Sequence[Mapping], numbers: pd.DataFrame) -
             {"name": name, "values": point, "card": cards.get(name)} for name, point in grid["points"].items()
         ],
         names=list(dict.fromkeys(name for manifest in runs for name in manifest["numbers"])),
-        table=Markup(table_html(wide.rename_axis(columns=None), "numbers-table", caption=caption)),
+        table=Markup(table_html(wide.rename_axis(columns=None), "numbers", caption=caption)),
     )
 
 
@@ -110,7 +110,7 @@ def render_comparison(comparison) -> str:
         told=int(numbers["low"].notna().sum()),
         parameters=comparison.parameters["parameter"].unique().tolist(),
         tables={
-            name: Markup(table_html(frame, f"{name}-table", caption=caption)) if len(frame) else ""
+            name: Markup(table_html(frame, name, caption=caption)) if len(frame) else ""
             for name, (frame, caption) in tables.items()
         },
     )
