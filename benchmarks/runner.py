@@ -45,7 +45,7 @@ def compare(name: str, repeats: int) -> None:
             times["csrec"].append(seconds(run_suite, f"run{number}", [notebook], **about))
     plain, ours = (statistics.median(times[name]) for name in ("papermill", "csrec"))
     print(
-        f"{name}, median of {repeats}: papermill {plain:.2f} s, csrec report {ours:.2f} s, ratio {ours / plain:.3f}"
+        f"{name}, median of {repeats}: papermill {plain:.2f} s, csrec {ours:.2f} s, ratio {ours / plain:.3f}"
     )
 
 
