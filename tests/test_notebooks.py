@@ -37,6 +37,9 @@ def test_every_page_says_what_it_found(run):
         assert findings[0]["text"].split("$")[0].strip()[:40] in header
         assert all(image["src"].startswith("data:") and image["alt"] for image in page.find_all("img"))
         assert not page.find_all("script")
+        ids = [tag["id"] for tag in page.find_all(id=True)]
+        assert len(ids) == len(set(ids))
+        assert page.find("a", href="reading.html") and (run / "reading.html").is_file()
         assert page.find_all("figure") or page.find_all("table")
         assert "$" not in page.find("main").get_text()
 
