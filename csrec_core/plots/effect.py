@@ -86,7 +86,7 @@ def plot_user(cells: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     accepted = cells["decision"] == 1
     for rows, height, marker in ((accepted, 1.0, "^"), (~accepted, 0.0, "v")):
         at = cells.loc[rows, "step"]
-        ax.plot(at, np.full(len(at), height), marker, color="#333333", markersize=5, clip_on=False)
+        ax.plot(at, np.full(len(at), height), marker, color="#333333", markersize=5, clip_on=False, zorder=4)
     ax.set(ylim=(0, 1), xlabel="exposure number in the system phase (▲ accepted, ▼ rejected)")
     ax.set_ylabel("probability of acceptance")
     heights = move_apart([value for value, _, _ in ends], ax)
