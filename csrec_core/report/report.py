@@ -145,7 +145,10 @@ class Report:
         about = {"data": data, "caption": caption, "alt": alt, "options": options}
         files = save_figure(drawing, self._folder("figures") / slug, **about)
         self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(*files))
-        html = f'<figure id="figure-{slug}">{image(*files[:2], alt)}<figcaption>{words}</figcaption></figure>'
+        # On a phone the picture is wider than the page, for its letters to be read, and scrolls in its box.
+        box = '<div class="picture" role="group" aria-label="Picture" tabindex="0">'
+        picture = f"{box}{image(*files[:2], alt)}</div>"
+        html = f'<figure id="figure-{slug}">{picture}<figcaption>{words}</figcaption></figure>'
         self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
 
     def table(self, frame: pd.DataFrame, slug: str, *, caption: str, digits: int = 3, best=None, apart=()):
