@@ -10,7 +10,7 @@ from IPython.display import display
 __all__ = ["explore"]
 
 
-def explore(draw: Callable, **choices) -> widgets.Widget | None:
+def explore(draw: Callable, **choices) -> None:
     """Show controls, and below them what `draw` returns for what they are set to.
 
     In a run by papermill nothing is shown: there is nobody to pick, and the page takes no script. So a cell
@@ -24,20 +24,13 @@ def explore(draw: Callable, **choices) -> widgets.Widget | None:
     **choices
         The choice's name, to a sequence of what can be picked, or to (low, high), two whole numbers within
         which a window is picked.
-
-    Returns
-    -------
-    Widget or None
-        What was shown.
     """
     shell = get_ipython()
     if shell is None or _is_batch(shell.user_ns):
-        return None
+        return
     controls = {name: _control(name, choice) for name, choice in choices.items()}
     view = widgets.interactive_output(lambda **picked: _show(draw(**picked)), controls)
-    box = widgets.VBox([widgets.HBox(list(controls.values())), view])
-    display(box)
-    return box
+    display(widgets.VBox([widgets.HBox(list(controls.values())), view]))
 
 
 def _is_batch(namespace: Mapping) -> bool:
