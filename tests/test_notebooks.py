@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 from conftest import PROJECT
 
 from csrec_core.report.plan import NOTEBOOKS
+from csrec_core.report.runs import run_numbers
 from csrec_core.report.suite import run_suite
 
 SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "seed": 1}
@@ -103,3 +104,19 @@ def test_plain_papermill_refuses_a_parameter_it_does_not_know(tmp_path):
     assert done.returncode != 0
     assert "unknown parameter 'epohcs'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_same_seed_draws_the_same_bytes_again(run, tmp_path):
+    """Notebooks 02 to 04 once more: figures, tables and headline numbers."""
+    names = ["02_data", "03_train", "04_treatment_effect"]
+    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in names]
+    run_suite("again", notebooks, reports=tmp_path, values=SMALL)
+    for name in names:
+        for kind in ("figures", "tables"):
+            again = sorted(path for path in (tmp_path / "again" / kind / name).rglob("*") if path.is_file())
+            assert again
+            for path in again:
+                assert path.read_bytes() == (run / path.relative_to(tmp_path / "again")).read_bytes(), path
+    pd.testing.assert_frame_equal(
+        run_numbers(tmp_path / "again"), run_numbers(run).query("notebook in @names").reset_index(drop=True)
+    )
