@@ -12,6 +12,8 @@ from csrec_core.report.table import table_html
 
 __all__ = ["numbers_shown", "render_comparison", "render_grid", "render_run", "render_runs"]
 
+WORLD = ("users", "items", "steps", "effect")  # parameters of the simulated books world
+
 
 def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
     """Return the page of a run from its manifest and what each notebook said."""
@@ -134,7 +136,9 @@ def _bounds(numbers: pd.DataFrame, name: str) -> list[dict]:
 
 def _card(manifest: Mapping) -> dict:
     """Return what the list of runs says of one."""
-    data, given = manifest["data"], manifest["parameters"]
+    data = manifest["data"]
+    # What a log of one's own is, and how large the simulated world would be, are no choices of the run.
+    left_out = ("path", "map", "data", *(WORLD if data["path"] else ()))
     return {
         "name": manifest["run"],
         "status": manifest["status"],
@@ -143,7 +147,7 @@ def _card(manifest: Mapping) -> dict:
         "finding": manifest["finding"],
         "numbers": manifest["numbers"],
         "data": data["path"].replace("\\", "/").rsplit("/", 1)[-1] if data["path"] else "books, simulated",
-        "parameters": {name: value for name, value in given.items() if name not in ("path", "map", "data")},
+        "parameters": {k: value for k, value in manifest["parameters"].items() if k not in left_out},
     }
 
 
