@@ -62,6 +62,13 @@ def test_curves_start_from_each_models_best():
     assert [list(line.get_xdata()) for line in ax.lines[1::2]] == [[2], [2]]
 
 
+def test_training_is_drawn_in_panels():
+    frame = pd.DataFrame({"model": ["a", "b", "c"], "panel": ["x", "y", "y"], "epoch": 1, "validation": 2.0})
+    left, right = plots.plot_training(frame).axes
+    assert [len(ax.get_legend().get_texts()) for ax in (left, right)] == [1, 2]
+    assert left.get_ylabel() and not right.get_ylabel()
+
+
 def test_scores_are_sorted_and_controls_grey():
     frame = pd.DataFrame(
         {

@@ -15,10 +15,10 @@ from csrec_core.plots.policy import (
 )
 from csrec_core.plots.reproduction import (
     plot_alpha_sweep,
+    plot_constraint_path,
     plot_learning_curve,
     plot_penalty_accuracy,
     plot_penalty_effect,
-    plot_penalty_path,
     plot_published,
 )
 from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores, plot_training
@@ -29,6 +29,7 @@ __all__ = [
     "plot_alpha_sweep",
     "plot_breaking",
     "plot_calibration",
+    "plot_constraint_path",
     "plot_curves",
     "plot_effect_by_group",
     "plot_effect_by_step",
@@ -42,7 +43,6 @@ __all__ = [
     "plot_panels",
     "plot_penalty_accuracy",
     "plot_penalty_effect",
-    "plot_penalty_path",
     "plot_policy_values",
     "plot_published",
     "plot_scores",

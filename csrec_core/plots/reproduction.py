@@ -12,10 +12,10 @@ from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
 
 __all__ = [
     "plot_alpha_sweep",
+    "plot_constraint_path",
     "plot_learning_curve",
     "plot_penalty_accuracy",
     "plot_penalty_effect",
-    "plot_penalty_path",
     "plot_published",
 ]
 
@@ -59,7 +59,7 @@ def plot_penalty_effect(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_penalty_path(path: pd.DataFrame) -> Figure:
+def plot_constraint_path(path: pd.DataFrame) -> Figure:
     """Draw `plot_penalty_accuracy` and, beside it, `plot_penalty_effect`."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
     plot_penalty_accuracy(path, ax=axes[0])

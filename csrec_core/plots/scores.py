@@ -31,11 +31,13 @@ def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_training(curves: pd.DataFrame) -> Figure:
-    """Draw `plot_curves` twice: of f~ on the left, of every f on the right."""
-    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.2))
-    for ax, own in zip(axes, (curves["model"] == "f~", curves["model"] != "f~"), strict=True):
-        plot_curves(curves[own], ax=ax)
-    axes[1].set_ylabel("")
+    """Draw `plot_curves` for each `panel`, side by side, in the order of the frame."""
+    panels = list(curves.groupby("panel", sort=False))
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.3 * len(panels), 3.2), squeeze=False)
+    for ax, (_, rows) in zip(axes[0], panels, strict=True):
+        plot_curves(rows, ax=ax)
+    for ax in axes[0][1:]:
+        ax.set_ylabel("")
     return figure
 
 
