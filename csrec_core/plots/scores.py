@@ -1,5 +1,6 @@
 """Drawings of models and their scores: learning curves, metrics with intervals, calibration."""
 
+import itertools
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -17,11 +18,11 @@ __all__ = ["plot_calibration", "plot_curves", "plot_scores", "plot_training"]
 def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the validation loss over training, above each model's best: `model`, `epoch`, `validation`."""
     ax = ax or plt.figure().gca()
-    for colour, (model, rows) in zip(
-        sns.color_palette("colorblind"), curves.groupby("model", sort=False), strict=False
-    ):
+    # Styles beside colours, so that the lines are told apart in grey.
+    looks = zip(sns.color_palette("colorblind"), itertools.cycle(("-", "--", "-.", ":")), strict=False)
+    for (colour, style), (model, rows) in zip(looks, curves.groupby("model", sort=False), strict=False):
         above = rows["validation"] - rows["validation"].min()
-        ax.plot(rows["epoch"], above, color=colour, label=model)
+        ax.plot(rows["epoch"], above, style, color=colour, label=model)
         best = above.to_numpy().argmin()
         ax.plot(rows["epoch"].iloc[best], 0, "o", color=colour)
     ax.legend()
