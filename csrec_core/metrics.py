@@ -1,6 +1,6 @@
 """How good predictions are: per user first, then the mean, with an interval over users."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from csrec_core.errors import InputError
 
 __all__ = [
+    "SMALL_IS_GOOD",
     "accept_by_probability",
     "accept_by_rank",
     "auc_by_user",
@@ -17,6 +18,7 @@ __all__ = [
     "calibration_bin",
     "calibration_curve",
     "cross_entropy",
+    "directions",
     "expected_calibration_error",
     "first_accuracy",
     "hit_rate",
@@ -27,7 +29,13 @@ __all__ = [
     "resample_means",
 ]
 
+SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
+
+
+def directions(metrics: Iterable[str]) -> dict[str, str]:
+    """Return for each metric which end is the better one, "high" or "low"."""
+    return {metric: "low" if metric in SMALL_IS_GOOD else "high" for metric in metrics}
 
 
 def hit_rate(rank: np.ndarray, k: int) -> np.ndarray:

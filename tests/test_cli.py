@@ -4,15 +4,16 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from nbformat import read, write
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from csrec_core import cli as module
+import csrec_core
 from csrec_core.cli import cli
-from csrec_core.report import parameters, suite
+from csrec_core.report import parameters, plan, suite
 
 CELL = """\
 users: int = 5  # [1, 100] users
@@ -36,8 +37,8 @@ def project(tmp_path, monkeypatch):
         write(new_notebook(), output)
 
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
-    monkeypatch.setattr(suite, "NOTEBOOKS", ("01_a",))
-    monkeypatch.setattr(suite, "SUITES", {"quick": {"users": 3}, "full": {}})
+    monkeypatch.setattr(plan, "NOTEBOOKS", ("01_a",))
+    monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "full": {}})
     monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
     monkeypatch.chdir(tmp_path)
     return given
@@ -109,6 +110,38 @@ def test_data_named_otherwise_are_known_as_well(project, tmp_path, how):
     assert [given["path"] for given in project] == [str(tmp_path / "log.csv")] * 2
 
 
+def test_a_grid_comes_from_the_command_line_and_the_file(project, tmp_path):
+    (tmp_path / "p.yaml").write_text(
+        ".sizes: &sizes [4, 5]\n.common: &common\n  data: books\n<<: *common\ngrid:\n  users: *sizes\n"
+    )
+    result = report("-f", "p.yaml")
+    assert result.exit_code == 0, result.output
+    assert [given["users"] for given in project] == [4, 5]
+    assert all(given["data"] == "books" for given in project)
+    assert result.output.splitlines()[-1] == str(tmp_path / "reports" / "quick-grid" / "index.html")
+    project.clear()
+    result = report("--run", "g", "-g", "users=7,8,9")
+    assert [given["users"] for given in project] == [7, 8, 9]
+    assert (tmp_path / "reports" / "g" / "users-9" / "index.html").is_file()
+
+
+def test_the_list_shows_every_parameter(project):
+    result = call("report", "--list")
+    assert result.exit_code == 0 and project == []
+    assert re.search(r"^01_a: ", result.output, re.M)
+    assert re.search(r"^  users +int +5 +users \(int in \[1, 100\]\)$", result.output, re.M)
+    assert re.search(r"^  data +str +books +kind \(one of books, log\)$", result.output, re.M)
+
+
+def test_two_runs_are_compared(project, tmp_path):
+    report("--run", "a")
+    report("--run", "b", "-p", "users=6")
+    result = report("--compare", "a", "b")
+    assert result.exit_code == 0 and "Parameters that differ" in result.output
+    assert result.output.splitlines()[-1] == str(tmp_path / "reports" / "compare-a-b" / "index.html")
+    assert report("--compare", "a", "c").exit_code == 2
+
+
 def test_a_failure_is_exit_code_1(project, monkeypatch):
     def execute(*args, **options):
         raise RuntimeError("Kernel died")
@@ -134,10 +167,16 @@ def test_a_failure_is_exit_code_1(project, monkeypatch):
         (["-f", "list.yaml"], "expected lines 'name: value', not list"),
         (["-f", "bad.yaml"], "cannot read"),
         (["-f", "latin.yaml"], "cannot read"),
+        (["-f", "grid.yaml"], "expected 'grid:' to hold"),
+        (["-g", "users"], "-g: expected name=value"),
+        (["-g", "users="], "-g: expected name=value,value once"),
+        (["-g", "users=1", "-g", "users=2"], "-g: expected name=value,value once"),
+        (["-g", "users=1,101"], "parameter 'users': expected int"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(project, tmp_path, words, says):
     (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "grid.yaml").write_text("grid: [1]\n")
     (tmp_path / "bad.yaml").write_text("a: [1\nb")
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
     result = report(*words)
@@ -151,18 +190,58 @@ def test_bad_usage_is_exit_code_2():
     assert call("reprot").exit_code == 2
 
 
-def test_clean_strips_what_a_run_leaves(tmp_path):
+@pytest.fixture
+def kept(tmp_path):
+    """A notebook as it is kept, for `add` to make otherwise."""
     path = tmp_path / "a.ipynb"
+    cells = [
+        new_markdown_cell("# What?"),
+        new_code_cell(CELL.splitlines()[0], metadata={"tags": ["parameters"]}),
+    ]
+
+    def add(*more, **metadata):
+        write(new_notebook(cells=[*cells, *more], metadata=metadata), path)
+        return str(path)
+
+    return add
+
+
+def test_clean_strips_what_a_run_leaves(kept):
     cell = new_code_cell("1", outputs=[new_output("stream", text="x")], execution_count=3,
-                         metadata={"tags": ["parameters"], "papermill": {}, "execution": {}})  # fmt: skip
-    write(new_notebook(cells=[cell], metadata={"papermill": {}}), path)
-    before = path.read_bytes()
-    assert call("clean", "--check", str(path)).exit_code == 1 and path.read_bytes() == before
-    assert call("clean", str(path)).exit_code == 0
+                         metadata={"tags": ["x"], "papermill": {}, "execution": {}})  # fmt: skip
+    path = kept(cell, papermill={})
+    before = Path(path).read_bytes()
+    checked = call("clean", "--check", path)
+    assert checked.exit_code == 1 and "csrec clean strips them" in checked.output
+    assert Path(path).read_bytes() == before
+    assert call("clean", path).exit_code == 0
     cleaned = read(path, as_version=4)
-    assert cleaned.cells[0].outputs == [] and cleaned.cells[0].execution_count is None
-    assert cleaned.cells[0].metadata == {"tags": ["parameters"]} and "papermill" not in cleaned.metadata
-    assert call("clean", "--check", str(path)).exit_code == 0
+    assert cleaned.cells[2].outputs == [] and cleaned.cells[2].execution_count is None
+    assert cleaned.cells[2].metadata == {"tags": ["x"]} and "papermill" not in cleaned.metadata
+    assert call("clean", "--check", path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (new_code_cell("1\n" * 26), "cell 3: 26 lines; expected at most 25"),
+        (new_code_cell("a: int = 1  # x", metadata={"tags": ["parameters"]}), "2 cells tagged 'parameters'"),
+    ],
+)
+def test_clean_checks_that_a_notebook_can_be_read(kept, cell, says):
+    result = call("clean", "--check", kept(cell))
+    assert result.exit_code == 1 and says in result.output
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [("users = 5", "expected 'name: type = literal'"), ("users: int = 5", "parameter 'users': no comment")],
+)
+def test_clean_checks_the_parameters(tmp_path, source, says):
+    path = tmp_path / "a.ipynb"
+    write(new_notebook(cells=[new_code_cell(source, metadata={"tags": ["parameters"]})]), path)
+    result = call("clean", "--check", str(path))
+    assert result.exit_code == 1 and says in result.output and "cell 1: expected a title" in result.output
 
 
 @pytest.mark.parametrize("content", [None, "", "{}"])
@@ -175,7 +254,7 @@ def test_clean_refuses_what_is_no_notebook(tmp_path, content):
 
 
 def test_the_version_is_the_packages():
-    assert module.__version__ in call("--version").output
+    assert csrec_core.__version__ in call("--version").output
 
 
 def audit(*words):

@@ -6,19 +6,12 @@ import pandas as pd
 import pytest
 
 from csrec_core.causal.audit import audit, breaking_table
-from csrec_core.causal.diagram import (
-    graph_frames,
-    plot_breaking,
-    plot_graph,
-    plot_panels,
-    plot_verdicts,
-    stack_steps,
-    verdict_grid,
-)
+from csrec_core.causal.diagram import graph_frames, join_parts, stack_steps, verdict_grid
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.theorem import derive_theorem
 from csrec_core.errors import InputError
+from csrec_core.plots import plot_breaking, plot_graph, plot_panels, plot_verdicts
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -78,7 +71,7 @@ def test_every_node_and_arrow_is_drawn():
     nodes, edges = graph_frames(
         sequential_graph(3, online=True, latent=[("S[t]", "D[t]")], regime="exposure")
     )
-    ax = plot_graph(nodes, edges)
+    ax = plot_graph(join_parts(nodes, edges))
     assert len(ax.patches) == len(edges)
     assert sorted(text.get_text() for text in ax.texts) == sorted(nodes["label"])
 
@@ -88,12 +81,12 @@ def test_graphs_of_any_names_are_drawn():
         causal_graph([("smoking", "tar"), ("tar", "cancer")], [("smoking", "cancer")])
     )
     assert nodes.set_index("name").loc["cancer", "x"] > nodes.set_index("name").loc["smoking", "x"]
-    assert len(plot_graph(nodes, edges).patches) == 4
+    assert len(plot_graph(join_parts(nodes, edges)).patches) == 4
 
 
 def test_panels_are_titled_and_share_a_legend():
     derivation = derive_theorem(sequential_graph(3), 3)
-    figure = plot_panels(*stack_steps(derivation), columns=2)
+    figure = plot_panels(stack_steps(derivation), columns=2)
     titles = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
     assert [title[:2] for title in titles] == [step.name for step in derivation]
     assert ["holds" in title for title in titles] == [bool(step.check) for step in derivation]

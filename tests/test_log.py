@@ -203,3 +203,45 @@ def test_a_feature_that_is_no_number_is_refused():
     log.loc[3, "feature_taste"] = "much"
     with pytest.raises(InputError, match=r"row 4: feature_taste = 'much'; expected a finite number"):
         validate_log(log)
+
+
+WORDS = ["organic", "organic", "search", "recommended"]
+
+
+def own_names() -> pd.DataFrame:
+    """The small log as a shop may keep it."""
+    frame = small_log(source=WORDS).rename(
+        columns={"user": "customer_id", "item": "asin", "source": "channel"}
+    )
+    return frame.rename(columns={"decision": "purchased", "t": "event_time"})
+
+
+def test_what_is_missing_is_suggested_so_that_it_can_be_pasted(tmp_path):
+    path = tmp_path / "shop.csv"
+    own_names().to_csv(path, index=False)
+    with pytest.raises(InputError, match="Name yours with --map ") as refused:
+        read_log(path)
+    suggestion = str(refused.value).split("--map ")[1]
+    assert suggestion == (
+        "user=customer_id,timestamp=event_time,item=asin,decision=purchased,source=channel,"
+        "self=organic+search,system=recommended"
+    )
+    log = read_log(path, columns=parse_map(suggestion)).log
+    assert log["source"].tolist() == ["self", "self", "self", "system"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "message"),
+    [
+        ({}, "", r"'organic'; name the words with --map self=organic\+search,system=recommended; expected"),
+        ({}, "self=organic", r"row 3 .*'search'; name the words with --map self=search,system=recommended"),
+        ({}, "self=organik", "unknown word 'organik' in .*did you mean 'organic'"),
+        ({"source": [0, 0, 0, 1]}, "", "0; name the words with --map self=0,system=1"),
+        ({"source": ["x", "x", "y", "z"]}, "", "name the words with --map self=...,system=..."),
+    ],
+)
+def test_words_that_are_no_sources(tmp_path, changes, text, message):
+    path = tmp_path / "log.csv"
+    small_log(**({"source": WORDS} | changes)).to_csv(path, index=False)
+    with pytest.raises(InputError, match=message):
+        read_log(path, columns=parse_map(text))

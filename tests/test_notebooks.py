@@ -1,6 +1,8 @@
 """The notebooks themselves, run small: by the suite, and alone by plain papermill from anywhere."""
 
 import json
+import re
+import runpy
 import subprocess
 import sys
 
@@ -9,7 +11,9 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import PROJECT
 
-from csrec_core.report.suite import NOTEBOOKS, run_suite
+from csrec_core.report.plan import NOTEBOOKS
+from csrec_core.report.runs import run_numbers
+from csrec_core.report.suite import run_suite
 
 SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
 
@@ -34,19 +38,41 @@ def test_every_page_says_what_it_found(run):
         assert findings[0]["text"].split("$")[0].strip()[:40] in header
         assert all(image["src"].startswith("data:") and image["alt"] for image in page.find_all("img"))
         assert not page.find_all("script")
+        ids = [tag["id"] for tag in page.find_all(id=True)]
+        assert len(ids) == len(set(ids))
+        assert page.find("a", href="reading.html") and (run / "reading.html").is_file()
         assert page.find_all("figure") or page.find_all("table")
         assert "$" not in page.find("main").get_text()
 
 
-def test_every_figure_is_handed_over_with_its_data(run):
-    figures = sorted((run / "figures").rglob("*.png"))
-    assert len(figures) >= 12
-    for png in figures:
-        for suffix in (".svg", ".csv", ".txt"):
-            assert png.with_suffix(suffix).stat().st_size > 0
-    over_time = pd.read_csv(run / "figures" / "04_treatment_effect" / "over-time.csv")
+def test_every_figure_is_handed_over_and_its_data_alone_draw_it_again(run):
+    folders = sorted(path for path in (run / "figures").glob("*/*") if path.is_dir())
+    assert len(folders) >= 20
+    for folder in folders:
+        names = {f"{folder.name}.{kind}" for kind in ("png", "svg", "csv")}
+        assert {path.name for path in folder.iterdir()} == {*names, "caption.txt", "alt.txt", "redraw.py"}
+        runpy.run_path(str(folder / "redraw.py"))
+        again, drawn = folder / "redrawn.svg", folder / f"{folder.name}.svg"
+        assert again.read_bytes() == drawn.read_bytes(), folder
+        # A caption says of how much it speaks.
+        assert re.search(r"\d", (folder / "caption.txt").read_text()), folder
+        again.unlink()
+        again.with_suffix(".png").unlink()
+
+
+def test_the_effect_over_time_is_handed_over_with_its_interval(run):
+    folder = run / "figures" / "04_treatment_effect" / "over-time"
+    over_time = pd.read_csv(folder / "over-time.csv")
     assert over_time["step"].to_list() == [1, 2, 3, 4]
     assert {"mean", "low", "high", "truth"} <= set(over_time.columns)
+
+
+def test_no_page_has_anything_of_a_control(run):
+    for name in NOTEBOOKS:
+        html = (run / f"{name}.html").read_text()
+        assert "explore(" not in html and "widget" not in html.lower()
+        notebook = json.loads((run / "notebooks" / f"{name}.ipynb").read_text())
+        assert "widgets" not in notebook["metadata"]
 
 
 def test_the_models_are_trained_once(run):
@@ -78,3 +104,19 @@ def test_plain_papermill_refuses_a_parameter_it_does_not_know(tmp_path):
     assert done.returncode != 0
     assert "unknown parameter 'epohcs'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_same_seed_draws_the_same_bytes_again(run, tmp_path):
+    """Notebooks 02 to 04 once more: figures, tables and headline numbers."""
+    names = ["02_data", "03_train", "04_treatment_effect"]
+    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in names]
+    run_suite("again", notebooks, reports=tmp_path, values=SMALL)
+    for name in names:
+        for kind in ("figures", "tables"):
+            again = sorted(path for path in (tmp_path / "again" / kind / name).rglob("*") if path.is_file())
+            assert again
+            for path in again:
+                assert path.read_bytes() == (run / path.relative_to(tmp_path / "again")).read_bytes(), path
+    pd.testing.assert_frame_equal(
+        run_numbers(tmp_path / "again"), run_numbers(run).query("notebook in @names").reset_index(drop=True)
+    )

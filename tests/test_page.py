@@ -8,7 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from csrec_core.report.page import render_notebook, render_run, render_runs
+from csrec_core.report.index import render_run, render_runs
+from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.parameters import Parameter
 
 EVIL = "<script>alert('x')</script>"
@@ -261,14 +262,33 @@ def test_the_run_page_puts_the_last_notebooks_finding_first():
 
 
 def test_the_list_of_runs_has_the_newest_first():
-    older = MANIFEST | {"run": "a b", "started": "2025-01-01T00:00:00+00:00"}
-    soup = BeautifulSoup(
-        render_runs([older, MANIFEST], {"a b": None, "weekly": f"It rises {EVIL}."}), "html.parser"
-    )
+    older = MANIFEST | {"run": "a b", "started": "2025-01-01T00:00:00+00:00", "finding": None, "numbers": {}}
+    newer = MANIFEST | {"finding": f"It rises {EVIL}.", "numbers": SAID[0]["numbers"]}
+    grid = {
+        "run": "g",
+        "started": "2025",
+        "axes": {"seed": ["1"]},
+        "points": {"seed-1": {}},
+        "done": 0,
+        "failed": 1,
+    }
+    compared = {"first": "a b", "second": EVIL, "folder": "compare-a-b", "started": "2025"}
+    soup = BeautifulSoup(render_runs([older, newer], grids=[grid], comparisons=[compared]), "html.parser")
     check_offline(soup)
     check_structure(soup)
     links = [a["href"] for a in soup.main.find_all("a")]
-    assert links == ["weekly/index.html", "a%20b/index.html"]
+    runs = ["weekly/index.html", "a%20b/index.html"]
+    assert links == [*runs, "g/index.html", "compare-a-b/index.html"]
+    assert soup.dd.text == "0.100 [0.000, 0.200]" and "1 FAILED" in soup.text
+    card = soup.main.li.text
+    assert "complete" in card and "books, simulated" in card and "users = 20" in card
+
+
+def test_the_guide_is_a_page_beside_the_reports():
+    soup = BeautifulSoup(render_guide("weekly"), "html.parser")
+    check_offline(soup)
+    check_structure(soup)
+    assert soup.h1.text == "How to read these reports" and len(soup.nav.find_all("a")) >= 5
 
 
 def colours(block):

@@ -9,6 +9,8 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from csrec_core import plots
+from csrec_core.plots import marks
+from csrec_core.plots.files import STYLE
 from csrec_core.plots.marks import GREY
 
 
@@ -39,7 +41,7 @@ def test_accept_rates_draw_a_line_a_source():
 
 
 def test_explained_draws_shares_and_chance():
-    frame = pd.DataFrame({"share": [0.6, 0.1], "chance": [0.01, 0.02]}, index=["position", "item"])
+    frame = pd.DataFrame({"factor": ["position", "item"], "share": [0.6, 0.1], "chance": [0.01, 0.02]})
     ax = plots.plot_explained(frame)
     assert [bar.get_width() for bar in ax.patches] == [0.6, 0.1]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["position", "item"]
@@ -58,6 +60,13 @@ def test_curves_start_from_each_models_best():
     ax = plots.plot_curves(frame)
     assert [list(line.get_ydata()) for line in ax.lines[::2]] == [[2, 0, 1], [1, 0]]
     assert [list(line.get_xdata()) for line in ax.lines[1::2]] == [[2], [2]]
+
+
+def test_training_is_drawn_in_panels():
+    frame = pd.DataFrame({"model": ["a", "b", "c"], "panel": ["x", "y", "y"], "epoch": 1, "validation": 2.0})
+    left, right = plots.plot_training(frame).axes
+    assert [len(ax.get_legend().get_texts()) for ax in (left, right)] == [1, 2]
+    assert left.get_ylabel() and not right.get_ylabel()
 
 
 def test_scores_are_sorted_and_controls_grey():
@@ -105,7 +114,7 @@ def test_effect_by_user_thins_evenly():
 
 
 def test_heat_map_is_centred_on_zero():
-    frame = pd.DataFrame([[0.3, 0.1], [-0.1, 0.0]], index=pd.Index([1, 2], name="group"), columns=[1, 2])
+    frame = pd.DataFrame({"group": [1, 2], 1: [0.3, -0.1], 2: [0.1, 0.0]})
     ax = plots.plot_effect_by_group(frame)
     mesh = ax.collections[0]
     assert mesh.get_clim() == (-0.3, 0.3)
@@ -115,3 +124,33 @@ def test_heat_map_is_centred_on_zero():
 def test_a_given_axes_is_drawn_on():
     _, ax = plt.subplots()
     assert plots.plot_effect_by_step(bands(), ax=ax) is ax
+
+
+def test_a_user_is_drawn_under_both_models_with_their_decisions():
+    frame = pd.DataFrame({"step": [1, 2, 3], "decision": [1, 0, 1]})
+    frame = frame.assign(f=[0.5, 0.6, 0.7], f_tilde=[0.3, 0.4, 0.6])
+    ax = plots.plot_user(frame)
+    system, chosen, accepted, rejected = ax.lines
+    assert (list(system.get_ydata()), list(chosen.get_ydata())) == ([0.5, 0.6, 0.7], [0.3, 0.4, 0.6])
+    assert (list(accepted.get_xdata()), list(rejected.get_xdata())) == ([1, 3], [2])
+    assert texts(ax) == ["f, by the system", "f~, by themselves"]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour, in [0, 1] (WCAG 2)."""
+    parts = np.array(matplotlib.colors.to_rgb(colour))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_what_is_estimated_compared_and_true_differs_in_grey():
+    """As a grey print shows them: L* of CIELAB, of which 1 can just be seen between large areas."""
+    colours = {"blue": marks.BLUE, "orange": marks.ORANGE, "green": marks.GREEN}
+    lightness = {name: 116 * luminance(colour) ** (1 / 3) - 16 for name, colour in colours.items()}
+    assert lightness["orange"] - lightness["green"] >= 10
+    assert lightness["green"] - lightness["blue"] >= 10
+    # Text and lines stand out from the white they are drawn on: WCAG asks 3 of graphics.
+    for colour in (marks.BLUE, marks.ORANGE, marks.GREEN, marks.GREY):
+        assert 1.05 / (luminance(colour) + 0.05) >= 3
+    cycle = matplotlib.rc_params_from_file(STYLE, use_default_template=False)["axes.prop_cycle"]
+    assert cycle.by_key()["color"][:3] == list(colours.values())

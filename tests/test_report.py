@@ -117,16 +117,13 @@ def test_refuses_a_name_that_leads_elsewhere(tmp_path, name):
 
 def test_a_figure_is_saved_with_its_data_and_words_and_closed(report):
     draw(report)
-    folder = report.folder / "figures" / "03_train"
-    assert sorted(p.name for p in folder.iterdir()) == [
-        f"over-time.{e}" for e in ("csv", "png", "svg", "txt")
-    ]
+    folder = report.folder / "figures" / "03_train" / "over-time"
+    names = ["over-time.png", "over-time.svg", "over-time.csv", "caption.txt", "alt.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "over-time.csv"), FRAME)
-    assert "The effect." in (folder / "over-time.txt").read_text()
-    assert "A falling line." in (folder / "over-time.txt").read_text()
-    assert record(report)["entries"][0]["files"] == [
-        f"figures/03_train/over-time.{e}" for e in ("png", "svg", "csv", "txt")
-    ]
+    assert (folder / "caption.txt").read_text() == "The effect.\n"
+    assert (folder / "alt.txt").read_text() == "A falling line.\n"
+    assert record(report)["entries"][0]["files"] == [f"figures/03_train/over-time/{name}" for name in names]
     assert plt.get_fignums() == []
 
 
@@ -134,8 +131,7 @@ def test_the_same_figure_is_the_same_bytes(report, tmp_path):
     draw(report)
     again = Report("03_train", out=tmp_path / "again")
     draw(again)
-    for kind in ("png", "svg", "csv", "txt"):
-        name = f"figures/03_train/over-time.{kind}"
+    for name in record(report)["entries"][0]["files"]:
         assert (report.folder / name).read_bytes() == (again.folder / name).read_bytes()
 
 
@@ -143,7 +139,7 @@ def test_a_figure_has_an_image_its_alternative_and_its_caption(report, shown):
     draw(report, caption="The effect of $D_t$.", alt='A "falling" line.')
     data, about = shown[-1]
     figure = BeautifulSoup(data["text/html"], "html.parser").figure
-    assert figure["id"] == "over-time" and about == {"kind": "figure", "slug": "over-time"}
+    assert figure["id"] == "figure-over-time" and about == {"kind": "figure", "slug": "over-time"}
     assert figure.img["src"].startswith("data:image/") and figure.img["alt"] == 'A "falling" line.'
     assert figure.figcaption.math and "$" not in figure.figcaption.get_text()
 

@@ -1,6 +1,7 @@
 """Runs: papermill in a kernel of one's own, pages and manifest, failures, what is done is not done again."""
 
 import json
+import os
 import re
 
 import pytest
@@ -9,8 +10,10 @@ from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from csrec_core.errors import InputError
+from csrec_core.report import plan as planning
 from csrec_core.report import suite
-from csrec_core.report.suite import NOTEBOOKS, READS, SUITES, plan, run_suite
+from csrec_core.report.plan import NOTEBOOKS, READS, SUITES, grid_points, plan
+from csrec_core.report.suite import run_grid, run_suite
 
 PARAMETERS = 'users: int = 5  # [1, 100] users\nseed: int = 1  # seed\nout: str = ""  # the run\n'
 GOOD = """\
@@ -98,7 +101,9 @@ def test_a_run_gives_pages_records_and_a_manifest(finished):
     assert (entry["status"], entry["error"], entry["title"]) == ("done", None, "About 01_good")
     assert entry["parameters"] == {"users": 7, "seed": 3} and entry["data_hash"] == "abc"
     assert entry["seconds"] > 0 and manifest["seconds"] >= entry["seconds"]
-    assert {"01_good.html", "notebooks/01_good.ipynb", "figures/01_good/empty.svg"} <= entry["files"].keys()
+    assert {"01_good.html", "notebooks/01_good.ipynb", "figures/01_good/empty/empty.svg"} <= entry[
+        "files"
+    ].keys()
     assert all((folder / name).is_file() and len(sha) == 64 for name, sha in entry["files"].items())
     assert "There are 7 users." in (folder / "01_good.html").read_text()
     assert "There are 7 users." in (folder / "index.html").read_text()
@@ -164,7 +169,7 @@ def test_what_has_changed_is_done_again(pretend, three, tmp_path, monkeypatch, c
         notebook(tmp_path, "03_c", "1 + 1")
         expected = ["03"]
     else:
-        monkeypatch.setattr(suite, "_package_files", lambda: [data])
+        monkeypatch.setattr(planning, "package_files", lambda: [data])
     pretend.clear()
     run(three, tmp_path, **options)
     assert pretend == expected
@@ -260,3 +265,83 @@ def test_the_suites_name_notebooks_in_order():
         list(NOTEBOOKS) == sorted(NOTEBOOKS) and {"quick", "full", "effect", "reproduction"} == SUITES.keys()
     )
     assert READS.keys() <= set(NOTEBOOKS) and {n for names in READS.values() for n in names} <= set(NOTEBOOKS)
+
+
+def grid(paths, tmp_path, axes, **options):
+    options = {"reports": tmp_path / "reports", "reads": {}, "echo": lambda line: None} | options
+    return run_grid("sizes", paths, axes=axes, **options)
+
+
+def test_a_grid_runs_every_combination_in_a_folder_of_its_own(pretend, three, tmp_path):
+    lines = []
+    manifests = grid(three, tmp_path, {"users": ["7", "8"], "seed": ["1", "2"]}, echo=lines.append)
+    assert list(manifests) == ["users-7_seed-1", "users-7_seed-2", "users-8_seed-1", "users-8_seed-2"]
+    assert len(pretend) == 12 and lines[0].startswith("users-7_seed-1  01_a")
+    entry = manifests["users-8_seed-1"]["notebooks"]["02_b"]
+    assert entry["parameters"] == {"users": 8, "seed": 1}
+    parent = tmp_path / "reports" / "sizes"
+    page = BeautifulSoup((parent / "index.html").read_text(), "html.parser")
+    assert [cell.text for cell in page.find("table").find_all("th", scope="row")] == list(manifests)
+    assert "users-8_seed-2/index.html" in {link["href"] for link in page.find_all("a")}
+    index = BeautifulSoup((tmp_path / "reports" / "index.html").read_text(), "html.parser")
+    assert "4 of 4 points complete" in index.text and index.find("a", href="sizes/index.html")
+    # What is done is not done again, and a point more is one more run.
+    pretend.clear()
+    grid(three, tmp_path, {"users": ["7", "8"], "seed": ["1", "2", "3"]})
+    assert len(pretend) == 6
+
+
+@pytest.mark.parametrize(
+    ("axes", "options", "says"),
+    [
+        ({"userz": ["7"]}, {}, "unknown parameter 'userz'"),
+        ({"users": ["7", "many"]}, {}, "'users': expected int"),
+        ({"users": []}, {}, "has no values"),
+        ({"users": ["7", "7"]}, {}, "two points of the name 'users-7'"),
+        ({"users": ["7"]}, {"texts": {"users": "8"}}, "'users' is set, and is an axis"),
+    ],
+)
+def test_a_wrong_grid_is_refused_before_its_first_point(pretend, three, tmp_path, axes, options, says):
+    with pytest.raises(InputError, match=says):
+        grid(three, tmp_path, axes, **options)
+    assert pretend == [] and not (tmp_path / "reports").exists()
+
+
+def test_a_run_and_a_grid_do_not_share_a_name(pretend, three, tmp_path):
+    grid(three, tmp_path, {"users": ["7"]})
+    with pytest.raises(InputError, match="is a grid"):
+        run_suite("sizes", three, reports=tmp_path / "reports")
+    run(three, tmp_path)
+    with pytest.raises(InputError, match="is a run"):
+        run_grid("run", three, axes={"users": ["7"]}, reports=tmp_path / "reports")
+
+
+def test_points_are_named_so_that_they_are_folders():
+    assert list(grid_points({"extra_edges": ["S1->P3", ""], "rate": ["0.1"]})) == [
+        "extra_edges-S1-P3_rate-0.1", "extra_edges-_rate-0.1",
+    ]  # fmt: skip
+
+
+TIMED = """\
+import os, time
+from csrec_core.report.report import Report
+report = Report("{name}", out=out)
+report.finding("It ran.", began=time.time(), threads=int(os.environ["OMP_NUM_THREADS"]))
+time.sleep(1)
+"""
+
+
+def test_jobs_run_at_once_in_processes_of_their_own_and_after_what_they_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    names = ("01_a", "02_b", "03_c")
+    paths = [notebook(tmp_path, name, TIMED.replace("{name}", name)) for name in names]
+    lines = []
+    manifest = run(paths, tmp_path, jobs=2, reads={"03_c": ["01_a"]}, echo=lines.append)
+    assert manifest["status"] == "complete" and list(manifest["notebooks"]) == list(names)
+    records = [json.loads((tmp_path / "reports/run/record" / f"{name}.json").read_text()) for name in names]
+    numbers = [record["entries"][0]["numbers"] for record in records]
+    began = [number["began"]["value"] for number in numbers]
+    # The third reads what the first leaves, which was still at work for a second after it began.
+    assert began[2] >= began[0] + 1
+    assert {number["threads"]["value"] for number in numbers} == {max(1, os.cpu_count() // 2)}
+    assert len(lines) == 3

@@ -6,7 +6,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from csrec_core.agent.quality import Quality
-from csrec_core.report.report import TEMPLATES, table_html
+from csrec_core.report.markup import TEMPLATES
+from csrec_core.report.table import table_html
 
 __all__ = ["render_quality"]
 

@@ -1,19 +1,30 @@
 """The interaction log: one row per exposure, the one shape that all data has here."""
 
 import hashlib
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.data.columns import (
+    COLUMNS,
+    SELF,
+    SOURCES,
+    SYSTEM,
+    parse_map,
+    rename_columns,
+    require_columns,
+    suggest_words,
+)
+from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 
 __all__ = [
     "COLUMNS",
+    "SELF",
     "SOURCES",
+    "SYSTEM",
     "Dataset",
     "parse_map",
     "read_dataset",
@@ -24,22 +35,9 @@ __all__ = [
     "write_log",
 ]
 
-SELF, SYSTEM = "self", "system"
-SOURCES = (SELF, SYSTEM)
-REQUIRED = ("user", "t", "item", "decision", "source")
-OPTIONAL = ("propensity", "probability", "timestamp")
-COLUMNS = REQUIRED + OPTIONAL
 FEATURE = "feature_"  # how the columns begin that describe an exposure, such as `feature_taste`; numbers
 KEY = ["user", "t", "source"]
 FORMATS = (".parquet", ".csv")
-# What other people call our columns, to suggest a mapping.
-OTHER_NAMES = {
-    "user": r"user|customer|visitor|member|client|reader|session",
-    "item": r"item|product|asin|sku|article|book|track|movie|song",
-    "decision": r"decision|bought|purchased?|click|accept|label|convert",
-    "source": r"source|shown_by|regime|origin|channel",
-    "timestamp": r"time|date|^ts$|_at$",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +73,6 @@ class Dataset:
         return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
 
-def parse_map(text: str) -> dict[str, str]:
-    """Read `user=customer_id,item=asin` into {log column: column of the file}."""
-    mapping = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        column, equals, name = (part.strip() for part in pair.partition("="))
-        if not equals or not name:
-            raise InputError(f"map: {pair!r} is no pair; expected e.g. user=customer_id,item=asin")
-        if column not in COLUMNS:
-            raise unknown("log column", column, COLUMNS, where="map")
-        if column in mapping:
-            raise InputError(f"map: column {column!r} is given twice")
-        if name in mapping.values():
-            raise InputError(f"map: your column {name!r} stands for two; expected one use of each")
-        mapping[column] = name
-    return mapping
-
-
 def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Dataset:
     """Read a log from Parquet or CSV (UTF-8) and validate it.
 
@@ -100,7 +81,8 @@ def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Data
     path : path
         A `.parquet` or `.csv` file.
     columns : dict, optional
-        {log column: column of the file}, for files that name their columns otherwise.
+        {log column: column of the file}, for files that name their columns otherwise; and
+        {"self" or "system": word of the file}, for files that name the sources otherwise.
 
     Returns
     -------
@@ -129,7 +111,7 @@ def validate_log(
     if frame.empty:
         raise InputError(f"{where}: no rows; expected at least one exposure")
     names = names or {}
-    _require_columns(frame, where, names)
+    require_columns(frame, where, names)
 
     def own(column: str) -> pd.Series:
         """The column under the name it has in the file, for messages."""
@@ -227,12 +209,7 @@ def read_dataset(folder: str | Path, *, name: str = "log", columns: dict[str, st
 
 
 def _to_dataset(frame: pd.DataFrame, path: Path, columns: dict[str, str] | None) -> Dataset:
-    for column, name in (columns or {}).items():
-        if name not in frame.columns:
-            raise unknown("column", name, frame.columns, where=str(path))
-        if column in frame.columns and column != name:
-            frame = frame.drop(columns=column)
-    frame = frame.rename(columns={name: column for column, name in (columns or {}).items()})
+    frame = rename_columns(frame, columns or {}, where=str(path))
     frame, users = _number(frame, "user", "label")
     frame, items = _number(frame, "item", "title")
     log = validate_log(frame, where=str(path), names=columns)
@@ -298,35 +275,6 @@ def _times(values: pd.Series, where: str, *, needed: bool) -> pd.Series:
     return times
 
 
-def _likely(column: str, spare: list) -> str:
-    """Return the column of a file that most likely is this one of ours, or dots."""
-    known = [name for name in spare if re.search(OTHER_NAMES.get(column, "$^"), str(name).lower())]
-    return str(known[0]) if known else nearest(column, spare) or "..."
-
-
-def _require_columns(frame: pd.DataFrame, where: str, names: dict[str, str]) -> None:
-    missing = [column for column in REQUIRED if column not in frame.columns]
-    if "timestamp" in frame.columns and "t" in missing:
-        missing.remove("t")
-    if not missing:
-        return
-    found = [names.get(column, column) for column in frame.columns]
-    spare = [column for column in frame.columns if column not in COLUMNS]
-    pairs = dict(names)
-    for column in missing:
-        times = [name for name in spare if re.search(OTHER_NAMES["timestamp"], str(name).lower())]
-        if column == "t" and times:
-            pairs["timestamp"] = times[0]
-        else:
-            pairs[column] = _likely(column, spare)
-    also = " ('t' may be derived from a 'timestamp')" if "t" in missing else ""
-    raise InputError(
-        f"{where}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
-        f"{', '.join(map(str, found))}{also}. Name yours with --map "
-        + ",".join(f"{column}={name}" for column, name in pairs.items())
-    )
-
-
 def _refuse(bad: np.ndarray, where: str, what: str, expected: str) -> None:
     rows = f"row {bad.argmax() + 1}" + (f" and {bad.sum() - 1:,} more" if bad.sum() > 1 else "")
     raise InputError(f"{where}: {rows}: {what}; expected {expected}")
@@ -376,9 +324,8 @@ def _sources(values: pd.Series, where: str) -> pd.Categorical:
     bad = ~values.isin(SOURCES).to_numpy()
     if bad.any():
         value = _first(values, bad)
-        hint = nearest(value, SOURCES)
-        suggestion = f" (did you mean {hint!r}?)" if hint else ""
-        _refuse(bad, where, f"{values.name} = {value!r}{suggestion}", "'self' (the user chose) or 'system'")
+        words = suggest_words(values)
+        _refuse(bad, where, f"{values.name} = {value!r}{words}", "'self' (the user chose) or 'system'")
     return pd.Categorical(values, categories=SOURCES)
 
 

@@ -39,7 +39,8 @@ class Trust:
     paths : DataFrame
         Of the `shown` users with the smallest `p`: `user`, `step`, `contrast`, and `cusum`, the sum so far of
         the centred contrasts in standard deviations, with `low` and `high`, within which 95% of random orders
-        of the user's contrasts lie at this step.
+        of the user's contrasts lie at this step; on each row the user's `p`, `change` (its step) and
+        `direction`.
     halves : tuple of float
         Mean over users of the contrast in the later half of their exposures less the earlier, with interval.
     changed : float
@@ -155,12 +156,13 @@ def trust_changes(
     among = np.argsort(some)[np.searchsorted(np.sort(some), user[drawn])], place[drawn]
     low, high = np.quantile(walks, [0.025, 0.975], axis=0)
     lines["cusum"], lines["low"], lines["high"] = paths[some][among], low[among], high[among]
+    about = table.iloc[:shown].rename(columns={"step": "change"})[["user", "p", "change", "direction"]]
     later = place >= length[user] / 2
     sides = [contrast[side].groupby(cells["user"][side]).mean() for side in (later, ~later)]
     gap = resample_means((sides[0] - sides[1]).to_frame("gap"), draws=draws, seed=seed)
     return Trust(
         table.reset_index(drop=True),
-        lines.reset_index(drop=True),
+        about.merge(lines, on="user"),
         halves=tuple(float(value) for value in gap.iloc[0]),
         changed=float(table["changed"].mean()),
         at_least=float(max(0.0, 1 - (p > 0.5).mean() / 0.5)),

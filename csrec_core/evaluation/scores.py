@@ -7,6 +7,7 @@ import pandas as pd
 
 from csrec_core.evaluation.controls import CONTROLS, predict_controls
 from csrec_core.metrics import (
+    SMALL_IS_GOOD,
     accept_by_probability,
     accept_by_rank,
     auc_by_user,
@@ -37,7 +38,6 @@ MODELS = {
 }
 RANKED = "f~ ranking"
 RANDOM = "random ranking"
-SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
 BINS = 10
 
 

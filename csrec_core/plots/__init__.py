@@ -8,7 +8,10 @@ from csrec_core.plots.effect import (
     plot_effect_by_user,
     plot_effect_calibration,
     plot_penalty_path,
+    plot_user,
 )
+from csrec_core.plots.files import save_drawing, use_style
+from csrec_core.plots.graphs import plot_graph, plot_panels
 from csrec_core.plots.log import plot_accept_rates, plot_explained, plot_item_shares
 from csrec_core.plots.policy import (
     plot_exploration,
@@ -21,19 +24,23 @@ from csrec_core.plots.policy import (
 )
 from csrec_core.plots.reproduction import (
     plot_alpha_sweep,
+    plot_constraint_path,
     plot_learning_curve,
     plot_penalty_accuracy,
     plot_penalty_effect,
     plot_published,
 )
-from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores
+from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores, plot_training
 from csrec_core.plots.study import plot_bias_by_history, plot_ranks_by_exposures
+from csrec_core.plots.verdicts import plot_breaking, plot_verdicts
 
 __all__ = [
     "plot_accept_rates",
     "plot_alpha_sweep",
     "plot_bias_by_history",
+    "plot_breaking",
     "plot_calibration",
+    "plot_constraint_path",
     "plot_curves",
     "plot_effect_by_cohort",
     "plot_effect_by_group",
@@ -44,8 +51,10 @@ __all__ = [
     "plot_explained",
     "plot_exploration",
     "plot_gain",
+    "plot_graph",
     "plot_item_shares",
     "plot_learning_curve",
+    "plot_panels",
     "plot_penalty_accuracy",
     "plot_penalty_effect",
     "plot_penalty_path",
@@ -55,6 +64,11 @@ __all__ = [
     "plot_scores",
     "plot_showings",
     "plot_thresholds",
+    "plot_training",
     "plot_trust_paths",
     "plot_trust_tests",
+    "plot_user",
+    "plot_verdicts",
+    "save_drawing",
+    "use_style",
 ]

@@ -9,7 +9,16 @@ from matplotlib.ticker import MaxNLocator
 
 from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE, label_end, move_apart
 
-__all__ = ["plot_effect_by_group", "plot_effect_by_step", "plot_effect_by_user"]
+__all__ = [
+    "plot_effect_by_cohort",
+    "plot_effect_by_group",
+    "plot_effect_by_segment",
+    "plot_effect_by_step",
+    "plot_effect_by_user",
+    "plot_effect_calibration",
+    "plot_penalty_path",
+    "plot_user",
+]
 
 
 def plot_effect_by_step(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -53,7 +62,8 @@ def plot_effect_by_user(users: pd.DataFrame, *, most: int = 80, ax: Axes | None 
 
 
 def plot_effect_by_group(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a heat map of effects: one row a group of users, one column an exposure number."""
+    """Draw a heat map of effects: one row a `group` of users, every other column an exposure number."""
+    groups = groups.set_index("group")
     ax = ax or plt.figure(figsize=(6.6, 4.4)).gca()
     reach = np.nanmax(np.abs(groups.to_numpy()))
     sns.heatmap(
@@ -133,24 +143,48 @@ def plot_effect_calibration(curves: pd.DataFrame, *, ax: Axes | None = None) -> 
     return ax
 
 
-def plot_penalty_path(
-    path: pd.DataFrame, *, points: pd.DataFrame | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw the effect over the weight of the constraint: `penalty`, `mean`, `low`, `high`, `expected`.
+def plot_penalty_path(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the effect over the weight of the constraint of Eq. 9.
 
-    `points` (`penalty`, `mean`, `low`, `high`) are those of other models.
+    Columns `model`, `penalty`, `mean`, `low`, `high`, `expected`. The first model is a line, the others, of
+    which nothing is `expected`, are points.
     """
     ax = ax or plt.figure().gca()
-    place = np.arange(len(path))
+    (name, line), *others = path.groupby("model", sort=False)
+    place = np.arange(len(line))
     ax.axhline(0, color="#333333", linewidth=0.8)
-    ax.fill_between(place, path["low"], path["high"], color=BLUE, alpha=0.2, linewidth=0)
-    ax.plot(place, path["mean"], color=BLUE, marker="o", markersize=4, label="regression")
-    ax.plot(place, path["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
-    if points is not None and len(points):
-        at = np.interp(points["penalty"], path["penalty"], place)
+    ax.fill_between(place, line["low"], line["high"], color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(place, line["mean"], color=BLUE, marker="o", markersize=4, label=name)
+    ax.plot(place, line["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
+    for name, points in others:
+        at = np.interp(points["penalty"], line["penalty"], place)
         ax.vlines(at, points["low"], points["high"], color=GREEN, linewidth=2)
-        ax.plot(at, points["mean"], "s", color=GREEN, label="sequence models")
-    ax.set_xticks(place, [f"{penalty:g}" for penalty in path["penalty"]])
+        ax.plot(at, points["mean"], "s", color=GREEN, label=name)
+    ax.set_xticks(place, [f"{penalty:g}" for penalty in line["penalty"]])
     ax.legend()
     ax.set(xlabel="weight λ of the constraint of Eq. 9", ylabel="mean f − f~ at the system's exposures")
+    return ax
+
+
+def plot_user(cells: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw one user's exposures by the system: `step`, `f`, `f_tilde`, and what was decided, `decision`."""
+    ax = ax or plt.figure().gca()
+    ax.vlines(cells["step"], cells["f_tilde"], cells["f"], color=GREY, linewidth=1.5, alpha=0.6)
+    ends = []
+    for column, name, colour, marker in (
+        ("f", "f, by the system", BLUE, "o"),
+        ("f_tilde", "f~, by themselves", ORANGE, "s"),
+    ):
+        ax.plot(cells["step"], cells[column], marker=marker, color=colour, linewidth=1, markersize=4.5)
+        ends.append((cells[column].iloc[-1], name, colour))
+    accepted = cells["decision"] == 1
+    for rows, height, marker in ((accepted, 1.0, "^"), (~accepted, 0.0, "v")):
+        at = cells.loc[rows, "step"]
+        ax.plot(at, np.full(len(at), height), marker, color="#333333", markersize=5, clip_on=False, zorder=4)
+    ax.set(ylim=(0, 1), xlabel="exposure number in the system phase (▲ accepted, ▼ rejected)")
+    ax.set_ylabel("probability of acceptance")
+    heights = move_apart([value for value, _, _ in ends], ax)
+    for (_, name, colour), height in zip(ends, heights, strict=True):
+        label_end(ax, cells["step"].iloc[-1], height, name, colour)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

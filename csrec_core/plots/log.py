@@ -29,7 +29,7 @@ def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
 
 
 def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the share of variance explained, indexed by factor: columns `share`, `chance`."""
+    """Draw the share of variance explained by each `factor`: columns `share`, and `chance`."""
     ax = ax or plt.figure(figsize=(6.6, 0.6 + 0.45 * len(explained))).gca()
     rows = np.arange(len(explained))[::-1]
     ax.barh(rows, explained["share"], height=0.6, color=BLUE)
@@ -39,7 +39,7 @@ def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.annotate(
         "| expected of noise", (0.99, 0.03), xycoords="axes fraction", ha="right", va="bottom", color=ORANGE
     )
-    ax.set_yticks(rows, explained.index)
+    ax.set_yticks(rows, explained["factor"])
     ax.set(
         xlabel="share of the variance of the decisions explained",
         xlim=(0, max(0.05, explained[["share", "chance"]].max().max()) * 1.2),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 __all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "SOURCE_COLOURS", "SOURCE_NAMES", "label_end", "move_apart"]
 
 # Colour-blind safe, and apart in grey: what is estimated, what it is compared with, what is true.
-BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d9731a", "#2a8f6d", "#7a7a7a"
+BLUE, ORANGE, GREEN, GREY = "#174f8f", "#d9731a", "#217f5e", "#7a7a7a"
 SOURCE_COLOURS = {"self": GREY, "system": BLUE}
 SOURCE_NAMES = {"self": "chosen by the user", "system": "exposed by the system"}
 

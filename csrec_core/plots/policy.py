@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
@@ -168,36 +169,31 @@ def plot_trust_tests(users: pd.DataFrame, *, bins: int = 20, ax: Axes | None = N
     return ax
 
 
-def plot_trust_paths(
-    paths: pd.DataFrame, users: pd.DataFrame, *, axes: np.ndarray | None = None
-) -> np.ndarray:
-    """Draw single users over time: `user`, `step`, `cusum`, `low`, `high`; one panel each, in `users`' order.
+def plot_trust_paths(paths: pd.DataFrame) -> Figure:
+    """Draw single users over time, one panel each: `user`, `step`, `cusum`, `low`, `high`.
 
-    `users` holds `user`, `p`, `step` of the change and its `direction`. Returns the axes, one a user.
+    On each of a user's rows stand the `p` of no change, the step of the `change` and its `direction`.
     """
-    names = [user for user in users["user"] if user in set(paths["user"])]
-    if axes is None:
-        rows = -(-len(names) // 3)
-        figure = plt.figure(figsize=(8.4, 0.6 + 2.1 * rows))
-        axes = figure.subplots(rows, 3, sharey=True, squeeze=False).ravel()
-    about = users.set_index("user")
-    for ax, name in zip(axes, names, strict=False):
-        line, row = paths[paths["user"] == name], about.loc[name]
+    users = list(paths.groupby("user", sort=False))
+    rows = -(-len(users) // 3)
+    figure = plt.figure(figsize=(8.4, 0.6 + 2.1 * rows))
+    axes = figure.subplots(rows, 3, sharey=True, squeeze=False).ravel()
+    for place, (ax, (name, line)) in enumerate(zip(axes, users, strict=False)):
+        about = line.iloc[0]
         ax.axhline(0, color=DARK, linewidth=0.8)
         ax.fill_between(line["step"], line["low"], line["high"], color=GREY, alpha=0.25, linewidth=0)
         ax.plot(line["step"], line["cusum"], color=BLUE)
-        ax.axvline(row["step"] + 0.5, color=ORANGE, linestyle="--", linewidth=1.2)
-        arrow = "rises" if row["direction"] > 0 else "falls"
-        ax.set_title(f"user {name}: {arrow}, p = {row['p']:.3f}", fontsize=9, fontweight="normal")
+        ax.axvline(about["change"] + 0.5, color=ORANGE, linestyle="--", linewidth=1.2)
+        arrow = "rises" if about["direction"] > 0 else "falls"
+        ax.set_title(f"user {name}: {arrow}, p = {about['p']:.3f}", fontsize=9, fontweight="normal")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    for ax in axes[len(names) :]:
-        ax.set_axis_off()
-    for place, ax in enumerate(axes[: len(names)]):
         if place % 3 == 0:
             ax.set_ylabel("CUSUM, in sd")
-        if place >= len(names) - 3:
+        if place >= len(users) - 3:
             ax.set_xlabel("exposure number")
-    return axes
+    for ax in axes[len(users) :]:
+        ax.set_axis_off()
+    return figure
 
 
 def plot_showings(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

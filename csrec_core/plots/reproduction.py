@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
 
 __all__ = [
     "plot_alpha_sweep",
+    "plot_constraint_path",
     "plot_learning_curve",
     "plot_penalty_accuracy",
     "plot_penalty_effect",
@@ -55,6 +57,14 @@ def plot_penalty_effect(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.legend()
     ax.set(ylabel="mean f − f~")
     return ax
+
+
+def plot_constraint_path(path: pd.DataFrame) -> Figure:
+    """Draw `plot_penalty_accuracy` and, beside it, `plot_penalty_effect`."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
+    plot_penalty_accuracy(path, ax=axes[0])
+    plot_penalty_effect(path, ax=axes[1])
+    return figure
 
 
 def plot_learning_curve(

@@ -1,32 +1,45 @@
 """Drawings of models and their scores: learning curves, metrics with intervals, calibration."""
 
+import itertools
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
 
-__all__ = ["plot_calibration", "plot_curves", "plot_scores"]
+__all__ = ["plot_calibration", "plot_curves", "plot_scores", "plot_training"]
 
 
 def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the validation loss over training, above each model's best: `model`, `epoch`, `validation`."""
     ax = ax or plt.figure().gca()
-    for colour, (model, rows) in zip(
-        sns.color_palette("colorblind"), curves.groupby("model", sort=False), strict=False
-    ):
+    # Styles beside colours, so that the lines are told apart in grey.
+    looks = zip(sns.color_palette("colorblind"), itertools.cycle(("-", "--", "-.", ":")), strict=False)
+    for (colour, style), (model, rows) in zip(looks, curves.groupby("model", sort=False), strict=False):
         above = rows["validation"] - rows["validation"].min()
-        ax.plot(rows["epoch"], above, color=colour, label=model)
+        ax.plot(rows["epoch"], above, style, color=colour, label=model)
         best = above.to_numpy().argmin()
         ax.plot(rows["epoch"].iloc[best], 0, "o", color=colour)
     ax.legend()
     ax.set(xlabel="epoch", ylabel="validation loss above its best")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
+
+
+def plot_training(curves: pd.DataFrame) -> Figure:
+    """Draw `plot_curves` for each `panel`, side by side, in the order of the frame."""
+    panels = list(curves.groupby("panel", sort=False))
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.3 * len(panels), 3.2), squeeze=False)
+    for ax, (_, rows) in zip(axes[0], panels, strict=True):
+        plot_curves(rows, ax=ax)
+    for ax in axes[0][1:]:
+        ax.set_ylabel("")
+    return figure
 
 
 def plot_scores(

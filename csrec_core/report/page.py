@@ -15,13 +15,15 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from csrec_core.report.formula import prose, to_mathml
-from csrec_core.report.parameters import Parameter
-from csrec_core.report.report import TEMPLATES
+from csrec_core.report.formula import to_mathml
+from csrec_core.report.markup import TEMPLATES, file_label
+from csrec_core.report.parameters import Parameter, shipped_folder
+from csrec_core.report.provenance import facts, summary
+from csrec_core.report.record import of_kind
 
-__all__ = ["Page", "of_kind", "render_notebook", "render_run", "render_runs"]
+__all__ = ["Page", "render_guide", "render_notebook"]
 
-HIDDEN_TAGS = {"parameters", "injected-parameters", "papermill-error-cell-tag"}
+HIDDEN_TAGS = {"parameters", "injected-parameters", "papermill-error-cell-tag", "widget"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MIME_TYPES = [
     "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"
@@ -80,57 +82,24 @@ def render_notebook(
         warnings=of_kind(said, "warning"),
         verdicts=of_kind(said, "verdict"),
         parameters=_parameter_rows(declared, entry["parameters"]),
-        summary=_summary(manifest, entry),
-        provenance=_provenance(manifest, entry),
+        summary=summary(manifest, entry),
+        provenance=facts(manifest, entry),
     )
     return Page(_text(title), html)
 
 
-def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
-    """Return the page of a run from its manifest and what each notebook said."""
-    rows = [
-        {
-            **entry,
-            "page": f"{name}.html",
-            "seconds": _seconds(entry),
-            "findings": of_kind(said[name], "finding"),
-        }
-        for name, entry in manifest["notebooks"].items()
-    ]
-    last = next((row for row in reversed(rows) if row["status"] == "done"), None)
-    return TEMPLATES.get_template("run.html.j2").render(
-        run=manifest["run"],
-        rows=rows,
-        # The suite leads up to its last notebook, so what that one found comes first.
-        telling=sorted(rows, key=lambda row: row is not last),
-        failed=[row["title"] for row in rows if row["status"] == "failed"],
-        warnings=_all_of_kind(said, "warning"),
-        verdicts=_all_of_kind(said, "verdict"),
-        numbers=[
-            {"name": number, "number": value, "row": row}
-            for row in rows
-            for finding in row["findings"]
-            for number, value in finding["numbers"].items()
-        ],
-        parameters=list(manifest["parameters"].items()),
-        summary=_summary(manifest, manifest),
-        provenance=_provenance(manifest, manifest),
+def render_guide(run: str) -> str:
+    """Return the page on how to read the reports, which lies beside those of the run."""
+    folder = shipped_folder("docs")
+    text = nbformat.v4.new_markdown_cell((folder / "reading-a-report.md").read_text("utf-8"))
+    outline = _Outline()
+    cells = _Exporter(outline, str(folder)).from_notebook_node(nbformat.v4.new_notebook(cells=[text]))[0]
+    return TEMPLATES.get_template("guide.html.j2").render(
+        cells=Markup(cells),
+        title=_text(outline.title),
+        contents=[heading for heading in outline.headings if heading["level"] < 3],
+        run=run,
     )
-
-
-def render_runs(manifests: Sequence[Mapping], findings: Mapping[str, str]) -> str:
-    """Return the list of all runs, newest first, each with its first finding."""
-    runs = [
-        {
-            "name": manifest["run"],
-            "status": manifest["status"],
-            "started": _moment(manifest["started"]),
-            "seconds": _seconds(manifest),
-            "finding": findings.get(manifest["run"]),
-        }
-        for manifest in sorted(manifests, key=lambda manifest: manifest["started"], reverse=True)
-    ]
-    return TEMPLATES.get_template("runs.html.j2").render(runs=runs)
 
 
 class _Outline:
@@ -198,7 +167,7 @@ class _Exporter(HTMLExporter):
             extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
             exclude_input_prompt=True,
             exclude_output_prompt=True,
-            filters={"without_scripts": _without_scripts, "formula": _formula},
+            filters={"without_scripts": _without_scripts, "formula": _formula, "file_label": file_label},
         )
         self._outline, self._folder = outline, folder
 
@@ -260,68 +229,9 @@ def _text(html: str) -> str:
     return BeautifulSoup(html, "html.parser").get_text()
 
 
-def of_kind(entries: Sequence[Mapping], kind: str) -> list[Mapping]:
-    """Return the entries of a record of one kind: findings, warnings, verdicts, figures or tables."""
-    return [entry for entry in entries if entry["kind"] == kind]
-
-
-def _all_of_kind(said: Mapping[str, Sequence[Mapping]], kind: str) -> list[Mapping]:
-    """Return what all notebooks said of one kind; what several said alike, once."""
-    entries = [entry for entries in said.values() for entry in of_kind(entries, kind)]
-    return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
-
-
 def _parameter_rows(declared: Mapping[str, Parameter], given: Mapping) -> list[dict]:
     return [
         {"name": name, "value": given.get(name, p.default), "default": p.default, "help": p.help}
         for name, p in declared.items()
         if name != "out"
     ]
-
-
-def _summary(manifest: Mapping, part: Mapping) -> list[str]:
-    """Return the few facts shown without opening anything."""
-    git = manifest["code"]["git"]
-    commit = f"commit {git['commit'][:9]}{' (modified)' if git['dirty'] else ''}" if git else ""
-    data = f"data {part['data_hash'][:12]}" if part.get("data_hash") else ""
-    return [fact for fact in (_moment(part["started"]), _seconds(part), data, commit) if fact]
-
-
-def _provenance(manifest: Mapping, part: Mapping) -> list[tuple[str, str]]:
-    git = manifest["code"]["git"]
-    data = manifest["data"]
-    rows = {
-        "Data file": data["path"],
-        "Data hash": part.get("data_hash") or data["hash"],
-        "Code version": manifest["code"]["version"],
-        "Git commit": git and git["commit"] + (", with changes not committed" if git["dirty"] else ""),
-        "Started": _moment(part["started"]),
-        "Run time": _seconds(part),
-        "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
-    }
-    return [(name, value) for name, value in rows.items() if value]
-
-
-def _moment(iso: str) -> str:
-    return iso[:16].replace("T", " ") + " UTC"
-
-
-def _seconds(part: Mapping) -> str:
-    return f"{part['seconds']:,.1f} s"
-
-
-def _short(number: Mapping) -> str:
-    """Return a headline number with its interval, all with the same decimals; small ones get more."""
-    parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
-    whole = all(part == int(part) for part in parts)
-    digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
-    texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
-    interval = f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else ""
-    return texts[0] + interval if number["value"] is not None else "–"
-
-
-def _written(value) -> str:
-    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-
-
-TEMPLATES.filters |= {"prose": lambda text: Markup(prose(text)), "short": _short, "written": _written}

@@ -23,6 +23,7 @@ __all__ = [
     "parse_value",
     "read_parameters",
     "resolve",
+    "shipped_folder",
     "validate",
 ]
 
@@ -54,10 +55,14 @@ class Parameter:
 
 
 def notebooks_folder() -> Path:
-    """Return the folder of the notebooks: the checkout's, or the copy inside the installed package."""
+    """Return the folder of the notebooks."""
+    return shipped_folder("notebooks")
+
+
+def shipped_folder(name: str) -> Path:
+    """Return a folder that goes with the package: the checkout's, or its copy in the installed package."""
     package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / "notebooks"
-    return checkout if (package.parent / "pyproject.toml").is_file() else package / "notebooks"
+    return (package.parent if (package.parent / "pyproject.toml").is_file() else package) / name
 
 
 def read_parameters(notebook: str | Path) -> dict[str, Parameter]:

@@ -4,40 +4,24 @@ Each call shows itself in the notebook and adds itself to `<out>/record/<noteboo
 page and the index put the findings first. Figures and tables are saved with the data they show.
 """
 
-import base64
 import json
 import math
 import numbers
 import os
 import re
-import struct
-from html import escape
 from pathlib import Path
 
-import jinja2
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
-from markupsafe import Markup
-from matplotlib.figure import Figure
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from csrec_core.files import whole_file
+from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
+from csrec_core.report.handover import image, save_csv, save_figure, write_text
+from csrec_core.report.table import table_html
 
-__all__ = ["STYLE", "TEMPLATES", "Report", "project_folder", "run_folder", "table_html"]
+__all__ = ["Report", "project_folder", "run_folder"]
 
-STYLE = Path(__file__).parents[1] / "plots" / "style.mplstyle"
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-DPI = 200
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 # JupyterLab shows outputs outside the page, so the few rules they need travel with the notebook; they
@@ -97,7 +81,7 @@ class Report:
         self._about = {"notebook": notebook, "parameters": dict(parameters or {}), "data_hash": data_hash}
         self._entries: list[dict] = []
         self._executions: dict[str, object] = {}
-        mpl.style.use(STYLE)
+        use_style()
         self._save()
         self._show("style", NOTEBOOK_STYLE, text=f"report {notebook} in {self.folder}")
 
@@ -134,13 +118,17 @@ class Report:
         """Show a displayed formula; one that cannot be rendered raises ValueError."""
         self._show("formula", to_mathml(latex, display=True), text=latex)
 
-    def figure(self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str) -> None:
+    def figure(self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str, **options) -> None:
         """Save and show a figure together with the data it draws.
+
+        The files go to a folder of their own, `figures/<notebook>/<slug>/`: PNG, SVG, CSV, caption,
+        alternative text and, where `drawing` is a function, the script that draws it again from the CSV.
 
         Parameters
         ----------
-        drawing : matplotlib Axes or Figure, or a seaborn grid
-            What is drawn; its figure is closed afterwards.
+        drawing : function of a DataFrame, matplotlib Axes or Figure, or a seaborn grid
+            What draws, such as `plot_scores`, and is called with the data as the CSV holds them; or what is
+            drawn already. Its figure is closed afterwards.
         slug : str
             Short name, unique in the notebook: names the files.
         data : pandas.DataFrame
@@ -149,36 +137,41 @@ class Report:
             What the figure shows, with n and method.
         alt : str
             What a reader who cannot see it needs to know.
+        **options
+            Further arguments of the function: numbers, text, or lists and dicts of them.
         """
         self._check_slug(slug)
-        figure = drawing.figure if hasattr(drawing, "figure") else drawing
-        if not isinstance(figure, Figure):
-            raise TypeError(f"figure {slug!r}: expected a matplotlib Axes or Figure, not {type(drawing)}")
         words, alt = prose(_sentence(caption)), _sentence(alt)
-        folder = self._folder("figures")
-        png, svg = folder / f"{slug}.png", folder / f"{slug}.svg"
-        # A fixed salt and no date make the SVG the same bytes at every run.
-        with mpl.rc_context({"svg.hashsalt": "csrec"}):
-            with whole_file(png) as path:
-                figure.savefig(path, format="png", dpi=DPI)
-            with whole_file(svg) as path:
-                figure.savefig(path, format="svg", metadata={"Date": None})
-        plt.close(figure)
-        csv = _save_csv(data, folder / f"{slug}.csv")
-        txt = _write(folder / f"{slug}.txt", f"{caption}\n\nAlternative text: {alt}\n")
-        self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(png, svg, csv, txt))
-        html = f'<figure id="{slug}">{_image(png, svg, alt)}<figcaption>{words}</figcaption></figure>'
+        about = {"data": data, "caption": caption, "alt": alt, "options": options}
+        files = save_figure(drawing, self._folder("figures") / slug, **about)
+        self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(*files))
+        # On a phone the picture is wider than the page, for its letters to be read, and scrolls in its box.
+        box = '<div class="picture" role="group" aria-label="Picture" tabindex="0">'
+        picture = f"{box}{image(*files[:2], alt)}</div>"
+        html = f'<figure id="figure-{slug}">{picture}<figcaption>{words}</figcaption></figure>'
         self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
 
-    def table(self, frame: pd.DataFrame, slug: str, *, caption: str, digits: int = 3) -> None:
-        """Save a table as CSV and show it, its numbers right-aligned with `digits` decimals.
+    def table(self, frame: pd.DataFrame, slug: str, *, caption: str, digits: int = 3, best=None, apart=()):
+        """Save a table as CSV and show it.
 
-        A column may hold strings already formatted, such as `0.12 [0.10, 0.14]`. The index is shown
-        where it says something, that is, where it is not just the row's number.
+        Parameters
+        ----------
+        frame : DataFrame
+            A column may hold strings already formatted, such as `0.12 [0.10, 0.14]`. The index is shown
+            where it says something, that is, where it is not just the row's number.
+        slug, caption : str
+            As for `figure`.
+        digits : int
+            Decimals of its numbers, which are right-aligned.
+        best : mapping, optional
+            Columns to {"high", "low"}, the better end: the best value is marked, and so are those whose
+            interval overlaps that of the best. The interval of a column `mean` is in `low` and `high`.
+        apart : sequence of str
+            First cells of the rows that do not compete, such as an oracle.
         """
         self._check_slug(slug)
-        csv = _save_csv(frame, self._folder("tables") / f"{slug}.csv")
-        html = table_html(frame, slug, caption=_sentence(caption), digits=digits)
+        html = table_html(frame, slug, caption=_sentence(caption), digits=digits, best=best, apart=apart)
+        csv = save_csv(frame, self._folder("tables") / f"{slug}.csv")
         self._add("table", slug=slug, caption=caption, files=self._relative(csv))
         self._show("table", html, text=f"{caption}\n{frame.to_string()}", slug=slug)
 
@@ -209,7 +202,7 @@ class Report:
     def _save(self) -> None:
         entries = [{k: v for k, v in entry.items() if k != "cell"} for entry in self._entries]
         record = json.dumps({**self._about, "entries": entries}, indent=1, default=str, ensure_ascii=False)
-        _write(self.folder / "record" / f"{self.notebook}.json", record + "\n")
+        write_text(self.folder / "record" / f"{self.notebook}.json", record + "\n")
 
     def _folder(self, kind: str) -> Path:
         return self.folder / kind / self.notebook
@@ -244,73 +237,3 @@ def _interval(name: str, value) -> dict[str, float | None]:
         raise ValueError(f"the number {name!r} is a value or (value, low, high), not {value!r}")
     finite = [float(v) if math.isfinite(v) else None for v in values]
     return dict(zip(("value", "low", "high"), finite, strict=False))
-
-
-def _write(path: Path, text: str) -> Path:
-    with whole_file(path) as temporary:
-        temporary.write_bytes(text.encode())
-    return path
-
-
-def _save_csv(frame: pd.DataFrame, path: Path) -> Path:
-    """Write exactly the data; the index too, where it is not just the row's number."""
-    named = not isinstance(frame.index, pd.RangeIndex)
-    return _write(path, frame.to_csv(index=named, lineterminator="\n"))
-
-
-def _image(png: Path, svg: Path, alt: str) -> str:
-    """Return the image element, from the smaller of the two files, a little larger than on paper."""
-    small = min(svg, png, key=lambda path: path.stat().st_size)
-    kind = "svg+xml" if small is svg else "png"
-    source = base64.b64encode(small.read_bytes()).decode()
-    width, height = (round(n * 110 / DPI) for n in struct.unpack(">II", png.read_bytes()[16:24]))
-    size = f'width="{width}" height="{height}"'
-    return f'<img src="data:image/{kind};base64,{source}" alt="{escape(alt)}" {size}>'
-
-
-def table_html(frame: pd.DataFrame, slug: str, *, caption: str, digits: int) -> str:
-    """Return a table as a figure in HTML, its text escaped; an index that says something comes first."""
-    shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(allow_duplicates=True)
-    columns = [
-        {
-            "name": " ".join(map(str, name)) if isinstance(name, tuple) else name,
-            "number": _is_number(column),
-            "cells": [_cell(value, digits) for value in column],
-        }
-        for name, column in shown.items()
-    ]
-    return TEMPLATES.get_template("table.html.j2").render(
-        slug=slug,
-        caption=caption,
-        caption_html=Markup(prose(caption)),
-        columns=columns,
-        rows=range(len(shown)),
-        headed=shown is not frame,
-    )
-
-
-def _is_number(column: pd.Series) -> bool:
-    """Tell numbers, and strings that are all written like numbers or left out, from text."""
-    if is_numeric_dtype(column):
-        return not is_bool_dtype(column)
-    written = [value for value in column if value not in ("", "–")]
-    return bool(written) and all(isinstance(v, str) and re.match(r"[-−+<]?\s?[\d.]", v) for v in written)
-
-
-def _cell(value, digits: int) -> str:
-    if isinstance(value, str):
-        # An estimate stands out from its interval.
-        parts = re.fullmatch(r"(\S+) (\[[^\]]+\])", value)
-        return Markup('{} <span class="interval">{}</span>').format(*parts.groups()) if parts else value
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return "–"
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, numbers.Integral):
-        return f"{value:,}".replace("-", "−")
-    if isinstance(value, numbers.Real):
-        rounded = f"{value:,.{digits}f}"
-        # A small number must not read as nothing at all.
-        lost = value != 0 and float(rounded.replace(",", "")) == 0
-        return (f"{value:.1e}" if lost else rounded).replace("-", "−")
-    return str(value)

@@ -1,18 +1,14 @@
 """Running the notebooks of a suite, each to a page; what is done already is not done again."""
 
 import hashlib
-import json
 import logging
-import platform
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
+from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 
 import nbformat
@@ -25,90 +21,18 @@ from nbclient.exceptions import CellExecutionError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from csrec_core import __version__
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import hash_files, whole_file
-from csrec_core.report.page import of_kind, render_notebook, render_run, render_runs
-from csrec_core.report.parameters import Parameter, read_parameters, resolve
-from csrec_core.report.report import project_folder, run_folder
+from csrec_core.report.handover import write_text
+from csrec_core.report.page import render_notebook
+from csrec_core.report.plan import READS, Task, grid_points, package_files, plan
+from csrec_core.report.provenance import about_data, git_state, now, versions
+from csrec_core.report.record import read_json, read_said
+from csrec_core.report.report import run_folder
+from csrec_core.report.runs import write_index, write_json, write_run
+from csrec_core.report.workers import work_off, workers
 
-__all__ = ["NOTEBOOKS", "PARTS", "READS", "SUITES", "Task", "plan", "run_suite"]
-
-NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "05_reproduction", "06_policy")
-# What a suite sets where the command line says nothing.
-SUITES: dict[str, dict[str, object]] = {
-    "quick": {"users": 2000, "patience": 3},
-    "full": {"users": 5000},
-    "effect": {},
-    "reproduction": {
-        "sample": 6000,
-        "backbones": "gru4rec, caser, sasrec, bert4rec, fmlprec, bsarec",
-        "over": "fmlprec, sasrec, bsarec, bert4rec",
-        "seeds": 3,
-        "passes": 7,
-        "prefix_users": 1500,
-    },
-}
-# The notebooks of a suite that leaves some out.
-PARTS = {"effect": ("04_treatment_effect", "06_policy"), "reproduction": ("05_reproduction",)}
-# Whose artefacts a notebook reads: it is redone when they are.
-READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",), "06_policy": ("03_train",)}
-PACKAGES = ("numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One notebook to run: where it is, what it declares and is given, and the key of its result."""
-
-    path: Path
-    declared: Mapping[str, Parameter]
-    parameters: Mapping[str, object]
-    code_version: str
-    key: str
-
-    @property
-    def name(self) -> str:
-        """The notebook's name, `03_train`."""
-        return self.path.stem
-
-
-def plan(
-    notebooks: Sequence[Path],
-    *,
-    values: Mapping[str, object] | None = None,
-    texts: Mapping[str, str] | None = None,
-    data_hash: str | None = None,
-    reads: Mapping[str, Sequence[str]] = READS,
-) -> list[Task]:
-    """Return the tasks of a run, all their parameters checked; raises InputError before anything is done.
-
-    Parameters
-    ----------
-    notebooks : sequence of paths
-        The notebooks, in the order they run.
-    values : mapping, optional
-        Parameters of any of them, typed, as from YAML.
-    texts : mapping, optional
-        Parameters as written on the command line; they go before `values`.
-    data_hash : str, optional
-        Hash of the data the notebooks are given.
-    reads : mapping, optional
-        Whose artefacts a notebook reads.
-    """
-    declared = {path: read_parameters(path) for path in notebooks}
-    given = resolve(declared, values or {}, texts or {})
-    package = _package_files()
-    keys: dict[str, str] = {}
-    tasks = []
-    for path, parameters in declared.items():
-        version = hash_files([*package, path])
-        before = [keys[name] for name in reads.get(path.stem, ()) if name in keys]
-        content = json.dumps([given[path], data_hash, version, before], sort_keys=True)
-        key = keys[path.stem] = hashlib.sha256(content.encode()).hexdigest()
-        tasks.append(
-            Task(path=path, declared=parameters, parameters=given[path], code_version=version, key=key)
-        )
-    return tasks
+__all__ = ["run_grid", "run_suite"]
 
 
 def run_suite(
@@ -121,6 +45,7 @@ def run_suite(
     data: Path | None = None,
     only: Sequence[str] = (),
     force: bool = False,
+    jobs: int = 1,
     reads: Mapping[str, Sequence[str]] = READS,
     echo: Callable[[str], object] = print,
 ) -> dict:
@@ -142,43 +67,115 @@ def run_suite(
         The file, or the folder of files, that the run is about.
     only : sequence of str, optional
         The notebooks to run; the rest is left as it is.
+    jobs : int
+        Notebooks run at once, each in a process of its own with its share of the cores; one that reads what
+        another leaves runs after it. papermill is one to a process.
     echo : callable
         Receives a line for each notebook done.
     """
-    if not re.fullmatch(r"\w[\w.-]*", run):
-        raise InputError(f"a run's name is made of letters, digits, '_', '-' and '.', not {run!r}")
+    _check_name(run)
     for name in only:
         if name not in (stems := [path.stem for path in notebooks]):
             raise unknown("notebook", name, stems)
-    about = _about_data(data)
+    about = about_data(data)
     tasks = plan(notebooks, values=values, texts=texts, data_hash=about["hash"], reads=reads)
+    if (Path(reports) / run / "grid.json").exists():
+        raise InputError(f"{run!r} is a grid of runs: expected another name")
     folder = run_folder(Path(reports) / run)
-    entries = dict(_read(folder / "manifest.json").get("notebooks", {}))
+    entries = dict(read_json(folder / "manifest.json").get("notebooks", {}))
     manifest = {
         "run": run,
         "status": "incomplete",
-        "started": _now(),
+        "started": now(),
         "parameters": {**(values or {}), **(texts or {})},
         "data": about,
-        "code": {"version": hash_files(_package_files()), "git": _git()},
-        "versions": _versions(),
+        "code": {"version": hash_files(package_files()), "git": git_state()},
+        "versions": versions(),
     }
+    todo = {}
     for task in tasks:
         if only and task.name not in only:
             continue
         if not force and _is_done(folder, entries.get(task.name), task):
             echo(f"{task.name:24} unchanged")
             continue
+        todo[task.name] = task
+    names = [task.name for task in tasks]
+
+    def begin(task: Task) -> None:
         _discard(folder, task.name)
         entries.pop(task.name, None)
-        _write_run(folder, manifest, entries, tasks)
-        entries[task.name] = entry = _run_task(task, folder, manifest)
-        _write_run(folder, manifest, entries, tasks)
-        echo(f"{task.name:24} {entry['status']:9} {entry['seconds']:6.1f} s  {entry['error'] or ''}".rstrip())
+        write_run(folder, manifest, entries, names)
+
+    def end(entry: dict) -> None:
+        name, error = entry["name"], entry["error"] or ""
+        entries[name] = entry
+        write_run(folder, manifest, entries, names)
+        echo(f"{name:24} {entry['status']:9} {entry['seconds']:6.1f} s  {error}".rstrip())
+
+    with workers(jobs) as pool:
+        work = partial(_run_task, folder=folder, manifest=dict(manifest))
+        work_off(pool, todo, work, after=reads, jobs=jobs, begin=begin, end=end)
     statuses = {entry["status"] for entry in entries.values()}
     manifest["status"] = "failed" if "failed" in statuses else "complete"
-    _write_run(folder, manifest, entries, tasks)
+    write_run(folder, manifest, entries, names)
     return manifest
+
+
+def run_grid(
+    run: str,
+    notebooks: Sequence[Path],
+    *,
+    axes: Mapping[str, Sequence[str]],
+    reports: Path,
+    texts: Mapping[str, str] | None = None,
+    jobs: int = 1,
+    echo: Callable[[str], object] = print,
+    **options,
+) -> dict:
+    """Run the suite at every combination of the axes' values, and return `{point: its manifest}`.
+
+    The points are runs in a folder of their own, `reports/run/<point>`, beside a page that compares them.
+
+    Parameters
+    ----------
+    axes : mapping
+        Parameters, each to the values it takes, as written on the command line.
+    jobs : int
+        Points run at once, each in a process of its own with its share of the cores.
+    notebooks, reports, texts, echo, **options
+        As for `run_suite`.
+    """
+    _check_name(run)
+    parent = Path(reports) / run
+    if (parent / "manifest.json").exists():
+        raise InputError(f"{run!r} is a run and no grid: expected another name")
+    points = grid_points(axes)
+    if both := sorted(set(axes) & set(texts or {})):
+        raise InputError(
+            f"the parameter {both[0]!r} is set, and is an axis of the grid: expected one of them"
+        )
+    for point in points.values():
+        # Before the first point runs, all are known to be right.
+        plan(notebooks, values=options.get("values"), texts={**(texts or {}), **point})
+    run_folder(parent)
+    write_json(parent / "grid.json", {"run": run, "started": now(), "axes": dict(axes), "points": points})
+    manifests = {}
+    with workers(jobs) as pool:
+        running = {}
+        for name, point in points.items():
+            say = partial(_echo_point, name) if jobs > 1 else lambda line, name=name: echo(f"{name}  {line}")
+            own = {"reports": parent, "texts": {**(texts or {}), **point}, "echo": say}
+            running[pool.submit(run_suite, name, notebooks, **own, **options)] = name
+        for future, name in running.items():
+            manifests[name] = future.result()
+    write_index(parent)
+    write_index(Path(reports))
+    return manifests
+
+
+def _echo_point(name: str, line: str) -> None:
+    print(f"{name}  {line}", flush=True)
 
 
 class _OwnKernel(AsyncKernelManager):
@@ -194,13 +191,13 @@ class _OwnKernel(AsyncKernelManager):
         return "auto" if zmq.has("curve") else "disabled"
 
 
-def _run_task(task: Task, folder: Path, manifest: Mapping) -> dict:
+def _run_task(task: Task, *, folder: Path, manifest: Mapping) -> dict:
     """Execute one notebook, write its page, and return its entry in the manifest."""
-    started, clock = _now(), time.perf_counter()
+    started, clock = now(), time.perf_counter()
     executed = folder / "notebooks" / f"{task.name}.ipynb"
     with whole_file(executed) as temporary:
         error = _execute(task, folder, temporary)
-    record, said = _read(folder / "record" / f"{task.name}.json"), _said(folder, task.name)
+    record, said = read_json(folder / "record" / f"{task.name}.json"), read_said(folder, task.name)
     entry = {
         "name": task.name,
         "status": "failed" if error else "done",
@@ -219,7 +216,7 @@ def _run_task(task: Task, folder: Path, manifest: Mapping) -> dict:
     except ValueError as broken:
         entry |= {"status": "failed", "error": f"no page: {broken}"}
         page = render_notebook(nbformat.v4.new_notebook(), entry=entry, **about)
-    _write(folder / f"{task.name}.html", page.html)
+    write_text(folder / f"{task.name}.html", page.html)
     files = [f"{task.name}.html", f"notebooks/{task.name}.ipynb"]
     files += [name for item in said for name in item.get("files", [])]
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
@@ -239,7 +236,9 @@ def _execute(task: Task, folder: Path, output: Path) -> str | None:
             kernel_name="python3",
             language="python",
             kernel_manager_class=_OwnKernel,
-            progress_bar=sys.stderr.isatty(),
+            # Bars of several processes would write over each other.
+            progress_bar=sys.stderr.isatty() and parent_process() is None,
+            store_widget_state=False,
         )
     except PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
@@ -252,11 +251,6 @@ def _execute(task: Task, folder: Path, output: Path) -> str | None:
 def _literal(path: Path) -> str:
     """Return the path such that papermill, which formats it, leaves it as it is."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _said(folder: Path, name: str) -> list[dict]:
-    """Return what the notebook said in the run, in order."""
-    return _read(folder / "record" / f"{name}.json").get("entries", [])
 
 
 def _is_done(folder: Path, entry: Mapping | None, task: Task) -> bool:
@@ -280,88 +274,6 @@ def _discard(folder: Path, name: str) -> None:
         shutil.rmtree(folder / kind / name, ignore_errors=True)
 
 
-def _write_run(folder: Path, manifest: dict, entries: Mapping[str, dict], tasks: Sequence[Task]) -> None:
-    """Write the manifest, the verdicts, the run's page and the list of runs."""
-    manifest["notebooks"] = {task.name: entries[task.name] for task in tasks if task.name in entries}
-    manifest["seconds"] = round(sum(entry["seconds"] for entry in manifest["notebooks"].values()), 2)
-    said = {name: _said(folder, name) for name in manifest["notebooks"]}
-    # A notebook that failed must not pass a gate by having said nothing.
-    verdicts = {
-        name: {"finished": {"holds": entry["status"] == "done", "detail": entry["error"] or ""}}
-        | {
-            verdict["name"]: {"holds": verdict["holds"], "detail": verdict["detail"]}
-            for verdict in of_kind(said[name], "verdict")
-        }
-        for name, entry in manifest["notebooks"].items()
-    }
-    _write_json(folder / "manifest.json", manifest)
-    _write_json(folder / "verdicts.json", verdicts)
-    _write(folder / "index.html", render_run(manifest, said))
-    _write_runs(folder.parent)
-
-
-def _write_runs(reports: Path) -> None:
-    manifests = [_read(path) for path in sorted(reports.glob("*/manifest.json"))]
-    findings = {}
-    for manifest in manifests:
-        for name, entry in manifest["notebooks"].items():
-            found = of_kind(_said(reports / manifest["run"], name), "finding")
-            if found and entry["status"] == "done":
-                # The last notebook has the last word: the effect.
-                findings[manifest["run"]] = found[0]["text"]
-    _write(reports / "index.html", render_runs(manifests, findings))
-
-
-def _about_data(path: Path | None) -> dict:
-    """Return where the data lies and its hash; both are None for a run that makes its own."""
-    if path is None:
-        return {"path": None, "hash": None}
-    if not path.exists():
-        raise InputError(f"no such file or folder: {path}")
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {"path": str(path), "hash": hash_files(files)}
-
-
-def _package_files() -> list[Path]:
-    """Return the sources of the package, without the notebooks that an installed one carries."""
-    package = Path(__file__).resolve().parents[1]
-    kinds = {".py", ".j2", ".css", ".json", ".mplstyle"}
-    files = (path for path in package.rglob("*") if path.suffix in kinds)
-    return sorted(path for path in files if "notebooks" not in path.relative_to(package).parts)
-
-
-def _git() -> dict | None:
-    """Return the checkout's commit, and whether anything in it is not committed; None outside of one."""
-    root = project_folder()
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, changes = (
-            subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
-
-
-def _versions() -> dict[str, str]:
-    own = {"python": platform.python_version(), "csrec-core": __version__}
-    return own | {name: metadata.version(name) for name in PACKAGES}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _write_json(path: Path, content: Mapping) -> None:
-    _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _check_name(run: str) -> None:
+    if not re.fullmatch(r"\w[\w.-]*", run):
+        raise InputError(f"a run's name is made of letters, digits, '_', '-' and '.', not {run!r}")

@@ -1,0 +1,110 @@
+"""Drawings of what holds and what breaks: steps of a proof by variant, by added arrow."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from csrec_core.errors import InputError
+
+__all__ = ["plot_breaking", "plot_verdicts"]
+
+TIMED = re.compile(r"([PSD])(\d+)")
+
+
+def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes | None = None) -> Axes:
+    """Draw a `verdict_grid` (`csrec_core.causal.diagram`): variants down, steps across, failures red.
+
+    A cross marks a step that fails at every t; "t≥3" one that fails from t = 3 on.
+    """
+    order, variants = [step for steps in groups.values() for step in steps], list(grid["variant"].unique())
+    if missing := set(order) - set(grid["step"]):
+        raise InputError(f"no verdict on the step {min(missing)!r}")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(0.4 * len(order) + 3.4, 0.27 * len(variants) + 0.9))
+    fails = _matrix(grid, "variant", "step", "fails_from").loc[variants, order]
+    always = _matrix(grid, "variant", "step", "always").loc[variants, order]
+    tones = ListedColormap(["#e7edf3", "#a3303f"])
+    ax.pcolormesh(fails.notna(), cmap=tones, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+    for i, j in np.argwhere(fails.notna().to_numpy()):
+        text = "✕" if always.iloc[i, j] else f"t≥{fails.iloc[i, j]:.0f}"
+        ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", color="white", fontsize=7.5)
+    start = 0
+    for title, steps in groups.items():
+        ax.axvline(start, color="white", linewidth=6)
+        ax.annotate(
+            title, (start + len(steps) / 2, 0), (0, 20), textcoords="offset points", ha="center", fontsize=8
+        )
+        start += len(steps)
+    ax.set_xticks(np.arange(len(order)) + 0.5, order)
+    ax.set_yticks(
+        np.arange(len(variants)) + 0.5, [re.sub(r"(\w)\[(.*?)\]", r"$\1_{\2}$", v) for v in variants]
+    )
+    ax.tick_params(length=0, labelsize=8.5)
+    ax.xaxis.tick_top()
+    ax.invert_yaxis()
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def plot_breaking(table: pd.DataFrame) -> Figure:
+    """Draw how many steps each single addition breaks: arrows on the left, latent causes on the right.
+
+    White cells are no addition: the arrow is there, would close a cycle or run back in time.
+
+    Parameters
+    ----------
+    table : `csrec_core.causal.audit.breaking_table`
+    """
+    nodes = sorted({*table["source"], *table["target"]}, key=_by_time)
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4))
+    for ax, kind in zip(axes, ("directed", "bidirected"), strict=True):
+        grid = _matrix(table[table["kind"] == kind], "source", "target", "breaks")
+        grid = grid.reindex(index=nodes, columns=nodes).astype(float)
+        if kind == "bidirected":
+            grid = grid.combine_first(grid.T).loc[nodes, nodes]
+        _heat(ax, grid, top=max(table["breaks"].max(), 1))
+        ax.set_xlabel("effect" if kind == "directed" else "one effect of a latent cause")
+        ax.set_ylabel("cause" if kind == "directed" else "the other")
+        ax.set_title(
+            "Steps broken by an arrow" if kind == "directed" else "Steps broken by a latent cause",
+            fontsize=10,
+        )
+    return figure
+
+
+def _matrix(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd.DataFrame:
+    return table.pivot_table(values, rows, columns, aggfunc="first", dropna=False)
+
+
+def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
+    ax.pcolormesh(
+        grid.to_numpy(), cmap="Oranges", vmin=-0.15 * top, vmax=top, edgecolors="white", linewidth=1
+    )
+    font = float(np.clip(80 / len(grid), 4.5, 8))
+    for i, j in np.argwhere(grid.to_numpy() > 0):
+        value = grid.iloc[i, j]
+        color = "white" if value > 0.6 * top else "#333333"
+        ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center", color=color, fontsize=font)
+    for axis, names in ((ax.xaxis, grid.columns), (ax.yaxis, grid.index)):
+        axis.set_ticks(np.arange(len(names)) + 0.5, [_node_label(name) for name in names])
+    ax.tick_params(length=0, labelsize=font + 1)
+    ax.invert_yaxis()
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set_aspect("equal")
+
+
+def _by_time(node: str) -> tuple[int, int, str]:
+    timed = TIMED.fullmatch(node)
+    return (int(timed[2]), "PSD".index(timed[1]), "") if timed else (0, 0, node)
+
+
+def _node_label(node: str) -> str:
+    parts = re.fullmatch(r"([A-Za-z]+)(\d+)", node)
+    return f"${parts[1]}_{{{parts[2]}}}$" if parts else f"${node}$" if len(node) == 1 else node

@@ -1,0 +1,141 @@
+"""Figures as they are handed over: picture, data, words, and the call that draws it again from the data."""
+
+import ast
+import base64
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from struct import unpack
+
+import pandas as pd
+
+from csrec_core import plots
+from csrec_core.errors import InputError, unknown
+from csrec_core.files import whole_file
+from csrec_core.plots.files import DPI, save_drawing
+
+__all__ = ["image", "list_figures", "save_csv", "save_figure", "write_text", "zip_figures"]
+
+REDRAW = '''\
+"""Draw this figure again from its data alone; run it where csrec is installed."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from csrec_core.plots import save_drawing, use_style
+from {module} import {function}
+
+folder = Path(__file__).parent
+use_style()
+drawing = {function}(pd.read_csv(folder / "{slug}.csv"){options})
+save_drawing(drawing, folder / "redrawn")
+'''
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the same figures make the same archive
+
+
+def save_figure(
+    drawing, folder: Path, *, data: pd.DataFrame, caption: str, alt: str, options: Mapping
+) -> list[Path]:
+    """Write a figure's folder, named by its slug, and return its files: PNG, SVG, CSV, words, `redraw.py`.
+
+    A `drawing` that is a function is called with the data as they are read back from the CSV, so that the
+    CSV alone gives the picture.
+    """
+    slug = folder.name
+    table = save_csv(data, folder / f"{slug}.csv")
+    script = []
+    if _is_function(drawing):
+        words = "".join(f", {name}={_literal(name, value)}" for name, value in options.items())
+        own = getattr(plots, drawing.__name__, None) is drawing
+        module = "csrec_core.plots" if own else drawing.__module__
+        call = {"module": module, "function": drawing.__name__, "slug": slug, "options": words}
+        # A function written in a notebook cannot be imported, so there is no script to write.
+        if drawing.__module__ != "__main__":
+            script = [write_text(folder / "redraw.py", REDRAW.format(**call))]
+        drawing = drawing(pd.read_csv(table), **options)
+    elif options:
+        raise TypeError(f"figure {slug!r}: {', '.join(options)} are for a function that draws, not a drawing")
+    try:
+        pictures = save_drawing(drawing, folder / slug)
+    except TypeError as error:
+        raise TypeError(f"figure {slug!r}: {error}") from None
+    words = [write_text(folder / f"{name}.txt", text + "\n") for name, text in
+             (("caption", caption), ("alt", alt))]  # fmt: skip
+    return [*pictures, table, *words, *script]
+
+
+def save_csv(frame: pd.DataFrame, path: Path) -> Path:
+    """Write exactly the data; the index too, where it is not just the row's number."""
+    named = not isinstance(frame.index, pd.RangeIndex)
+    return write_text(path, frame.to_csv(index=named, lineterminator="\n"))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all, the same bytes on every system."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text.encode())
+    return path
+
+
+def image(png: Path, svg: Path, alt: str) -> str:
+    """Return the image element, from the smaller of the two files, a little larger than on paper."""
+    small = min(svg, png, key=lambda path: path.stat().st_size)
+    kind = "svg+xml" if small is svg else "png"
+    source = base64.b64encode(small.read_bytes()).decode()
+    width, height = (round(n * 110 / DPI) for n in unpack(">II", png.read_bytes()[16:24]))
+    size = f'width="{width}" height="{height}"'
+    return f'<img src="data:image/{kind};base64,{source}" alt="{escape(alt)}" {size}>'
+
+
+def list_figures(run: Path, *, notebook: str | None = None) -> list[dict]:
+    """Return the figures of a run in order: `notebook`, `slug`, `caption`, `alt`, `files` (from the run on).
+
+    Raises InputError where the folder holds no run, or the run no such notebook.
+    """
+    records = {path.stem: path for path in sorted((run / "record").glob("*.json"))}
+    if not records:
+        raise InputError(f"{run}: no run; expected a folder with manifest.json and record/")
+    if notebook is not None and notebook not in records:
+        raise unknown("notebook", notebook, records, where=run.name)
+    return [
+        {"notebook": name, **{key: entry[key] for key in ("slug", "caption", "alt", "files")}}
+        for name, path in records.items()
+        if notebook in (None, name)
+        for entry in json.loads(path.read_text("utf-8"))["entries"]
+        if entry["kind"] == "figure"
+    ]
+
+
+def zip_figures(run: Path, figures: list[dict], target: Path) -> Path:
+    """Write the figures' folders and `figures.csv`, a list of them, as one archive; the same bytes again."""
+    listed = io.StringIO()
+    writer = csv.DictWriter(listed, ["notebook", "slug", "caption", "alt"], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(figures)
+    content = {"figures.csv": listed.getvalue().encode()}
+    content |= {name: (run / name).read_bytes() for figure in figures for name in figure["files"]}
+    with whole_file(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(
+                zipfile.ZipInfo(name.removeprefix("figures/"), EPOCH), data, zipfile.ZIP_DEFLATED
+            )
+    return target
+
+
+def _is_function(drawing) -> bool:
+    return isinstance(drawing, Callable) and hasattr(drawing, "__name__")
+
+
+def _literal(name: str, value) -> str:
+    """Return the value as it is written in Python; raise TypeError where it cannot be."""
+    value = value.item() if hasattr(value, "item") else value
+    try:
+        ast.literal_eval(repr(value))
+    except (ValueError, SyntaxError):
+        raise TypeError(f"{name}: expected a plain value that a script can hold, not {value!r}") from None
+    return repr(value)

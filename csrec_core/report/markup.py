@@ -1,0 +1,47 @@
+"""The templates of all pages, and how values read in them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from csrec_core.report.formula import prose
+
+__all__ = ["TEMPLATES", "file_label", "short"]
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def short(number: Mapping | None) -> str:
+    """Return a headline number with its interval, all with the same decimals; small ones get more."""
+    if number is None or number["value"] is None:
+        return "–"
+    parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
+    whole = all(part == int(part) for part in parts)
+    digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
+    texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
+    return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else "")
+
+
+def _written(value) -> str:
+    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def file_label(name: str) -> str:
+    """Return what a link to a file of a figure or table says: its format, or its name in the folder."""
+    stem, _, kind = name.rsplit("/", 1)[1].rpartition(".")
+    return stem if kind in ("txt", "py") else kind.upper()
+
+
+TEMPLATES.filters |= {
+    "prose": lambda text: Markup(prose(text)),
+    "short": short,
+    "written": _written,
+    "file_label": file_label,
+}

@@ -1,0 +1,99 @@
+"""Two runs side by side: what differs, what moved, and its page."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from csrec_core.errors import InputError
+from csrec_core.report.compare import compare_runs, comparison_text, write_comparison
+
+
+def write_run(reports, name, *, numbers, parameters, holds=True):
+    """Write what a run of one notebook leaves; `numbers` as (value, low, high) or (value,)."""
+    folder = reports / name
+    (folder / "record").mkdir(parents=True)
+    said = [
+        {"kind": "finding", "text": "It is.", "numbers": {
+            key: dict(zip(("value", "low", "high"), value, strict=False)) for key, value in numbers.items()
+        }},
+        {"kind": "verdict", "name": "estimable", "holds": holds, "detail": ""},
+    ]  # fmt: skip
+    record = {"parameters": {"out": str(folder), **parameters}, "entries": said}
+    (folder / "record" / "04_effect.json").write_text(json.dumps(record))
+    manifest = {
+        "run": name, "status": "complete", "started": "2026-01-02T03:04:05+00:00", "seconds": 1.0,
+        "parameters": parameters, "data": {"path": None, "hash": None}, "versions": {},
+        "code": {"version": "c0de" * 10, "git": None}, "notebooks": {"04_effect": {"status": "done"}},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def reports(tmp_path):
+    first = {"effect": (0.10, 0.08, 0.12), "auc": (0.60, 0.50, 0.70), "users": (100.0,), "gone": (1.0,)}
+    second = {"effect": (0.20, 0.17, 0.23), "auc": (0.62, 0.52, 0.72), "users": (200.0,), "new": (2.0,)}
+    write_run(tmp_path, "a", numbers=first, parameters={"seed": 1, "users": 100})
+    write_run(tmp_path, "b", numbers=second, parameters={"seed": 1, "users": 200}, holds=False)
+    return tmp_path
+
+
+def test_what_moved_beyond_its_interval(reports):
+    found = compare_runs(reports, "a", "b")
+    numbers = found.numbers.set_index("number")
+    assert numbers["verdict"].to_dict() == {
+        "effect": "moved", "auc": "not told apart", "users": "differs",
+        "gone": "only in the first", "new": "only in the second",
+    }  # fmt: skip
+    # Zou and Donner (2008): each end from the near ends of the two intervals, in squares.
+    effect = numbers.loc["effect"]
+    assert effect["difference"] == pytest.approx(0.10)
+    assert effect["low"] == pytest.approx(0.10 - np.hypot(0.03, 0.02))
+    assert effect["high"] == pytest.approx(0.10 + np.hypot(0.03, 0.02))
+    assert numbers.loc["users", ["low", "high"]].isna().all()
+    assert found.parameters.to_dict("records") == [
+        {"parameter": "users", "first": "100", "second": "200", "notebooks": "04_effect"}
+    ]
+    assert found.verdicts.to_dict("records") == [
+        {"notebook": "04_effect", "verdict": "estimable", "first": "holds", "second": "fails"}
+    ]
+
+
+def test_its_page_stands_in_the_index_and_says_what_moved(reports):
+    page = write_comparison(compare_runs(reports, "a", "b"), reports)
+    assert page == reports / "compare-a-b" / "index.html"
+    soup = BeautifulSoup(page.read_text(), "html.parser")
+    assert not soup.find_all("script") and [link["href"] for link in soup.h1.find_all("a")] == [
+        "../a/index.html", "../b/index.html",
+    ]  # fmt: skip
+    finding = " ".join(soup.find(class_="finding").text.split())
+    assert (
+        finding
+        == "Of 2 headline numbers with an interval, 1 moved beyond it: effect. 1 parameter differs: users."
+    )
+    row = next(row for row in soup.find(id="table-numbers").find_all("tr") if "effect" in row.text)
+    cells = [cell.text for cell in row.find_all("td")][1:]
+    assert cells == [
+        "effect",
+        "0.100 [0.080, 0.120]",
+        "0.200 [0.170, 0.230]",
+        "0.100 [0.064, 0.136]",
+        "moved",
+    ]
+    assert 'href="compare-a-b/index.html"' in (reports / "index.html").read_text()
+    assert pd.read_csv(page.with_name("numbers.csv"))["verdict"][0] == "moved"
+
+
+def test_a_terminal_gets_the_same(reports):
+    text = comparison_text(compare_runs(reports, "a", "b"))
+    assert "0.100 [0.064, 0.136]" in text and "estimable" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "says"), [(("a", "bb"), "unknown run 'bb'.*did you mean 'b'"), (("a", "a"), "with itself")]
+)
+def test_refuses_what_cannot_be_compared(reports, names, says):
+    with pytest.raises(InputError, match=says):
+        compare_runs(reports, *names)
