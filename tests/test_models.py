@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import accepted_log
 from scipy.special import expit
 
@@ -60,7 +61,9 @@ def test_readouts_are_what_one_prefix_at_a_time_says(model, sequences):
             if name == "after_accept" and t > 0:
                 prefix[:, -1] = ACCEPT
             state = model.backbone.encode(sequences.items[:, :end], prefix)[:, -1]
-            same(getattr(readouts, name)[:, t], torch.sigmoid(model(state, exposed)))
+            longer = F.pad(prefix, (0, 1), value=UNKNOWN)
+            numbers = model.describe(sequences.items[:, : end + 1], longer, own=length)[:, -1]
+            same(getattr(readouts, name)[:, t], torch.sigmoid(model(state, exposed, numbers)))
             if name == "filtered":
                 scores = model.backbone.score(state).numpy()
                 own = scores[np.arange(len(scores)), exposed - 1]

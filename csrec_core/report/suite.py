@@ -41,12 +41,12 @@ SUITES: dict[str, dict[str, object]] = {
     "full": {"users": 5000},
     "effect": {},
     "reproduction": {
-        "sample": 6000,
+        "sample": 3000,
         "backbones": "gru4rec, caser, sasrec, bert4rec, fmlprec, bsarec",
         "over": "fmlprec, sasrec, bsarec, bert4rec",
         "seeds": 3,
         "passes": 7,
-        "prefix_users": 1500,
+        "prefix_users": 1000,
     },
 }
 # The notebooks of a suite that leaves some out.
