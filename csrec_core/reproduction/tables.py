@@ -20,6 +20,7 @@ from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
 from csrec_core.evaluation.tabular import TABULAR, predict_tabular, tabular_features
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
+from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.experiment import Reproduction, Trial
 from csrec_core.reproduction.presets import Preset
 
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 ORACLE = "oracle"
-REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, ORACLE)
+REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, CEILING, ORACLE)
 DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
 ALPHAS = (0.2, 0.5)
 DRAWS = 300  # resamples of users
