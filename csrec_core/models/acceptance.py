@@ -21,8 +21,9 @@ __all__ = ["PARTS", "Acceptance", "build_model", "fit_acceptance"]
 
 #: What a logit is made of, beside the item's own appeal.
 PARTS = {"both": ("user state", "encoder"), "user state": ("user state",), "encoder": ("encoder",)}
-# The user state alone: few weights and cheap passes take a larger rate and batch, and more passes.
-STATE_RATE, STATE_BATCH, STATE_PASSES, STATE_PATIENCE = 1e-2, 256, 5, 3
+# The user state alone: few weights and cheap passes take a larger rate and batch, more passes, and an average
+# over some fifty steps.
+STATE_RATE, STATE_BATCH, STATE_AVERAGE, STATE_PASSES, STATE_PATIENCE = 1e-2, 256, 0.98, 5, 3
 
 
 class Acceptance(nn.Module):
@@ -150,6 +151,7 @@ def fit_acceptance(
             training,
             rate=STATE_RATE,
             batch=max(STATE_BATCH, training.batch),
+            average=STATE_AVERAGE,
             epochs=STATE_PASSES * training.epochs,
             patience=STATE_PATIENCE * training.patience,
         )
