@@ -44,6 +44,7 @@ from csrec_core.reproduction.published import METRICS, PUBLISHED, REASONS, compa
 from csrec_core.reproduction.tables import (
     ORACLE,
     TABULAR,
+    auc_gain,
     control_probabilities,
     csrec_name,
     experiment,
@@ -449,6 +450,17 @@ def test_ablations_are_tidy(bench):
     assert path["expected"].abs().is_monotonic_decreasing
     curve = learning_curve(bench, "sasrec", preset=PRESETS["crossed"], shares=[0.5, 1.0])
     assert curve["users"].to_list() == [20, 40]
+
+
+def test_gain_is_of_the_difference():
+    rng = np.random.default_rng(0)
+    cells = pd.DataFrame({"user": np.repeat(np.arange(300), 4), "decision": rng.integers(0, 2, 1200)})
+    cells["f"] = rng.random(1200) + cells["decision"]
+    assert auc_gain(cells, "f", 2 * cells["f"]) == (0, 0, 0)
+    other = cells["f"] + rng.normal(size=1200)
+    mean, low, high = auc_gain(cells, "f", other)
+    aucs = [roc_auc_score(cells["decision"], values) for values in (cells["f"], other)]
+    assert mean == pytest.approx(aucs[0] - aucs[1]) and low < mean < high
 
 
 def test_parts_are_compared(bench):

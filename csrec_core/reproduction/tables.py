@@ -28,6 +28,7 @@ __all__ = [
     "DECISION_METRICS",
     "ORACLE",
     "REFERENCES",
+    "auc_gain",
     "baseline_scores",
     "control_probabilities",
     "csrec_name",
@@ -182,6 +183,18 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     first = groups[["low", "high"]].first()
     table.loc[one, ["low", "high"]] = first.loc[one, ["low", "high"]]
     return table.reset_index()[["model", "metric", "mean", "low", "high", "seeds", "spread"]]
+
+
+def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, float, float]:
+    """Return by how much the AUC of the column `own` exceeds that of `other`: mean, low, high.
+
+    Both are on the same rows, so the interval, a bootstrap over users, is that of their difference.
+    """
+    of_own, of_other = (
+        auc_by_user(cells["decision"], values, cells["user"]) for values in (cells[own], other.to_numpy())
+    )
+    gain = resample_means((of_own - of_other).to_frame("gain"), draws=DRAWS).loc["gain"]
+    return tuple(float(gain[name]) for name in ("mean", "low", "high"))
 
 
 def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> Mapping[str, float]:
