@@ -136,11 +136,13 @@ def train_csrec(
     estimand : {"both", "filtered", "marginal"}
         Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
         for none.
+    parts : {"both", "encoder", "user state"}
+        What f is made of; see `csrec_core.models.acceptance.PARTS`.
     learn, held : Tensor (U, T) bool, optional
         Exposures to learn from and to stop training on; decisions of earlier exposures are input in either
         case. Without `learn`, all; without `held`, a tenth of the users stops the training, on Eq. (9).
     start : Acceptance, optional
-        Model whose weights f starts from, such as f~.
+        Model whose backbone f starts from, such as f~.
     checkpoint : path, optional
         See `csrec_core.models.train.fit`.
     """
