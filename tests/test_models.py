@@ -185,6 +185,16 @@ def test_calibration_takes_its_scale_from_held_out_rows_and_its_level_from_all(s
     assert calibrated.mean().item() == pytest.approx(decisions.float().mean().item(), abs=1e-5)
 
 
+def test_calibration_has_a_level_where_the_held_out_rows_are_told_apart_in_full(sequences):
+    model = build_model(sequences, hidden=16)
+    logits = torch.tensor([-3.0, -2.9, 3.0, 3.1, 60.0, 80.0, 90.0])
+    decisions = torch.tensor([0, 0, 1, 1, 1, 0, 0])
+    held = torch.arange(7) < 4
+    model.calibrate(logits, decisions, torch.ones(7), held)
+    scale, level = model.calibration.tolist()
+    assert torch.sigmoid(scale * logits + level).mean().item() == pytest.approx(3 / 7, abs=1e-3)
+
+
 def test_checkpoints_hold_weights_only(tmp_path, model, sequences):
     save_weights(model, tmp_path / "m.safetensors", curve={"epoch": [1]})
     other = build_model(sequences, hidden=16, seed=9)

@@ -116,7 +116,9 @@ class Acceptance(nn.Module):
             return float((weights * torch.sigmoid(scaled + level)).sum()) - accepted
 
         if 0 < accepted < total:
-            self.calibration.copy_(torch.tensor([float(regression.coef_[0, 0]), brentq(excess, -50, 50)]))
+            reach = 50 + float(scaled.abs().max())
+            level = brentq(excess, -reach, reach)
+            self.calibration.copy_(torch.tensor([float(regression.coef_[0, 0]), level]))
 
 
 def build_model(
