@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import accepted_log
 from scipy.special import expit
 
@@ -60,7 +61,9 @@ def test_readouts_are_what_one_prefix_at_a_time_says(model, sequences):
             if name == "after_accept" and t > 0:
                 prefix[:, -1] = ACCEPT
             state = model.backbone.encode(sequences.items[:, :end], prefix)[:, -1]
-            same(getattr(readouts, name)[:, t], torch.sigmoid(model(state, exposed)))
+            longer = F.pad(prefix, (0, 1), value=UNKNOWN)
+            numbers = model.describe(sequences.items[:, : end + 1], longer, own=length)[:, -1]
+            same(getattr(readouts, name)[:, t], torch.sigmoid(model(state, exposed, numbers)))
             if name == "filtered":
                 scores = model.backbone.score(state).numpy()
                 own = scores[np.arange(len(scores)), exposed - 1]
@@ -180,6 +183,16 @@ def test_calibration_takes_its_scale_from_held_out_rows_and_its_level_from_all(s
     assert scale == pytest.approx(0.5, abs=0.02)
     calibrated = torch.sigmoid(scale * logits + level)
     assert calibrated.mean().item() == pytest.approx(decisions.float().mean().item(), abs=1e-5)
+
+
+def test_calibration_has_a_level_where_the_held_out_rows_are_told_apart_in_full(sequences):
+    model = build_model(sequences, hidden=16)
+    logits = torch.tensor([-3.0, -2.9, 3.0, 3.1, 60.0, 80.0, 90.0])
+    decisions = torch.tensor([0, 0, 1, 1, 1, 0, 0])
+    held = torch.arange(7) < 4
+    model.calibrate(logits, decisions, torch.ones(7), held)
+    scale, level = model.calibration.tolist()
+    assert torch.sigmoid(scale * logits + level).mean().item() == pytest.approx(3 / 7, abs=1e-3)
 
 
 def test_checkpoints_hold_weights_only(tmp_path, model, sequences):

@@ -12,13 +12,15 @@ from conftest import PROJECT
 from scipy.optimize import approx_fprime
 from scipy.special import expit, logit
 from scipy.stats import t as student
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import load_gpt4books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError
-from csrec_core.evaluation.controls import history_lookup, predict_history_controls
+from csrec_core.evaluation.controls import history_lookup, predict_controls, predict_history_controls
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.csrec import CONSTRAINTS, csrec_loss, predict_csrec, recursion, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item
@@ -27,14 +29,22 @@ from csrec_core.models.sequences import to_sequences
 from csrec_core.models.train import Training
 from csrec_core.reproduction import experiment as module
 from csrec_core.reproduction import presets
-from csrec_core.reproduction.ablation import alpha_sweep, constraint_floor, learning_curve, penalty_path
+from csrec_core.reproduction.ablation import (
+    alpha_sweep,
+    constraint_floor,
+    learning_curve,
+    parts_compared,
+    penalty_path,
+)
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
+from csrec_core.reproduction.ceiling import filter_books
 from csrec_core.reproduction.experiment import Reproduction, sample_users, shuffle_exposures
 from csrec_core.reproduction.presets import PRESETS, Effort
 from csrec_core.reproduction.published import METRICS, PUBLISHED, REASONS, compare_with_published
 from csrec_core.reproduction.tables import (
     ORACLE,
     TABULAR,
+    auc_gain,
     control_probabilities,
     csrec_name,
     experiment,
@@ -440,6 +450,55 @@ def test_ablations_are_tidy(bench):
     assert path["expected"].abs().is_monotonic_decreasing
     curve = learning_curve(bench, "sasrec", preset=PRESETS["crossed"], shares=[0.5, 1.0])
     assert curve["users"].to_list() == [20, 40]
+
+
+def test_gain_is_of_the_difference():
+    rng = np.random.default_rng(0)
+    cells = pd.DataFrame({"user": np.repeat(np.arange(300), 4), "decision": rng.integers(0, 2, 1200)})
+    cells["f"] = rng.random(1200) + cells["decision"]
+    assert auc_gain(cells, "f", 2 * cells["f"]) == (0, 0, 0)
+    other = cells["f"] + rng.normal(size=1200)
+    mean, low, high = auc_gain(cells, "f", other)
+    aucs = [roc_auc_score(cells["decision"], values) for values in (cells["f"], other)]
+    assert mean == pytest.approx(aucs[0] - aucs[1]) and low < mean < high
+
+
+def test_parts_are_compared(bench):
+    table = parts_compared(bench, "sasrec", preset=PRESETS["crossed"], ceiling=0.75)
+    assert table["f of"].to_list() == ["user state", "encoder", "both"]
+    share = table["share of the oracle's margin"]
+    np.testing.assert_allclose(share, (table["AUC"] - 0.5) / 0.25)
+    assert table["AUC"].nunique() == 3
+
+
+def test_a_second_stage_that_does_not_help_is_undone(sequences):
+    """On coin flips the encoder has nothing to add: f is what the first stage left."""
+    coins = torch.randint(0, 2, sequences.system_decisions.shape, generator=torch.Generator().manual_seed(0))
+    log = replace(sequences, system_decisions=coins)
+    readouts = read_out(build_model(log, **SMALL).eval(), log)
+    training = Training(epochs=6, batch=4, rate=0.02, threads=1)
+    options = {"penalty": 0.0, "training": training, "held": torch.rand(coins.shape) < 0.5}
+    model, history = train_csrec(log, readouts, torch.arange(80), **options, **SMALL)
+    best = history.groupby("stage")["validation"].min()
+    undone = best["user state"] <= best["encoder"]
+    assert (model.query.weight.abs().max().item() == 0) == undone
+
+
+def test_the_filter_is_right_about_its_own_uncertainty():
+    """A posterior predictive is calibrated: decisions on its logit have slope 1 and level 0."""
+    world = simulate_books(users=400, items=40, seed=5)
+    known = world.truth[world.truth["source"] == "system"].set_index(["user", "t"])["p_system"]
+    decision = world.log[world.log["source"] == "system"].set_index(["user", "t"])["decision"]
+    said = filter_books(world, seed=5, particles=300)
+    decision, known = decision.loc[said.index].to_numpy(), known.loc[said.index].to_numpy()
+    x = np.column_stack([np.ones(len(said)), logit(said.to_numpy())])
+    fit = LogisticRegression(C=1e9, fit_intercept=False).fit(x, decision).coef_[0]
+    p = expit(x @ fit)
+    error = np.sqrt(np.diag(np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]))))
+    assert (np.abs(fit - [0, 1]) < 4 * error).all() and error[1] < 0.1
+    oracle, filtered = (roc_auc_score(decision, values) for values in (known, said))
+    by_item = predict_controls(Reproduction(world, Effort(), "unused").cells, pd.Series(dtype=float))["item"]
+    assert oracle > filtered > roc_auc_score(decision, by_item) + 0.02
 
 
 def test_what_a_weight_does_to_a_threshold():

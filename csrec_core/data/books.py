@@ -35,7 +35,7 @@ from csrec_core.data.log import SOURCES, Dataset, validate_log
 from csrec_core.data.readers import Catalogue, Readers, live
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["VIOLATIONS", "simulate_books"]
+__all__ = ["CONCENTRATION", "VIOLATIONS", "draw_catalogue", "simulate_books"]
 
 #: The knobs that break an assumption, and the departure from Figure 1 (`graph.VARIANTS`) that each is.
 VIOLATIONS = {
@@ -46,6 +46,7 @@ VIOLATIONS = {
     "confounder": "latent S[t] ↔ D[t]",
 }
 
+CONCENTRATION = 0.3  # of the Dirichlet law of the tastes at the start
 PUBLISHED = ("nothing", "users", "rows")
 
 
@@ -149,11 +150,8 @@ def simulate_books(
     if publish not in PUBLISHED:
         raise unknown("publish", publish, PUBLISHED, where="books")
     # One stream a mechanism: a knob of one leaves the draws of the others as they were.
-    streams = np.random.SeedSequence(seed).spawn(7)
-    books_rng, taste_rng, exposure_rng, trust_rng, decision_rng, mood_rng, policy_rng = map(
-        np.random.default_rng, streams
-    )
-    catalogue = Catalogue.draw(books_rng, items, genres, quality_spread)
+    taste_rng, exposure_rng, trust_rng, decision_rng, mood_rng, policy_rng = _streams(seed)[1:]
+    catalogue = draw_catalogue(seed, items=items, genres=genres, quality_spread=quality_spread)
     growth = 1 + trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
     lift = np.concatenate([np.repeat(growth[:1], steps), growth])  # for cells of both phases
     log_taste = _log_tastes(taste_rng, users, 2 * steps, genres, drift)
@@ -202,11 +200,21 @@ def simulate_books(
     )
 
 
-def _log_tastes(
-    rng: np.random.Generator, users: int, steps: int, genres: int, drift: float, concentration: float = 0.3
-) -> np.ndarray:
+def draw_catalogue(
+    seed: int, *, items: int = 200, genres: int = 10, quality_spread: float = 0.5
+) -> Catalogue:
+    """Return the books of the world of that seed, with the quality that no log holds."""
+    return Catalogue.draw(_streams(seed)[0], items, genres, quality_spread)
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    """Return a stream a mechanism, the catalogue's first."""
+    return [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(7)]
+
+
+def _log_tastes(rng: np.random.Generator, users: int, steps: int, genres: int, drift: float) -> np.ndarray:
     """Draw log tastes (users, steps, genres), not normalised: Dirichlet at the start, then a random walk."""
-    start = rng.dirichlet(np.full(genres, concentration), users)
+    start = rng.dirichlet(np.full(genres, CONCENTRATION), users)
     walk = np.cumsum(rng.normal(0, drift, (users, steps, genres)), axis=1)
     return np.log(start + 1e-6)[:, None, :] + walk
 

@@ -1,43 +1,103 @@
 """A backbone with a Bernoulli head: P(D = 1 | exposed item, state). Both f~ and f are one."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
 import torch
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from csrec_core.models.backbones import Encoder
 from csrec_core.models.next_item import build_backbone
 from csrec_core.models.sequences import Sequences
-from csrec_core.models.train import seeded
+from csrec_core.models.train import Training, fit, seeded
+from csrec_core.models.user_state import UserState
 
-__all__ = ["Acceptance", "build_model"]
+__all__ = ["PARTS", "Acceptance", "build_model", "fit_acceptance"]
+
+
+#: What a logit is made of, beside the item's own appeal.
+PARTS = {"both": ("user state", "encoder"), "user state": ("user state",), "encoder": ("encoder",)}
+# The user state alone: few weights and cheap passes take a larger rate and batch, more passes, and an average
+# over some fifty steps.
+STATE_RATE, STATE_BATCH, STATE_AVERAGE, STATE_PASSES, STATE_PATIENCE = 1e-2, 256, 0.98, 5, 3
 
 
 class Acceptance(nn.Module):
     """Probability that the user accepts an exposed item, on the scale of a decision.
 
-    logit P = scale * (<query(state), item> + leniency(state) + appeal(item)) + level, where scale and level
-    are 1 and 0 until `calibrate` sets them.
+    logit P = scale * (record + <query(state), item> + leniency(state) + appeal(item)) + level, where `record`
+    is what the user's past in numbers tells (`UserState`), `state` the backbone's, and scale and level are 1
+    and 0 until `calibrate` sets them. What the backbone adds starts at zero.
+
+    Parameters
+    ----------
+    backbone : Encoder
+    apart : bool
+        Whether decisions on what the system exposed are told from the user's own (f), or are more of the
+        same (f~, which has seen none).
     """
 
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: Encoder, *, apart: bool = True):
         super().__init__()
         self.backbone = backbone
+        self.user_state = UserState(backbone.n_items, backbone.features)
         self.query = nn.Linear(backbone.hidden, backbone.hidden)
         self.leniency = nn.Linear(backbone.hidden, 1)
         self.appeal = nn.Embedding(backbone.n_items + 1, 1)
-        nn.init.zeros_(self.appeal.weight)
+        for weight in (self.query.weight, self.query.bias, self.leniency.weight, self.appeal.weight):
+            nn.init.zeros_(weight)
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
+        self.register_buffer("apart", torch.tensor(apart))
+        self.parts = PARTS["both"]
 
-    def forward(self, states: Tensor, items: Tensor) -> Tensor:
-        """Return logits (...) of accepting `items` (...) in `states` (..., hidden)."""
-        match = (self.query(states) * self.backbone.embed(items)).sum(-1)
-        raw = match + self.leniency(states)[..., 0] + self.appeal(items)[..., 0]
+    def forward(self, states: Tensor, items: Tensor, numbers: Tensor) -> Tensor:
+        """Return logits (...) of `items` (...), from `states` (..., hidden) and `numbers` of `describe`."""
+        raw = self.appeal(items)[..., 0]
+        if "encoder" in self.parts:
+            match = (self.query(states) * self.backbone.embed(items)).sum(-1)
+            raw = raw + match + self.leniency(states)[..., 0]
+        if "user state" in self.parts:
+            raw = raw + self.user_state(numbers)
         return self.calibration[0] * raw + self.calibration[1]
 
-    def logits(self, items: Tensor, decisions: Tensor, users: Tensor | None = None) -> Tensor:
-        """Return the logits (B, L) of every exposure in a window, each from what lies before it."""
-        states = self.backbone.encode(items, decisions, users=users)
-        return self(states[:, :-1], items)
+    def describe(self, items: Tensor, decisions: Tensor, **options) -> Tensor:
+        """Return the numbers (B, L, ...) of the exposures of a window; see `UserState.describe`."""
+        return self.user_state.describe(items, decisions, apart=bool(self.apart), **options)
+
+    def logits(
+        self,
+        items: Tensor,
+        decisions: Tensor,
+        *,
+        own: int,
+        users: Tensor | None = None,
+        last: int | None = None,
+        first: int = 0,
+    ) -> Tensor:
+        """Return the logits (B, L - first) of the exposures of a window, each from what lies before it.
+
+        The first `own` slots are self-chosen; `last` takes the place of the decision just before each.
+        """
+        numbers = self.describe(items, decisions, own=own, last=last, first=first)
+        items_asked = items[:, first:]
+        if "encoder" not in self.parts:
+            return self(None, items_asked, numbers)
+        if last is None:
+            states = self.backbone.encode(items, decisions, users=users, first=first)
+        else:
+            states = self.backbone.encode_last(items, decisions, last, users=users, first=first)
+        return self(states[:, :-1], items_asked, numbers)
+
+    def catalogue_logits(self, items: Tensor, decisions: Tensor, users: Tensor | None = None) -> Tensor:
+        """Return the logits (B, N) of accepting each item after a self-chosen window."""
+        states = self.backbone.encode_end(items, decisions, users=users)
+        numbers = self.user_state.describe_catalogue(items, decisions)
+        every = torch.arange(1, self.backbone.n_items + 1, device=items.device).expand(len(items), -1)
+        return self(states[:, None].expand(-1, every.shape[1], -1), every, numbers)
 
     def calibrate(self, logits: Tensor, decisions: Tensor, weights: Tensor, held: Tensor) -> None:
         """Set scale and level from rows (n,) of which some are `held` out of training.
@@ -56,12 +116,57 @@ class Acceptance(nn.Module):
             return float((weights * torch.sigmoid(scaled + level)).sum()) - accepted
 
         if 0 < accepted < total:
-            self.calibration.copy_(torch.tensor([float(regression.coef_[0, 0]), brentq(excess, -50, 50)]))
+            reach = 50 + float(scaled.abs().max())
+            level = brentq(excess, -reach, reach)
+            self.calibration.copy_(torch.tensor([float(regression.coef_[0, 0]), level]))
 
 
-def build_model(sequences: Sequences, *, backbone: str = "sasrec", seed: int = 0, **hyper) -> Acceptance:
-    """Return an untrained model for both phases of `sequences`; see `build_backbone`."""
+def build_model(
+    sequences: Sequences, *, backbone: str = "sasrec", apart: bool = True, seed: int = 0, **hyper
+) -> Acceptance:
+    """Return an untrained model for both phases of `sequences`; see `Acceptance` and `build_backbone`."""
     positions = sequences.items.shape[1]
     encoder = build_backbone(sequences, backbone=backbone, positions=positions, seed=seed, **hyper)
     with seeded(seed):
-        return Acceptance(encoder).to(sequences.self_items.device)
+        return Acceptance(encoder, apart=apart).to(sequences.self_items.device)
+
+
+def fit_acceptance(
+    model: Acceptance,
+    loss: Callable[[Tensor], Tensor],
+    validate: Callable[[], float],
+    rows: Tensor,
+    *,
+    training: Training,
+    parts: str = "both",
+    label: str,
+    checkpoint: str | Path | None = None,
+) -> pd.DataFrame:
+    """Train what `parts` names: of both, the user state alone first, then all with what the encoder adds.
+
+    A second stage that comes to no better validation loss than the first is undone. Arguments are those of
+    `csrec_core.models.train.fit`, and so is the result, with the `stage` of each pass.
+    """
+    stages = []
+    if "user state" in PARTS[parts]:
+        alone = replace(
+            training,
+            rate=STATE_RATE,
+            batch=max(STATE_BATCH, training.batch),
+            average=STATE_AVERAGE,
+            epochs=STATE_PASSES * training.epochs,
+            patience=STATE_PATIENCE * training.patience,
+        )
+        model.parts = PARTS["user state"]
+        part = None if checkpoint is None else Path(checkpoint).with_suffix(".state.safetensors")
+        name = f"{label}, user state"
+        history = fit(model, loss, validate, rows, training=alone, label=name, checkpoint=part)
+        stages.append(history.assign(stage="user state"))
+    if "encoder" in PARTS[parts]:
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        model.parts = PARTS[parts]
+        history = fit(model, loss, validate, rows, training=training, label=label, checkpoint=checkpoint)
+        if stages and stages[0]["validation"].min() <= history["validation"].min():
+            model.load_state_dict(before)
+        stages.append(history.assign(stage="encoder"))
+    return pd.concat(stages, ignore_index=True)

@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.errors import InputError, unknown
-from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_BATCH
 from csrec_core.models.sequences import Sequences
-from csrec_core.models.train import Training, batches, fit
+from csrec_core.models.train import Training, batches
 
 __all__ = [
     "CONSTRAINTS",
@@ -112,6 +112,7 @@ def train_csrec(
     backbone: str = "sasrec",
     constraint: str = "squared",
     estimand: str = "both",
+    parts: str = "both",
     learn: Tensor | None = None,
     held: Tensor | None = None,
     start: Acceptance | None = None,
@@ -135,11 +136,13 @@ def train_csrec(
     estimand : {"both", "filtered", "marginal"}
         Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
         for none.
+    parts : {"both", "encoder", "user state"}
+        What f is made of; see `csrec_core.models.acceptance.PARTS`.
     learn, held : Tensor (U, T) bool, optional
         Exposures to learn from and to stop training on; decisions of earlier exposures are input in either
         case. Without `learn`, all; without `held`, a tenth of the users stops the training, on Eq. (9).
     start : Acceptance, optional
-        Model whose weights f starts from, such as f~.
+        Model whose backbone f starts from, such as f~.
     checkpoint : path, optional
         See `csrec_core.models.train.fit`.
     """
@@ -149,8 +152,7 @@ def train_csrec(
         raise InputError(f"penalty = {penalty}; expected a number of at least 0")
     model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
     if start is not None:
-        model.load_state_dict(start.state_dict())
-        model.calibration.copy_(torch.tensor([1.0, 0.0]))
+        model.backbone.load_state_dict(start.backbone.state_dict())
     exposed = sequences.system_items > 0
     learn = exposed if learn is None else learn & exposed
     rows = rows[exposed[rows].any(dim=1)]
@@ -177,28 +179,30 @@ def train_csrec(
             constraint=constraint,
         )
 
+    sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
+
     def train_loss(batch: Tensor) -> Tensor:
+        if "encoder" not in model.parts:  # cheap enough to see every user from each side
+            return sum(loss(batch, _all(batch, side), learn[batch]) for side in sides) / len(sides)
         hidden = torch.rand(len(batch), device=batch.device) < ESTIMANDS[estimand]
         wanted = learn[batch] if model.backbone.causal else sample_positions(learn[batch], PREFIXES)
         return loss(batch, hidden, wanted)
-
-    sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
 
     def validate() -> float:
         total = 0.0
         for batch in batches(stopping, READ_BATCH):
             wanted = held[batch]
             for side in sides:
-                hidden = torch.full_like(batch, side, dtype=torch.bool)
-                total += loss(batch, hidden, wanted).item() * len(batch) / len(sides)
+                total += loss(batch, _all(batch, side), wanted).item() * len(batch) / len(sides)
         return total / len(stopping)
 
-    history = fit(
+    history = fit_acceptance(
         model,
         train_loss,
         validate,
         rows,
         training=training,
+        parts=parts,
         label=f"f, penalty {penalty:g}",
         checkpoint=checkpoint,
     )
@@ -230,15 +234,19 @@ def _system_logits(
     model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor, wanted: Tensor | None = None
 ) -> Tensor:
     """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
-    exposed = sequences.system_items[rows]
-    first = decisions.shape[1] - exposed.shape[1]
-    if wanted is None or model.backbone.causal:
-        states = model.backbone.encode(sequences.items[rows], decisions, users=rows, first=first)
-        return model(states[:, :-1], exposed)
-    places = F.pad(wanted, (first, 0))
-    states = model.backbone.encode_at(sequences.items[rows], places, decisions, users=rows)
-    logits = model(states, exposed[wanted])
+    items, exposed = sequences.items[rows], sequences.system_items[rows]
+    first = items.shape[1] - exposed.shape[1]
+    if wanted is None or model.backbone.causal or "encoder" not in model.parts:
+        return model.logits(items, decisions, own=first, first=first, users=rows)
+    states = model.backbone.encode_at(items, F.pad(wanted, (first, 0)), decisions, users=rows)
+    numbers = model.describe(items, decisions, own=first)[:, first:]
+    logits = model(states, exposed[wanted], numbers[wanted])
     return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
+
+
+def _all(rows: Tensor, value: bool) -> Tensor:
+    """Return the same value for each of `rows`."""
+    return torch.full_like(rows, value, dtype=torch.bool)
 
 
 def _with_previous(wanted: Tensor, hidden: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class Predictions:
         `f_free_marginal` (without it), `f_tilde`, `f_tilde_marginal`; `rank_share` of the item under f~.
         f of a user comes from models that never saw that user's system exposures.
     curves : DataFrame
-        `model`, `epoch`, `train` and `validation` loss.
+        `model`, `stage`, `epoch`, `train` and `validation` loss. f~ is two: its next items, its decisions.
     ranks : DataFrame
         `model`, `user`, `rank`, `candidates` of the last self-chosen item, left out of all training.
     """
@@ -138,7 +138,9 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
             model, curve = train(folder / f"{name}.part.safetensors")
             save_weights(model, path, curve=curve.to_dict("list"))
         model = build_model(sequences, **common)
-        curves[name] = pd.DataFrame(load_weights(model, path)["curve"])
+        curve = pd.DataFrame(load_weights(model, path)["curve"])
+        model_of = curve["stage"].map({"next item": f"{name}, next item"}).fillna(name)
+        curves[name] = curve.assign(model=model_of, epoch=curve.groupby(model_of).cumcount() + 1)
         return model.requires_grad_(False)
 
     preference = trained(
@@ -178,8 +180,9 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
             filtered.cpu().numpy()[real],
             marginal.cpu().numpy()[real],
         )
-    curve = pd.concat([frame.assign(model=name) for name, frame in curves.items()], ignore_index=True)
-    return Predictions(cells, curve, pd.concat(ranks, ignore_index=True))
+    return Predictions(
+        cells, pd.concat(curves.values(), ignore_index=True), pd.concat(ranks, ignore_index=True)
+    )
 
 
 def _folds(sequences: Sequences, settings: Settings) -> np.ndarray:

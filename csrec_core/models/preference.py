@@ -1,5 +1,6 @@
 """f~: what the user's own choices tell about acceptance (Eq. 7), and its readouts at system exposures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
-from csrec_core.models.train import Training, batches, fit, seeded
+from csrec_core.models.train import Training, batches, fit, load_weights, save_weights, seeded
 
 __all__ = ["Readouts", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
 
@@ -53,10 +54,11 @@ def train_preference(
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f~ on self-chosen rows, every position in one pass, and calibrate it on held-out rows.
 
-    The loss is the sum of two readouts' losses: cross-entropy of the next accepted item over the whole
-    catalogue, and binary cross-entropy of the decisions, weighted by inverse propensity where the log knows
-    it. Where the phase holds accepted items only, the second uses one uniform negative for each item, and its
-    level means nothing.
+    The backbone learns the next accepted item, by cross-entropy over the whole catalogue. Then it is frozen,
+    and what the user did so far and its states are fitted to the decisions, by binary cross-entropy weighted
+    by inverse propensity where the log knows it: decisions are too few to learn a representation from. Where
+    the phase holds accepted items only, one uniform negative for each item stands for the rejections, and the
+    level of f~ means nothing.
 
     Parameters
     ----------
@@ -68,29 +70,50 @@ def train_preference(
     model : Acceptance
         Frozen, in evaluation mode.
     history : DataFrame
-        See `csrec_core.models.train.fit`.
+        See `csrec_core.models.train.fit`; `stage` is "next item", "user state" or "encoder".
     """
-    model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
+    model = build_model(sequences, backbone=backbone, apart=False, seed=training.seed, **hyper)
     learn, held = _split(sequences)
     everyone = _all_users(sequences)
     trainable = everyone[learn.any(dim=1)]
     validated = everyone[held.any(dim=1)]
 
-    def loss(rows: Tensor) -> Tensor:
-        room = sequences.items.shape[1] - sequences.self_items.shape[1]
-        shift = torch.randint(room + 1, (len(rows),), device=rows.device)
-        wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
-        return _loss(model, sequences, rows, wanted, shift=shift, forget=0.5)
+    def loss_of(part: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        def loss(rows: Tensor) -> Tensor:
+            room = sequences.items.shape[1] - sequences.self_items.shape[1]
+            shift = torch.randint(room + 1, (len(rows),), device=rows.device)
+            wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
+            return part(model, sequences, rows, wanted, shift=shift, forget=0.5)
 
-    def validate() -> float:
-        with seeded(training.seed, sequences.self_items.device):  # the same negatives at every epoch
-            parts = [
-                _loss(model, sequences, rows, held).item() * len(rows)
-                for rows in batches(validated, READ_BATCH)
-            ]
-        return sum(parts) / len(validated)
+        return loss
 
-    history = fit(model, loss, validate, trainable, training=training, label="f~", checkpoint=checkpoint)
+    def validation_of(part: Callable[..., Tensor]) -> Callable[[], float]:
+        def validate() -> float:
+            with seeded(training.seed, sequences.self_items.device):  # the same negatives at every epoch
+                parts = [
+                    part(model, sequences, rows, held).item() * len(rows)
+                    for rows in batches(validated, READ_BATCH)
+                ]
+            return sum(parts) / len(validated)
+
+        return validate
+
+    kept = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
+    if kept is not None and kept.exists():
+        first = pd.DataFrame(load_weights(model, kept)["curve"])
+    else:
+        losses = loss_of(_next_item_loss), validation_of(_next_item_loss)
+        first = fit(
+            model, *losses, trainable, training=training, label="f~, next item", checkpoint=checkpoint
+        )
+        if kept is not None:
+            save_weights(model, kept, curve=first.to_dict("list"))
+    model.backbone.requires_grad_(False)
+    losses = loss_of(_decision_loss), validation_of(_decision_loss)
+    then = fit_acceptance(model, *losses, trainable, training=training, label="f~", checkpoint=checkpoint)
+    history = pd.concat([first.assign(stage="next item"), then], ignore_index=True)
+    if kept is not None:
+        kept.unlink()
     if not sequences.accepted_only:
         _calibrate(model, sequences, held)
     return model.requires_grad_(False), history
@@ -120,11 +143,9 @@ def rank_last_choice(model: Acceptance, sequences: Sequences, *, by: str = "next
     """
 
     def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
-        state = model.backbone.encode_end(items, decisions, users=rows)
         if by == "next_item":
-            return model.backbone.score(state)
-        every = torch.arange(1, model.backbone.n_items + 1, device=rows.device).expand(len(rows), -1)
-        return model(state[:, None].expand(-1, every.shape[1], -1), every)
+            return model.backbone.score(model.backbone.encode_end(items, decisions, users=rows))
+        return model.catalogue_logits(items, decisions, rows)
 
     return leave_one_out(sequences, score)
 
@@ -143,7 +164,7 @@ def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
     return learn, held
 
 
-def _loss(
+def _next_item_loss(
     model: Acceptance,
     sequences: Sequences,
     rows: Tensor,
@@ -152,21 +173,40 @@ def _loss(
     shift: Tensor | None = None,
     forget: float = 0.0,
 ) -> Tensor:
-    """Return the mean loss over the `wanted` positions of the users `rows`."""
+    """Return the mean cross-entropy of what the users `rows` accepted at the `wanted` positions."""
+    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
+    known, accepted = _forget_tail(decisions, forget), wanted[rows] & (decisions == ACCEPT)
+    states = model.backbone.encode_at(items, accepted, known, users=rows, shift=shift)
+    return softmax(model.backbone, states, items[accepted]) if len(states) else states.sum()
+
+
+def _decision_loss(
+    model: Acceptance,
+    sequences: Sequences,
+    rows: Tensor,
+    wanted: Tensor,
+    *,
+    shift: Tensor | None = None,
+    forget: float = 0.0,
+) -> Tensor:
+    """Return the weighted mean binary cross-entropy of the `wanted` decisions of the users `rows`."""
     items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
     wanted, weights = wanted[rows], sequences.self_weights[rows]
-    known = _forget_tail(decisions, forget)
-    states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
-    items, decisions, weights = items[wanted], decisions[wanted], weights[wanted]
-    accepted = decisions == ACCEPT
-    ranking = softmax(model.backbone, states[accepted], items[accepted])
-    logits, labels = model(states, items), decisions.float()
+    known, states = _forget_tail(decisions, forget), None
+    if "encoder" in model.parts:
+        states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
+
+    def logits_of(asked: Tensor) -> Tensor:
+        numbers = model.describe(items, known, own=items.shape[1], asked=asked)
+        return model(states, asked[wanted], numbers[wanted])
+
+    logits, labels, weights = logits_of(items), decisions[wanted].float(), weights[wanted]
     if sequences.accepted_only:
         negatives = torch.randint_like(items, 1, model.backbone.n_items + 1)
-        logits = torch.cat([logits, model(states, negatives)])
+        logits = torch.cat([logits, logits_of(negatives)])
         labels = torch.cat([labels, torch.zeros_like(labels)])
         weights = torch.cat([weights, weights])
-    return ranking + F.binary_cross_entropy_with_logits(logits, labels, weights)
+    return F.binary_cross_entropy_with_logits(logits, labels, weights)
 
 
 def sample_positions(wanted: Tensor, count: int) -> Tensor:
@@ -190,7 +230,12 @@ def _forget_tail(decisions: Tensor, share: float) -> Tensor:
 def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
     logits = torch.cat(
         [
-            model.logits(sequences.self_items[rows], sequences.self_decisions[rows], users=rows)
+            model.logits(
+                sequences.self_items[rows],
+                sequences.self_decisions[rows],
+                own=sequences.self_items.shape[1],
+                users=rows,
+            )
             for rows in _all_users(sequences).split(READ_BATCH)
         ]
     )
@@ -211,14 +256,10 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
     )
 
     first = items.shape[1] - steps
+    where = {"own": first, "first": first, "users": rows}
     seen = model.backbone.encode(items, realised, users=rows, first=first)[:, :-1]
-    filtered = torch.sigmoid(model(seen, exposed))
-    after = [
-        torch.sigmoid(
-            model(model.backbone.encode_last(items, masked, last, users=rows, first=first)[:, :-1], exposed)
-        )
-        for last in (REJECT, ACCEPT)
-    ]
+    filtered = torch.sigmoid(model(seen, exposed, model.describe(items, realised, own=first)[:, first:]))
+    after = [torch.sigmoid(model.logits(items, masked, last=last, **where)) for last in (REJECT, ACCEPT)]
     for probability in after:  # the decision before the first exposure is a known one
         probability[:, :1] = filtered[:, :1]
     scores = model.backbone.score(seen)

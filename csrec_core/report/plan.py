@@ -28,15 +28,15 @@ NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "0
 # What a suite sets where the command line says nothing.
 SUITES: dict[str, dict[str, object]] = {
     "quick": {"users": 2000, "patience": 3},
-    "full": {"users": 5000},
+    "full": {"users": 5000, "worlds": 50},
     "effect": {},
     "reproduction": {
-        "sample": 6000,
+        "sample": 3000,
         "backbones": "gru4rec, caser, sasrec, bert4rec, fmlprec, bsarec",
         "over": "fmlprec, sasrec, bsarec, bert4rec",
         "seeds": 3,
         "passes": 7,
-        "prefix_users": 1500,
+        "prefix_users": 1000,
     },
 }
 # The notebooks of a suite that leaves some out.

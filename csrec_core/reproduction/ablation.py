@@ -6,11 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from csrec_core.metrics import accept_by_probability, accept_by_rank, auc_by_user
+from csrec_core.metrics import (
+    accept_by_probability,
+    accept_by_rank,
+    auc_by_user,
+    expected_calibration_error,
+)
 from csrec_core.reproduction.experiment import Reproduction
 from csrec_core.reproduction.presets import Preset
 
-__all__ = ["alpha_sweep", "constraint_floor", "decisions_as_input", "learning_curve", "penalty_path"]
+__all__ = [
+    "alpha_sweep",
+    "constraint_floor",
+    "decisions_as_input",
+    "learning_curve",
+    "parts_compared",
+    "penalty_path",
+]
 
 COLUMNS = {"filtered": ("f", "f_tilde"), "marginal": ("f_marginal", "f_tilde_marginal")}
 ALPHAS = (0.2, 0.5)
@@ -38,6 +50,33 @@ def penalty_path(
         effect = {"effect": (cells[own] - cells[other]).mean(), "expected": shrunk.mean()}
         rows.append({"penalty": penalty, **_accuracy(cells, own), **effect})
     return pd.DataFrame(rows)
+
+
+def parts_compared(
+    bench: Reproduction, backbone: str, *, preset: Preset, ceiling: float | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Fit f from what the user did so far alone, from the encoder alone, and from both.
+
+    Parameters
+    ----------
+    ceiling : float, optional
+        AUC of an oracle, to give each AUC's share of its margin over one half.
+
+    Returns
+    -------
+    DataFrame
+        `f of`, `AHR@0.2`, `AHR@0.5`, `AUC`, `ECE`, and with a ceiling `share of the oracle's margin`.
+    """
+    own, _ = COLUMNS[preset.reported]
+    rows = []
+    for parts in ("user state", "encoder", "both"):
+        cells = bench.csrec(backbone, seed=seed, preset=replace(preset, parts=parts)).cells
+        ece = expected_calibration_error(cells["decision"], cells[own])
+        rows.append({"f of": parts, **_accuracy(cells, own), "ECE": ece})
+    table = pd.DataFrame(rows)
+    if ceiling is not None:
+        table["share of the oracle's margin"] = (table["AUC"] - 0.5) / (ceiling - 0.5)
+    return table
 
 
 def learning_curve(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log, write_log
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
-from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.acceptance import PARTS, Acceptance, build_model
 from csrec_core.models.csrec import predict_csrec, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
 from csrec_core.models.predictions import code_files
@@ -206,6 +206,7 @@ class Reproduction:
                     penalty=preset.penalty,
                     constraint=preset.constraint,
                     estimand=preset.estimand,
+                    parts=preset.parts,
                     learn=learn,
                     held=held,
                     training=replace(self.effort.csrec, seed=seed),
@@ -215,6 +216,7 @@ class Reproduction:
                     **self.effort.hyper,
                 ),
             )
+            model.parts = PARTS[preset.parts]
             rows = own.nonzero()[:, 0]
             if preset.calibrated and held is not None:
                 self._calibrate(model, learn, held)

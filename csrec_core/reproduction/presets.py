@@ -37,6 +37,8 @@ class Preset:
         decisions.
     share : float
         Share of the users whose exposures are learned from, in (0, 1].
+    parts : {"both", "encoder", "user state"}
+        What f is made of (`csrec_core.models.acceptance.PARTS`); as published, the encoder alone.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Preset:
     reported: str = "filtered"
     calibrated: bool = False
     share: float = 1.0
+    parts: str = "both"
 
 
 PRESETS = {
@@ -60,6 +63,7 @@ PRESETS = {
         readout="softmax",
         estimand="marginal",
         reported="marginal",
+        parts="encoder",
     ),
     # As the published code: there f~ is not frozen and follows f, so that the constraint binds nothing.
     "unconstrained": Preset(
@@ -70,6 +74,7 @@ PRESETS = {
         penalty=0.0,
         estimand="marginal",
         reported="marginal",
+        parts="encoder",
     ),
     "sound": Preset(name="sound", calibrated=True),
     "crossed": Preset(name="crossed", spared=0, validated=0, crossed=True),

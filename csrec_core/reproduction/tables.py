@@ -20,6 +20,7 @@ from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
 from csrec_core.evaluation.tabular import TABULAR, predict_tabular, tabular_features
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
+from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.experiment import Reproduction, Trial
 from csrec_core.reproduction.presets import Preset
 
@@ -27,6 +28,7 @@ __all__ = [
     "DECISION_METRICS",
     "ORACLE",
     "REFERENCES",
+    "auc_gain",
     "baseline_scores",
     "control_probabilities",
     "csrec_name",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 ORACLE = "oracle"
-REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, ORACLE)
+REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, CEILING, ORACLE)
 DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
 ALPHAS = (0.2, 0.5)
 DRAWS = 300  # resamples of users
@@ -181,6 +183,18 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     first = groups[["low", "high"]].first()
     table.loc[one, ["low", "high"]] = first.loc[one, ["low", "high"]]
     return table.reset_index()[["model", "metric", "mean", "low", "high", "seeds", "spread"]]
+
+
+def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, float, float]:
+    """Return by how much the AUC of the column `own` exceeds that of `other`: mean, low, high.
+
+    Both are on the same rows, so the interval, a bootstrap over users, is that of their difference.
+    """
+    of_own, of_other = (
+        auc_by_user(cells["decision"], values, cells["user"]) for values in (cells[own], other.to_numpy())
+    )
+    gain = resample_means((of_own - of_other).to_frame("gain"), draws=DRAWS).loc["gain"]
+    return tuple(float(gain[name]) for name in ("mean", "low", "high"))
 
 
 def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> Mapping[str, float]:
