@@ -195,6 +195,16 @@ def test_calibration_has_a_level_where_the_held_out_rows_are_told_apart_in_full(
     assert torch.sigmoid(scale * logits + level).mean().item() == pytest.approx(3 / 7, abs=1e-3)
 
 
+def test_calibration_never_reverses_a_model(sequences):
+    model = build_model(sequences, hidden=16)
+    logits = torch.tensor([2.0, 1.0, -1.0, -2.0, 2.0, -2.0])
+    decisions = torch.tensor([0, 0, 1, 1, 1, 0])  # the held-out rows say the opposite of the model
+    model.calibrate(logits, decisions, torch.ones(6), torch.arange(6) < 4)
+    scale, level = model.calibration.tolist()
+    assert scale == 0
+    assert torch.sigmoid(torch.tensor(level)).item() == pytest.approx(0.5, abs=1e-6)
+
+
 def test_checkpoints_hold_weights_only(tmp_path, model, sequences):
     save_weights(model, tmp_path / "m.safetensors", curve={"epoch": [1]})
     other = build_model(sequences, hidden=16, seed=9)

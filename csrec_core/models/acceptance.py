@@ -109,7 +109,9 @@ class Acceptance(nn.Module):
         regression = LogisticRegression(C=1e6).fit(
             *(part[held].cpu().numpy() for part in (logits[:, None], decisions, weights))
         )
-        scaled = float(regression.coef_[0, 0]) * logits.double()
+        # Held-out rows may speak against the model: it then knows nothing, and is not right when reversed.
+        scale = max(0.0, float(regression.coef_[0, 0]))
+        scaled = scale * logits.double()
         total, accepted = float(weights.sum()), float((weights * decisions).sum())
 
         def excess(level: float) -> float:
@@ -118,7 +120,7 @@ class Acceptance(nn.Module):
         if 0 < accepted < total:
             reach = 50 + float(scaled.abs().max())
             level = brentq(excess, -reach, reach)
-            self.calibration.copy_(torch.tensor([float(regression.coef_[0, 0]), level]))
+            self.calibration.copy_(torch.tensor([scale, level]))
 
 
 def build_model(
