@@ -32,6 +32,7 @@ def test_the_view_follows_what_is_picked(picked):
 
 
 def test_drawings_are_shown_and_closed_and_tables_shown(picked):
+    plt.close("all")
     explore(lambda x: plt.subplots()[1], x=[1])
     explore(lambda x: pd.DataFrame({"x": [x]}), x=[1])
     assert [type(thing).__name__ for thing in picked] == ["Figure", "VBox", "DataFrame", "VBox"]

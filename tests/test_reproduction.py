@@ -551,7 +551,7 @@ def test_the_notebook_on_files_like_the_papers(tmp_path):
     filled = table[table["reproduced"] != "–"]
     assert set(filled["model"]) == {"GRU4Rec", "SASRec", "CSRec (SASRec)"}
     assert set(filled["preset"]) == {"paper", "unconstrained"}
-    assert (tmp_path / "run" / "figures" / "05_reproduction" / "published-ahr.csv").exists()
+    assert (tmp_path / "run" / "figures" / "05_reproduction" / "published-ahr" / "published-ahr.csv").exists()
     spread = pd.read_csv(tmp_path / "run" / "tables" / "05_reproduction" / "spread.csv")
     assert spread["seeds"].eq(2).all() and spread["spread"].ge(0).all()
     kept = list((tmp_path / "run" / "reproduction").rglob("*-cells.parquet"))
