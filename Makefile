@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: report test clean
 
 report: $(VENV)/installed
-	$(BIN)/csrec report --suite quick
+	$(BIN)/csrec report --suite quick --jobs 2
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .
