@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+from functools import partial
 
 import pytest
 from agent_study import NOWHERE, USERS, ask, call, log_of, requests_of
@@ -78,7 +79,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on(good, chat, few_books, tmp_path):
         words = ["--agent", "openai", "--model", "m", "--base-url", url, "--catalogue", few_books]
         sizes = ["--users", "25", "--steps", "3", "--seed", "1", "--out", tmp_path / "run", "--price", "1,2"]
         command = [sys.executable, "-m", "csrec_core", "data", "books", *words, *sizes]
-        child[0] = subprocess.Popen(command, stderr=slave, stdout=subprocess.PIPE)
+        # A shell that starts the tests in the background has them ignore SIGINT, which a child would inherit.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        child[0] = subprocess.Popen(command, stderr=slave, stdout=subprocess.PIPE, preexec_fn=heed)
         child[0].communicate(timeout=60)
         os.close(slave)
         shown = os.read(master, 100_000).decode()
