@@ -54,6 +54,9 @@ CONFIGS = {
     "caser": Config(backbone="caser"),
     "sasrec": Config(backbone="sasrec"),
     "bert4rec": Config(backbone="bert4rec", batch=256, hyper={"dropout": 0.3}, **AVERAGED),
+    "bert4rec, last window": Config(
+        backbone="bert4rec", batch=256, whole=False, hyper={"dropout": 0.3}, **AVERAGED
+    ),
     "fmlprec": Config(backbone="fmlprec"),
     "fmlprec, exact": Config(backbone="fmlprec", hyper={"causal": False}, **PREFIXES),
     "bsarec": Config(backbone="bsarec", hyper={"alpha": 0.5, "cutoff": 5, "heads": 1}, **AVERAGED),
@@ -89,7 +92,7 @@ PEER_EPOCH = {
     "gru4rec": 11.8,
     "caser": 214.0,
     "sasrec": 32.5,
-    "bert4rec": 37.1,
+    "bert4rec, last window": 37.1,
     "fmlprec, exact": 29.8,
     "bsarec, exact": 41.3,
 }

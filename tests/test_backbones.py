@@ -10,7 +10,7 @@ from conftest import accepted_log
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.errors import InputError
 from csrec_core.models.backbones import BACKBONES, BSARec, FMLPRec
-from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
+from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN, align_right
 from csrec_core.models.backbones.layers import toeplitz
 from csrec_core.models.losses import LOSSES, gbce, sampled_softmax, softmax
 from csrec_core.models.next_item import SCHEMES, cut_windows, rank_next_item, train_next_item
@@ -139,6 +139,13 @@ def test_masked_tokens_are_hidden_and_the_rest_is_seen(windows):
     last = torch.zeros_like(masked)
     last[0, 9] = True
     same(model.encode_masked(items, last, decisions), model.encode_end(items[:1, :9], decisions[:1, :9]))
+
+    tokens, real = model._to_end(items.masked_fill(masked, ITEMS + 1), decisions.masked_fill(masked, UNKNOWN))
+    for block in model.blocks:
+        tokens = block(tokens, real)
+    window, aligned = align_right(items)
+    hidden = masked.gather(1, window) & aligned
+    same(model.out(tokens[:, 1:][hidden]), states)  # the last layer, read at those tokens alone, is the same
 
 
 @torch.no_grad()

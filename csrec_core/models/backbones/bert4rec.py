@@ -77,10 +77,12 @@ class BERT4Rec(Stack):
         decisions = torch.ones_like(items) if decisions is None else decisions
         items = items.masked_fill(masked, self.n_items + 1)
         tokens, real = self._to_end(items, decisions.masked_fill(masked, UNKNOWN))
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens, real)
         window, aligned = align_right(items)
-        return self.out(tokens[:, 1:][masked.gather(1, window) & aligned])
+        hidden = F.pad(masked.gather(1, window) & aligned, (1, 0))
+        places = hidden.byte().argsort(dim=1, descending=True, stable=True)[:, : int(hidden.sum(1).max())]
+        return self.out(self.blocks[-1].read(places, hidden.gather(1, places), tokens, real))
 
     def embed(self, items: Tensor) -> Tensor:
         embedded = super().embed(items.clamp(max=self.n_items))

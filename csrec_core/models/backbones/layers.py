@@ -44,14 +44,18 @@ class Attention(nn.Module):
         return self.out(_merge(fused))
 
     def end(self, states: Tensor, real: Tensor) -> Tensor:
+        return self.read(states[:, -1:], states, real)[:, 0]
+
+    def read(self, queries: Tensor, states: Tensor, real: Tensor) -> Tensor:
+        """Return what `queries` (B, m, H), some of the positions, see of all the states, (B, m, H)."""
         hidden = states.shape[-1]
         weight, bias = self.qkv.weight.split([hidden, 2 * hidden]), self.qkv.bias.split([hidden, 2 * hidden])
-        query = F.linear(states[:, -1:], weight[0], bias[0])
+        query = F.linear(queries, weight[0], bias[0])
         key, value = F.linear(states, weight[1], bias[1]).chunk(2, dim=-1)
         fused = F.scaled_dot_product_attention(
             self._heads(query), self._heads(key), self._heads(value), attn_mask=real[:, None, None, :]
         )
-        return self.out(_merge(fused))[:, 0]
+        return self.out(_merge(fused))
 
     def branch(self, states: Tensor, others: Tensor) -> Tensor:
         _, key, value = self.qkv(states).chunk(3, dim=-1)
@@ -85,6 +89,11 @@ class Block(nn.Module):
 
     def end(self, states: Tensor, real: Tensor) -> Tensor:
         return self._feed(self._join(states[:, -1], self.mixer.end(states, real)))
+
+    def read(self, places: Tensor, wanted: Tensor, states: Tensor, real: Tensor) -> Tensor:
+        """Return the `wanted` (B, m) of the positions `places` (B, m) alone, (n, H); attention only."""
+        queries = states.gather(1, places[..., None].expand(-1, -1, states.shape[-1]))
+        return self._feed(self._join(queries[wanted], self.mixer.read(queries, states, real)[wanted]))
 
     def branch(self, states: Tensor, others: Tensor) -> Tensor:
         return self._feed(self._join(others, self.mixer.branch(states, others)))
