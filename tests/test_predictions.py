@@ -15,11 +15,9 @@ from csrec_core.data.profile import profile_log
 from csrec_core.effect.ter import (
     against_truth,
     effect_by_group,
-    effect_by_step,
     effect_by_user,
     effect_estimates,
     effect_sentence,
-    observed_contrast,
     true_effects,
     two_model,
 )
@@ -225,17 +223,8 @@ def test_users_who_do_not_differ_are_drawn_together():
     assert users["effect"].mean() == pytest.approx(0.1, abs=0.015)
 
 
-def test_effects_over_time_and_by_group(books):
+def test_effects_by_group(books):
     cells = perfect_cells(books)
-    steps = effect_by_step(two_model(cells), draws=100)
-    assert steps["step"].to_list() == list(range(1, 13))
-    assert steps["users"].eq(400).all()
-    late = cells[(cells["step"] < 12) | (cells["user"] <= 20)]
-    assert effect_by_step(two_model(late), fewest=30, draws=50)["step"].max() == 11
-    assert steps["mean"].iloc[-1] > steps["mean"].iloc[0]  # the world's effect grows
-    contrast = effect_by_step(observed_contrast(cells), draws=100)
-    inside = (contrast["low"] <= steps["mean"]) & (steps["mean"] <= contrast["high"])
-    assert inside.sum() >= 9
     groups = effect_by_group(two_model(cells), groups=10)
     assert groups.shape == (10, 12)
     assert groups.mean(axis=1).is_monotonic_decreasing

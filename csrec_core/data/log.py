@@ -192,11 +192,6 @@ def with_tables_beside(dataset: Dataset, path: str | Path) -> Dataset:
 def read_dataset(folder: str | Path, *, name: str = "log", columns: dict[str, str] | None = None) -> Dataset:
     """Read what `write_dataset` wrote, or a folder whose log lies in parts, `log/*.parquet`."""
     folder = Path(folder)
-    beside = {
-        part: pd.read_parquet(folder / f"{part}.parquet")
-        for part in ("items", "users", "truth")
-        if (folder / f"{part}.parquet").exists()
-    }
     parts = sorted((folder / "log").glob("[!.]*.parquet"))
     if parts:
         frame = pd.concat([_read_table(part) for part in parts], ignore_index=True)
@@ -205,7 +200,9 @@ def read_dataset(folder: str | Path, *, name: str = "log", columns: dict[str, st
         read = read_log(folder / "log.parquet", columns=columns)
     else:
         raise InputError(f"{folder}: no log here; expected log.parquet, or a folder log of Parquet files")
-    return replace(read, name=name, **beside)
+    truth = folder / "truth.parquet"
+    known = pd.read_parquet(truth) if truth.exists() else None
+    return replace(with_tables_beside(read, folder / "log.parquet"), name=name, truth=known)
 
 
 def _to_dataset(frame: pd.DataFrame, path: Path, columns: dict[str, str] | None) -> Dataset:

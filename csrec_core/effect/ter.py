@@ -19,7 +19,6 @@ __all__ = [
     "add_estimate",
     "against_truth",
     "effect_by_group",
-    "effect_by_step",
     "effect_by_user",
     "effect_estimates",
     "effect_sentence",
@@ -124,21 +123,6 @@ def effect_sentence(estimate: tuple[float, float, float], *, users: int, identif
         return f"This log does not identify the effect: f − f~ differ by {text}, which is no causal effect."
     change = "raises" if low > 0 else "lowers" if high < 0 else "does not detectably change"
     return f"That the system exposed the item {change} its acceptance: by {text} (filtered TER*)."
-
-
-def effect_by_step(
-    effects: pd.DataFrame, *, fewest: int = 1, draws: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Return the mean effect over users at each exposure number that at least `fewest` users reach.
-
-    Returns
-    -------
-    DataFrame
-        `step`, `mean`, `low`, `high`, `users`.
-    """
-    table = effects.pivot_table(index="user", columns="step", values="effect")
-    table = table.loc[:, table.notna().sum() >= fewest]
-    return resample_means(table, draws=draws, seed=seed).assign(users=table.notna().sum()).reset_index()
 
 
 def effect_by_user(cells: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
