@@ -39,7 +39,7 @@ def padded(model, windows, objective):
         tokens, real = model._to_end(items, torch.ones_like(items))
         for block in model.blocks:
             tokens = block(tokens, real) * real[..., None]
-        return objective(model, tokens[:, -1], windows.items[row[batch], place[batch]])
+        return objective(model, tokens[:, -1], windows.items[row[batch], place[batch]]), len(batch)
 
     return torch.arange(len(row)), None, loss
 
@@ -65,7 +65,7 @@ def measure(data: Path, backbone: str, scheme, batch: int) -> pd.Series:
         model.train()
         for piece in batches(rows, batch, shuffle=True, lengths=lengths):
             optimiser.zero_grad()
-            loss(piece).backward()
+            loss(piece)[0].backward()
             optimiser.step()
 
     started = time.process_time()

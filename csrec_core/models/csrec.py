@@ -23,6 +23,7 @@ from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_BATCH
 from csrec_core.models.sequences import Sequences
+from csrec_core.models.shares import draw_rows
 from csrec_core.models.train import Training, batches
 
 __all__ = [
@@ -181,12 +182,14 @@ def train_csrec(
 
     sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
 
-    def train_loss(batch: Tensor) -> Tensor:
+    def train_loss(batch: Tensor) -> tuple[Tensor, Tensor]:
+        wanted = learn[batch]
         if "encoder" not in model.parts:  # cheap enough to see every user from each side
-            return sum(loss(batch, _all(batch, side), learn[batch]) for side in sides) / len(sides)
-        hidden = torch.rand(len(batch), device=batch.device) < ESTIMANDS[estimand]
-        wanted = learn[batch] if model.backbone.causal else sample_positions(learn[batch], PREFIXES)
-        return loss(batch, hidden, wanted)
+            return sum(loss(batch, _all(batch, side), wanted) for side in sides) / len(sides), wanted.sum()
+        hidden = draw_rows(torch.rand, (len(batch),), device=batch.device) < ESTIMANDS[estimand]
+        if not model.backbone.causal:
+            wanted = sample_positions(wanted, PREFIXES)
+        return loss(batch, hidden, wanted), wanted.sum()
 
     def validate() -> float:
         total = 0.0

@@ -129,11 +129,11 @@ def train_fewshot(
     split = max(1, int(held * len(order)))
     tested, rows = order[:split].to(device), order[split:].to(device)
 
-    def loss(batch: Tensor) -> Tensor:
+    def loss(batch: Tensor) -> tuple[Tensor, Tensor]:
         *inputs, asked = (part[batch] for part in tensors)
-        return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked])
+        return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked]), asked.sum()
 
-    history = fit(model, loss, lambda: loss(tested).item(), rows, training=training, label="Few-Shot")
+    history = fit(model, loss, lambda: loss(tested)[0].item(), rows, training=training, label="Few-Shot")
     return model, history
 
 
