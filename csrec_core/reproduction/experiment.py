@@ -8,7 +8,6 @@ run cut short goes on where it stopped, and one finished is read again.
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
