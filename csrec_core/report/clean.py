@@ -39,8 +39,7 @@ def find_faults(path: str | Path) -> list[str]:
     if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
         faults.append("cell 1: expected a title, '# ...', and what the notebook answers")
     for number, cell in enumerate(notebook.cells, 1):
-        declares = "parameters" in cell.metadata.get("tags", [])  # a line each, as many as there are
-        if not declares and (lines := len(cell.source.splitlines())) > LONGEST:
+        if (lines := len(cell.source.splitlines())) > LONGEST:
             faults.append(f"cell {number}: {lines} lines; expected at most {LONGEST}")
     return faults + _parameter_faults(path, notebook)
 
