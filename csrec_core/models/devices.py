@@ -25,6 +25,7 @@ from torch import nn
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from csrec_core.errors import InputError, unknown
+from csrec_core.files import whole_file
 from csrec_core.models.shares import Alone, Group, PeerLost
 
 __all__ = ["STRATEGIES", "run_together"]
@@ -162,13 +163,13 @@ def _guarded(fabric, begin: Callable, folder: Path) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except PeerLost as error:
-        print(f"process {fabric.global_rank}: {error}", file=(folder / "lost").open("a"))
+        with (folder / "lost").open("a") as file:
+            print(f"process {fabric.global_rank}: {error}", file=file)
         sys.exit(1)
     except Exception as error:
         told = {"type": type(error).__name__, "message": str(error), "trace": traceback.format_exc()}
-        note = folder / f"{time.monotonic_ns()}-{fabric.global_rank}.json"
-        note.with_suffix(".part").write_text(json.dumps(told))
-        note.with_suffix(".part").rename(note)
+        with whole_file(folder / f"{time.monotonic_ns()}-{fabric.global_rank}.json") as note:
+            note.write_text(json.dumps(told))
         sys.exit(1)
 
 
@@ -176,7 +177,7 @@ def _reason(error: Exception, folder: Path, size: int, label: str) -> BaseExcept
     """Return what to raise for a process that failed, by what the first of them wrote down."""
     if getattr(error, "exit_code", None) == INTERRUPTED:
         return KeyboardInterrupt()
-    notes = sorted(folder.glob("*.json"), key=lambda path: int(path.stem.split("-")[0]))
+    notes = sorted(folder.glob("[!.]*.json"), key=lambda path: int(path.stem.split("-")[0]))
     if notes:
         told = json.loads(notes[0].read_text())
         if told["type"] in RAISED:
