@@ -18,6 +18,7 @@ from csrec_core.effect.ter import (
     effect_by_user,
     effect_estimates,
     effect_sentence,
+    observed_contrast,
     true_effects,
     two_model,
 )
@@ -31,7 +32,7 @@ from csrec_core.evaluation.scores import (
     ranking_scores,
     score_table,
 )
-from csrec_core.metrics import expected_calibration_error
+from csrec_core.metrics import expected_calibration_error, resample_means
 from csrec_core.models import predictions as module
 from csrec_core.models.predictions import predict, unread_warnings
 
@@ -221,6 +222,20 @@ def test_users_who_do_not_differ_are_drawn_together():
     users = effect_by_user(cells)
     assert users["effect"].std() < 0.02
     assert users["effect"].mean() == pytest.approx(0.1, abs=0.015)
+
+
+def test_effects_by_step_grow_and_the_observed_contrast_agrees(books):
+    cells = perfect_cells(books)
+    effects, observed = (
+        table.pivot_table(index="user", columns="step", values="effect")
+        for table in (two_model(cells), observed_contrast(cells))
+    )
+    assert effects.columns.to_list() == list(range(1, 13))
+    assert effects.notna().sum().eq(400).all()
+    mean, contrast = effects.mean(), resample_means(observed, draws=100, seed=0)
+    assert mean.iloc[-1] > mean.iloc[0]  # the world's effect grows
+    inside = (contrast["low"] <= mean) & (mean <= contrast["high"])
+    assert inside.sum() >= 9
 
 
 def test_effects_by_group(books):
