@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from functools import partial
 
 import pytest
@@ -72,7 +73,13 @@ def test_a_limit_stops_the_run_and_a_higher_one_goes_on(good, chat, few_books, t
 def test_ctrl_c_leaves_a_run_that_goes_on(good, chat, few_books, tmp_path):
     """In a terminal, which shows a progress bar with the cost so far."""
     child = [None]
-    server = chat(on_request=lambda number: number == 40 and os.kill(child[0].pid, signal.SIGINT))
+
+    def interrupt(number):
+        time.sleep(0.05)  # in all, longer than the bar waits between two drawings
+        if number == 40:
+            os.kill(child[0].pid, signal.SIGINT)
+
+    server = chat(on_request=interrupt)
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, 160))
     with serving(server) as url:

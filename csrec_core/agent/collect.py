@@ -114,8 +114,8 @@ def _progress(agent: Agent, *, total: int) -> Iterator[None]:
     with tqdm(total=total, unit="question", disable=None, leave=False) as bar:
 
         def progress(count: int) -> None:
+            bar.set_postfix_str(agent.cost, refresh=False)  # before the update, which may draw the bar
             bar.update(count)
-            bar.set_postfix_str(agent.cost, refresh=False)
 
         agent.progress = progress
         yield
