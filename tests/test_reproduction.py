@@ -40,7 +40,13 @@ from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, wit
 from csrec_core.reproduction.ceiling import filter_books
 from csrec_core.reproduction.experiment import Reproduction, sample_users, shuffle_exposures
 from csrec_core.reproduction.presets import PRESETS, Effort
-from csrec_core.reproduction.published import METRICS, PUBLISHED, REASONS, compare_with_published
+from csrec_core.reproduction.published import (
+    ACCEPTS_ALL,
+    METRICS,
+    PUBLISHED,
+    REASONS,
+    compare_with_published,
+)
 from csrec_core.reproduction.tables import (
     ORACLE,
     TABULAR,
@@ -380,6 +386,11 @@ def test_seeds_and_users_are_put_together():
     (row,) = summarise(three).to_dict("records")
     half = np.hypot(0.03, student.ppf(0.975, 2) * np.std(means, ddof=1) / np.sqrt(3))
     assert row["mean"] == pytest.approx(0.63) and row["high"] - row["mean"] == pytest.approx(half)
+    far = three.assign(mean=[0.1, 0.9, 1.0])  # half is over 1 here: the interval ends where an AUC does
+    (row,) = summarise(far).to_dict("records")
+    assert (row["low"], row["high"]) == (0, 1)
+    (row,) = summarise(far.assign(metric="BCE")).to_dict("records")
+    assert row["low"] == 0 and row["high"] > 1
 
 
 def test_published_figures_are_whole_and_compared():
@@ -398,6 +409,9 @@ def test_published_figures_are_whole_and_compared():
         compare_with_published(far, preset=name).set_index(["model", "metric"])["note"] for name in REASONS
     ]
     assert [note["CSRec (BSARec)", "AHR@0.2"] for note in notes] == list(REASONS.values())
+    always = far.assign(model="always accept", mean=[0.1, 0.302])  # f's AHR@0.2 of 0.3 is as good as its
+    note = compare_with_published(pd.concat([far, always]), preset="unconstrained")
+    assert note.set_index(["model", "metric"])["note"]["CSRec (BSARec)", "AHR@0.2"] == ACCEPTS_ALL
 
 
 def test_the_lookup_of_earlier_decisions_by_hand():

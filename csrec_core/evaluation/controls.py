@@ -4,8 +4,16 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-__all__ = ["CONTROLS", "HISTORY_CONTROLS", "history_lookup", "predict_controls", "predict_history_controls"]
+__all__ = [
+    "ALWAYS",
+    "CONTROLS",
+    "HISTORY_CONTROLS",
+    "history_lookup",
+    "predict_controls",
+    "predict_history_controls",
+]
 
+ALWAYS = "always accept"
 CONTROLS = {
     "majority": "the accept rate of the training users",
     "position": "the accept rate at this exposure number",
@@ -16,7 +24,7 @@ CONTROLS = {
 HISTORY_CONTROLS = {
     "repeat last": "the decision before the exposures that are tested, again",
     "history lookup": "what users of other folds with the same earlier decisions decided next",
-    "always accept": "accept every exposure",
+    ALWAYS: "accept every exposure",
 }
 ITEM_PRIOR = 20.0  # rows at the overall rate that an item's own rate starts from
 
@@ -80,7 +88,7 @@ def predict_history_controls(cells: pd.DataFrame, *, last: int) -> pd.DataFrame:
         {
             "repeat last": known.where(tested),
             "history lookup": history_lookup(cells, last=last),
-            "always accept": pd.Series(1.0, index=cells.index).where(tested),
+            ALWAYS: pd.Series(1.0, index=cells.index).where(tested),
         }
     )
     return columns.fillna({"repeat last": 0.5}).where(tested)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from csrec_core.evaluation.controls import ALWAYS
 from csrec_core.metrics import (
     accept_by_probability,
     accept_by_rank,
@@ -138,7 +139,7 @@ def alpha_sweep(
         for name, values in rankings.items():
             rows.append((name, alpha, (accept_by_rank(values, alpha) == decision).mean()))
         rows.append(("ranking at random", alpha, alpha * rate + (1 - alpha) * (1 - rate)))
-        rows.append(("always accept", alpha, rate))
+        rows.append((ALWAYS, alpha, rate))
     return pd.DataFrame(rows, columns=["model", "alpha", "AHR"])
 
 

@@ -168,7 +168,8 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     DataFrame
         `model`, `metric`, `mean` over seeds, `low`, `high`, `seeds`, `spread` (standard deviation over seeds,
         NaN of one). The interval's variance is that over users, the mean of the seeds', plus that of the mean
-        over seeds (Student's t), for the two vary independently.
+        over seeds (Student's t), for the two vary independently. It ends where the metric does: all are in
+        [0, 1] but the cross-entropy, which has no upper end.
     """
     half = (scores["high"] - scores["low"]) / 2
     groups = scores.assign(half=half).groupby(["model", "metric"], sort=False)
@@ -178,7 +179,9 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     quantile = student.ppf((1 + level) / 2, np.maximum(table["seeds"] - 1, 1))
     over_seeds = np.where(several, quantile * table["spread"] / np.sqrt(table["seeds"]), 0.0)
     wide = np.hypot(table.pop("users"), over_seeds)
-    table["low"], table["high"] = table["mean"] - wide, table["mean"] + wide
+    ends = np.where(table.index.get_level_values("metric") == "BCE", np.inf, 1.0)
+    table["low"] = np.maximum(table["mean"] - wide, 0.0)
+    table["high"] = np.minimum(table["mean"] + wide, ends)
     one = ~several  # a single seed keeps the bootstrap's own interval, which need not be symmetric
     first = groups[["low", "high"]].first()
     table.loc[one, ["low", "high"]] = first.loc[one, ["low", "high"]]
