@@ -33,7 +33,7 @@ SUITES: dict[str, dict[str, object]] = {
     "reproduction": {
         "sample": 3000,
         "backbones": "gru4rec, caser, sasrec, bert4rec, fmlprec, bsarec",
-        "over": "fmlprec, sasrec, bsarec, bert4rec",
+        "over": "sasrec, fmlprec, bsarec, bert4rec",
         "seeds": 3,
         "passes": 7,
         "prefix_users": 1000,
