@@ -46,6 +46,7 @@ from csrec_core.reproduction.published import (
     PUBLISHED,
     REASONS,
     compare_with_published,
+    with_footnotes,
 )
 from csrec_core.reproduction.tables import (
     ORACLE,
@@ -412,6 +413,10 @@ def test_published_figures_are_whole_and_compared():
     always = far.assign(model="always accept", mean=[0.1, 0.302])  # f's AHR@0.2 of 0.3 is as good as its
     note = compare_with_published(pd.concat([far, always]), preset="unconstrained")
     assert note.set_index(["model", "metric"])["note"]["CSRec (BSARec)", "AHR@0.2"] == ACCEPTS_ALL
+    shown, notes = with_footnotes(table)
+    assert shown["metric"].to_list() == ["AHR@0.2", "HR@10"] and shown["note"].to_list() == ["a", ""]
+    assert shown["reproduced"].to_list() == ["0.3000 [0.2900, 0.3100]", "0.1000 [0.0900, 0.1100]"]
+    assert notes.startswith("a: outside of the interval. Not run: GRU4Rec, Caser, SASRec,")
 
 
 def test_the_lookup_of_earlier_decisions_by_hand():

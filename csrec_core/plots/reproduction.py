@@ -105,7 +105,9 @@ def plot_published(table: pd.DataFrame, *, metrics: Sequence[str], ax: Axes | No
     ax.set_yticks(places, names)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     ax.set(
-        xlabel="share of decisions guessed right" if len(rows) else "nothing of it was run", xlim=(0, 1.02)
+        xlabel="share of decisions guessed right" if len(rows) else "nothing of it was run",
+        xlim=(0, 1.02),
+        ylim=(-0.6, max(1, len(rows)) - 0.4),
     )
     return ax
 

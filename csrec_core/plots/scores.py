@@ -84,9 +84,8 @@ def plot_calibration(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ):
         ax.plot(rows["stated"], rows["observed"], color=colour, linewidth=1)
         size = 10 + 150 * rows["rows"] / curves["rows"].max()
-        ax.scatter(
-            rows["stated"], rows["observed"], s=size, color=colour, marker=marker, label=model, alpha=0.8
-        )
+        look = {"color": colour, "marker": marker, "alpha": 0.8, "clip_on": False}
+        ax.scatter(rows["stated"], rows["observed"], s=size, label=model, **look)
     ax.legend(markerscale=0.7)
     ax.set(xlabel="stated probability of acceptance", ylabel="observed acceptance", xlim=(0, 1), ylim=(0, 1))
     ax.set_aspect("equal")

@@ -6,12 +6,15 @@ that each user chose. Table 1 does not name the backbone of its CSRec row; its f
 FMLPRec in the later tables, with which they are compared here.
 """
 
+from string import ascii_lowercase
+
 import numpy as np
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS
+from csrec_core.metrics import interval_text
 
-__all__ = ["METRICS", "PUBLISHED", "REASONS", "compare_with_published", "published_table"]
+__all__ = ["METRICS", "PUBLISHED", "REASONS", "compare_with_published", "published_table", "with_footnotes"]
 
 METRICS = ("AHR@0.2", "AHR@0.5", "HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 
@@ -20,6 +23,7 @@ REASONS = {
     "paper": "f~ is a frozen softmax near 1 / N: the constraint draws f below the threshold",
     "unconstrained": "nothing that f learns from tells the last two decisions: it extrapolates",
 }
+NOT_RUN = "not run"
 OUTSIDE = "outside of the interval"
 ACCEPTS_ALL = "f accepts nearly every exposure, and scores as accepting all does"
 NEARLY = 0.005  # a decision in two hundred
@@ -82,7 +86,32 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
     note = np.where(decided, REASONS.get(preset, OUTSIDE), OUTSIDE)
     always = table["metric"].map(own["mean"].xs(ALWAYS)) if ALWAYS in own.index else np.nan
     note = np.where(decided & ((table["reproduced"] - always).abs() < NEARLY), ACCEPTS_ALL, note)
-    note = np.where(inside, "", np.where(table["reproduced"].isna(), "not run", note))
+    note = np.where(inside, "", np.where(table["reproduced"].isna(), NOT_RUN, note))
     table = table.assign(agrees=inside, note=note)
     names = ["table", "model", "metric", "published", "reproduced", "low", "high", "difference", "agrees"]
     return table[[*names, "note"]]
+
+
+def with_footnotes(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return a comparison laid out for reading, and its footnotes.
+
+    What was not run is left out of the table and named in the footnotes; each reason for a difference is a
+    letter there.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        Of `compare_with_published`, with further columns at will.
+    """
+    missing = compared["note"] == NOT_RUN
+    shown = compared[~missing].reset_index(drop=True)
+    reasons = [reason for reason in shown["note"].unique() if reason]
+    letters = dict(zip(reasons, ascii_lowercase, strict=False))
+    ran = [
+        interval_text(*row, digits=4) for row in shown[["reproduced", "low", "high"]].itertuples(index=False)
+    ]
+    shown = shown.assign(reproduced=ran, note=shown["note"].map(letters).fillna(""))
+    notes = [f"{letter}: {reason}." for reason, letter in letters.items()]
+    if missing.any():
+        notes.append(f"Not run: {', '.join(compared.loc[missing, 'model'].unique())}.")
+    return shown.drop(columns=["low", "high"]), " ".join(notes)
