@@ -2,16 +2,19 @@
 
 f~ is a Few-Shot network that learns from the tracks that the listener chose (`self`), f one that learns from
 those that the system did, tied to f~ by Eq. 9 (`csrec_core.models.csrec.csrec_loss`). Beside what Few-Shot
-reads, either may be told decisions of the second half. With all of them it is the filtered estimand,
-P(D_t | do(S_{1:t}), H_{t-1}); with none, as in the challenge, the marginal one, P(D_t | do(S_{1:t}), P_{1:t}).
-Both are exact only with `norm="causal"`: the published norm sees the tracks after t as well.
+reads, either may be told decisions of the second half. With all earlier ones it is the filtered estimand,
+P(D_t | do(S_{1:t}), H_{t-1}); with none, as in the challenge, the marginal one,
+P(D_t | do(S_{1:t}), P_{1:t}), the first half being what is known of P. Both are exact with `norm="causal"`
+alone: the published norm sees the tracks after t as well.
 
 The recursion of Theorem 3.1 goes from a slot by the system to the next. Where the slot before is none, its
 decision is known (the first half), or f says nothing of it: there r_t is f~ itself, that decision as it is
 known to who sees the first half alone.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,7 +29,7 @@ from csrec_core.errors import InputError
 from csrec_core.models.csrec import csrec_loss
 from csrec_core.models.fewshot import FewShot, hold_out, session_tensors
 from csrec_core.models.preference import Readouts
-from csrec_core.models.shares import draw_rows
+from csrec_core.models.shares import Loss, draw_rows
 from csrec_core.models.train import Training, fit, seeded
 
 __all__ = [
@@ -101,7 +104,13 @@ class Slots:
 
 
 def train_fewshot_preference(
-    sessions: Sessions, *, training: Training, held: float = 0.1, device: str = "cpu", **hyper
+    sessions: Sessions,
+    *,
+    training: Training,
+    held: float = 0.1,
+    device: str = "cpu",
+    checkpoint: str | Path | None = None,
+    **hyper,
 ) -> tuple[CSFewShot, pd.DataFrame]:
     """Train f~ on the self-chosen tracks of second halves, calibrate it on held-out sessions, and freeze it.
 
@@ -111,6 +120,8 @@ def train_fewshot_preference(
     ----------
     held : float
         Share of the sessions that stops the training and calibrates.
+    checkpoint : path, optional
+        See `csrec_core.models.train.fit`.
     **hyper
         Of `csrec_core.models.fewshot.FewShot`.
     """
@@ -131,7 +142,8 @@ def train_fewshot_preference(
         sides = (torch.full_like(slots.given[rows], side) for side in (False, True))
         return sum(told_loss(rows, side)[0].item() for side in sides) / 2
 
-    return _fit(model, slots, slots.chosen, loss, validate, training=training, held=held, label="f~")
+    options = {"training": training, "held": held, "label": "f~, Few-Shot", "checkpoint": checkpoint}
+    return _fit(model, slots, slots.chosen, loss, validate, **options)
 
 
 @torch.no_grad()
@@ -187,6 +199,7 @@ def train_cs_fewshot(
     start: CSFewShot | None = None,
     held: float = 0.1,
     device: str = "cpu",
+    checkpoint: str | Path | None = None,
     **hyper,
 ) -> tuple[CSFewShot, pd.DataFrame]:
     """Train f on the system's tracks of second halves, and calibrate it on held-out sessions.
@@ -201,7 +214,7 @@ def train_cs_fewshot(
         Weight of the constraint of Eq. (9), at least 0.
     start : CSFewShot, optional
         Model whose network f starts from, such as f~.
-    held, **hyper
+    held, checkpoint, **hyper
         See `train_fewshot_preference`.
     """
     if not penalty >= 0:
@@ -223,8 +236,9 @@ def train_cs_fewshot(
         sides = (torch.full_like(rows, side, dtype=torch.bool) for side in (False, True))
         return sum(hidden_loss(rows, side)[0].item() for side in sides) / 2
 
-    label = f"f, penalty {penalty:g}"
-    return _fit(model, slots, slots.exposed, loss, validate, training=training, held=held, label=label)
+    label = f"f, CS-Few-Shot, penalty {penalty:g}"
+    options = {"training": training, "held": held, "label": label, "checkpoint": checkpoint}
+    return _fit(model, slots, slots.exposed, loss, validate, **options)
 
 
 @torch.no_grad()
@@ -261,13 +275,25 @@ def _build(sessions: Sessions, seed: int, device: str, hyper: dict) -> CSFewShot
         return CSFewShot(torch.from_numpy(sessions.features), **hyper).to(device)
 
 
-def _fit(model, slots, wanted, loss, validate, *, training, held, label) -> tuple[CSFewShot, pd.DataFrame]:
+def _fit(
+    model: CSFewShot,
+    slots: Slots,
+    wanted: Tensor,
+    loss: Loss,
+    validate: Callable[[Tensor], float],
+    *,
+    training: Training,
+    held: float,
+    label: str,
+    checkpoint: str | Path | None,
+) -> tuple[CSFewShot, pd.DataFrame]:
     """Train on the sessions with a slot `wanted`, and calibrate on the held-out ones, from both sides."""
     split = hold_out(len(wanted), held, seed=training.seed)
     stopping, rows = (part.to(wanted.device)[wanted[part].any(dim=1)] for part in split)
     if not len(rows) or not len(stopping):
         raise InputError(f"{label}: no session is left to learn from, or none to stop training on")
-    history = fit(model, loss, lambda: validate(stopping), rows, training=training, label=label)
+    common = {"training": training, "label": label, "checkpoint": checkpoint}
+    history = fit(model, loss, lambda: validate(stopping), rows, **common)
     with torch.no_grad():
         part, asked = slots.take(stopping), wanted[stopping]
         sides = [part.logits(model, torch.full_like(part.given, told))[asked] for told in (False, True)]
@@ -278,7 +304,7 @@ def _fit(model, slots, wanted, loss, validate, *, training, held, label) -> tupl
     return model.requires_grad_(False), history
 
 
-def _pieces(sessions: Sessions, device: torch.device) -> list[Slots]:
+def _pieces(sessions: Sessions, device: torch.device) -> Iterator[Slots]:
     rows = np.array_split(np.arange(len(sessions.users)), -(-len(sessions.users) // READ_BATCH))
     return (Slots.of(sessions.take(piece), device) for piece in rows)
 

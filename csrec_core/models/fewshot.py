@@ -10,6 +10,8 @@ challenge, which gives all query tracks at once, and wrong for a decision that i
 alone. `norm="causal"` normalises each slot over its channels instead.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
@@ -121,6 +123,7 @@ def train_fewshot(
     norm: str = "instance",
     dropout: float = 0.1,
     device: str = "cpu",
+    checkpoint: str | Path | None = None,
 ) -> tuple[FewShot, pd.DataFrame]:
     """Train on the query halves of sessions, of which a share is held out to stop by; returns model, history.
 
@@ -136,7 +139,8 @@ def train_fewshot(
         *inputs, asked = (part[batch] for part in tensors)
         return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked]), asked.sum()
 
-    history = fit(model, loss, lambda: loss(tested)[0].item(), rows, training=training, label="Few-Shot")
+    common = {"training": training, "label": "Few-Shot", "checkpoint": checkpoint}
+    history = fit(model, loss, lambda: loss(tested)[0].item(), rows, **common)
     return model, history
 
 
