@@ -47,7 +47,7 @@ def load_gpt4books(folder: str | Path) -> Dataset:
 
 
 def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
-    """Load the log of a folder that `csrec data mssd` wrote, with its tracks, and the truth if it is simulated.
+    """Load the log of a folder that `csrec data mssd` wrote, with its tracks, and the truth if there is one.
 
     Parameters
     ----------

@@ -21,11 +21,13 @@ from csrec_core.metrics import (
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
+from csrec_core.reproduction.tables import ALPHAS, DRAWS, ORACLE
 
 __all__ = [
     "BY_EFFECT",
-    "CONTROL_ROWS",
     "LEVEL",
+    "MARKS",
+    "REFERENCE_ROWS",
     "challenge_scores",
     "reference_scores",
     "run_systems",
@@ -37,24 +39,16 @@ __all__ = [
 
 LEVEL = "Few-Shot, level of playlists"
 BY_EFFECT = ", by effect"
-ORACLE = "oracle"
-CONTROL_ROWS = {
-    "majority": "majority",
-    "position": "place in the session",
-    "track": "the track's rate",
-    RANDOM: RANDOM,
-    ORACLE: ORACLE,
-}
-ALPHAS = (0.2, 0.5)
-DRAWS = 300  # resamples of sessions
-#: Why a cell is empty.
-MARKS = {
-    "simulated": "a: published of the real sessions; these are simulated, so there is no difference to take",
-    "control": "b: not in the paper",
-    "unranked": "c: ranks no tracks",
-    "undecided": "d: ranks tracks and decides nothing",
-    "not run": "e: not run",
-}
+SKIP_ROWS = ("majority", "position", "track")  # controls of `csrec_core.evaluation.skips`
+REFERENCE_ROWS = (*SKIP_ROWS, RANDOM, LEVEL, ORACLE)
+#: Why a cell is empty, as the notes of `table_two` have it.
+MARKS = (
+    "a, published of the real sessions, and these are simulated",
+    "b, not in the paper",
+    "c, ranks no tracks",
+    "d, ranks tracks and decides nothing",
+    "e, not run",
+)
 
 
 def run_systems(
@@ -123,7 +117,7 @@ def reference_scores(trials: SessionTrials, *, truth: np.ndarray | None = None) 
     """
     learned = trials.train.asked & (trials.train.source == SYSTEM)
     controls = predict_skip_controls(trials.train, trials.test, learned=learned)
-    columns = {name: controls[name][trials.exposed] for name in CONTROL_ROWS if name in controls}
+    columns = {name: controls[name][trials.exposed] for name in SKIP_ROWS}
     if truth is not None:
         columns[ORACLE] = truth[trials.exposed]
     scores = probability_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
@@ -138,13 +132,14 @@ def reference_scores(trials: SessionTrials, *, truth: np.ndarray | None = None) 
     return pd.concat([scores, exact], ignore_index=True).assign(seed=0)
 
 
-def table_two(summary: pd.DataFrame, *, simulated: bool) -> pd.DataFrame:
+def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
     """Set the reproduced figures beside the published ones.
 
     Parameters
     ----------
-    summary : DataFrame
-        `model`, `metric`, `mean`, `low`, `high`, as `csrec_core.reproduction.tables.summarise` returns them.
+    summary : DataFrame or None
+        `model`, `metric`, `mean`, `low`, `high`, as `csrec_core.reproduction.tables.summarise` returns them;
+        None where nothing was run.
     simulated : bool
         Whether the sessions are: then the published figures are of other data, and no difference is taken.
 
@@ -154,26 +149,25 @@ def table_two(summary: pd.DataFrame, *, simulated: bool) -> pd.DataFrame:
         `system`, for each of `MSSD_METRICS` what is `published` and `reproduced` (text, with its interval)
         and their `difference`, and `note`, the marks of what is empty (`MARKS`).
     """
+    if summary is None:
+        summary = pd.DataFrame(columns=["model", "metric", "mean", "low", "high"])
     own = summary.set_index(["model", "metric"])[["mean", "low", "high"]]
     present = summary["model"].unique()
-    extra = [name for name in present if name not in SYSTEMS]
     rows = []
-    for system in (*SYSTEMS, *extra):
-        row, marks = {"system": system}, set()
+    for system in (*SYSTEMS, *(name for name in present if name not in SYSTEMS)):
+        known, ran = system in MSSD_PUBLISHED.index, system in present
+        row = {"system": system}
+        marks = set("a" * (known and ran and simulated) + "b" * (not known) + "e" * (not ran))
         for metric in MSSD_METRICS:
-            here = (system, metric) in own.index
-            known = system in MSSD_PUBLISHED.index
             published = MSSD_PUBLISHED.loc[system, metric] if known else np.nan
+            here = (system, metric) in own.index
             values = own.loc[(system, metric)].to_numpy() if here else np.full(3, np.nan)
             row[f"{metric} published"] = published
             row[f"{metric} reproduced"] = interval_text(*values)
             row[f"{metric} difference"] = np.nan if simulated else values[0] - published
-            marks |= {"simulated"} if simulated and here and known else set()
-            marks |= set() if known else {"control"}
-            missing = "unranked" if metric == "HR@10" else "undecided"
-            marks |= set() if here else {missing if system in present else "not run"}
-        row["note"] = ", ".join(MARKS[mark][0] for mark in MARKS if mark in marks)
-        rows.append(row)
+            if ran and not here:
+                marks.add("c" if metric == "HR@10" else "d")
+        rows.append(row | {"note": ", ".join(sorted(marks))})
     return pd.DataFrame(rows)
 
 

@@ -3,8 +3,8 @@
 Source: CSRec, Rethinking Sequential Recommendation from A Causal Perspective (arXiv 2409.05872). Tables 1, 3
 and 4 are on GPT4-books: AHR@alpha on the last three exposures of each user by the system, HR@k and NDCG@k on
 the last item that each user chose. Table 1 does not name the backbone of its CSRec row; its figures equal
-those of CSRec on FMLPRec in the later tables, with which they are compared here. Table 2 is on MSSD: AHR@alpha
-of X_intv, what the system played; among how many tracks HR@10 ranks the chosen one is not said.
+those of CSRec on FMLPRec in the later tables, with which they are compared here. Table 2 is on MSSD:
+AHR@alpha of X_intv, what the system played; among how many tracks HR@10 ranks the chosen one is not said.
 """
 
 import numpy as np

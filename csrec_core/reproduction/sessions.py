@@ -1,5 +1,6 @@
 """The sessions of MSSD as a log for the sequence models, and as candidates to rank: a session is a user."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from csrec_core.errors import InputError
 from csrec_core.models.sequences import UNKNOWN, Sequences, to_sequences
 
 __all__ = [
+    "DEMONSTRATION",
     "Candidates",
     "SessionLog",
     "draw_candidates",
@@ -23,6 +25,8 @@ __all__ = [
     "session_dataset",
     "simulate_sessions",
 ]
+
+DEMONSTRATION = 500  # simulated sessions at most, where there are no real ones
 
 
 def session_dataset(sessions: Sessions, own: np.ndarray) -> Dataset:
@@ -145,6 +149,9 @@ def rank_first(scores: np.ndarray) -> np.ndarray:
 
 
 def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0) -> Path:
-    """Return the folder of as many simulated sessions, for a demonstration; made where it is not there yet."""
-    ingest(*simulate_mssd(Path(folder) / "csv", sessions, World(seed=seed)), folder)
-    return Path(folder)
+    """Simulate sessions for a demonstration, and return their folder; those that lie there are kept."""
+    folder = Path(folder) / f"simulated-{sessions}-{seed}"
+    if not (folder / "summary.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what a run cut short has left
+        ingest(*simulate_mssd(folder / "csv", sessions, World(seed=seed)), folder)
+    return folder
