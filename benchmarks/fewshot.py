@@ -10,13 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit
 
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.part import parts_of
 from csrec_core.data.mssd.schema import CONTEXTS
-from csrec_core.data.mssd.simulate import ELSEWHERE, World, simulate_mssd
+from csrec_core.data.mssd.simulate import ELSEWHERE, World, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions, read_sessions
 from csrec_core.evaluation.skips import predict_skip_controls, score_skips
 from csrec_core.models.fewshot import predict_skips, train_fewshot
@@ -25,18 +23,12 @@ from csrec_core.models.train import Training
 
 def true_probability(folder: Path, sessions: Sessions) -> np.ndarray:
     """Return P(accepted) of the slots, given their context and all that was decided before; else NaN."""
-    label = pd.concat([pd.read_parquet(folder / "index" / f"{part}.parquet") for part in parts_of(folder)])
-    truth = pd.concat([pd.read_parquet(path) for path in sorted((folder / "csv").glob("truth_*"))])
-    truth = truth.merge(label, on="session")
-    truth = truth[truth["user"].isin(sessions.users)]
-    place = np.searchsorted(sessions.users, truth["user"]), truth["t"].to_numpy() - 1
+    truth = read_truth(folder, sessions.users)
     names = [f"context_type={name}" for name in CONTEXTS]
-    context = sessions.log[..., [LOG_FEATURES.index(name) for name in names]].argmax(axis=-1)[place]
+    context = sessions.log[..., [LOG_FEATURES.index(name) for name in names]].argmax(axis=-1)
     shift = np.array([ELSEWHERE.get(name, 0.0) for name in CONTEXTS])[context]
-    own = expit(logit(truth["p_self"].to_numpy()) + shift)
-    chance = np.full(sessions.track.shape, np.nan)
-    chance[place] = np.where(context == CONTEXTS.index("personalized_playlist"), truth["p_system"], own)
-    return chance
+    own = expit(logit(truth["p_self"]) + shift)
+    return np.where(context == CONTEXTS.index("personalized_playlist"), truth["p_system"], own)
 
 
 def main() -> None:

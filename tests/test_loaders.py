@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 
 from csrec_core.data.books import simulate_books
-from csrec_core.data.loaders import load_gpt4books, load_sequences, make_dataset
+from csrec_core.data.loaders import load_gpt4books, load_mssd, load_sequences, make_dataset
 from csrec_core.data.log import write_dataset
+from csrec_core.data.mssd.ingest import ingest
+from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.errors import InputError
 
 FILES = {"observation": "1 5 6\n2 7\n", "recommendation": "1 8 9\n2 5 6\n", "decision": "1 0 1\n2 1 1\n"}
@@ -110,3 +112,20 @@ def test_the_papers_own_data(real_data):
 def test_lastfm(real_data):
     log = load_sequences(real_data / "sequences" / "LastFM.txt").log
     assert (len(log), log["user"].nunique(), log["item"].nunique()) == (52_551, 1_090, 3_646)
+
+
+def test_mssd(tmp_path):
+    """Simulated sessions come with their truth and tracks; another folder is refused."""
+    ingest(*simulate_mssd(tmp_path / "csv", 60, World(tracks=50, seed=2)), tmp_path)
+    dataset = make_dataset("mssd", path=str(tmp_path), **WORLD)
+    log, truth = dataset.log, dataset.truth
+    assert dataset.name == "mssd" and set(log["source"]) == {"self", "system"}
+    assert log["item"].isin(dataset.items["item"]).all() and len(truth) == len(log)
+    assert {"p_system", "p_self"} <= set(truth) and truth["p_system"].between(0, 1).all()
+    few = load_mssd(tmp_path, sessions=10)
+    assert few.log["user"].nunique() == 10
+    for path in (tmp_path / "csv").glob("truth_*"):
+        path.unlink()
+    assert make_dataset("mssd", path=str(tmp_path)).truth is None
+    with pytest.raises(InputError, match="no folder that csrec data mssd wrote"):
+        make_dataset("mssd", path=str(tmp_path / "csv"))

@@ -19,7 +19,10 @@ def data():
 @data.command(epilog="Example: csrec data check shop.csv --map user=customer_id,item=asin")
 @click.argument("path", type=FILE)
 @click.option(
-    "--data", "kind", metavar="KIND", help="gpt4books, ebnerd, sequences or log.  [default: by the path]"
+    "--data",
+    "kind",
+    metavar="KIND",
+    help="gpt4books, ebnerd, mssd, sequences or log.  [default: by the path]",
 )
 @click.option(
     "--map", "columns", multiple=True, metavar="OURS=YOURS,...", help="Which of your columns is which."

@@ -18,11 +18,14 @@ from csrec_core.data.log import (
     validate_log,
     with_tables_beside,
 )
+from csrec_core.data.mssd.sessions import sample_sessions
+from csrec_core.data.mssd.simulate import truth_files
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["LOADERS", "load_gpt4books", "load_sequences", "make_dataset", "read_data"]
+__all__ = ["LOADERS", "load_gpt4books", "load_mssd", "load_sequences", "make_dataset", "read_data"]
 
-FOLDERS = ("gpt4books", "ebnerd")  # kinds that lie in a folder of files
+FOLDERS = ("gpt4books", "ebnerd", "mssd")  # kinds that lie in a folder of files
+EVERY = 2**62  # sessions, more than there are
 GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
 
 
@@ -43,6 +46,20 @@ def load_gpt4books(folder: str | Path) -> Dataset:
     return Dataset(validate_log(pd.concat(rows, ignore_index=True), where=str(folder)), name="gpt4books")
 
 
+def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
+    """Load the log of a folder that `csrec data mssd` wrote, with its tracks, and the truth if there is one.
+
+    Parameters
+    ----------
+    sessions : int, optional
+        Draw that many sessions; all by default, which must fit into memory.
+    """
+    folder = Path(folder)
+    if not (folder / "options.json").exists():
+        raise InputError(f"{folder}: no folder that csrec data mssd wrote; expected its --out")
+    return sample_sessions(folder, sessions or EVERY, truth=truth_files(folder))
+
+
 def load_sequences(path: str | Path) -> Dataset:
     """Load a benchmark file of sequences: a line is a user id, then the items they chose, in order."""
     path = Path(path)
@@ -55,7 +72,7 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
 
     Parameters
     ----------
-    data : {"books", "gpt4books", "ebnerd", "sequences", "log"}
+    data : {"books", "gpt4books", "ebnerd", "mssd", "sequences", "log"}
         `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file
         (with the tables `items.parquet` and `users.parquet` beside it, where they are about its rows), or a
         folder (`csrec_core.data.log.read_dataset`).
@@ -89,6 +106,7 @@ def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "gpt4books": load_gpt4books,
     "ebnerd": load_ebnerd,
+    "mssd": load_mssd,
     "sequences": load_sequences,
     "log": read_log,
 }

@@ -24,16 +24,24 @@ SKIP_CONTROLS = {
 PRIOR = 20.0  # slots at the overall rate that a rate starts from
 
 
-def predict_skip_controls(train: Sessions, test: Sessions) -> dict[str, np.ndarray]:
-    """Predict the slots asked of `test` from one thing each, learned from those asked of `train`.
+def predict_skip_controls(
+    train: Sessions, test: Sessions, *, learned: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Predict the slots asked of `test` from one thing each.
+
+    Parameters
+    ----------
+    learned : array (S, 20) bool, optional
+        Slots of `train` that the rates are learned from; by default those asked.
 
     Returns
     -------
     dict of arrays (S, 20)
         Probabilities of acceptance, a key of `SKIP_CONTROLS` each; NaN where nothing is asked.
     """
-    known, new = _keys(train), _keys(test)
-    accepted = train.accepted[train.asked].astype(float)
+    learned = train.asked if learned is None else learned
+    known, new = _keys(train, learned), _keys(test, test.asked)
+    accepted = train.accepted[learned].astype(float)
     overall = accepted.mean()
     predictions = {}
     for name, key in known.items():
@@ -85,9 +93,9 @@ def _by_session(test: Sessions, probability: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(measures).assign(AUC=auc.to_numpy())
 
 
-def _keys(sessions: Sessions) -> dict[str, np.ndarray]:
-    """Return, for each control, what it looks up for each slot asked."""
-    asked, half = sessions.asked, sessions.length // 2
+def _keys(sessions: Sessions, asked: np.ndarray) -> dict[str, np.ndarray]:
+    """Return, for each control, what it looks up for each slot `asked`."""
+    half = sessions.length // 2
     session, slot = np.nonzero(asked)
     last = sessions.accepted[np.arange(len(half)), half - 1]
     share = (sessions.accepted & sessions.given).sum(axis=1) * 100 + half

@@ -10,6 +10,8 @@ challenge, which gives all query tracks at once, and wrong for a decision that i
 alone. `norm="causal"` normalises each slot over its channels instead.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
@@ -20,7 +22,7 @@ from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions
 from csrec_core.errors import unknown
 from csrec_core.models.train import Training, fit, seeded
 
-__all__ = ["NORMS", "FewShot", "predict_skips", "train_fewshot"]
+__all__ = ["NORMS", "FewShot", "hold_out", "predict_skips", "session_tensors", "train_fewshot"]
 
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)
 NORMS = ("instance", "causal")
@@ -55,7 +57,9 @@ class FewShot(nn.Module):
         )
         self.last = nn.Linear(channels, 1)
 
-    def forward(self, log: Tensor, track: Tensor, accepted: Tensor, given: Tensor) -> Tensor:
+    def forward(
+        self, log: Tensor, track: Tensor, accepted: Tensor, given: Tensor, decided: Tensor | None = None
+    ) -> Tensor:
         """Return logits (B, L).
 
         Parameters
@@ -65,10 +69,13 @@ class FewShot(nn.Module):
             0 after the end of a session.
         accepted : Tensor (B, L) float
         given : Tensor (B, L) bool
-            The support. Logs and decisions of other slots are not read.
+            The support. Logs of other slots are not read.
+        decided : Tensor (B, L) bool, optional
+            Slots whose decision is read; the support by default.
         """
         known, real = given[..., None].float(), (track > 0)[..., None]
-        signed = (2 * accepted - 1) * given  # accepted 1, rejected -1, not known 0
+        decided = given if decided is None else decided
+        signed = (2 * accepted - 1) * decided  # accepted 1, rejected -1, not known 0
         before = F.pad(signed, (1, 0))[:, :-1, None]
         states = torch.cat([log * known, self.features[track], before, known], dim=-1)
         states = self.first(states) * real
@@ -116,25 +123,32 @@ def train_fewshot(
     norm: str = "instance",
     dropout: float = 0.1,
     device: str = "cpu",
+    checkpoint: str | Path | None = None,
 ) -> tuple[FewShot, pd.DataFrame]:
     """Train on the query halves of sessions, of which a share is held out to stop by; returns model, history.
 
     The loss is the cross-entropy of the real query slots, each counting the same.
     """
-    tensors = _tensors(sessions, device)
+    tensors = session_tensors(sessions, device)
     with seeded(training.seed, device):
         features = torch.from_numpy(sessions.features)
         model = FewShot(features, channels=channels, norm=norm, dropout=dropout).to(device)
-        order = torch.randperm(len(sessions.users))
-    split = max(1, int(held * len(order)))
-    tested, rows = order[:split].to(device), order[split:].to(device)
+    tested, rows = (part.to(device) for part in hold_out(len(sessions.users), held, seed=training.seed))
 
     def loss(batch: Tensor) -> tuple[Tensor, Tensor]:
         *inputs, asked = (part[batch] for part in tensors)
         return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked]), asked.sum()
 
-    history = fit(model, loss, lambda: loss(tested)[0].item(), rows, training=training, label="Few-Shot")
+    common = {"training": training, "label": "Few-Shot", "checkpoint": checkpoint}
+    history = fit(model, loss, lambda: loss(tested)[0].item(), rows, **common)
     return model, history
+
+
+def hold_out(count: int, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the rows of `count` sessions that stop the training, at least one, and those to learn from."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    split = max(1, int(share * count))
+    return order[:split], order[split:]
 
 
 def predict_skips(model: FewShot, sessions: Sessions, *, batch: int = 1024) -> np.ndarray:
@@ -144,13 +158,13 @@ def predict_skips(model: FewShot, sessions: Sessions, *, batch: int = 1024) -> n
     model.eval()
     with torch.no_grad():
         for rows in np.array_split(np.arange(len(sessions.users)), -(-len(sessions.users) // batch)):
-            *inputs, asked = _tensors(sessions.take(rows), device)
+            *inputs, asked = session_tensors(sessions.take(rows), device)
             chance = torch.sigmoid(model(*inputs)).masked_fill(~asked, torch.nan)
             probability[rows] = chance.cpu().numpy()
     return probability
 
 
-def _tensors(sessions: Sessions, device: str | torch.device) -> tuple[Tensor, ...]:
+def session_tensors(sessions: Sessions, device: str | torch.device) -> tuple[Tensor, ...]:
     """Return what `FewShot.forward` reads, and which slots are asked."""
     parts = (
         sessions.log,

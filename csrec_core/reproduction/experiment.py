@@ -7,8 +7,6 @@ run cut short goes on where it stopped, and one finished is read again.
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,21 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log, write_log
+from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 from csrec_core.errors import InputError
-from csrec_core.files import hash_files, whole_file
 from csrec_core.models.acceptance import PARTS, Acceptance, build_model
 from csrec_core.models.csrec import predict_csrec, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
-from csrec_core.models.predictions import code_files
 from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.sequences import Sequences, to_sequences
-from csrec_core.models.train import load_weights, save_weights
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
+from csrec_core.reproduction.kept import Kept, kept_key
 from csrec_core.reproduction.presets import FEWEST, Effort, Preset, tested_steps
 
 __all__ = ["Reproduction", "Trial", "sample_users", "shuffle_exposures"]
@@ -145,12 +140,12 @@ class Reproduction:
         return np.random.default_rng(0).permutation(np.arange(users) % FOLDS)
 
     @cached_property
-    def _key(self) -> str:
+    def _kept(self) -> Kept:
         here = Path(__file__)
-        code = [*code_files(), here.with_name("catalogue.py"), here.with_name("presets.py"), here]
+        code = [here.with_name("catalogue.py"), here.with_name("presets.py"), here]
         genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
-        content = [self.dataset.fingerprint, genres, asdict(self.effort), hash_files(code), torch.__version__]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        key = kept_key([self.dataset.fingerprint, genres, asdict(self.effort)], code)
+        return Kept(Path(self.folder) / f"reproduction-{key[:12]}")
 
     def masks(self, preset: Preset) -> tuple[Tensor, Tensor | None]:
         """Return which exposures (U, T) f learns from and which stop its training (None: a tenth of users).
@@ -176,7 +171,7 @@ class Reproduction:
             share = rank_shares(model, self.sequences, last=self.last, seed=seed)
             return self._tested(rank_share=share), rank_next_item(model, with_repeats(self.sequences))
 
-        return self._kept(f"baseline-{backbone}-{seed}", run)
+        return Trial(*self._kept.tables(f"baseline-{backbone}-{seed}", run))
 
     def csrec(self, backbone: str, *, seed: int, preset: Preset) -> Trial:
         """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
@@ -184,7 +179,7 @@ class Reproduction:
             return ground.csrec(backbone, seed=seed, preset=preset)
         marked = hashlib.sha256(json.dumps(asdict(preset), sort_keys=True).encode()).hexdigest()[:8]
         name = f"{preset.name}-{marked}-{backbone}-{seed}"
-        return self._kept(name, lambda: self._run_csrec(name, backbone, seed, preset))
+        return Trial(*self._kept.tables(name, lambda: self._run_csrec(name, backbone, seed, preset)))
 
     def _run_csrec(self, name: str, backbone: str, seed: int, preset: Preset) -> tuple:
         readouts, f_tilde = self._readouts(backbone, seed, preset)
@@ -196,7 +191,7 @@ class Reproduction:
             fold = torch.from_numpy(self._fold)
             own = fold == number if preset.crossed else torch.ones_like(fold, dtype=torch.bool)
             teachers = (~own if preset.crossed else own).nonzero()[:, 0]
-            model = self._model(
+            model = self._kept.model(
                 f"f-{name}-{number + 1}",
                 lambda: build_model(self.context, backbone=backbone, **self.effort.hyper),
                 lambda part, teachers=teachers: train_csrec(
@@ -242,7 +237,7 @@ class Reproduction:
     def _next_item(self, backbone: str, seed: int) -> nn.Module:
         window = self.sequences.self_items.shape[1] - max(HELD_OUT.values())
         common = {"backbone": backbone, **self.effort.hyper}
-        return self._model(
+        return self._kept.model(
             f"next-{backbone}-{seed}",
             lambda: build_backbone(self.sequences, positions=window - 1, **common),
             lambda part: train_next_item(
@@ -259,7 +254,7 @@ class Reproduction:
                 return softmax_readouts(model, self.sequences)
         else:
             common = {"backbone": backbone, **self.effort.hyper}
-            model = self._model(
+            model = self._kept.model(
                 f"f_tilde-{backbone}-{seed}",
                 lambda: build_model(self.sequences, **common),
                 lambda part: train_preference(
@@ -273,34 +268,8 @@ class Reproduction:
             def read() -> Readouts:
                 return read_out(model, self.sequences)
 
-        path = self._path / f"readouts-{preset.readout}-{backbone}-{seed}.safetensors"
-        if not path.exists():
-            readouts = {key: value.contiguous() for key, value in vars(read()).items()}
-            with whole_file(path) as temporary:
-                save_file(readouts, temporary)
-        return Readouts(**load_file(path)), None if preset.readout == "softmax" else model
-
-    def _model(self, name: str, build: Callable[[], nn.Module], train: Callable[[Path], tuple]) -> nn.Module:
-        """Return the trained model of a name, frozen: read where it was kept, else trained and kept."""
-        path = self._path / f"{name}.safetensors"
-        if not path.exists():
-            trained, curve = train(self._path / f"{name}.part.safetensors")
-            save_weights(trained, path, curve=curve.to_dict("list"))
-        model = build()
-        load_weights(model, path)
-        return model.requires_grad_(False)
-
-    def _kept(self, name: str, run: Callable[[], tuple[pd.DataFrame, pd.DataFrame]]) -> Trial:
-        files = [self._path / f"{name}-{part}.parquet" for part in ("ranks", "cells")]
-        if not files[1].exists():
-            started = sum(os.times()[:4])  # of this process and of those that trained for it
-            cells, ranks = run()
-            seconds = sum(os.times()[:4]) - started
-            for frame, path in zip((ranks, cells.assign(seconds=seconds)), files, strict=True):
-                write_log(frame, path)
-        ranks, cells = map(pd.read_parquet, files)
-        seconds = float(cells.pop("seconds").iloc[0])
-        return Trial(cells, ranks, seconds)
+        kept = self._kept.tensors(f"readouts-{preset.readout}-{backbone}-{seed}", lambda: vars(read()))
+        return Readouts(**kept), None if preset.readout == "softmax" else model
 
     def _tested(self, **values: Tensor) -> pd.DataFrame:
         """Return the tested cells with a column for each of `values` (U, T)."""
@@ -311,10 +280,6 @@ class Reproduction:
 
     def _is_causal(self, backbone: str) -> bool:
         return build_backbone(self.sequences, backbone=backbone, positions=2, **self.effort.hyper).causal
-
-    @cached_property
-    def _path(self) -> Path:
-        return Path(self.folder) / f"reproduction-{self._key[:12]}"
 
     @cached_property
     def _smaller(self) -> "Reproduction":

@@ -28,12 +28,13 @@ from pyarrow import csv
 from scipy.special import expit
 from tqdm import tqdm
 
+from csrec_core.data.mssd.part import parts_of
 from csrec_core.data.mssd.rows import LOG_COLUMNS, SESSION, TRACK, TRACK_COLUMNS
 from csrec_core.data.mssd.schema import CONTEXTS, TRACKS
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 
-__all__ = ["World", "simulate_mssd"]
+__all__ = ["World", "read_truth", "simulate_mssd", "truth_files"]
 
 TOGETHER = 1000  # sessions of one random stream
 SHORTEST, LONGEST = 10, 20
@@ -148,6 +149,32 @@ def simulate_mssd(
         blocks = _sessions(catalogue, world, start, min(start + per_file, sessions))
         _write(logs[-1], folder / f"truth_{number:012d}.parquet", blocks)
     return logs, [tracks]
+
+
+def truth_files(folder: str | Path) -> list[Path]:
+    """Return the truth of the sessions in a folder of `csrec data mssd --simulate`; of others nothing."""
+    return sorted((Path(folder) / "csv").glob("truth_*.parquet"))
+
+
+def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the truth of sessions of such a folder, by name (`simulate_mssd`), (S, 20) each, else NaN.
+
+    Parameters
+    ----------
+    users : array (S,)
+        Sorted.
+    """
+    folder = Path(folder)
+    index = [pd.read_parquet(folder / "index" / f"{part}.parquet") for part in parts_of(folder)]
+    names = pd.concat(index)[["user", "session"]]
+    truth = pd.concat([pd.read_parquet(path) for path in truth_files(folder)]).merge(names, on="session")
+    truth = truth[truth["user"].isin(users)]
+    place = np.searchsorted(users, truth["user"]), truth["t"].to_numpy() - 1
+    known = {}
+    for name in truth.columns.difference(["session", "t", "user"]):
+        known[name] = np.full((len(users), LONGEST), np.nan)
+        known[name][place] = truth[name]
+    return known
 
 
 def _write(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) -> None:

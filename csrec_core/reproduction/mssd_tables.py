@@ -1,0 +1,211 @@
+"""Table 2: the trials on sessions scored like their controls, and set beside the published figures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from csrec_core.data.log import SYSTEM
+from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
+from csrec_core.evaluation.skips import predict_skip_controls, score_skips
+from csrec_core.metrics import (
+    auc_by_user,
+    average_accuracy,
+    brier,
+    first_accuracy,
+    interval_text,
+    resample,
+    resample_means,
+)
+from csrec_core.reproduction.experiment import Trial
+from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
+from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
+from csrec_core.reproduction.tables import ALPHAS, DRAWS, ORACLE
+
+__all__ = [
+    "BY_EFFECT",
+    "LEVEL",
+    "MARKS",
+    "REFERENCE_ROWS",
+    "challenge_scores",
+    "reference_scores",
+    "run_systems",
+    "session_gain",
+    "source_effect",
+    "table_two",
+    "trial_scores",
+]
+
+LEVEL = "Few-Shot, level of playlists"
+BY_EFFECT = ", by effect"
+SKIP_ROWS = ("majority", "position", "track")  # controls of `csrec_core.evaluation.skips`
+REFERENCE_ROWS = (*SKIP_ROWS, RANDOM, LEVEL, ORACLE)
+#: Why a cell is empty, as the notes of `table_two` have it.
+MARKS = (
+    "a, published of the real sessions, and these are simulated",
+    "b, not in the paper",
+    "c, ranks no tracks",
+    "d, ranks tracks and decides nothing",
+    "e, not run",
+)
+
+
+def run_systems(
+    trials: SessionTrials, *, seeds: Sequence[int], systems: Sequence[str] = SYSTEMS
+) -> pd.DataFrame:
+    """Run, or read what is kept of, every trial, and score it as `trial_scores` does."""
+    parts = []
+    with tqdm(total=len(seeds) * len(systems), desc="Table 2", disable=None, leave=False) as bar:
+        for seed in seeds:
+            for system in systems:
+                parts.append(trial_scores(trials.trial(system, seed=seed), system, seed=seed))
+                bar.update()
+    return pd.concat(parts, ignore_index=True)
+
+
+def trial_scores(trial: Trial, system: str, *, seed: int) -> pd.DataFrame:
+    """Score a trial: `model`, `metric`, `mean`, `low`, `high` (over sessions), `seed`.
+
+    Decisions are scored by AHR (Eq. 19 of a probability, Eq. 20 of a ranking) and AUC, probabilities by
+    BCE, Brier, ECE, and by MAA and first accuracy over the exposures by the system, ranks by HR and NDCG.
+    """
+    cells = trial.cells
+    if "rank_share" in cells:
+        nothing = pd.DataFrame(index=cells.index)
+        decided = decision_scores(cells, nothing, alphas=ALPHAS, ranked=system, draws=DRAWS)
+        auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
+        more = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=system)
+        parts = [decided, more]
+    else:
+        names = {"f_marginal": system, "f_level": LEVEL}
+        parts = [probability_scores(cells, cells[[n for n in names if n in cells]].rename(columns=names))]
+    ranks = trial.ranks
+    named = {system: "rank", f"{system}{BY_EFFECT}": "rank_effect"}
+    for name, column in named.items():
+        if column in ranks:
+            ranking = ranks.assign(rank=ranks[column], model=name)[["model", "user", "rank", "candidates"]]
+            scored = ranking_scores(ranking, draws=DRAWS)
+            parts.append(scored[scored["model"] == name])
+    return pd.concat(parts, ignore_index=True).assign(seed=seed)
+
+
+def probability_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Score columns of probabilities, as `trial_scores` without ranks."""
+    scores = decision_scores(cells, predicted, alphas=ALPHAS, draws=DRAWS)
+    user, place = np.unique(cells["user"], return_inverse=True)
+    number = cells.groupby("user").cumcount().to_numpy()
+    asked = np.zeros((len(user), number.max() + 1), dtype=bool)
+    asked[place, number] = True
+    parts = [scores]
+    for name in predicted.columns:
+        right = np.zeros_like(asked)
+        right[place, number] = (predicted[name] >= 0.5).to_numpy() == cells["decision"].to_numpy()
+        measures = {"MAA": average_accuracy(right, asked), "first": first_accuracy(right, asked)}
+        means = resample_means(pd.DataFrame(measures), draws=DRAWS).reset_index(names="metric")
+        parts.append(means.assign(model=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def reference_scores(trials: SessionTrials, *, truth: np.ndarray | None = None) -> pd.DataFrame:
+    """Score the controls, a ranking at random, and in a simulated world the oracle; as `trial_scores`.
+
+    Parameters
+    ----------
+    truth : array (test sessions, 20), optional
+        The true probability at exposures by the system, all earlier decisions given.
+    """
+    learned = trials.train.asked & (trials.train.source == SYSTEM)
+    controls = predict_skip_controls(trials.train, trials.test, learned=learned)
+    columns = {name: controls[name][trials.exposed] for name in SKIP_ROWS}
+    if truth is not None:
+        columns[ORACLE] = truth[trials.exposed]
+    scores = probability_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
+    rate = trials.cells.groupby("user")["decision"].mean().mean()
+    chance = {f"AHR@{alpha:g}": alpha * rate + (1 - alpha) * (1 - rate) for alpha in ALPHAS}
+    rows = [{"metric": name, "mean": value} for name, value in (chance | {"AUC": 0.5}).items()]
+    ranks = pd.DataFrame({"user": trials.sessions.users[trials.candidates.rows]})
+    ranks = ranks.assign(model="any", rank=1.0, candidates=trials.effort.candidates)
+    exact = ranking_scores(ranks, draws=2)
+    exact = pd.concat([pd.DataFrame(rows), exact.loc[exact["model"] == RANDOM, ["metric", "mean"]]])
+    exact = exact.assign(model=RANDOM, low=exact["mean"], high=exact["mean"])
+    return pd.concat([scores, exact], ignore_index=True).assign(seed=0)
+
+
+def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
+    """Set the reproduced figures beside the published ones.
+
+    Parameters
+    ----------
+    summary : DataFrame or None
+        `model`, `metric`, `mean`, `low`, `high`, as `csrec_core.reproduction.tables.summarise` returns them;
+        None where nothing was run.
+    simulated : bool
+        Whether the sessions are: then the published figures are of other data, and no difference is taken.
+
+    Returns
+    -------
+    DataFrame
+        `system`, for each of `MSSD_METRICS` what is `published` and `reproduced` (text, with its interval)
+        and their `difference`, and `note`, the marks of what is empty (`MARKS`).
+    """
+    if summary is None:
+        summary = pd.DataFrame(columns=["model", "metric", "mean", "low", "high"])
+    own = summary.set_index(["model", "metric"])[["mean", "low", "high"]]
+    present = summary["model"].unique()
+    rows = []
+    for system in (*SYSTEMS, *(name for name in present if name not in SYSTEMS)):
+        known, ran = system in MSSD_PUBLISHED.index, system in present
+        row = {"system": system}
+        marks = set("a" * (known and ran and simulated) + "b" * (not known) + "e" * (not ran))
+        for metric in MSSD_METRICS:
+            published = MSSD_PUBLISHED.loc[system, metric] if known else np.nan
+            here = (system, metric) in own.index
+            values = own.loc[(system, metric)].to_numpy() if here else np.full(3, np.nan)
+            row[f"{metric} published"] = published
+            row[f"{metric} reproduced"] = interval_text(*values)
+            row[f"{metric} difference"] = np.nan if simulated else values[0] - published
+            if ran and not here:
+                marks.add("c" if metric == "HR@10" else "d")
+        rows.append(row | {"note": ", ".join(sorted(marks))})
+    return pd.DataFrame(rows)
+
+
+def challenge_scores(trials: SessionTrials, *, seed: int) -> pd.DataFrame:
+    """Score Few-Shot beside lookups on all slots asked, as in the WSDM Cup 2019; see `score_skips`."""
+    predictions = {"Few-Shot": trials.skips(seed)} | predict_skip_controls(trials.train, trials.test)
+    scores = score_skips(trials.test, predictions, draws=DRAWS)
+    return scores.rename(columns={"prediction": "model", "measure": "metric"})
+
+
+def source_effect(cells: pd.DataFrame, *, estimand: str = "filtered") -> tuple[float, float, float]:
+    """Return the mean of f - f~ over the exposures by the system: mean, low, high, by session.
+
+    The interval is that of sampling sessions, not of the models: where tastes are hidden, f~ extrapolates
+    from tracks that were chosen to those that were played.
+    """
+    ending = {"filtered": "", "marginal": "_marginal"}[estimand]
+    apart = cells[f"f{ending}"] - cells[f"f_tilde{ending}"]
+    return _mean(apart, cells["user"])
+
+
+def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.DataFrame:
+    """Return by how much probabilities beat others: `metric` (AUC, Brier), `mean`, `low`, `high`.
+
+    The interval is a bootstrap over sessions of the paired difference; positive is better.
+    """
+    decision, user = cells["decision"].to_numpy(), cells["user"].to_numpy()
+    own, other = own.to_numpy(), other.to_numpy()
+    auc = auc_by_user(decision, own, user) - auc_by_user(decision, other, user)
+    error = _mean(pd.Series(brier(decision, other) - brier(decision, own)), cells["user"])
+    rows = {"AUC": tuple(resample_means(auc.to_frame("x"), draws=DRAWS).loc["x"]), "Brier": error}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+    return table.reset_index(names="metric")
+
+
+def _mean(values: pd.Series, user: pd.Series) -> tuple[float, float, float]:
+    """Return the mean of the rows' values, with a bootstrap over users."""
+    sums = pd.DataFrame({"x": values.to_numpy(), "rows": 1.0}).groupby(user.to_numpy()).sum().to_numpy()
+    low, high = resample(sums, lambda total: total[..., :1] / total[..., 1:], draws=DRAWS)
+    total = sums.sum(axis=0)
+    return float(total[0] / total[1]), float(low[0]), float(high[0])

@@ -1,0 +1,157 @@
+"""The sessions of MSSD as a log for the sequence models, and as candidates to rank: a session is a user."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
+from csrec_core.data.mssd.ingest import ingest
+from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.slots import SLOTS, Sessions
+from csrec_core.errors import InputError
+from csrec_core.models.sequences import UNKNOWN, Sequences, to_sequences
+
+__all__ = [
+    "DEMONSTRATION",
+    "Candidates",
+    "SessionLog",
+    "draw_candidates",
+    "rank_first",
+    "session_dataset",
+    "simulate_sessions",
+]
+
+DEMONSTRATION = 500  # simulated sessions at most, where there are no real ones
+
+
+def session_dataset(sessions: Sessions, own: np.ndarray) -> Dataset:
+    """Return the slots by the system, and of those that the listener chose the ones in `own` (S, 20) bool.
+
+    `t` is the slot, from 1, and `item` the row of the track in `sessions.features`.
+    """
+    shown = (sessions.source == SYSTEM) | ((sessions.source == SELF) & own)
+    session, slot = np.nonzero(shown)
+    frame = pd.DataFrame(
+        {
+            "user": sessions.users[session],
+            "t": slot + 1,
+            "item": sessions.track[shown],
+            "decision": sessions.accepted[shown].astype(int),
+            "source": sessions.source[shown],
+        }
+    )
+    items = pd.DataFrame({"item": np.unique(sessions.track[sessions.track > 0])})
+    return Dataset(validate_log(frame, where="sessions"), items=items, name="mssd")
+
+
+@dataclass(frozen=True, eq=False)
+class SessionLog:
+    """Sessions as sequences; those with nothing to read are left out.
+
+    Attributes
+    ----------
+    rows : array (U,)
+        Which of the sessions they are.
+    learned : Sequences
+        With the self-chosen tracks of whole sessions, of the tested ones of the first half: to learn from.
+    told : Sequences
+        With the self-chosen tracks of first halves alone: what an exposure of the second half is read after.
+    tested : Tensor (U, T) bool
+        Exposures by the system in the second halves of the tested sessions.
+    asked : Tensor (U, T) bool
+        The same of all sessions.
+    """
+
+    rows: np.ndarray
+    learned: Sequences
+    told: Sequences
+    tested: Tensor
+    asked: Tensor
+
+    @classmethod
+    def of(cls, sessions: Sessions, test: np.ndarray) -> "SessionLog":
+        """Lay sessions out, of which those in `test` (S,) bool are tested."""
+        read = (sessions.source == SYSTEM) | ((sessions.source == SELF) & sessions.given)
+        rows = np.flatnonzero(read.any(axis=1))
+        kept, test = sessions.take(rows), test[rows]
+        told = session_dataset(kept, kept.given)
+        learned = session_dataset(kept, kept.given | ~test[:, None])
+        sequences = [to_sequences(dataset, length=SLOTS, horizon=SLOTS) for dataset in (learned, told)]
+        place = sequences[1].system_rows
+        user, step = np.nonzero(place >= 0)
+        asked = np.zeros(place.shape, dtype=bool)
+        asked[user, step] = kept.asked[user, told.log["t"].to_numpy()[place[user, step]] - 1]
+        return cls(rows, *sequences, torch.from_numpy(asked & test[:, None]), torch.from_numpy(asked))
+
+    @property
+    def challenge(self) -> Sequences:
+        """`told` with the decisions of second halves unknown, as in the challenge."""
+        decisions = self.told.system_decisions.masked_fill(self.asked, UNKNOWN)
+        return replace(self.told, system_decisions=decisions)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Tracks to rank for a slot each.
+
+    Attributes
+    ----------
+    rows, slots : array (n,)
+        The session, and its slot.
+    tracks : array (n, C)
+        The track that was there, first, and others drawn uniformly, with replacement, from those that the
+        session does not have.
+    """
+
+    rows: np.ndarray
+    slots: np.ndarray
+    tracks: np.ndarray
+
+
+def draw_candidates(
+    sessions: Sessions, test: np.ndarray, *, count: int = 100, largest: int = 500, seed: int = 0
+) -> Candidates:
+    """Draw candidates for the last self-chosen track of second halves, if it was accepted.
+
+    Parameters
+    ----------
+    test : array (S,) bool
+        Sessions that may be asked; it must have accepted a self-chosen track of its first half, too.
+    count, largest : int
+        Candidates a slot, the true one included; slots at most, at random.
+    """
+    catalogue = np.unique(sessions.track[sessions.track > 0])
+    if len(catalogue) <= 2 * SLOTS:
+        raise InputError(f"{len(catalogue)} tracks; expected more than {2 * SLOTS} to draw candidates from")
+    own = (sessions.source == SELF) & sessions.accepted
+    late = (sessions.source == SELF) & sessions.asked
+    slot = SLOTS - 1 - late[:, ::-1].argmax(axis=1)
+    last = late.any(axis=1) & sessions.accepted[np.arange(len(slot)), slot]
+    rows = np.flatnonzero(test & last & (own & sessions.given).any(axis=1))
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(rows)[:largest])
+    drawn = rng.choice(catalogue, size=(len(rows), count - 1))
+    while (known := (drawn[:, :, None] == sessions.track[rows, None, :]).any(axis=2)).any():
+        drawn[known] = rng.choice(catalogue, size=int(known.sum()))
+    target = sessions.track[rows, slot[rows]]
+    return Candidates(rows, slot[rows], np.column_stack([target, drawn]))
+
+
+def rank_first(scores: np.ndarray) -> np.ndarray:
+    """Return the rank, from 1, of the first in each row of scores (n, C), high first; ties count as half."""
+    own, others = scores[:, :1], scores[:, 1:]
+    return 1 + (others > own).sum(axis=1) + (others == own).sum(axis=1) / 2
+
+
+def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0) -> Path:
+    """Simulate sessions for a demonstration, and return their folder; those that lie there are kept."""
+    folder = Path(folder) / f"simulated-{sessions}-{seed}"
+    if not (folder / "summary.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what a run cut short has left
+        ingest(*simulate_mssd(folder / "csv", sessions, World(seed=seed)), folder)
+    return folder
