@@ -376,6 +376,18 @@ def test_a_table_of_trials_controls_and_chance(bench):
         experiment(bench, backbones=["sasrek"], over=[], presets=[], seeds=[0])
 
 
+def test_trials_in_two_processes_are_those_of_one(world, bench, tmp_path):
+    wanted = [("gru4rec", 0, None), ("sasrec", 0, PRESETS["paper"]), ("sasrec", 0, PRESETS["sound"])]
+    wanted += [("bert4rec", 0, PRESETS["paper"])]
+    together = replace(bench, folder=tmp_path, jobs=2)
+    for one, other in zip(bench.trials(wanted), together.trials(wanted), strict=True):
+        pd.testing.assert_frame_equal(one.cells, other.cells)
+        pd.testing.assert_frame_equal(one.ranks, other.ranks)
+    assert {path.parent.name for path in tmp_path.rglob("*-cells.parquet")} == {
+        path.parent.name for path in bench.folder.rglob("*-cells.parquet")
+    }  # under the same keys: the log is read back as it was
+
+
 def test_seeds_and_users_are_put_together():
     one = pd.DataFrame(
         {"model": "m", "metric": "AUC", "mean": [0.6], "low": [0.5], "high": [0.65], "seed": 0}

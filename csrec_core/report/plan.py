@@ -37,6 +37,7 @@ SUITES: dict[str, dict[str, object]] = {
         "seeds": 3,
         "passes": 7,
         "prefix_users": 1000,
+        "jobs": 2,
     },
 }
 # The notebooks of a suite that leaves some out.

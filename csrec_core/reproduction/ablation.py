@@ -1,6 +1,6 @@
 """What each part of CSRec contributes: the constraint, the decisions, the data; and what AHR hides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,9 +43,9 @@ def penalty_path(
     """
     own, other = COLUMNS[preset.reported]
     free, rows = None, []
-    for penalty in sorted({0.0, *penalties}):
-        fitted = replace(preset, penalty=penalty, calibrated=False)
-        cells = bench.csrec(backbone, seed=seed, preset=fitted).cells
+    weights = sorted({0.0, *penalties})
+    presets = [replace(preset, penalty=penalty, calibrated=False) for penalty in weights]
+    for penalty, cells in zip(weights, _cells(bench, backbone, seed, presets), strict=True):
         free = cells if free is None else free
         shrunk = (free[own] - free[other]) / (1 + 2 * penalty * free[own] * (1 - free[own]))
         effect = {"effect": (cells[own] - cells[other]).mean(), "expected": shrunk.mean()}
@@ -70,10 +70,10 @@ def parts_compared(
     """
     own, _ = COLUMNS[preset.reported]
     rows = []
-    for parts in ("user state", "encoder", "both"):
-        cells = bench.csrec(backbone, seed=seed, preset=replace(preset, parts=parts)).cells
+    presets = [replace(preset, parts=parts) for parts in ("user state", "encoder", "both")]
+    for fitted, cells in zip(presets, _cells(bench, backbone, seed, presets), strict=True):
         ece = expected_calibration_error(cells["decision"], cells[own])
-        rows.append({"f of": parts, **_accuracy(cells, own), "ECE": ece})
+        rows.append({"f of": fitted.parts, **_accuracy(cells, own), "ECE": ece})
     table = pd.DataFrame(rows)
     if ceiling is not None:
         table["share of the oracle's margin"] = (table["AUC"] - 0.5) / (ceiling - 0.5)
@@ -93,8 +93,8 @@ def learning_curve(
     """
     own, _ = COLUMNS[preset.reported]
     rows = []
-    for share in shares:
-        cells = bench.csrec(backbone, seed=seed, preset=replace(preset, share=share)).cells
+    presets = [replace(preset, share=share) for share in shares]
+    for share, cells in zip(shares, _cells(bench, backbone, seed, presets), strict=True):
         users = round(share * cells["user"].nunique() / (2 if preset.crossed else 1))
         rows.append({"share": share, "users": users, **_accuracy(cells, own)})
     return pd.DataFrame(rows)
@@ -161,3 +161,10 @@ def _accuracy(cells: pd.DataFrame, column: str) -> dict[str, float]:
         for alpha in ALPHAS
     }
     return right | {"AUC": auc_by_user(cells["decision"], cells[column], cells["user"]).mean()}
+
+
+def _cells(
+    bench: Reproduction, backbone: str, seed: int, presets: Sequence[Preset]
+) -> Iterator[pd.DataFrame]:
+    """Return the tested cells under each preset."""
+    return (trial.cells for trial in bench.trials([(backbone, seed, preset) for preset in presets]))

@@ -7,6 +7,7 @@ run cut short goes on where it stopped, and one finished is read again.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
+from csrec_core.cluster import run_tasks
+from csrec_core.data.log import SELF, SYSTEM, Dataset, read_dataset, validate_log, write_dataset
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import PARTS, Acceptance, build_model
 from csrec_core.models.csrec import predict_csrec, train_csrec
@@ -31,6 +34,7 @@ from csrec_core.reproduction.presets import FEWEST, Effort, Preset, tested_steps
 __all__ = ["Reproduction", "Trial", "sample_users", "shuffle_exposures"]
 
 FOLDS = 2
+Wanted = tuple[str, int, Preset | None]  # a trial: backbone, seed, preset; None is the next-item baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +94,14 @@ class Reproduction:
     effort : Effort
     folder : path
         Of what is kept.
+    jobs : int
+        Trials run at once, each in a process of its own with one thread; 1 runs them here.
     """
 
     dataset: Dataset
     effort: Effort
     folder: Path
+    jobs: int = 1
 
     @cached_property
     def sequences(self) -> Sequences:
@@ -163,6 +170,18 @@ class Reproduction:
         few = len(self.sequences.users) <= self.effort.prefix_users
         return self if few or self._is_causal(backbone) else self._smaller
 
+    def trials(self, wanted: Sequence[Wanted]) -> list[Trial]:
+        """Run trials, `jobs` at a time, or read what is kept of them; in the order asked for."""
+        if self.jobs > 1:
+            self._run_together([each for each in wanted if not self._is_kept(each)])
+        found = []
+        for backbone, seed, preset in tqdm(wanted, desc="trials", disable=None, leave=False):
+            if preset is None:
+                found.append(self.baseline(backbone, seed=seed))
+            else:
+                found.append(self.csrec(backbone, seed=seed, preset=preset))
+        return found
+
     def baseline(self, backbone: str, *, seed: int) -> Trial:
         """Train a next-item model on accepted self-chosen items alone, and decide by its ranking (Eq. 20)."""
 
@@ -171,14 +190,13 @@ class Reproduction:
             share = rank_shares(model, self.sequences, last=self.last, seed=seed)
             return self._tested(rank_share=share), rank_next_item(model, with_repeats(self.sequences))
 
-        return Trial(*self._kept.tables(f"baseline-{backbone}-{seed}", run))
+        return Trial(*self._kept.tables(_name(backbone, seed, None), run))
 
     def csrec(self, backbone: str, *, seed: int, preset: Preset) -> Trial:
         """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
         if (ground := self.sized(backbone)) is not self:
             return ground.csrec(backbone, seed=seed, preset=preset)
-        marked = hashlib.sha256(json.dumps(asdict(preset), sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{preset.name}-{marked}-{backbone}-{seed}"
+        name = _name(backbone, seed, preset)
         return Trial(*self._kept.tables(name, lambda: self._run_csrec(name, backbone, seed, preset)))
 
     def _run_csrec(self, name: str, backbone: str, seed: int, preset: Preset) -> tuple:
@@ -271,6 +289,28 @@ class Reproduction:
         kept = self._kept.tensors(f"readouts-{preset.readout}-{backbone}-{seed}", lambda: vars(read()))
         return Readouts(**kept), None if preset.readout == "softmax" else model
 
+    def _is_kept(self, wanted: Wanted) -> bool:
+        backbone, _, preset = wanted
+        ground = self if preset is None else self.sized(backbone)
+        return ground._kept.has_tables(_name(*wanted))
+
+    def _run_together(self, todo: Sequence[Wanted]) -> None:
+        """Run trials in processes; those that wait for the same f~ or next-item model one after the other."""
+        groups: dict[str, list[Wanted]] = {}
+        for each in sorted(todo, key=lambda each: self._is_causal(each[0])):  # those that take longest first
+            backbone, seed, preset = each
+            ground = self if preset is None else self.sized(backbone)
+            shared = "next" if preset is None else f"readouts-{preset.readout}"
+            alone = ground._kept.has(f"{shared}-{backbone}-{seed}")
+            groups.setdefault(_name(*each) if alone else f"{backbone}-{seed}", []).append(each)
+        if len(groups) < 2:
+            return
+        data = write_dataset(self.dataset, self._kept.folder / "data")
+        tasks = {name: (data, self.effort, self.folder, trials) for name, trials in groups.items()}
+        for _, result in run_tasks(_run_trials, tasks, workers=self.jobs, label="trials"):
+            if isinstance(result, InputError):
+                raise result
+
     def _tested(self, **values: Tensor) -> pd.DataFrame:
         """Return the tested cells with a column for each of `values` (U, T)."""
         real = self.sequences.system_rows >= 0
@@ -285,7 +325,20 @@ class Reproduction:
     def _smaller(self) -> "Reproduction":
         """The same on few users, for backbones that read each prefix on its own."""
         few = sample_users(self.dataset, self.effort.prefix_users)
-        return Reproduction(few, self.effort, self.folder)
+        return Reproduction(few, self.effort, self.folder, self.jobs)
+
+
+def _name(backbone: str, seed: int, preset: Preset | None) -> str:
+    """Return the name of a trial's files."""
+    if preset is None:
+        return f"baseline-{backbone}-{seed}"
+    marked = hashlib.sha256(json.dumps(asdict(preset), sort_keys=True).encode()).hexdigest()[:8]
+    return f"{preset.name}-{marked}-{backbone}-{seed}"
+
+
+def _run_trials(data: Path, effort: Effort, folder: Path, trials: Sequence[Wanted]) -> None:
+    """Run trials on the log in the folder `data`; what they find is kept in files."""
+    Reproduction(read_dataset(data), effort, folder).trials(trials)
 
 
 def _some(rows: Tensor, share: float, seed: int) -> Tensor:

@@ -39,6 +39,14 @@ class Kept:
 
     folder: Path
 
+    def has(self, name: str) -> bool:
+        """Return whether a model or tensors of that name are kept."""
+        return (self.folder / f"{name}.safetensors").exists()
+
+    def has_tables(self, name: str) -> bool:
+        """Return whether the tables of a trial are kept."""
+        return (self.folder / f"{name}-cells.parquet").exists()
+
     def model(self, name: str, build: Callable[[], nn.Module], train: Callable[[Path], tuple]) -> nn.Module:
         """Return the trained model of a name, frozen.
 
@@ -50,7 +58,7 @@ class Kept:
             From a path for the state of the training to the trained model and its curve.
         """
         path = self.folder / f"{name}.safetensors"
-        if not path.exists():
+        if not self.has(name):
             trained, curve = train(self.folder / f"{name}.part.safetensors")
             save_weights(trained, path, curve=curve.to_dict("list"))
         model = build()
@@ -60,7 +68,7 @@ class Kept:
     def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return named tensors."""
         path = self.folder / f"{name}.safetensors"
-        if not path.exists():
+        if not self.has(name):
             values = {key: value.contiguous() for key, value in compute().items()}
             with whole_file(path) as temporary:
                 save_file(values, temporary)
@@ -71,7 +79,7 @@ class Kept:
     ) -> tuple[pd.DataFrame, pd.DataFrame, float]:
         """Return the cells and the ranks of a trial, and the CPU seconds that they took."""
         files = [self.folder / f"{name}-{part}.parquet" for part in ("ranks", "cells")]
-        if not files[1].exists():
+        if not self.has_tables(name):
             started = sum(os.times()[:4])  # of this process and of those that trained for it
             cells, ranks = run()
             seconds = sum(os.times()[:4]) - started

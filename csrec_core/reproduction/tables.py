@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
-from tqdm import tqdm
 
 from csrec_core.data.log import SELF
 from csrec_core.errors import unknown
@@ -70,20 +69,17 @@ def experiment(
     for name in (*backbones, *over):
         if name not in BACKBONES:
             raise unknown("backbone", name, BACKBONES)
+    wanted = [
+        *((name, seed, None) for seed in seeds for name in backbones),
+        *itertools.product(over, seeds, presets),
+    ]
     parts = []
-    total = len(seeds) * (len(backbones) + len(over) * len(presets))
-    with tqdm(total=total, desc="trials", disable=None, leave=False) as bar:
-        for seed in seeds:
-            for backbone in backbones:
-                trial = bench.baseline(backbone, seed=seed)
-                scores = baseline_scores(trial, backbone, seed=seed)
-                parts.append(scores.assign(preset="", seconds=trial.seconds))
-                bar.update()
-            for backbone, preset in itertools.product(over, presets):
-                trial = bench.csrec(backbone, seed=seed, preset=preset)
-                scores = csrec_scores(trial, backbone, preset=preset, seed=seed)
-                parts.append(scores.assign(preset=preset.name, seconds=trial.seconds))
-                bar.update()
+    for (backbone, seed, preset), trial in zip(wanted, bench.trials(wanted), strict=True):
+        if preset is None:
+            scores = baseline_scores(trial, backbone, seed=seed).assign(preset="")
+        else:
+            scores = csrec_scores(trial, backbone, preset=preset, seed=seed).assign(preset=preset.name)
+        parts.append(scores.assign(seconds=trial.seconds))
     return pd.concat(parts, ignore_index=True)
 
 
