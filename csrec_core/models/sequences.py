@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from csrec_core.data.items import genre_columns, number_columns
 from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 
@@ -39,8 +41,10 @@ class Sequences:
         The first T exposures by the system.
     system_rows : array (U, T) int64
         Row of the log of each system exposure; -1 is padding.
+    genres : Tensor (N + 1, G) float32
+        One column a genre; G = 0 where the items have none.
     features : Tensor (N + 1, F) float32
-        One column a genre; F = 0 where the items have none.
+        The genres, then the numbers of the item table (`csrec_core.data.items`); F = 0 where there are none.
     """
 
     users: np.ndarray
@@ -54,6 +58,7 @@ class Sequences:
     system_items: Tensor
     system_decisions: Tensor
     system_rows: np.ndarray
+    genres: Tensor
     features: Tensor
 
     def to(self, device: torch.device | str) -> "Sequences":
@@ -97,6 +102,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     users, user = np.unique(log["user"], return_inverse=True)
     known = log["item"] if dataset.items is None else pd.concat([log["item"], dataset.items["item"]])
     catalogue = np.unique(known)
+    genres = genre_columns(dataset.items, catalogue)
+    numbers = number_columns(dataset.items, catalogue, where=f"{dataset.name}: items")
     frame = pd.DataFrame(
         {
             "user": user,
@@ -134,7 +141,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         system_items=torch.from_numpy(table(exposed, "item", width)),
         system_decisions=torch.from_numpy(table(exposed, "decision", width)),
         system_rows=table(exposed, "row", width, fill=-1),
-        features=_features(dataset.items, catalogue),
+        genres=_padded(genres),
+        features=_padded(pd.concat([genres, numbers], axis=1)),
     )
 
 
@@ -153,9 +161,6 @@ def _weights(log: pd.DataFrame, n_items: int) -> np.ndarray:
     return weights
 
 
-def _features(items: pd.DataFrame | None, catalogue: np.ndarray) -> Tensor:
-    if items is None or "genre" not in items.columns:
-        return torch.zeros(len(catalogue) + 1, 0)
-    genre = items.drop_duplicates("item").set_index("item")["genre"].reindex(catalogue)
-    one_hot = pd.get_dummies(genre).to_numpy(dtype=np.float32)
-    return torch.from_numpy(np.vstack([np.zeros((1, one_hot.shape[1]), np.float32), one_hot]))
+def _padded(columns: pd.DataFrame) -> Tensor:
+    """Return a row for each item (N, columns) after one of zeros, which is padding."""
+    return F.pad(torch.tensor(columns.to_numpy(dtype=np.float32)), (0, 0, 1, 0))

@@ -3,7 +3,7 @@
 Each exposure is described by what lies before it: in either phase, how many decisions there were and what
 share was accepted; the same of items like the exposed one; how much of what the user chose, and of what they
 accepted, was like it; the last two decisions and the run of rejections that ends there. Items are alike by
-the product of their features, such as 1 for the same genre; without features an item is like itself alone. A
+the product of their features, here 1 for the same genre; without features an item is like itself alone. A
 decision that is UNKNOWN counts as none, so the same numbers serve where decisions are given and where they
 are summed out.
 
@@ -32,7 +32,7 @@ class UserState(nn.Module):
     n_items : int
         Size of the catalogue, N.
     features : Tensor (N + 1, F), optional
-        Of the items; row 0 is padding.
+        Of the items, at least 0; row 0 is padding.
     width : int
         Of the network's two layers.
     """
