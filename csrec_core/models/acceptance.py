@@ -75,14 +75,15 @@ class Acceptance(nn.Module):
         items: Tensor,
         decisions: Tensor,
         *,
-        own: int,
+        own: int | Tensor,
         users: Tensor | None = None,
         last: int | None = None,
         first: int = 0,
     ) -> Tensor:
         """Return the logits (B, L - first) of the exposures of a window, each from what lies before it.
 
-        The first `own` slots are self-chosen; `last` takes the place of the decision just before each.
+        The first `own` slots are self-chosen, or those that it marks (B, L); `last` takes the place of the
+        decision just before each.
         """
         numbers = self.describe(items, decisions, own=own, last=last, first=first)
         items_asked = items[:, first:]

@@ -237,13 +237,15 @@ def _system_logits(
     model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor, wanted: Tensor | None = None
 ) -> Tensor:
     """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
-    items, exposed = sequences.items[rows], sequences.system_items[rows]
-    first = items.shape[1] - exposed.shape[1]
+    exposed, window = sequences.system_items[rows], sequences.window(rows, decisions)
+    read = window.items, window.decisions
     if wanted is None or model.backbone.causal or "encoder" not in model.parts:
-        return model.logits(items, decisions, own=first, first=first, users=rows)
-    states = model.backbone.encode_at(items, F.pad(wanted, (first, 0)), decisions, users=rows)
-    numbers = model.describe(items, decisions, own=first)[:, first:]
-    logits = model(states, exposed[wanted], numbers[wanted])
+        logits = model.logits(*read, own=window.own, first=window.first, users=rows)
+        return window.exposed(logits)
+    marked = window.mark(wanted)
+    states = model.backbone.encode_at(read[0], marked, read[1], users=rows)
+    numbers = model.describe(*read, own=window.own)[marked]
+    logits = model(states, exposed[wanted], numbers)
     return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
 
 

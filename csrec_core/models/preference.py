@@ -256,19 +256,23 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
 
 def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
     exposed = sequences.system_items[rows]
-    steps = exposed.shape[1]
-    items, realised, masked = (
-        sequences.items[rows],
-        sequences.decisions[rows],
-        sequences.masked_decisions[rows],
-    )
+    realised = sequences.window(rows, sequences.decisions[rows])
+    masked = sequences.window(rows, sequences.masked_decisions[rows])
+    where = {"own": realised.own, "first": realised.first, "users": rows}
 
-    first = items.shape[1] - steps
-    where = {"own": first, "first": first, "users": rows}
-    seen = model.backbone.encode(items, realised, users=rows, first=first)[:, :-1]
-    filtered = torch.sigmoid(model(seen, exposed, model.describe(items, realised, own=first)[:, first:]))
-    after = [torch.sigmoid(model.logits(items, masked, last=last, **where)) for last in (REJECT, ACCEPT)]
-    for probability in after:  # the decision before the first exposure is a known one
+    def chance(**options) -> Tensor:
+        return torch.sigmoid(masked.exposed(model.logits(masked.items, masked.decisions, **where, **options)))
+
+    states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)[
+        :, :-1
+    ]
+    seen = realised.exposed(states)
+    numbers = model.describe(realised.items, realised.decisions, own=realised.own)[:, realised.first :]
+    filtered = torch.sigmoid(model(seen, exposed, realised.exposed(numbers)))
+    after = [chance(last=last) for last in (REJECT, ACCEPT)]
+    if masked.place is not None:  # where the user's own choice came between, its decision is a known one
+        after = [torch.where(masked.direct, chance(), probability) for probability in after]
+    for probability in after:  # and so is the decision before the first exposure
         probability[:, :1] = filtered[:, :1]
     scores = model.backbone.score(seen)
     own = scores.gather(2, (exposed - 1).clamp(min=0)[:, :, None])
