@@ -20,6 +20,7 @@ from torch import Tensor
 
 from csrec_core.errors import InputError, unknown
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
+from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_BATCH
 from csrec_core.models.sequences import Sequences
@@ -122,6 +123,9 @@ def train_csrec(
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f on the system exposures of the users `rows`.
 
+    An exposure is read after all that came before it, of both sources, and after nothing else. Items that the
+    system rarely exposed are scored by their features (`csrec_core.models.cold`).
+
     A causal backbone reads every position in one pass. One that looks ahead reads each prefix as a window of
     its own, and a step asks it for `PREFIXES` exposures a user, with the one before each where the recursion
     needs its f_{t-1}.
@@ -199,16 +203,23 @@ def train_csrec(
                 total += loss(batch, _all(batch, side), wanted).item() * len(batch) / len(sides)
         return total / len(stopping)
 
-    history = fit_acceptance(
-        model,
-        train_loss,
-        validate,
-        rows,
-        training=training,
-        parts=parts,
-        label=f"f, penalty {penalty:g}",
-        checkpoint=checkpoint,
-    )
+    shown = sequences.system_items[rows][learn[rows]]
+    seen = torch.cat([shown, sequences.self_items[rows].flatten()])
+    drawn = [model.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
+    with (
+        scored_by_features(sequences, cold_items(sequences, shown), model.appeal.weight),
+        scored_by_features(sequences, cold_items(sequences, seen), *drawn),
+    ):
+        history = fit_acceptance(
+            model,
+            train_loss,
+            validate,
+            rows,
+            training=training,
+            parts=parts,
+            label=f"f, penalty {penalty:g}",
+            checkpoint=checkpoint,
+        )
     return model, history
 
 
