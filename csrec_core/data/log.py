@@ -51,7 +51,7 @@ class Dataset:
         source), `item` int64, `decision` int8 in {0, 1}, `source` category {self, system}, and optionally
         `propensity` in (0, 1], `probability` in [0, 1], `timestamp`.
     items : DataFrame or None
-        One row per item: `item`, optionally `title`, `genre` and features.
+        One row per item: `item`, optionally `title`, `genre` and features (`csrec_core.data.items`).
     users : DataFrame or None
         `user` and `label`, where the file at hand named users by text.
     truth : DataFrame or None

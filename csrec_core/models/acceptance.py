@@ -36,15 +36,17 @@ class Acceptance(nn.Module):
     Parameters
     ----------
     backbone : Encoder
+    genres : Tensor (N + 1, G), optional
+        By which items are alike; see `UserState`.
     apart : bool
         Whether decisions on what the system exposed are told from the user's own (f), or are more of the
         same (f~, which has seen none).
     """
 
-    def __init__(self, backbone: Encoder, *, apart: bool = True):
+    def __init__(self, backbone: Encoder, *, genres: Tensor | None = None, apart: bool = True):
         super().__init__()
         self.backbone = backbone
-        self.user_state = UserState(backbone.n_items, backbone.features)
+        self.user_state = UserState(backbone.n_items, genres)
         self.query = nn.Linear(backbone.hidden, backbone.hidden)
         self.leniency = nn.Linear(backbone.hidden, 1)
         self.appeal = nn.Embedding(backbone.n_items + 1, 1)
@@ -73,14 +75,15 @@ class Acceptance(nn.Module):
         items: Tensor,
         decisions: Tensor,
         *,
-        own: int,
+        own: int | Tensor,
         users: Tensor | None = None,
         last: int | None = None,
         first: int = 0,
     ) -> Tensor:
         """Return the logits (B, L - first) of the exposures of a window, each from what lies before it.
 
-        The first `own` slots are self-chosen; `last` takes the place of the decision just before each.
+        The first `own` slots are self-chosen, or those that it marks (B, L); `last` takes the place of the
+        decision just before each.
         """
         numbers = self.describe(items, decisions, own=own, last=last, first=first)
         items_asked = items[:, first:]
@@ -129,8 +132,9 @@ def build_model(
     """Return an untrained model for both phases of `sequences`; see `Acceptance` and `build_backbone`."""
     positions = sequences.items.shape[1]
     encoder = build_backbone(sequences, backbone=backbone, positions=positions, seed=seed, **hyper)
+    genres = sequences.genres.cpu() if sequences.genres.shape[1] else None
     with seeded(seed):
-        return Acceptance(encoder, apart=apart).to(sequences.self_items.device)
+        return Acceptance(encoder, genres=genres, apart=apart).to(sequences.self_items.device)
 
 
 def fit_acceptance(

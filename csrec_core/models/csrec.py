@@ -20,6 +20,7 @@ from torch import Tensor
 
 from csrec_core.errors import InputError, unknown
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
+from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_BATCH
 from csrec_core.models.sequences import Sequences
@@ -122,6 +123,9 @@ def train_csrec(
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f on the system exposures of the users `rows`.
 
+    An exposure is read after all that came before it, of both sources, and after nothing else. Items that the
+    system rarely exposed are scored by their features (`csrec_core.models.cold`).
+
     A causal backbone reads every position in one pass. One that looks ahead reads each prefix as a window of
     its own, and a step asks it for `PREFIXES` exposures a user, with the one before each where the recursion
     needs its f_{t-1}.
@@ -199,16 +203,23 @@ def train_csrec(
                 total += loss(batch, _all(batch, side), wanted).item() * len(batch) / len(sides)
         return total / len(stopping)
 
-    history = fit_acceptance(
-        model,
-        train_loss,
-        validate,
-        rows,
-        training=training,
-        parts=parts,
-        label=f"f, penalty {penalty:g}",
-        checkpoint=checkpoint,
-    )
+    shown = sequences.system_items[rows][learn[rows]]
+    seen = torch.cat([shown, sequences.self_items[rows].flatten()])
+    drawn = [model.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
+    with (
+        scored_by_features(sequences, cold_items(sequences, shown), model.appeal.weight),
+        scored_by_features(sequences, cold_items(sequences, seen), *drawn),
+    ):
+        history = fit_acceptance(
+            model,
+            train_loss,
+            validate,
+            rows,
+            training=training,
+            parts=parts,
+            label=f"f, penalty {penalty:g}",
+            checkpoint=checkpoint,
+        )
     return model, history
 
 
@@ -237,13 +248,15 @@ def _system_logits(
     model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor, wanted: Tensor | None = None
 ) -> Tensor:
     """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
-    items, exposed = sequences.items[rows], sequences.system_items[rows]
-    first = items.shape[1] - exposed.shape[1]
+    exposed, window = sequences.system_items[rows], sequences.window(rows, decisions)
+    read = window.items, window.decisions
     if wanted is None or model.backbone.causal or "encoder" not in model.parts:
-        return model.logits(items, decisions, own=first, first=first, users=rows)
-    states = model.backbone.encode_at(items, F.pad(wanted, (first, 0)), decisions, users=rows)
-    numbers = model.describe(items, decisions, own=first)[:, first:]
-    logits = model(states, exposed[wanted], numbers[wanted])
+        logits = model.logits(*read, own=window.own, first=window.first, users=rows)
+        return window.exposed(logits)
+    marked = window.mark(wanted)
+    states = model.backbone.encode_at(read[0], marked, read[1], users=rows)
+    numbers = model.describe(*read, own=window.own)[marked]
+    logits = model(states, exposed[wanted], numbers)
     return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
 
 

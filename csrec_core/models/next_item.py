@@ -11,6 +11,7 @@ from torch import Tensor
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import ndcg
 from csrec_core.models.backbones import BACKBONES, Encoder
+from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import LOSSES
 from csrec_core.models.ranking import HELD_OUT, leave_one_out
 from csrec_core.models.sequences import ACCEPT, Sequences
@@ -69,7 +70,8 @@ def train_next_item(
 ) -> tuple[Encoder, pd.DataFrame]:
     """Train a backbone to rank the next accepted item, and keep the weights with the best validation NDCG@10.
 
-    It trains where the tensors are: see `csrec_core.models.sequences.Sequences.to`.
+    Items with few rows are scored by their features (`csrec_core.models.cold`). It trains where the tensors
+    are: see `csrec_core.models.sequences.Sequences.to`.
 
     Parameters
     ----------
@@ -120,16 +122,18 @@ def train_next_item(
     def validate() -> float:
         return -ndcg(rank_next_item(model, sequences, part="validation")["rank"], 10).mean()
 
-    history = fit(
-        model,
-        batch_loss,
-        validate,
-        rows,
-        lengths=lengths,
-        training=training,
-        label=f"{backbone}, {scheme}",
-        checkpoint=checkpoint,
-    )
+    cold = cold_items(sequences, windows.items[windows.wanted])
+    with scored_by_features(sequences, cold, model.item.weight, model.bias):
+        history = fit(
+            model,
+            batch_loss,
+            validate,
+            rows,
+            lengths=lengths,
+            training=training,
+            label=f"{backbone}, {scheme}",
+            checkpoint=checkpoint,
+        )
     return model, history
 
 

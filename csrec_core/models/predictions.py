@@ -104,7 +104,8 @@ def unread_warnings(dataset: Dataset, cells: pd.DataFrame, settings: Settings) -
 
 def code_files() -> list[Path]:
     """Return the sources that decide what is predicted: kept models are read again if none changed."""
-    return sorted(Path(__file__).parent.rglob("*.py"))
+    models, data = Path(__file__).parent, Path(__file__).parent.parent / "data"
+    return [*sorted(models.rglob("*.py")), data / "items.py", data / "order.py"]
 
 
 def _check_sources(dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
+from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
@@ -60,7 +61,7 @@ def train_preference(
     and what the user did so far and its states are fitted to the decisions, by binary cross-entropy weighted
     by inverse propensity where the log knows it: decisions are too few to learn a representation from. Where
     the phase holds accepted items only, one uniform negative for each item stands for the rejections, and the
-    level of f~ means nothing.
+    level of f~ means nothing. Items with few rows are scored by their features (`csrec_core.models.cold`).
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ def train_preference(
     everyone = _all_users(sequences)
     trainable = everyone[learn.any(dim=1)]
     validated = everyone[held.any(dim=1)]
+    cold = cold_items(sequences, sequences.self_items[learn])
 
     def loss_of(part: Callable[..., tuple]) -> Loss:
         def loss(rows: Tensor) -> tuple[Tensor, int]:
@@ -105,14 +107,16 @@ def train_preference(
         first = pd.DataFrame(load_weights(model, kept)["curve"])
     else:
         losses = loss_of(_next_item_loss), validation_of(_next_item_loss)
-        first = fit(
-            model, *losses, trainable, training=training, label="f~, next item", checkpoint=checkpoint
-        )
+        with scored_by_features(sequences, cold, model.backbone.item.weight, model.backbone.bias):
+            first = fit(
+                model, *losses, trainable, training=training, label="f~, next item", checkpoint=checkpoint
+            )
         if kept is not None:
             save_weights(model, kept, curve=first.to_dict("list"))
     model.backbone.requires_grad_(False)
     losses = loss_of(_decision_loss), validation_of(_decision_loss)
-    then = fit_acceptance(model, *losses, trainable, training=training, label="f~", checkpoint=checkpoint)
+    with scored_by_features(sequences, cold, model.appeal.weight):
+        then = fit_acceptance(model, *losses, trainable, training=training, label="f~", checkpoint=checkpoint)
     history = pd.concat([first.assign(stage="next item"), then], ignore_index=True)
     if kept is not None:
         kept.unlink()
@@ -256,19 +260,23 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
 
 def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
     exposed = sequences.system_items[rows]
-    steps = exposed.shape[1]
-    items, realised, masked = (
-        sequences.items[rows],
-        sequences.decisions[rows],
-        sequences.masked_decisions[rows],
-    )
+    realised = sequences.window(rows, sequences.decisions[rows])
+    masked = sequences.window(rows, sequences.masked_decisions[rows])
+    where = {"own": realised.own, "first": realised.first, "users": rows}
 
-    first = items.shape[1] - steps
-    where = {"own": first, "first": first, "users": rows}
-    seen = model.backbone.encode(items, realised, users=rows, first=first)[:, :-1]
-    filtered = torch.sigmoid(model(seen, exposed, model.describe(items, realised, own=first)[:, first:]))
-    after = [torch.sigmoid(model.logits(items, masked, last=last, **where)) for last in (REJECT, ACCEPT)]
-    for probability in after:  # the decision before the first exposure is a known one
+    def chance(**options) -> Tensor:
+        return torch.sigmoid(masked.exposed(model.logits(masked.items, masked.decisions, **where, **options)))
+
+    states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)[
+        :, :-1
+    ]
+    seen = realised.exposed(states)
+    numbers = model.describe(realised.items, realised.decisions, own=realised.own)[:, realised.first :]
+    filtered = torch.sigmoid(model(seen, exposed, realised.exposed(numbers)))
+    after = [chance(last=last) for last in (REJECT, ACCEPT)]
+    if masked.place is not None:  # where the user's own choice came between, its decision is a known one
+        after = [torch.where(masked.direct, chance(), probability) for probability in after]
+    for probability in after:  # and so is the decision before the first exposure
         probability[:, :1] = filtered[:, :1]
     scores = model.backbone.score(seen)
     own = scores.gather(2, (exposed - 1).clamp(min=0)[:, :, None])

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from csrec_core.data.items import genre_columns, number_columns
 from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.data.order import whole_order
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 
-__all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Sequences", "to_sequences"]
+__all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Sequences", "Window", "to_sequences"]
 
 LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must not outweigh twenty
 
@@ -39,8 +42,14 @@ class Sequences:
         The first T exposures by the system.
     system_rows : array (U, T) int64
         Row of the log of each system exposure; -1 is padding.
+    turns : Tensor (U, L + T) int64 or None
+        Where the sources take turns: the slot, of both phases side by side, that comes at each place of the
+        whole order, padding at either end. None where no exposure by the system is followed by a self-chosen
+        one (`csrec_core.data.order`).
+    genres : Tensor (N + 1, G) float32
+        One column a genre; G = 0 where the items have none.
     features : Tensor (N + 1, F) float32
-        One column a genre; F = 0 where the items have none.
+        The genres, then the numbers of the item table (`csrec_core.data.items`); F = 0 where there are none.
     """
 
     users: np.ndarray
@@ -54,7 +63,9 @@ class Sequences:
     system_items: Tensor
     system_decisions: Tensor
     system_rows: np.ndarray
+    genres: Tensor
     features: Tensor
+    turns: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Sequences":
         """Return the same with its tensors on a device, such as "cuda" or "mps"."""
@@ -76,10 +87,69 @@ class Sequences:
         """As `decisions`, with those of the system phase UNKNOWN."""
         return torch.cat([self.self_decisions, torch.full_like(self.system_decisions, UNKNOWN)], dim=1)
 
+    def window(self, rows: Tensor, decisions: Tensor) -> "Window":
+        """Lay the exposures of users out in the order in which a model reads them.
+
+        Parameters
+        ----------
+        rows : Tensor (n,) int64
+            Users.
+        decisions : Tensor (n, L + T)
+            Theirs, both phases side by side: realised, or masked.
+        """
+        items, length = self.items[rows], self.self_items.shape[1]
+        if self.turns is None:
+            return Window(items, decisions, length, length, None)
+        turns = self.turns[rows]
+        place = turns.argsort(dim=1)[:, length:]
+        return Window(items.gather(1, turns), decisions.gather(1, turns), turns < length, 0, place)
+
     @property
     def accepted_only(self) -> bool:
         """Whether the self phase holds no rejection, so that it cannot tell liking from looking."""
         return bool((self.self_decisions[self.self_items > 0] == ACCEPT).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The exposures of some users in the order in which a model reads them.
+
+    Attributes
+    ----------
+    items, decisions : Tensor (n, L + T)
+    own : int or Tensor (n, L + T) bool
+        How many of the first slots are self-chosen, or which slots are.
+    first : int
+        Slot from which on there are exposures by the system.
+    place : Tensor (n, T) int64 or None
+        Where they are; None: at the end, side by side.
+    """
+
+    items: Tensor
+    decisions: Tensor
+    own: int | Tensor
+    first: int
+    place: Tensor | None
+
+    def exposed(self, values: Tensor) -> Tensor:
+        """Return the values (n, T, ...) of the exposures by the system, of those (n, L + T - first, ...)."""
+        if self.place is None:
+            return values
+        return values[torch.arange(len(values), device=values.device)[:, None], self.place]
+
+    def mark(self, wanted: Tensor) -> Tensor:
+        """Return which slots (n, L + T) hold the exposures by the system that are `wanted` (n, T)."""
+        if self.place is None:
+            return F.pad(wanted, (self.first, 0))
+        return torch.zeros_like(self.items, dtype=torch.bool).scatter(1, self.place, wanted)
+
+    @property
+    def direct(self) -> Tensor | None:
+        """Whether each exposure by the system follows a self-chosen one, or none, (n, T)."""
+        if self.place is None:
+            return None
+        follows = F.pad(self.own, (1, 0), value=True)[:, :-1]
+        return self.exposed(follows)
 
 
 def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> Sequences:
@@ -97,6 +167,9 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     users, user = np.unique(log["user"], return_inverse=True)
     known = log["item"] if dataset.items is None else pd.concat([log["item"], dataset.items["item"]])
     catalogue = np.unique(known)
+    genres = genre_columns(dataset.items, catalogue)
+    numbers = number_columns(dataset.items, catalogue, where=f"{dataset.name}: items")
+    order = whole_order(log)
     frame = pd.DataFrame(
         {
             "user": user,
@@ -105,6 +178,7 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
             "weight": _weights(log, len(catalogue)),
             "row": np.arange(len(log)),
             "source": log["source"],
+            "turn": 0 if order is None else order,
         }
     )
     chosen, exposed = (frame[frame["source"] == source].copy() for source in (SELF, SYSTEM))
@@ -122,6 +196,11 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         values[rows["user"], rows["slot"]] = rows[column]
         return values
 
+    ends = np.iinfo(np.int64)  # padding comes before all, or after all
+    turns = np.hstack([table(chosen, "turn", length, ends.min), table(exposed, "turn", width, ends.max)])
+    turns = turns.argsort(axis=1, kind="stable")
+    in_turn = (turns != np.arange(length + width)).any()
+
     return Sequences(
         users=users,
         catalogue=catalogue,
@@ -134,7 +213,9 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         system_items=torch.from_numpy(table(exposed, "item", width)),
         system_decisions=torch.from_numpy(table(exposed, "decision", width)),
         system_rows=table(exposed, "row", width, fill=-1),
-        features=_features(dataset.items, catalogue),
+        genres=_padded(genres),
+        features=_padded(pd.concat([genres, numbers], axis=1)),
+        turns=torch.from_numpy(turns) if in_turn else None,
     )
 
 
@@ -153,9 +234,6 @@ def _weights(log: pd.DataFrame, n_items: int) -> np.ndarray:
     return weights
 
 
-def _features(items: pd.DataFrame | None, catalogue: np.ndarray) -> Tensor:
-    if items is None or "genre" not in items.columns:
-        return torch.zeros(len(catalogue) + 1, 0)
-    genre = items.drop_duplicates("item").set_index("item")["genre"].reindex(catalogue)
-    one_hot = pd.get_dummies(genre).to_numpy(dtype=np.float32)
-    return torch.from_numpy(np.vstack([np.zeros((1, one_hot.shape[1]), np.float32), one_hot]))
+def _padded(columns: pd.DataFrame) -> Tensor:
+    """Return a row for each item (N, columns) after one of zeros, which is padding."""
+    return F.pad(torch.tensor(columns.to_numpy(dtype=np.float32)), (0, 0, 1, 0))

@@ -3,7 +3,7 @@
 Each exposure is described by what lies before it: in either phase, how many decisions there were and what
 share was accepted; the same of items like the exposed one; how much of what the user chose, and of what they
 accepted, was like it; the last two decisions and the run of rejections that ends there. Items are alike by
-the product of their features, such as 1 for the same genre; without features an item is like itself alone. A
+the product of their features, here 1 for the same genre; without features an item is like itself alone. A
 decision that is UNKNOWN counts as none, so the same numbers serve where decisions are given and where they
 are summed out.
 
@@ -32,7 +32,7 @@ class UserState(nn.Module):
     n_items : int
         Size of the catalogue, N.
     features : Tensor (N + 1, F), optional
-        Of the items; row 0 is padding.
+        Of the items, at least 0; row 0 is padding.
     width : int
         Of the network's two layers.
     """
@@ -57,7 +57,7 @@ class UserState(nn.Module):
         items: Tensor,
         decisions: Tensor,
         *,
-        own: int,
+        own: int | Tensor,
         asked: Tensor | None = None,
         last: int | None = None,
         first: int = 0,
@@ -69,8 +69,8 @@ class UserState(nn.Module):
         ----------
         items, decisions : Tensor (B, L) int64
             0 is padding; decisions in {REJECT, ACCEPT, UNKNOWN}.
-        own : int
-            The first `own` slots are self-chosen, the others the system's.
+        own : int or Tensor (B, L) bool
+            How many of the first slots are self-chosen, or which are; the others are the system's.
         asked : Tensor (B, L) int64, optional
             Items exposed instead of those of the window; what lies before stays.
         last : int, optional
@@ -82,9 +82,10 @@ class UserState(nn.Module):
             those of the second for more of the same.
         """
         asked = (items if asked is None else asked)[:, first:]
-        counts, turned = _counts(items, decisions, own, apart), None
+        chosen = own if isinstance(own, Tensor) else _first(items, own)
+        counts, turned = _counts(items, decisions, chosen, apart), None
         if last is not None:
-            turned = _counts(items, torch.full_like(decisions, last), own, apart)
+            turned = _counts(items, torch.full_like(decisions, last), chosen, apart)
         total = _before(counts.new_ones(1, asked.shape[1], items.shape[1]), counts, turned, first)
         alike = _before(self._alike(asked, items), counts, turned, first)
         known = decisions.masked_fill(items == 0, UNKNOWN)
@@ -92,13 +93,13 @@ class UserState(nn.Module):
         if last is not None:
             latest = torch.where(F.pad(items, (1, 0))[:, :-1] > 0, last, latest)
         run = (F.pad(_runs(known), (2, 0))[:, : items.shape[1]] + 1) * (latest == REJECT)
-        step = (torch.arange(items.shape[1], device=items.device) - own + 1).clamp(min=0) * apart
+        step = (~chosen).cumsum(dim=-1) * apart
         late = (part[:, first:] for part in (latest, second, run, step.expand_as(items)))
         return _numbers(total, alike, self._even(asked), *late)
 
     def describe_catalogue(self, items: Tensor, decisions: Tensor) -> Tensor:
         """Return the numbers (B, N, NUMBERS) of every item, exposed after a window that is self-chosen."""
-        counts = _counts(items, decisions, items.shape[1], True)
+        counts = _counts(items, decisions, _first(items, items.shape[1]), True)
         every = torch.arange(1, self.n_items + 1, device=items.device)
         if self.features is None:
             alike = counts.new_zeros(len(items), self.n_items + 1, counts.shape[2])
@@ -128,9 +129,13 @@ class UserState(nn.Module):
         return self.features[items] @ self.features[1:].mean(dim=0)
 
 
-def _counts(items: Tensor, decisions: Tensor, own: int, apart: bool) -> Tensor:
+def _first(items: Tensor, own: int) -> Tensor:
+    """Return which slots (L,) are among the first `own`."""
+    return torch.arange(items.shape[1], device=items.device) < own
+
+
+def _counts(items: Tensor, decisions: Tensor, chosen: Tensor, apart: bool) -> Tensor:
     """Return what each slot counts for, (B, L, 5): chosen, accepted, rejected, and by the system the two."""
-    chosen = torch.arange(items.shape[1], device=items.device) < own
     here = chosen if apart else torch.ones_like(chosen)
     real, accepted, rejected = items > 0, decisions == ACCEPT, decisions == REJECT
     parts = (chosen, accepted & here, rejected & here, accepted & ~here, rejected & ~here)

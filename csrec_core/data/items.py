@@ -1,0 +1,87 @@
+"""What the table of items tells the models of each item: its genre, and its numbers on a common scale.
+
+A number or a truth value in the table is a feature. What a model must not see, such as what a simulated world
+hides, does not belong there; a column whose name begins with `_`, and all text but `genre`, is left out.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.errors import InputError
+
+__all__ = ["genre_columns", "number_columns"]
+
+NO_FEATURES = ("item", "title", "genre")  # read otherwise
+HIDDEN = "_"
+
+
+def genre_columns(items: pd.DataFrame | None, catalogue: np.ndarray) -> pd.DataFrame:
+    """Return a column (N,) of 0 and 1 for each genre; an item without one has 0 in all.
+
+    Parameters
+    ----------
+    items : DataFrame or None
+        `item` and what is known of it; of two rows for one item the first counts.
+    catalogue : array (N,)
+        Item ids.
+    """
+    if items is None or "genre" not in items.columns:
+        return pd.DataFrame(index=catalogue)
+    genre = items.drop_duplicates("item").set_index("item")["genre"].reindex(catalogue)
+    return pd.get_dummies(genre).astype(np.float32)
+
+
+def number_columns(
+    items: pd.DataFrame | None, catalogue: np.ndarray, *, where: str = "items"
+) -> pd.DataFrame:
+    """Return the numeric and boolean columns of the table, each of mean 0 and deviation 1 over the catalogue.
+
+    Where a value is missing it is the column's mean, and one warning says of which columns, and how many. A
+    column that is the same for all items tells nothing, and is left out.
+
+    Parameters
+    ----------
+    items : DataFrame or None
+        As in `genre_columns`.
+    catalogue : array (N,)
+        Item ids.
+    where : str
+        What messages call the table.
+
+    Raises
+    ------
+    InputError
+        On a value that is infinite.
+    """
+    if items is None:
+        return pd.DataFrame(index=catalogue)
+    table = pd.DataFrame(
+        {
+            name: items[name].to_numpy(dtype=float, na_value=np.nan)
+            for name in items.columns
+            if name not in NO_FEATURES
+            and not str(name).startswith(HIDDEN)
+            and pd.api.types.is_numeric_dtype(items[name])
+        },
+        index=items["item"],
+    )
+    infinite = np.isinf(table.to_numpy())
+    if infinite.any():
+        row, column = np.argwhere(infinite)[0]
+        value = table.iloc[row, column]
+        raise InputError(
+            f"{where}: row {row + 1}: {table.columns[column]} = {value}; expected a finite number, or none"
+        )
+    table = table[~table.index.duplicated()].reindex(catalogue)
+    missing = table.isna().sum()
+    if missing.any():
+        counts = ", ".join(f"{name} of {count:,}" for name, count in missing[missing > 0].items())
+        warnings.warn(
+            f"{where}: no value for some of {len(catalogue):,} items, which count as average: {counts}",
+            stacklevel=2,
+        )
+    table = table.loc[:, table.max() > table.min()]
+    spread = (table - table.mean()).fillna(0.0)
+    return (spread / spread.std(ddof=0)).astype(np.float32)

@@ -1,0 +1,100 @@
+"""What the item table tells the models: numbers on one scale, missing ones average, hidden ones left out."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mssd_files import write_tracks
+
+from csrec_core.data.books import simulate_books
+from csrec_core.data.items import genre_columns, number_columns
+from csrec_core.data.log import Dataset
+from csrec_core.data.mssd.schema import TRACKS
+from csrec_core.data.mssd.simulate import Catalogue, World
+from csrec_core.errors import InputError
+from csrec_core.models.acceptance import build_model
+from csrec_core.models.predictions import predict
+from csrec_core.models.sequences import to_sequences
+
+CATALOGUE = np.arange(1, 5)
+
+
+def table(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"item": [3, 1, 4, 2], **columns})
+
+
+def test_numbers_have_mean_0_and_deviation_1_over_the_catalogue():
+    items = table(
+        title=["c", "a", "d", "b"],
+        genre=[1, 1, 2, 2],
+        tempo=[120.0, 90.0, 180.0, 100.0],
+        live=[True, False, False, False],
+        label=["w", "x", "y", "z"],
+        added=pd.to_datetime("2026-01-01"),
+        constant=7,
+        _quality=[0.1, 0.2, 0.3, 0.4],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        numbers = number_columns(items, CATALOGUE)
+    assert list(numbers) == ["tempo", "live"]
+    by_item = np.array([90.0, 100.0, 120.0, 180.0])
+    np.testing.assert_allclose(numbers["tempo"], (by_item - by_item.mean()) / by_item.std(), rtol=1e-6)
+    np.testing.assert_allclose(numbers["live"], np.array([-1, -1, 3, -1]) / np.sqrt(3), rtol=1e-6)
+    assert genre_columns(items, CATALOGUE).to_numpy().tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
+
+
+def test_a_missing_value_is_the_mean_and_is_told_once():
+    items = table(tempo=[120.0, None, 180.0, 90.0], plays=pd.array([1, 2, None, None], dtype="Int64"))
+    with pytest.warns(UserWarning) as told:
+        numbers = number_columns(items, np.arange(1, 6), where="shop: items")
+    (one,) = told
+    assert str(one.message) == (
+        "shop: items: no value for some of 5 items, which count as average: tempo of 2, plays of 3"
+    )
+    assert numbers.loc[[1, 5], "tempo"].eq(0).all()
+    np.testing.assert_allclose(numbers.mean(), 0, atol=1e-7)
+    np.testing.assert_allclose(numbers.std(ddof=0), 1, rtol=1e-6)
+
+
+def test_an_infinite_value_is_refused():
+    with pytest.raises(InputError, match=r"^shop: items: row 3: tempo = -inf; expected a finite number"):
+        number_columns(table(tempo=[1, 2, -np.inf, np.nan]), CATALOGUE, where="shop: items")
+
+
+def test_the_models_know_of_a_book_what_a_reader_may_know():
+    """The genre and nothing else: quality and fame, which the world hides, are in no column."""
+    world = simulate_books(users=20, items=30, steps=4, genres=5, seed=1)
+    assert list(world.items) == ["item", "title", "genre"]
+    sequences = to_sequences(world)
+    assert sequences.features.shape == (31, 5)
+    assert torch.equal(sequences.features, sequences.genres)
+    assert sequences.features[1:].sum(dim=1).eq(1).all() and not sequences.features[0].any()
+
+
+def test_the_models_know_of_a_track_what_the_files_tell(tmp_path):
+    """The 29 columns of MSSD; the appeal of a simulated track is in none."""
+    catalogue = Catalogue.draw(World(tracks=200))
+    items = catalogue.table.assign(item=np.arange(200), mode=catalogue.table["mode"] == "major")
+    numbers = number_columns(items, np.arange(200))
+    assert list(numbers) == [column.name for column in TRACKS] and len(TRACKS) == 29
+    assert not any(np.allclose(numbers[name].rank(), pd.Series(catalogue.appeal).rank()) for name in numbers)
+    assert pd.read_csv(write_tracks(tmp_path)).shape[1] == 30  # and the id
+
+
+def test_encoders_project_what_the_user_state_does_not_count():
+    world = simulate_books(users=20, items=30, steps=4, genres=5, seed=1)
+    year = np.random.default_rng(0).integers(1900, 2020, 30)
+    sequences = to_sequences(Dataset(world.log, items=world.items.assign(year=year)))
+    assert sequences.features.shape == (31, 6) and sequences.genres.shape == (31, 5)
+    model = build_model(sequences, hidden=8)
+    assert model.backbone.feature.weight.shape == (8, 6)
+    assert torch.equal(model.user_state.features, sequences.genres)
+
+
+def test_a_log_with_a_column_that_is_infinite_is_not_fitted(books, settings, tmp_path):
+    items = books.items.assign(weight=np.inf)
+    with pytest.raises(InputError, match="books: items: row 1: weight = inf"):
+        predict(Dataset(books.log, items=items, name="books"), settings, folder=tmp_path)
