@@ -1,0 +1,88 @@
+"""Stages of work, each leaving a file a part; what is there under the same key is not done again."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from csrec_core.cluster import run_tasks
+from csrec_core.errors import InputError
+from csrec_core.files import hash_files, whole_file
+
+__all__ = ["Stages", "key_of"]
+
+CODE = hash_files(Path(__file__).parent.glob("*.py"))
+
+
+def key_of(*facts: object) -> str:
+    """Return the hash of what a result depends on: the facts and the code of this room."""
+    return hashlib.sha256(json.dumps([CODE, *facts], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stages:
+    """Where the stages leave their files, and who does the work.
+
+    Attributes
+    ----------
+    out : path
+        Gets a folder for each stage, with its files, and a note of each in `done/`.
+    scheduler, workers
+        See `csrec_core.cluster.run_tasks`.
+    """
+
+    out: Path
+    scheduler: str = ""
+    workers: int = 1
+
+    def file(self, stage: str, name: str, ending: str = "parquet") -> Path:
+        """Return where a stage leaves the file of a part."""
+        return self.out / stage / f"{name}.{ending}"
+
+    def run(
+        self, stage: str, function: Callable, tasks: Mapping[str, tuple], keys: Mapping[str, str]
+    ) -> dict:
+        """Call the function for each task whose note has not its key; return {name: result} of all, by name.
+
+        Parameters
+        ----------
+        function : callable
+            Writes the file of its part, whole or not at all, and returns what JSON can hold.
+        tasks : mapping
+            {name: arguments}, the file among them.
+        keys : mapping
+            {name: of everything that the result depends on}.
+
+        Raises
+        ------
+        InputError
+            The first by name, after the other tasks are done.
+        """
+        notes = {name: self.out / "done" / stage / f"{name}.json" for name in tasks}
+        results, failures, todo = {}, {}, {}
+        for name, arguments in tasks.items():
+            note = json.loads(notes[name].read_text("utf-8")) if notes[name].exists() else {}
+            if note.get("key") == keys[name]:
+                results[name] = note["result"]
+            else:
+                notes[name].unlink(missing_ok=True)  # before the file changes that it speaks of
+                todo[name] = (function, arguments, notes[name], keys[name])
+        how = {"scheduler": self.scheduler, "workers": self.workers, "label": stage}
+        for name, result in run_tasks(_work, todo, **how) if todo else ():
+            (failures if isinstance(result, InputError) else results)[name] = result
+        if failures:
+            name = min(failures)
+            raise InputError(f"{name}: {failures[name]}")
+        return {name: results[name] for name in sorted(results)}
+
+
+def _work(function: Callable, arguments: tuple, note: Path, key: str) -> object:
+    """Do a task in one thread, so that sums come in the same order everywhere, then note that it is done."""
+    with threadpool_limits(1):
+        result = function(*arguments)
+    with whole_file(note) as temporary:
+        temporary.write_text(json.dumps({"key": key, "result": result}, sort_keys=True) + "\n", "utf-8")
+    return result
