@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import sklearn
 from threadpoolctl import threadpool_limits
 
+from csrec_core.cluster import work_place
 from csrec_core.data.log import SOURCES
 from csrec_core.data.mssd.part import identity, parts_of, write_json
 from csrec_core.data.mssd.sessions import draw_users
@@ -129,9 +130,9 @@ def estimate_parts(
         raise InputError(
             f"folds = {folds}, drawn = {drawn}, replicates = {replicates}; expected at least 2, 1 and 2"
         )
-    stages = Stages(out=out, scheduler=scheduler, workers=workers)
     dealt = {"folds": folds, "seed": seed}
-    with threadpool_limits(1):
+    with work_place(scheduler, workers) as address, threadpool_limits(1):
+        stages = Stages(out=out, scheduler=address)
         contents, told = _items(stages, folder, parts, dealt)
         learned = _models(stages, folder, contents, told, drawn, dealt)
         edges = _edges(stages, parts)

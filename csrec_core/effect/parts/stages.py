@@ -30,13 +30,12 @@ class Stages:
     ----------
     out : path
         Gets a folder for each stage, with its files, and a note of each in `done/`.
-    scheduler, workers
-        See `csrec_core.cluster.run_tasks`.
+    scheduler : str
+        Address of a Dask scheduler; empty for this process.
     """
 
     out: Path
     scheduler: str = ""
-    workers: int = 1
 
     def file(self, stage: str, name: str, ending: str = "parquet") -> Path:
         """Return where a stage leaves the file of a part."""
@@ -70,8 +69,7 @@ class Stages:
             else:
                 notes[name].unlink(missing_ok=True)  # before the file changes that it speaks of
                 todo[name] = (function, arguments, notes[name], keys[name])
-        how = {"scheduler": self.scheduler, "workers": self.workers, "label": stage}
-        for name, result in run_tasks(_work, todo, **how) if todo else ():
+        for name, result in run_tasks(_work, todo, scheduler=self.scheduler, label=stage) if todo else ():
             (failures if isinstance(result, InputError) else results)[name] = result
         if failures:
             name = min(failures)
