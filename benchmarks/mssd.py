@@ -26,6 +26,7 @@ from csrec_core.files import hash_files
 
 SESSIONS = (100_000, 500_000, 2_000_000)
 ALL = 160_000_000  # sessions of the whole dataset
+CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
 CSREC = [sys.executable, "-m", "csrec_core"]
 SIMULATE = """\
 import sys
@@ -88,7 +89,7 @@ def survive(sessions: int, folder: Path) -> bool:
     read(folder, "data", [])
     effect(folder, "effect", [])
     same = True
-    with SubprocessCluster(n_workers=2, worker_kwargs={"nthreads": 1}) as cluster:
+    with SubprocessCluster(**CLUSTER) as cluster:
         how = ["--scheduler", cluster.scheduler_address]
         for step, do, whole, killed, done in (
             ("read", read, "data", "data killed", "done"),

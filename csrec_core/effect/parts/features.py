@@ -45,7 +45,7 @@ def describe(rows: Rows, items: Items, fold: np.ndarray) -> np.ndarray:
     return np.column_stack([*(past[name] for name in PAST), rows.known, told, track]).astype(np.float32)
 
 
-def draw_part(folder: Path, part: str, target: Path, out: Path, *, folds: int, seed: int) -> int:
+def draw_part(target: Path, folder: Path, part: str, out: Path, *, folds: int, seed: int) -> int:
     """Write the features of the rows to learn from: of either source, in the sessions that were drawn."""
     rows, items = read_rows(folder, part, np.load(out / "draw.npy")), Items.load(out / "items")
     fold = fold_of(rows.user, folds, seed)

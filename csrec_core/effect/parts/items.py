@@ -20,7 +20,7 @@ SOURCES = {SELF: OWN, SYSTEM: SHOWN}
 FILES = ("item", "features", "told", "rates")
 
 
-def tally_part(folder: Path, part: str, target: Path, *, folds: int, seed: int) -> dict:
+def tally_part(target: Path, folder: Path, part: str, *, folds: int, seed: int) -> dict:
     """Count the rows of a part by fold, track and source, into a table.
 
     Returns

@@ -57,7 +57,7 @@ class Trees:
         return expit(logit)
 
 
-def fit_fold(fold: int, draws: list[Path], target: Path, *, seed: int) -> int:
+def fit_fold(target: Path, fold: int, draws: list[Path], *, seed: int) -> int:
     """Fit the nuisances on the drawn rows of the other folds, and write their trees.
 
     The rows are put in the order of users first, so that it does not matter how they lay in files.

@@ -23,7 +23,7 @@ from csrec_core.effect.parts.features import draw_part
 from csrec_core.effect.parts.items import add_up, tally_part
 from csrec_core.effect.parts.models import fit_fold
 from csrec_core.effect.parts.score import score_part
-from csrec_core.effect.parts.stages import Stages, key_of
+from csrec_core.effect.parts.stages import Stages, digest, key_of
 from csrec_core.effect.parts.sums import Sums, sum_part
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
@@ -137,16 +137,17 @@ def estimate_parts(
         learned = _models(stages, folder, contents, told, drawn, dealt)
         edges = _edges(stages, parts)
         keys = _each(parts, lambda part: key_of(contents[part], told, learned, edges, dealt, trim))
-        tasks = _each(parts, lambda part: (folder, part, stages.file("scores", part), out, edges))
+        tasks = _each(parts, lambda part: (folder, part, out, edges))
         stages.run("scores", partial(score_part, trim=trim, **dealt), tasks, keys)
         keys = _each(parts, lambda part: key_of(keys[part], replicates))
-        tasks = _each(parts, lambda part: (stages.file("scores", part), stages.file("sums", part, "npz")))
-        stages.run("sums", partial(sum_part, trim=trim, replicates=replicates, seed=seed), tasks, keys)
+        tasks = _each(parts, lambda part: (stages.file("scores", part),))
+        add = partial(sum_part, trim=trim, replicates=replicates, seed=seed)
+        stages.run("sums", add, tasks, keys, ending="npz")
         total = Sums()
         for part in parts:  # in the order of their names, whoever was done first
             total = total.add(Sums.load(stages.file("sums", part, "npz")))
         options = dealt | {"drawn": drawn, "trim": trim, "level": level, "replicates": replicates}
-        found = _found(total, options, key_of(contents))
+        found = _found(total, options, digest(contents))
     with whole_file(out / "effect.csv") as temporary:
         found.table.to_csv(temporary, index=False)
     write_json(out / "effect.json", found.summary)
@@ -164,7 +165,7 @@ def _items(stages: Stages, folder: Path, parts: list[str], dealt: dict) -> tuple
         return [identity(folder / table / f"{part}.parquet") for table in ("log", "apart")]
 
     keys = _each(parts, lambda part: key_of(tables(part), dealt))
-    tasks = _each(parts, lambda part: (folder, part, stages.file("tally", part)))
+    tasks = _each(parts, lambda part: (folder, part))
     tallies = stages.run("tally", partial(tally_part, **dealt), tasks, keys)
     for source in SOURCES:
         sessions = sum(tally["sessions"][source] for tally in tallies.values())
@@ -188,13 +189,15 @@ def _models(
         np.save(temporary, users, allow_pickle=False)
     lot = hash_files([stages.out / "draw.npy"])
     keys = _each(parts, lambda part: key_of(contents[part], told, lot, dealt))
-    tasks = _each(parts, lambda part: (folder, part, stages.file("draw", part), stages.out))
+    tasks = _each(parts, lambda part: (folder, part, stages.out))
     stages.run("draw", partial(draw_part, **dealt), tasks, keys)
     draws = [stages.file("draw", part) for part in parts]
     names = {f"fold-{fold}": fold for fold in range(dealt["folds"])}
     key = key_of(keys, sklearn.__version__)
-    tasks = {name: (fold, draws, stages.file("models", name, "npz")) for name, fold in names.items()}
-    stages.run("models", partial(fit_fold, seed=dealt["seed"]), tasks, dict.fromkeys(names, key))
+    tasks = {name: (fold, draws) for name, fold in names.items()}
+    stages.run(
+        "models", partial(fit_fold, seed=dealt["seed"]), tasks, dict.fromkeys(names, key), ending="npz"
+    )
     return hash_files(stages.file("models", name, "npz") for name in names)
 
 

@@ -43,9 +43,9 @@ TOGETHER = 10_000  # sessions whose features are held in memory at once
 
 
 def score_part(
+    target: Path,
     folder: Path,
     part: str,
-    target: Path,
     out: Path,
     edges: list[float],
     *,

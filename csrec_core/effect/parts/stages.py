@@ -12,14 +12,19 @@ from csrec_core.cluster import run_tasks
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
 
-__all__ = ["Stages", "key_of"]
+__all__ = ["Stages", "digest", "key_of"]
 
 CODE = hash_files(Path(__file__).parent.glob("*.py"))
 
 
+def digest(*facts: object) -> str:
+    """Return the hash of what JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def key_of(*facts: object) -> str:
     """Return the hash of what a result depends on: the facts and the code of this room."""
-    return hashlib.sha256(json.dumps([CODE, *facts], sort_keys=True).encode()).hexdigest()
+    return digest(CODE, *facts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,16 +47,23 @@ class Stages:
         return self.out / stage / f"{name}.{ending}"
 
     def run(
-        self, stage: str, function: Callable, tasks: Mapping[str, tuple], keys: Mapping[str, str]
+        self,
+        stage: str,
+        function: Callable,
+        tasks: Mapping[str, tuple],
+        keys: Mapping[str, str],
+        *,
+        ending: str = "parquet",
     ) -> dict:
-        """Call the function for each task whose note has not its key; return {name: result} of all, by name.
+        """Call the function for each task that is not done; return {name: result} of all, by name.
 
         Parameters
         ----------
         function : callable
-            Writes the file of its part, whole or not at all, and returns what JSON can hold.
+            Takes the file to write, which it writes whole or not at all, and the arguments of the task;
+            returns what JSON can hold.
         tasks : mapping
-            {name: arguments}, the file among them.
+            {name: arguments}.
         keys : mapping
             {name: of everything that the result depends on}.
 
@@ -60,17 +72,19 @@ class Stages:
         InputError
             The first by name, after the other tasks are done.
         """
-        notes = {name: self.out / "done" / stage / f"{name}.json" for name in tasks}
         results, failures, todo = {}, {}, {}
         for name, arguments in tasks.items():
-            note = json.loads(notes[name].read_text("utf-8")) if notes[name].exists() else {}
-            if note.get("key") == keys[name]:
-                results[name] = note["result"]
+            target, note = self.file(stage, name, ending), self.out / "done" / stage / f"{name}.json"
+            said = json.loads(note.read_text("utf-8")) if note.exists() and target.exists() else {}
+            if said.get("key") == keys[name]:
+                results[name] = said["result"]
             else:
-                notes[name].unlink(missing_ok=True)  # before the file changes that it speaks of
-                todo[name] = (function, arguments, notes[name], keys[name])
+                note.unlink(missing_ok=True)  # before the file changes that it speaks of
+                todo[name] = (function, (target, *arguments), note, keys[name])
         for name, result in run_tasks(_work, todo, scheduler=self.scheduler, label=stage) if todo else ():
             (failures if isinstance(result, InputError) else results)[name] = result
+        for path in (self.out / stage).glob(".*"):
+            path.unlink()  # left half-written by workers that died
         if failures:
             name = min(failures)
             raise InputError(f"{name}: {failures[name]}")

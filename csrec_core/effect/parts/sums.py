@@ -54,7 +54,7 @@ class Sums(dict):
             return cls({name: found[name] for name in found.files})
 
 
-def sum_part(scores: Path, target: Path, *, trim: float, replicates: int, seed: int) -> int:
+def sum_part(target: Path, scores: Path, *, trim: float, replicates: int, seed: int) -> int:
     """Write the `Sums` of a part's scores; return the number of its users.
 
     A user's weights in the bootstrap come from the seed and the user's number, so that they are the same
