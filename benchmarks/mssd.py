@@ -1,90 +1,157 @@
-"""Time and memory of reading MSSD as the number of sessions grows: python benchmarks/mssd.py FOLDER
+"""Time and memory of MSSD as the number of sessions grows: python benchmarks/mssd.py FOLDER
 
-Simulates sessions in files of 50,000, then reads them in a process of its own with one thread. The columns
-marked `times` divide by the size before; the last line projects the time for 160 million sessions from the
-slope between the last two sizes.
+Simulates sessions in files of 50,000, reads them, and estimates the effect over all of them, each by its own
+command with one thread a process. The last lines project the CPU time for 160 million sessions from the slope
+between the last two sizes. Some 6 GB for 500,000 sessions.
+
+`--kill` does the same work at the first size on a Dask cluster of a scheduler and two workers that speak TCP,
+kills one of the workers in the middle of each step, and compares the hashes of all that is written.
 """
 
 import argparse
-import json
+import os
 import shutil
+import signal
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from one_process import peak_mib, run_alone
+import pyarrow.parquet as pq
+from distributed import Client
+from distributed.deploy.subprocess import SubprocessCluster
+from one_process import ONE_THREAD, watch
 
-SESSIONS = (20_000, 100_000, 500_000)
+from csrec_core.files import hash_files
+
+SESSIONS = (100_000, 500_000, 2_000_000)
 ALL = 160_000_000  # sessions of the whole dataset
+CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+CSREC = [sys.executable, "-m", "csrec_core"]
+SIMULATE = """\
+import sys
+from csrec_core.data.mssd.simulate import World, simulate_mssd
+simulate_mssd(sys.argv[1], int(sys.argv[2]), World(tracks=50_000))"""
 
 
-def run_one(step: str, sessions: int, folder: Path) -> dict:
-    """Simulate, read or sample, in this process."""
-    from csrec_core.data.mssd.ingest import ingest
-    from csrec_core.data.mssd.sessions import sample_sessions
-    from csrec_core.data.mssd.simulate import World, simulate_mssd
-
-    clock, cpu, rows = time.perf_counter(), time.process_time(), 0
-    if step == "simulate":
-        simulate_mssd(folder / "csv", sessions, World(tracks=50_000))
-    elif step == "read":
-        files = sorted((folder / "csv").glob("log_*")), sorted((folder / "csv").glob("tf_*"))
-        rows = ingest(*files, folder).summary["read"]
-    else:
-        rows = len(sample_sessions(folder, 10_000).log)
-    return {
-        "rows": rows,
-        "seconds": time.perf_counter() - clock,
-        "cpu": time.process_time() - cpu,
-        "peak_mib": peak_mib(),
-    }
+def simulate(folder: Path, sessions: int) -> dict:
+    """Write the files of a world."""
+    return watch([sys.executable, "-c", SIMULATE, str(folder / "csv"), str(sessions)])
 
 
-def measure(sizes: list[int], folder: Path) -> pd.DataFrame:
-    """Return a row for each number of sessions."""
-    lines = []
+def read(folder: Path, name: str, how: list[str], meanwhile: Callable = lambda: None) -> dict:
+    """Read the files into `folder / name`."""
+    files = ["--logs", str(folder / "csv" / "log_*"), "--tracks", str(folder / "csv" / "tf_*")]
+    return watch([*CSREC, "data", "mssd", *files, "--out", str(folder / name), *how], meanwhile)
+
+
+def effect(folder: Path, name: str, how: list[str], meanwhile: Callable = lambda: None) -> dict:
+    """Estimate the effect over what was read, in `folder / name`."""
+    return watch([*CSREC, "effect", str(folder / "data"), "--out", str(folder / name), *how], meanwhile)
+
+
+def measure(sizes: list[int], folder: Path, workers: int) -> pd.DataFrame:
+    """Return a row for each size and step, and print it when it is there."""
+    lines, how = [], ["--workers", str(workers)]
     for sessions in sizes:
-        line = {"sessions": sessions}
-        for step in ("simulate", "read", "sample"):
-            command = [sys.executable, __file__, str(folder / "run"), "--one", step, str(sessions)]
-            line |= {f"{step}_{key}": value for key, value in run_alone(command).items()}
-        line["csv_mb"] = _size(folder / "run" / "csv", "log_*") / 1e6
-        line["parquet_mb"] = (
-            sum(_size(folder / "run" / name, "*") for name in ("log", "apart", "index")) / 1e6
-        )
-        shutil.rmtree(folder / "run")
-        lines.append(line)
-    table = pd.DataFrame(lines).drop(columns="simulate_rows")
-    table["rows_per_s"] = table["read_rows"] / table["read_seconds"]
-    table["rows_per_cpu_s"] = table["read_rows"] / table["read_cpu"]
-    for column in ("sessions", "read_cpu", "read_peak_mib"):
-        table[f"{column}, times"] = table[column] / table[column].shift()
-    return table
+        shutil.rmtree(folder, ignore_errors=True)
+        steps = {
+            "simulate": lambda sessions=sessions: simulate(folder, sessions),
+            "read": lambda: read(folder, "data", how),
+            "effect": lambda: effect(folder, "effect", how),
+        }
+        for step, do in steps.items():
+            found = do()
+            rows = 0 if step == "simulate" else _rows(folder / "data", ("log", "apart"))
+            size = _size(folder / {"simulate": "csv", "read": "data", "effect": "effect"}[step])
+            lines.append({"sessions": sessions, "step": step, "rows": rows, **found, "gb": size})
+            print(pd.DataFrame(lines[-1:]).round(3).to_string(index=False), flush=True)
+    table = pd.DataFrame(lines)
+    return table.assign(
+        rows_per_s=table["rows"] / table["seconds"], rows_per_cpu_s=table["rows"] / table["cpu"]
+    )
 
 
-def _size(folder: Path, pattern: str) -> int:
-    return sum(path.stat().st_size for path in folder.glob(pattern))
+def project(table: pd.DataFrame) -> None:
+    """Print what all sessions of the dataset would take."""
+    for step, rows in table[table["step"] != "simulate"].groupby("step", sort=False):
+        if len(rows) < 2:
+            continue
+        slope = rows[["sessions", "cpu", "gb"]].diff().iloc[-1]
+        hours, size = (ALL * slope[name] / slope["sessions"] for name in ("cpu", "gb"))
+        print(f"{step}: projected for {ALL:,} sessions {hours / 3600:.1f} CPU hours, {size / 1000:.2f} TB")
+
+
+def survive(sessions: int, folder: Path) -> bool:
+    """Do the work undisturbed, and on a cluster that loses a worker a step; tell whether all is the same."""
+    os.environ |= ONE_THREAD
+    simulate(folder, sessions)
+    read(folder, "data", [])
+    effect(folder, "effect", [])
+    same = True
+    with SubprocessCluster(**CLUSTER) as cluster:
+        how = ["--scheduler", cluster.scheduler_address]
+        for step, do, whole, killed, done in (
+            ("read", read, "data", "data killed", "done"),
+            ("effect", effect, "effect", "effect killed", "done/scores"),
+        ):
+            killer = _Killer(cluster.scheduler_address, folder / killed / done)
+            found = do(folder, killed, how, killer)
+            mine, theirs = (_hash(folder / name) for name in (whole, killed))
+            same = same and mine == theirs
+            print(f"{step}: killed {killer.killed} of 2 workers after {killer.after} parts, {found}")
+            print(f"  {mine} undisturbed\n  {theirs} killed: {'the same' if mine == theirs else 'DIFFERENT'}")
+    return same
+
+
+class _Killer:
+    """Kill one worker of a cluster, once, when the first notes of what is done are in a folder."""
+
+    def __init__(self, address: str, notes: Path):
+        self.address, self.notes, self.killed, self.after = address, notes, 0, 0
+
+    def __call__(self) -> None:
+        self.after = self.after if self.killed else len(list(self.notes.glob("*.json")))
+        if self.killed or not self.after:
+            return
+        with Client(self.address, set_as_default=False) as client:
+            busy = {worker: len(tasks) for worker, tasks in client.processing().items()}
+            worker = max(busy, key=busy.get)
+            os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
+        self.killed = 1
+
+
+def _hash(folder: Path) -> str:
+    """Return the hash of the tables of a folder, whatever notes lie beside them."""
+    kinds = (".parquet", ".npz", ".npy", ".csv")
+    return hash_files(path for path in folder.rglob("*") if path.suffix in kinds or path.stem == "effect")
+
+
+def _rows(folder: Path, tables: tuple[str, ...]) -> int:
+    return sum(pq.read_metadata(path).num_rows for table in tables for path in (folder / table).iterdir())
+
+
+def _size(folder: Path) -> float:
+    """Return the size of a folder in GB."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the files may lie; some 3 GB for 500,000 sessions")
+    parser.add_argument("folder", type=Path, help="where the files may lie; `run` in it is removed first")
     parser.add_argument("--sessions", type=int, nargs="+", default=list(SESSIONS))
-    parser.add_argument("--one", nargs=2, metavar=("STEP", "SESSIONS"), help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kill", action="store_true", help="kill a worker of a cluster, and compare")
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(run_one(args.one[0], int(args.one[1]), args.folder)))
-        return
-    table = measure(args.sessions, args.folder)
-    print(table.round(2).T.to_string(header=False))
-    if len(table) > 1:
-        slope = table[["sessions", "read_cpu", "parquet_mb"]].diff().iloc[-1]
-        hours = ALL * slope["read_cpu"] / slope["sessions"] / 3600
-        terabytes = ALL * slope["parquet_mb"] / slope["sessions"] / 1e6
-        print(f"projected for {ALL:,} sessions: {hours:.1f} CPU hours, {terabytes:.2f} TB of Parquet")
+    folder = args.folder / "run"
+    if args.kill:
+        shutil.rmtree(folder, ignore_errors=True)
+        sys.exit(0 if survive(args.sessions[0], folder) else 1)
+    table = measure(args.sessions, folder, args.workers)
+    print(table.round(2).to_string(index=False))
+    project(table)
 
 
 if __name__ == "__main__":

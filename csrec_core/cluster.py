@@ -1,12 +1,13 @@
 """Work in parts, on Dask: in this process, on the cores of this machine, or on a cluster."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from csrec_core.errors import InputError
 
-__all__ = ["run_tasks"]
+__all__ = ["connect", "run_tasks", "work_place"]
 
 PATIENCE = 10.0  # seconds in which a scheduler has to answer
 
@@ -38,12 +39,43 @@ def run_tasks(
     label : str
         What the progress bar says.
     """
-    with tqdm(total=len(tasks), desc=label, disable=None, leave=False, unit="file") as bar:
-        here = not scheduler and min(workers, len(tasks)) <= 1
-        done = _here(function, tasks) if here else _on_dask(function, tasks, scheduler, workers)
+    with (
+        tqdm(total=len(tasks), desc=label, disable=None, leave=False, unit="file") as bar,
+        work_place(scheduler, min(workers, len(tasks))) as address,
+    ):
+        done = _on_dask(function, tasks, address) if address else _here(function, tasks)
         for name, result in done:
             bar.update()
             yield name, result
+
+
+@contextmanager
+def work_place(scheduler: str = "", workers: int = 1) -> Iterator[str]:
+    """Yield the address of a scheduler: the one that is given, else of so many processes here.
+
+    Empty for one process, which is this one.
+    """
+    if scheduler or workers <= 1:
+        yield scheduler
+        return
+    from distributed import LocalCluster
+
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=workers, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+@contextmanager
+def connect(scheduler: str):
+    """Yield a client of the scheduler; raises InputError where there is none."""
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, set_as_default=False, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
+    with client:
+        yield client
 
 
 def _here(function: Callable, tasks: Mapping[str, tuple]) -> Iterator[tuple[str, object]]:
@@ -54,19 +86,10 @@ def _here(function: Callable, tasks: Mapping[str, tuple]) -> Iterator[tuple[str,
             yield name, error
 
 
-def _on_dask(
-    function: Callable, tasks: Mapping[str, tuple], scheduler: str, workers: int
-) -> Iterator[tuple[str, object]]:
-    from distributed import Client, KilledWorker, LocalCluster, as_completed
+def _on_dask(function: Callable, tasks: Mapping[str, tuple], scheduler: str) -> Iterator[tuple[str, object]]:
+    from distributed import KilledWorker, as_completed
 
-    try:
-        cluster = scheduler or LocalCluster(
-            n_workers=min(workers, len(tasks)), threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        )
-        client = Client(cluster, set_as_default=False, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
-    try:
+    with connect(scheduler) as client:
         futures = {client.submit(function, *arguments, pure=False): name for name, arguments in tasks.items()}
         for future in as_completed(futures, loop=client.loop):
             try:
@@ -77,7 +100,3 @@ def _on_dask(
                 message = f"{futures[future]}: its workers died, the last at {error.last_worker.address}"
                 yield futures[future], InputError(f"{message}; they may lack memory")
             future.release()
-    finally:
-        client.close()
-        if not scheduler:
-            cluster.close()

@@ -1,6 +1,10 @@
 """What several tests share."""
 
+import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +54,25 @@ def settings():
 def predictions(books, settings, models):
     """Quickly fitted models of the small world."""
     return predict(books, settings, folder=models)
+
+
+@pytest.fixture(scope="session")
+def scheduler(tmp_path_factory):
+    """A scheduler and two workers, processes of their own that speak TCP."""
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    options = {"env": one_thread, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    note = tmp_path_factory.mktemp("cluster") / "scheduler.json"
+    processes = [subprocess.Popen([*start, "--scheduler-file", str(note)], **options)]
+    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(note)]
+    work += ["--nthreads", "1", "--no-dashboard"]
+    processes += [subprocess.Popen(work, **options) for _ in range(2)]
+    while not note.exists():
+        time.sleep(0.1)
+    yield json.loads(note.read_text())["address"]
+    for process in processes[::-1]:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture

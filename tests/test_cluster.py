@@ -1,11 +1,7 @@
 """Work in parts: the same in one process and in several, and when a worker is killed in the middle."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -40,25 +36,6 @@ def die_once(path, folder, options):
         (folder / "log" / ".log_000000000001-half.parquet").write_text("half a file")
         os.kill(os.getpid(), signal.SIGKILL)
     return ingest_file(path, folder, options)
-
-
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    """A scheduler and two workers, processes of their own that speak TCP."""
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    options = {"env": one_thread, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
-    note = tmp_path_factory.mktemp("cluster") / "scheduler.json"
-    processes = [subprocess.Popen([*start, "--scheduler-file", str(note)], **options)]
-    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(note)]
-    work += ["--nthreads", "1", "--no-dashboard"]
-    processes += [subprocess.Popen(work, **options) for _ in range(2)]
-    while not note.exists():
-        time.sleep(0.1)
-    yield json.loads(note.read_text())["address"]
-    for process in processes[::-1]:
-        process.terminate()
-        process.wait()
 
 
 def test_results_come_by_name_wherever_they_are_made(scheduler):

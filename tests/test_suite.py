@@ -345,3 +345,24 @@ def test_jobs_run_at_once_in_processes_of_their_own_and_after_what_they_read(tmp
     assert began[2] >= began[0] + 1
     assert {number["threads"]["value"] for number in numbers} == {max(1, os.cpu_count() // 2)}
     assert len(lines) == 3
+
+
+def test_a_grid_on_a_cluster_leaves_the_files_of_one_here(scheduler, tmp_path, capfd):
+    good, axes = notebook(tmp_path, "01_good", GOOD), {"users": ["7", "8"]}
+    found = {
+        name: run_grid("sizes", [good], axes=axes, reports=tmp_path / name, reads={}, **how)
+        for name, how in (("here", {}), ("there", {"scheduler": scheduler}))
+    }
+    assert list(found["there"]) == list(found["here"]) == ["users-7", "users-8"]
+    assert {manifest["status"] for manifest in found["there"].values()} == {"complete"}
+    assert "users-8  01_good                  done" in capfd.readouterr().out
+    files = {
+        name: {path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*")} for name in found
+    }
+    assert files["here"] == files["there"]
+    for path in (tmp_path / "here").rglob("*"):
+        if path.suffix in (".csv", ".svg", ".png") or path.name == "verdicts.json":
+            other = tmp_path / "there" / path.relative_to(tmp_path / "here")
+            assert other.read_bytes() == path.read_bytes()
+    with pytest.raises(InputError, match="unknown notebook 'no'"):
+        run_grid("far", [good], axes={"users": ["7"]}, reports=tmp_path, scheduler=scheduler, only=["no"])

@@ -55,9 +55,17 @@ Example: csrec report --list"""
     type=click.IntRange(1),
     help="Processes at once, sharing the cores.",
 )
+@click.option(
+    "--scheduler",
+    default="",
+    metavar="ADDRESS",
+    help="A Dask cluster for the points of a grid: tcp://host:8786.",
+)
 @click.option("--compare", nargs=2, metavar="RUN RUN", help="Run nothing; say what differs between two runs.")
 @click.option("--list", "listed", is_flag=True, help="Run nothing; show all notebooks and their parameters.")
-def report(run, suite, texts, file, axes, data, path, columns, out, force, only, jobs, compare, listed):
+def report(
+    run, suite, texts, file, axes, data, path, columns, out, force, only, jobs, scheduler, compare, listed
+):
     """Run the notebooks and write their pages.
 
     Writes a page for each notebook of the suite, its figures with their data, and an index of all. What is
@@ -93,7 +101,9 @@ def report(run, suite, texts, file, axes, data, path, columns, out, force, only,
     options |= {"force": force, "jobs": jobs, "echo": click.echo}
     name = run or (f"{suite}-grid" if grid else suite)
     if grid:
-        manifests = list(run_grid(name, notebooks, axes=grid, **options).values())
+        manifests = list(run_grid(name, notebooks, axes=grid, scheduler=scheduler, **options).values())
+    elif scheduler:
+        raise InputError("--scheduler runs the points of a grid; expected -g name=value,value beside it")
     else:
         manifests = [run_suite(name, notebooks, **options)]
     click.echo(f"wall time {time.perf_counter() - clock:.1f} s")

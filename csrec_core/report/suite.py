@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
+from csrec_core.cluster import run_tasks
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import hash_files, whole_file
 from csrec_core.report.handover import write_text
@@ -130,6 +131,7 @@ def run_grid(
     reports: Path,
     texts: Mapping[str, str] | None = None,
     jobs: int = 1,
+    scheduler: str = "",
     echo: Callable[[str], object] = print,
     **options,
 ) -> dict:
@@ -143,6 +145,10 @@ def run_grid(
         Parameters, each to the values it takes, as written on the command line.
     jobs : int
         Points run at once, each in a process of its own with its share of the cores.
+    scheduler : str
+        Address of a Dask scheduler, whose workers run the points in the place of processes here. They need
+        this package and must see all files under the same paths; one thread a worker, as papermill is one
+        to a process.
     notebooks, reports, texts, echo, **options
         As for `run_suite`.
     """
@@ -160,22 +166,48 @@ def run_grid(
         plan(notebooks, values=options.get("values"), texts={**(texts or {}), **point})
     run_folder(parent)
     write_json(parent / "grid.json", {"run": run, "started": now(), "axes": dict(axes), "points": points})
-    manifests = {}
-    with workers(jobs) as pool:
-        running = {}
-        for name, point in points.items():
-            say = partial(_echo_point, name) if jobs > 1 else lambda line, name=name: echo(f"{name}  {line}")
-            own = {"reports": parent, "texts": {**(texts or {}), **point}, "echo": say}
-            running[pool.submit(run_suite, name, notebooks, **own, **options)] = name
-        for future, name in running.items():
-            manifests[name] = future.result()
+    calls = {}
+    for name, point in points.items():
+        say = lambda line, name=name: echo(f"{name}  {line}")  # noqa: E731
+        if jobs > 1 or scheduler:
+            say = partial(_echo_from_afar if scheduler else _echo_point, name)
+        own = {"reports": parent, "texts": {**(texts or {}), **point}, "echo": say}
+        calls[name] = partial(run_suite, name, notebooks, **own, **options)
+    manifests = _on_cluster(calls, scheduler) if scheduler else _in_processes(calls, jobs)
     write_index(parent)
     write_index(Path(reports))
     return manifests
 
 
+def _in_processes(calls: Mapping[str, Callable[[], dict]], jobs: int) -> dict:
+    with workers(jobs) as pool:
+        running = {name: pool.submit(call) for name, call in calls.items()}
+        return {name: future.result() for name, future in running.items()}
+
+
+def _on_cluster(calls: Mapping[str, Callable[[], dict]], scheduler: str) -> dict:
+    """Call each on a worker; what is wrong with one is raised when the others are done."""
+    tasks = {name: (call,) for name, call in calls.items()}
+    found = dict(run_tasks(_call, tasks, scheduler=scheduler, label="points"))
+    for name in calls:
+        if isinstance(found[name], InputError):
+            raise found[name]
+    return {name: found[name] for name in calls}
+
+
+def _call(work: Callable[[], dict]) -> dict:
+    return work()
+
+
 def _echo_point(name: str, line: str) -> None:
     print(f"{name}  {line}", flush=True)
+
+
+def _echo_from_afar(name: str, line: str) -> None:
+    """Print a line where the worker's client is."""
+    from distributed import print as tell
+
+    tell(f"{name}  {line}", flush=True)
 
 
 class _OwnKernel(AsyncKernelManager):
