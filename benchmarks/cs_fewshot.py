@@ -13,8 +13,9 @@ import pandas as pd
 from csrec_core.data.mssd.simulate import read_truth
 from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.models.train import Training
-from csrec_core.reproduction.mssd import SYSTEMS, SessionEffort, SessionTrials
+from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import reference_scores, run_systems, session_gain, source_effect
+from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.sessions import simulate_sessions
 from csrec_core.reproduction.tables import summarise
 

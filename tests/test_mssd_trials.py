@@ -19,7 +19,7 @@ from csrec_core.models.train import Training
 from csrec_core.reproduction import mssd as module
 from csrec_core.reproduction.catalogue import accepted_history
 from csrec_core.reproduction.kept import Kept
-from csrec_core.reproduction.mssd import SYSTEMS, SessionEffort, SessionTrials
+from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import (
     BY_EFFECT,
     LEVEL,
@@ -30,6 +30,7 @@ from csrec_core.reproduction.mssd_tables import (
     source_effect,
     table_two,
 )
+from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
 from csrec_core.reproduction.sessions import draw_candidates, rank_first, simulate_sessions
 from csrec_core.reproduction.tables import ORACLE

@@ -8,7 +8,7 @@ its log and its tracks' acoustic features.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,46 +40,14 @@ from csrec_core.models.train import Training
 from csrec_core.reproduction.catalogue import accepted_history, softmax_readouts
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.kept import Kept, kept_key
+from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.sessions import Candidates, SessionLog, draw_candidates, rank_first
 
-__all__ = ["SYSTEMS", "SessionEffort", "SessionTrials"]
+__all__ = ["SYSTEMS", "SessionTrials"]
 
 _BASELINES = {model.__name__: name for name, model in BACKBONES.items()}
 SYSTEMS = (*_BASELINES, "CSRec", "Few-Shot", "CS-Few-Shot")
 LARGE = 20_000  # tracks beyond which a softmax over the catalogue is sampled
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionEffort:
-    """How large the models are, how long they train, and what is asked.
-
-    Attributes
-    ----------
-    training : Training
-        Of every model; the seed is set by each trial.
-    over : str
-        The backbone of CSRec.
-    penalty : float
-        Weight of the constraint of Eq. 9, in CSRec and CS-Few-Shot.
-    hyper : dict
-        Of the backbones.
-    channels, norm
-        Of Few-Shot, see `csrec_core.models.fewshot.FewShot`. The published norm is "instance".
-    test : float
-        Share of the sessions that is tested.
-    candidates, ranked : int
-        Tracks that a chosen one is ranked among, itself included, and sessions for which it is.
-    """
-
-    training: Training = field(default_factory=Training)
-    over: str = "sasrec"
-    penalty: float = 1.0
-    hyper: dict = field(default_factory=dict)
-    channels: int = 64
-    norm: str = "causal"
-    test: float = 0.2
-    candidates: int = 100
-    ranked: int = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +145,7 @@ class SessionTrials:
         for name, part in vars(self.sessions).items():
             content.update(part.astype("S6").tobytes() if name == "source" else part.tobytes())
         here = Path(__file__)
-        code = [here.with_name(f"{name}.py") for name in ("catalogue", "sessions", "mssd")]
+        code = [here.with_name(f"{name}.py") for name in ("catalogue", "presets", "sessions", "mssd")]
         key = kept_key([content.hexdigest(), asdict(self.effort)], code)
         return Kept(Path(self.folder) / f"sessions-{key[:12]}")
 

@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from csrec_core.data.log import SYSTEM
-from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
+from csrec_core.evaluation.scores import RANDOM, ranking_scores
 from csrec_core.evaluation.skips import predict_skip_controls, score_skips
 from csrec_core.metrics import (
     auc_by_user,
@@ -21,7 +21,7 @@ from csrec_core.metrics import (
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
-from csrec_core.reproduction.tables import ALPHAS, DRAWS, ORACLE
+from csrec_core.reproduction.tables import ALPHAS, DRAWS, ORACLE, baseline_scores, probability_scores
 
 __all__ = [
     "BY_EFFECT",
@@ -32,6 +32,7 @@ __all__ = [
     "reference_scores",
     "run_systems",
     "session_gain",
+    "skip_scores",
     "source_effect",
     "table_two",
     "trial_scores",
@@ -70,34 +71,25 @@ def trial_scores(trial: Trial, system: str, *, seed: int) -> pd.DataFrame:
     Decisions are scored by AHR (Eq. 19 of a probability, Eq. 20 of a ranking) and AUC, probabilities by
     BCE, Brier, ECE, and by MAA and first accuracy over the exposures by the system, ranks by HR and NDCG.
     """
-    cells = trial.cells
+    cells, ranks = trial.cells, trial.ranks
     if "rank_share" in cells:
-        nothing = pd.DataFrame(index=cells.index)
-        decided = decision_scores(cells, nothing, alphas=ALPHAS, ranked=system, draws=DRAWS)
-        auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
-        more = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=system)
-        parts = [decided, more]
-    else:
-        names = {"f_marginal": system, "f_level": LEVEL}
-        parts = [probability_scores(cells, cells[[n for n in names if n in cells]].rename(columns=names))]
-    ranks = trial.ranks
-    named = {system: "rank", f"{system}{BY_EFFECT}": "rank_effect"}
-    for name, column in named.items():
+        return baseline_scores(trial, system.lower(), seed=seed)
+    names = {"f_marginal": system, "f_level": LEVEL}
+    parts = [skip_scores(cells, cells[[name for name in names if name in cells]].rename(columns=names))]
+    for name, column in ((system, "rank"), (f"{system}{BY_EFFECT}", "rank_effect")):
         if column in ranks:
-            ranking = ranks.assign(rank=ranks[column], model=name)[["model", "user", "rank", "candidates"]]
-            scored = ranking_scores(ranking, draws=DRAWS)
-            parts.append(scored[scored["model"] == name])
+            ranking = ranking_scores(ranks.assign(rank=ranks[column], model=name), draws=DRAWS)
+            parts.append(ranking[ranking["model"] == name])
     return pd.concat(parts, ignore_index=True).assign(seed=seed)
 
 
-def probability_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
     """Score columns of probabilities, as `trial_scores` without ranks."""
-    scores = decision_scores(cells, predicted, alphas=ALPHAS, draws=DRAWS)
     user, place = np.unique(cells["user"], return_inverse=True)
     number = cells.groupby("user").cumcount().to_numpy()
     asked = np.zeros((len(user), number.max() + 1), dtype=bool)
     asked[place, number] = True
-    parts = [scores]
+    parts = [probability_scores(cells, predicted)]
     for name in predicted.columns:
         right = np.zeros_like(asked)
         right[place, number] = (predicted[name] >= 0.5).to_numpy() == cells["decision"].to_numpy()
@@ -120,7 +112,7 @@ def reference_scores(trials: SessionTrials, *, truth: np.ndarray | None = None) 
     columns = {name: controls[name][trials.exposed] for name in SKIP_ROWS}
     if truth is not None:
         columns[ORACLE] = truth[trials.exposed]
-    scores = probability_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
+    scores = skip_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
     rate = trials.cells.groupby("user")["decision"].mean().mean()
     chance = {f"AHR@{alpha:g}": alpha * rate + (1 - alpha) * (1 - rate) for alpha in ALPHAS}
     rows = [{"metric": name, "mean": value} for name, value in (chance | {"AUC": 0.5}).items()]

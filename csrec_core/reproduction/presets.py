@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from csrec_core.errors import InputError
 from csrec_core.models.train import Training
 
-__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "tested_steps"]
+__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps"]
 
 FEWEST = 5  # self-chosen exposures that f reads where some users have less
 
@@ -106,6 +106,39 @@ class Effort:
     csrec: Training = field(default_factory=Training)
     prefix_users: int = 1000
     hyper: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEffort:
+    """How large the models are on sessions of MSSD, how long they train, and what is asked.
+
+    Attributes
+    ----------
+    training : Training
+        Of every model; the seed is set by each trial.
+    over : str
+        The backbone of CSRec.
+    penalty : float
+        Weight of the constraint of Eq. 9, in CSRec and CS-Few-Shot.
+    hyper : dict
+        Of the backbones.
+    channels, norm
+        Of Few-Shot, see `csrec_core.models.fewshot.FewShot`. The published norm is "instance".
+    test : float
+        Share of the sessions that is tested.
+    candidates, ranked : int
+        Tracks that a chosen one is ranked among, itself included, and sessions for which it is.
+    """
+
+    training: Training = field(default_factory=Training)
+    over: str = "sasrec"
+    penalty: float = 1.0
+    hyper: dict = field(default_factory=dict)
+    channels: int = 64
+    norm: str = "causal"
+    test: float = 0.2
+    candidates: int = 100
+    ranked: int = 500
 
 
 def tested_steps(steps: int) -> int:
