@@ -120,8 +120,6 @@ def test_the_truth_is_within_the_interval_where_nothing_is_hidden(known, here, s
     found, true = here[0].summary["overall"], (rows["p_system"] - rows["p_self"]).mean()
     assert found["lower"] < true < found["upper"] and found["error"] < 0.01 < true
     assert np.corrcoef(rows["f_tilde"], rows["p_self"])[0, 1] > 0.85
-    seen = here[0].summary["observed"]
-    assert seen["effect"] > true + 2 * seen["error"]  # the tracks of a playlist are liked by more
 
 
 def test_no_effect_is_found_where_there_is_none(tmp_path):
