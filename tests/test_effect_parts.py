@@ -255,7 +255,7 @@ def test_the_command_says_what_was_found(known, here):
     [
         ({"folder": "nowhere"}, "no folder that csrec data mssd wrote"),
         ({"folds": 1}, "expected at least 2"),
-        ({"folds": 2, "drawn": 3}, "show one value only; draw more sessions"),
+        ({"folds": 2, "drawn": 3}, "drawn rows have the rarer value; expected at least 20"),
     ],
 )
 def test_bad_input_says_what_is_wrong(known, tmp_path, options, says):
