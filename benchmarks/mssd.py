@@ -4,8 +4,8 @@ Simulates sessions in files of 50,000, reads them, and estimates the effect over
 command with one thread a process. The last lines project the CPU time for 160 million sessions from the slope
 between the last two sizes. Some 6 GB for 500,000 sessions.
 
-`--kill` does the same work at the first size on a Dask cluster of a scheduler and two workers that speak TCP,
-kills one of the workers in the middle of each step, and compares the hashes of all that is written.
+`--kill` does the work at the first size, in files of 5,000, on a Dask cluster of a scheduler and two workers
+that speak TCP, kills one of them in the middle of each step, and compares the hashes of all that is written.
 """
 
 import argparse
@@ -31,12 +31,13 @@ CSREC = [sys.executable, "-m", "csrec_core"]
 SIMULATE = """\
 import sys
 from csrec_core.data.mssd.simulate import World, simulate_mssd
-simulate_mssd(sys.argv[1], int(sys.argv[2]), World(tracks=50_000))"""
+simulate_mssd(sys.argv[1], int(sys.argv[2]), World(tracks=50_000), per_file=int(sys.argv[3]))"""
+A_FILE = 50_000  # sessions
 
 
-def simulate(folder: Path, sessions: int) -> dict:
+def simulate(folder: Path, sessions: int, per_file: int = A_FILE) -> dict:
     """Write the files of a world."""
-    return watch([sys.executable, "-c", SIMULATE, str(folder / "csv"), str(sessions)])
+    return watch([sys.executable, "-c", SIMULATE, str(folder / "csv"), str(sessions), str(per_file)])
 
 
 def read(folder: Path, name: str, how: list[str], meanwhile: Callable = lambda: None) -> dict:
@@ -85,7 +86,7 @@ def project(table: pd.DataFrame) -> None:
 def survive(sessions: int, folder: Path) -> bool:
     """Do the work undisturbed, and on a cluster that loses a worker a step; tell whether all is the same."""
     os.environ |= ONE_THREAD
-    simulate(folder, sessions)
+    simulate(folder, sessions, A_FILE // 10)
     read(folder, "data", [])
     effect(folder, "effect", [])
     same = True
@@ -111,14 +112,13 @@ class _Killer:
         self.address, self.notes, self.killed, self.after = address, notes, 0, 0
 
     def __call__(self) -> None:
-        self.after = self.after if self.killed else len(list(self.notes.glob("*.json")))
-        if self.killed or not self.after:
+        if self.killed or not (done := len(list(self.notes.glob("*.json")))):
             return
         with Client(self.address, set_as_default=False) as client:
             busy = {worker: len(tasks) for worker, tasks in client.processing().items()}
             worker = max(busy, key=busy.get)
             os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
-        self.killed = 1
+        self.killed, self.after = 1, done
 
 
 def _hash(folder: Path) -> str:

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from csrec_core.errors import InputError
 
-__all__ = ["connect", "run_tasks", "work_place"]
+__all__ = ["run_tasks", "work_place"]
 
 PATIENCE = 10.0  # seconds in which a scheduler has to answer
 
@@ -66,8 +66,8 @@ def work_place(scheduler: str = "", workers: int = 1) -> Iterator[str]:
 
 
 @contextmanager
-def connect(scheduler: str):
-    """Yield a client of the scheduler; raises InputError where there is none."""
+def _connect(scheduler: str):
+    """Yield a client of the scheduler; raise InputError where there is none."""
     from distributed import Client
 
     try:
@@ -89,7 +89,7 @@ def _here(function: Callable, tasks: Mapping[str, tuple]) -> Iterator[tuple[str,
 def _on_dask(function: Callable, tasks: Mapping[str, tuple], scheduler: str) -> Iterator[tuple[str, object]]:
     from distributed import KilledWorker, as_completed
 
-    with connect(scheduler) as client:
+    with _connect(scheduler) as client:
         futures = {client.submit(function, *arguments, pure=False): name for name, arguments in tasks.items()}
         for future in as_completed(futures, loop=client.loop):
             try:

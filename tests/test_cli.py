@@ -168,6 +168,7 @@ def test_a_failure_is_exit_code_1(project, monkeypatch):
         (["-f", "bad.yaml"], "cannot read"),
         (["-f", "latin.yaml"], "cannot read"),
         (["-f", "grid.yaml"], "expected 'grid:' to hold"),
+        (["--scheduler", "tcp://host:8786"], "--scheduler runs the points of a grid"),
         (["-g", "users"], "-g: expected name=value"),
         (["-g", "users="], "-g: expected name=value,value once"),
         (["-g", "users=1", "-g", "users=2"], "-g: expected name=value,value once"),

@@ -120,8 +120,6 @@ def test_the_truth_is_within_the_interval_where_nothing_is_hidden(known, here, s
     found, true = here[0].summary["overall"], (rows["p_system"] - rows["p_self"]).mean()
     assert found["lower"] < true < found["upper"] and found["error"] < 0.01 < true
     assert np.corrcoef(rows["f_tilde"], rows["p_self"])[0, 1] > 0.85
-    seen = here[0].summary["observed"]
-    assert seen["effect"] > true + 2 * seen["error"]  # the tracks of a playlist are liked by more
 
 
 def test_no_effect_is_found_where_there_is_none(tmp_path):
@@ -257,7 +255,7 @@ def test_the_command_says_what_was_found(known, here):
     [
         ({"folder": "nowhere"}, "no folder that csrec data mssd wrote"),
         ({"folds": 1}, "expected at least 2"),
-        ({"folds": 2, "drawn": 3}, "show one value only; draw more sessions"),
+        ({"folds": 2, "drawn": 3}, "drawn rows have the rarer value; expected at least 20"),
     ],
 )
 def test_bad_input_says_what_is_wrong(known, tmp_path, options, says):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing import parent_process
+from operator import call
 from pathlib import Path
 
 import nbformat
@@ -181,22 +182,18 @@ def run_grid(
 
 def _in_processes(calls: Mapping[str, Callable[[], dict]], jobs: int) -> dict:
     with workers(jobs) as pool:
-        running = {name: pool.submit(call) for name, call in calls.items()}
+        running = {name: pool.submit(work) for name, work in calls.items()}
         return {name: future.result() for name, future in running.items()}
 
 
 def _on_cluster(calls: Mapping[str, Callable[[], dict]], scheduler: str) -> dict:
     """Call each on a worker; what is wrong with one is raised when the others are done."""
-    tasks = {name: (call,) for name, call in calls.items()}
-    found = dict(run_tasks(_call, tasks, scheduler=scheduler, label="points"))
+    tasks = {name: (work,) for name, work in calls.items()}
+    found = dict(run_tasks(call, tasks, scheduler=scheduler, label="points"))
     for name in calls:
         if isinstance(found[name], InputError):
             raise found[name]
     return {name: found[name] for name in calls}
-
-
-def _call(work: Callable[[], dict]) -> dict:
-    return work()
 
 
 def _echo_point(name: str, line: str) -> None:

@@ -20,6 +20,7 @@ __all__ = ["NUISANCES", "Trees", "fit_fold", "load_fold"]
 
 #: f~ and f, acceptance were the exposure self-chosen or the system's; the regime, whether it is the system's.
 NUISANCES = ("f_tilde", "f", "regime")
+FEWEST = 20  # rows of a source and decision
 PLAIN = np.zeros((0, 8), dtype=np.uint32)  # scikit-learn's sets of categories: there are none
 
 
@@ -70,7 +71,7 @@ def fit_fold(target: Path, fold: int, draws: list[Path], *, seed: int) -> int:
     Raises
     ------
     InputError
-        Where a source shows one decision only, or is missing.
+        Where fewer than 20 rows of a source, or of a decision in it, were drawn.
     """
     rows = pd.concat([pd.read_parquet(path, filters=[("fold", "!=", fold)]) for path in draws])
     rows = rows.sort_values(["user", "t"], kind="stable")
@@ -84,9 +85,11 @@ def fit_fold(target: Path, fold: int, draws: list[Path], *, seed: int) -> int:
         "regime": (system.astype(int), everything),
     }
     for name, (label, learn) in asked.items():
-        if len(np.unique(label[learn])) < 2:
+        rarer = np.bincount(label[learn], minlength=2).min()
+        if rarer < FEWEST:
             raise InputError(
-                f"fold {fold}: the rows drawn for {name} show one value only; draw more sessions"
+                f"{name} without fold {fold}: {rarer} drawn rows have the rarer value; expected at least "
+                f"{FEWEST} of both values: draw more sessions"
             )
         model = HistGradientBoostingClassifier(
             learning_rate=0.1,

@@ -131,7 +131,7 @@ def estimate_parts(
             f"folds = {folds}, drawn = {drawn}, replicates = {replicates}; expected at least 2, 1 and 2"
         )
     dealt = {"folds": folds, "seed": seed}
-    with work_place(scheduler, workers) as address, threadpool_limits(1):
+    with work_place(scheduler, min(workers, max(len(parts), folds))) as address, threadpool_limits(1):
         stages = Stages(out=out, scheduler=address)
         contents, told = _items(stages, folder, parts, dealt)
         learned = _models(stages, folder, contents, told, drawn, dealt)

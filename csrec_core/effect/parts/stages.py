@@ -83,8 +83,9 @@ class Stages:
                 todo[name] = (function, (target, *arguments), note, keys[name])
         for name, result in run_tasks(_work, todo, scheduler=self.scheduler, label=stage) if todo else ():
             (failures if isinstance(result, InputError) else results)[name] = result
-        for path in (self.out / stage).glob(".*"):
-            path.unlink()  # left half-written by workers that died
+        for path in (self.out / stage).glob("*"):
+            if path.stem not in tasks:  # of parts that are gone, or left half-written by workers that died
+                path.unlink()
         if failures:
             name = min(failures)
             raise InputError(f"{name}: {failures[name]}")
