@@ -1,4 +1,4 @@
-"""What item features add on simulated sessions: python benchmarks/features.py FOLDER [--sessions 2000]
+"""What item features add on simulated sessions: python benchmarks/features.py FOLDER [--sessions 4000]
 
 SASRec and CSRec over it with the acoustic features of the tracks, with the same features shuffled over the
 tracks, without any, and with features but the weights of cold tracks left as they were drawn. A tenth of the
@@ -6,9 +6,9 @@ tracks is new: no model learns from a row of theirs. Printed are, with standard 
 
 - HR@10 and NDCG@10 of the last self-chosen track, among all that were new to the user;
 - the AUC of f at exposures by the system (X_intv) of users it did not learn from, of known and of new tracks;
-- the AUC of a new track that a user chose against all the other new ones, by next-item score;
+- the AUC of a new track that a user chose, by next-item score, against the other new ones and against all;
 
-and then each as a ratio to the model without features, AUCs less one half.
+and then each as a ratio to the model without features. The truth knows tastes and trust.
 """
 
 import argparse
@@ -48,15 +48,17 @@ def variants(items: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
 
 
 def chosen_auc(model, sequences: Sequences, new: torch.Tensor) -> pd.DataFrame:
-    """Return, for each new track (k,) that a user chose and accepted, its AUC among the other new ones."""
+    """Return, for each new track that a user chose and accepted, its AUC among the `new` and among all."""
     items, decisions = sequences.self_items, sequences.self_decisions
     wanted = torch.isin(items, new) & (decisions == ACCEPT)
     with torch.no_grad():
         scores = model.backbone.score(model.backbone.encode_at(items, wanted, decisions))
     own = scores.gather(1, items[wanted][:, None] - 1)
-    others = scores[:, new - 1]
-    below = (others < own).sum(dim=1) + ((others == own).sum(dim=1) - 1) / 2
-    return pd.DataFrame({"user": wanted.nonzero()[:, 0], "auc": below / (len(new) - 1)})
+    found = pd.DataFrame({"user": wanted.nonzero()[:, 0]})
+    for name, others in (("new", scores[:, new - 1]), ("all", scores)):
+        below = (others < own).sum(dim=1) + ((others == own).sum(dim=1) - 1) / 2
+        found[name] = below / (others.shape[1] - 1)
+    return found
 
 
 def with_error(values: pd.Series, users: np.ndarray) -> tuple[float, float]:
@@ -66,15 +68,15 @@ def with_error(values: pd.Series, users: np.ndarray) -> tuple[float, float]:
 
 
 def auc_with_error(cells: pd.DataFrame, draws: int = 100) -> tuple[float, float]:
-    """Return the AUC of `f`, and its standard error by resampling users."""
+    """Return the AUC of `f`, and its standard error by resampling users, both sides of a comparison alike."""
     rng, user = np.random.default_rng(0), pd.factorize(cells["user"])[0]
     weights = [rng.poisson(1, user.max() + 1)[user] for _ in range(draws)]
     resampled = [roc_auc_score(cells["decision"], cells["f"], sample_weight=weight) for weight in weights]
     return roc_auc_score(cells["decision"], cells["f"]), np.std(resampled)
 
 
-def measure(dataset: Dataset, items: pd.DataFrame, new: np.ndarray, training: Training) -> dict:
-    """Train f~ and f without the new tracks, and return each measure and its error."""
+def measure(dataset: Dataset, items: pd.DataFrame, new: np.ndarray, training: Training) -> tuple:
+    """Train f~ and f without the new tracks; return each measure and its error, and those of the truth."""
     log = dataset.log[~dataset.log["item"].isin(new)]
     everything = to_sequences(replace(dataset, items=items), length=LENGTH, horizon=LENGTH)
     known = to_sequences(replace(dataset, log=validate_log(log), items=items), length=LENGTH, horizon=LENGTH)
@@ -91,13 +93,19 @@ def measure(dataset: Dataset, items: pd.DataFrame, new: np.ndarray, training: Tr
     filtered, _ = predict_csrec(f, everything, tested)
     rows = everything.system_rows[tested]
     cells = dataset.log.iloc[rows[rows >= 0]].assign(f=filtered.numpy()[rows >= 0])
-    is_new = cells["item"].isin(new)
-    found["AUC of f"] = auc_with_error(cells[~is_new])
-    found["AUC of f, new"] = auc_with_error(cells[is_new])
+    found |= exposed_aucs(cells, new)
     number = torch.from_numpy(np.searchsorted(everything.catalogue, new) + 1)
     chosen = chosen_auc(f_tilde, everything, number)
-    found["AUC of choice, new"] = with_error(chosen["auc"], chosen["user"].to_numpy())
-    return found
+    for among in ("new", "all"):
+        found[f"AUC of choice, {among}"] = with_error(chosen[among], chosen["user"].to_numpy())
+    truth = dataset.truth["p_system"].to_numpy()[rows[rows >= 0]]
+    return found, exposed_aucs(cells.assign(f=truth), new)
+
+
+def exposed_aucs(cells: pd.DataFrame, new: np.ndarray) -> dict:
+    """Return the AUC of `f` and its error, of known and of new tracks."""
+    is_new = cells["item"].isin(new)
+    return {"AUC of f": auc_with_error(cells[~is_new]), "AUC of f, new": auc_with_error(cells[is_new])}
 
 
 def main() -> None:
@@ -105,14 +113,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sessions", type=int, default=2000)
-    parser.add_argument("--tracks", type=int, default=500)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--sessions", type=int, default=4000)
+    parser.add_argument("--tracks", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     world = World(seed=args.seed, tracks=args.tracks)
     ingest(*simulate_mssd(args.folder / "csv", args.sessions, world), args.folder)
-    dataset = sample_sessions(args.folder, args.sessions)
+    truth = sorted((args.folder / "csv").glob("truth_*"))
+    dataset = sample_sessions(args.folder, args.sessions, truth=truth)
     items = dataset.items.reset_index(drop=True)
     new = np.sort(np.random.default_rng(args.seed).permutation(items["item"])[: int(NEW * len(items))])
     training = Training(epochs=args.epochs, patience=3, batch=64, seed=args.seed, threads=1)
@@ -120,14 +129,13 @@ def main() -> None:
     for name, table in variants(items, args.seed).items():
         started = time.process_time()
         cold.ENOUGH = 0 if name.endswith("as drawn") else enough
-        found[name] = measure(dataset, table, new, training)
+        found[name], found["truth"] = measure(dataset, table, new, training)
         print(f"{name}: {time.process_time() - started:.0f} CPU s", flush=True)
-    table = pd.DataFrame(found).T
-    print(table.map(lambda pair: f"{pair[0]:.4f} ± {pair[1]:.4f}").to_string())
-    means = table.map(lambda pair: pair[0])
-    means = means - [0.5 * name.startswith("AUC") for name in means]
+    table = pd.DataFrame(found | {"truth": found.pop("truth")}).T
+    print(table.map(lambda pair: f"{pair[0]:.4f} ± {pair[1]:.4f}", na_action="ignore").to_string(na_rep=""))
+    means = table.map(lambda pair: pair[0], na_action="ignore").astype(float)
     print("ratio to no features")
-    print((means / means.loc["no features"]).round(2).to_string())
+    print((means / means.loc["no features"]).round(3).to_string(na_rep=""))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mssd_files import write_tracks
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.items import genre_columns, number_columns
 from csrec_core.data.log import Dataset
+from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import TRACKS
-from csrec_core.data.mssd.simulate import Catalogue, World
+from csrec_core.data.mssd.sessions import sample_sessions
+from csrec_core.data.mssd.simulate import Catalogue, World, simulate_mssd
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.predictions import predict
@@ -75,13 +76,23 @@ def test_the_models_know_of_a_book_what_a_reader_may_know():
 
 
 def test_the_models_know_of_a_track_what_the_files_tell(tmp_path):
-    """The 29 columns of MSSD; the appeal of a simulated track is in none."""
-    catalogue = Catalogue.draw(World(tracks=200))
-    items = catalogue.table.assign(item=np.arange(200), mode=catalogue.table["mode"] == "major")
-    numbers = number_columns(items, np.arange(200))
+    """The 29 columns of MSSD, on one scale; the appeal of a simulated track is none of them."""
+    world = World(tracks=200)
+    ingest(*simulate_mssd(tmp_path / "csv", 100, world), tmp_path)
+    dataset = sample_sessions(tmp_path, 100)
+    numbers = number_columns(dataset.items, np.unique(dataset.items["item"]))
     assert list(numbers) == [column.name for column in TRACKS] and len(TRACKS) == 29
-    assert not any(np.allclose(numbers[name].rank(), pd.Series(catalogue.appeal).rank()) for name in numbers)
-    assert pd.read_csv(write_tracks(tmp_path)).shape[1] == 30  # and the id
+    sequences = to_sequences(dataset, length=20)
+    assert sequences.features.shape == (len(dataset.items) + 1, 29) and not sequences.genres.shape[1]
+    np.testing.assert_allclose(sequences.features[1:].mean(dim=0), 0, atol=1e-5)
+    np.testing.assert_allclose(sequences.features[1:].std(dim=0, correction=0), 1, atol=1e-4)
+    tracks = Catalogue.draw(world)
+    appeal = dataset.items["title"].map(dict(zip(tracks.table["track_id"], tracks.appeal, strict=True)))
+    assert dataset.items[list(numbers)].corrwith(appeal).abs().max() < 0.9
+    # The places of a session are the order of its tracks, whoever chose them.
+    window = sequences.window(torch.arange(len(sequences.users)), sequences.decisions)
+    told = dataset.log.sort_values(["user", "t"])["item"]
+    assert (sequences.catalogue[window.items[window.items > 0] - 1] == told).all()
 
 
 def test_encoders_project_what_the_user_state_does_not_count():
