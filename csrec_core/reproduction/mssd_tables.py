@@ -139,7 +139,7 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
     -------
     DataFrame
         `system`, for each of `MSSD_METRICS` what is `published` and `reproduced` (text, with its interval)
-        and their `difference`, and `note`, the marks of what is empty (`MARKS`).
+        and, of real sessions, their `difference`; and `note`, the marks of what is empty (`MARKS`).
     """
     if summary is None:
         summary = pd.DataFrame(columns=["model", "metric", "mean", "low", "high"])
@@ -156,7 +156,8 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
             values = own.loc[(system, metric)].to_numpy() if here else np.full(3, np.nan)
             row[f"{metric} published"] = published
             row[f"{metric} reproduced"] = interval_text(*values)
-            row[f"{metric} difference"] = np.nan if simulated else values[0] - published
+            if not simulated:
+                row[f"{metric} difference"] = values[0] - published
             if ran and not here:
                 marks.add("c" if metric == "HR@10" else "d")
         rows.append(row | {"note": ", ".join(sorted(marks))})
