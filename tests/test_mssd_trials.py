@@ -250,7 +250,7 @@ def notebook(folder, tmp_path_factory):
 def test_the_notebook_shows_table_two(notebook):
     table = pd.read_csv(notebook / "tables" / "05_reproduction" / "table-2.csv").set_index("system")
     assert (table.loc[list(SYSTEMS), "AHR@0.2 reproduced"] != "–").all()
-    assert table["AHR@0.2 difference"].isna().all() and table.loc["CSRec", "note"] == "a"
+    assert "AHR@0.2 difference" not in table and table.loc["CSRec", "note"] == "a"
     assert {"majority", "track", "position", "random ranking", ORACLE, LEVEL} <= set(table.index)
     record = (notebook / "record" / "05_reproduction.json").read_text()
     assert "cannot be compared with a simulation" in record and "auc_gain_cs_few_shot" in record
