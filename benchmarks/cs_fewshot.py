@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sessions", type=int, default=20_000)
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--penalty", type=float, default=1.0)
     parser.add_argument(
         "--systems", default="GRU4Rec,SASRec,CSRec,Few-Shot,CS-Few-Shot", help=", ".join(SYSTEMS)
@@ -37,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     folder, systems = simulate_sessions(args.folder, args.sessions, seed=1), args.systems.split(",")
     effort = SessionEffort(
-        training=Training(epochs=args.epochs, patience=3, batch=64, threads=1),
+        training=Training(epochs=args.epochs, patience=4, batch=64, rate=args.rate, threads=1),
         hyper={"hidden": args.channels, "dropout": 0.2},
         channels=args.channels,
         penalty=args.penalty,
