@@ -11,7 +11,15 @@ from sklearn.metrics import roc_auc_score
 
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["CALIBRATIONS", "WEIGHTS", "Overlap", "calibrate", "overlap_report", "overlap_weights"]
+__all__ = [
+    "CALIBRATIONS",
+    "WEIGHTS",
+    "Overlap",
+    "calibrate",
+    "overlap_report",
+    "overlap_warnings",
+    "overlap_weights",
+]
 
 #: Whose mean effect the weights ask for.
 WEIGHTS = {
@@ -115,28 +123,43 @@ def overlap_report(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("source")
     trimmed = float((treated[system] == 0).mean())
     auc = float(roc_auc_score(system, regime))
-    warnings = []
-    if trimmed > 0.05:
-        warnings.append(
-            f"{trimmed:.0%} of the system's exposures are unlike anything users chose themselves: they are "
-            "left out, and the effect says nothing of them."
-        )
-    if table.loc["self", "ess"] < 200:
-        warnings.append(
-            f"Weighted to look like the system's, the {table.loc['self', 'rows']:,.0f} self-chosen exposures "
-            f"are worth {table.loc['self', 'ess']:,.0f}: f~ extrapolates, and the effect rests on it."
-        )
-    elif table.loc["self", "largest"] > 0.02:
-        warnings.append(
-            f"One self-chosen exposure carries {table.loc['self', 'largest']:.1%} of the comparison: another "
-            "sample of users could give another effect."
-        )
+    own = table.loc["self"]
+    warnings = overlap_warnings(trimmed, own["rows"], own["ess"], own["largest"])
     if auc > 0.95:
         warnings.append(
             f"What is known before a decision tells the two sources apart almost always (AUC {auc:.2f}): the "
             "sources show different things, and the effect rests on extrapolation."
         )
     return Overlap(table, trimmed, auc, WEIGHTS[weights], warnings)
+
+
+def overlap_warnings(trimmed: float, rows: float, ess: float, largest: float) -> list[str]:
+    """Say in plain words what speaks against comparing the sources.
+
+    Parameters
+    ----------
+    trimmed : float
+        Share of the system's exposures left out.
+    rows, ess, largest : float
+        Of the self-chosen exposures: see `Overlap`.
+    """
+    warnings = []
+    if trimmed > 0.05:
+        warnings.append(
+            f"{trimmed:.0%} of the system's exposures are unlike anything users chose themselves: they are "
+            "left out, and the effect says nothing of them."
+        )
+    if ess < 200:
+        warnings.append(
+            f"Weighted to look like the system's, the {rows:,.0f} self-chosen exposures "
+            f"are worth {ess:,.0f}: f~ extrapolates, and the effect rests on it."
+        )
+    elif largest > 0.02:
+        warnings.append(
+            f"One self-chosen exposure carries {largest:.1%} of the comparison: another "
+            "sample of users could give another effect."
+        )
+    return warnings
 
 
 def calibrate(

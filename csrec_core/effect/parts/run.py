@@ -17,7 +17,7 @@ from csrec_core.data.mssd.part import identity, parts_of, write_json
 from csrec_core.data.mssd.sessions import draw_users
 from csrec_core.effect.contrast import interval
 from csrec_core.effect.estimators import GAMMA
-from csrec_core.effect.overlap import TRIM, WEIGHTS
+from csrec_core.effect.overlap import TRIM, WEIGHTS, overlap_warnings
 from csrec_core.effect.parts import combine
 from csrec_core.effect.parts.features import draw_part
 from csrec_core.effect.parts.items import add_up, tally_part
@@ -60,8 +60,7 @@ class PartsEffect:
     summary: dict
 
     def __str__(self) -> str:
-        found, seen, away = (self.summary[name] for name in ("overall", "observed", "band"))
-        share = self.summary["overlap"]
+        found, seen, share = (self.summary[name] for name in ("overall", "observed", "overlap"))
 
         def shown(name: dict) -> str:
             return f"{name['effect']:+.4f} [{name['lower']:+.4f}, {name['upper']:+.4f}]"
@@ -70,10 +69,8 @@ class PartsEffect:
             f"That the system chose the track changes acceptance by {shown(found)} at its exposures, in "
             f"{self.summary['sessions']:,} sessions with {self.summary['system_rows']:,} exposures by the "
             f"system and {self.summary['self_rows']:,} self-chosen, which weighted are worth "
-            f"{share['ess']:,.0f}. {share['trimmed']:.1%} of the system's are left out, as hardly any "
-            f"self-chosen one is like them. The accept rates as observed differ by {shown(seen)}. {UNKNOWN} "
-            f"If hidden tastes make an exposure up to {away['gamma']:g} times as likely or unlikely to be "
-            f"the system's, the mean effect lies between {away['lower']:+.3f} and {away['upper']:+.3f}."
+            f"{share['ess']:,.0f}; {share['trimmed']:.1%} of the system's are left out. The accept rates as "
+            f"observed differ by {shown(seen)}. {' '.join(self.summary['warnings'])}"
         )
 
 
@@ -212,6 +209,13 @@ def _found(total: Sums, options: dict, inputs: str) -> PartsEffect:
     """Put the estimate together from the sums of all parts."""
     level = options["level"]
     sessions, system, _, own, _ = total["counts"]
+    share, away = combine.overlap(total), combine.band(total, GAMMA, level=level)
+    warnings = [
+        UNKNOWN,
+        f"If hidden tastes make an exposure up to {GAMMA:g} times as likely or unlikely to be the system's, "
+        f"the mean effect lies between {away['lower']:+.3f} and {away['upper']:+.3f}.",
+        *overlap_warnings(share["trimmed"], own, share["ess"], share["largest"]),
+    ]
     one = {
         name: interval(*combine.effects(total, name), level=level).iloc[0] for name in ("overall", "observed")
     }
@@ -222,11 +226,11 @@ def _found(total: Sums, options: dict, inputs: str) -> PartsEffect:
         **{name: found.to_dict() for name, found in one.items()},
         "trend": combine.trend(total, level=level).to_dict(),
         "bootstrap": combine.resampled(total, level=level),
-        "band": combine.band(total, GAMMA, level=level),
+        "band": away,
         "two_model": float(total["ter"][0] / total["ter"][1]),
-        "overlap": combine.overlap(total),
+        "overlap": share,
         "identified": False,
-        "warnings": [UNKNOWN],
+        "warnings": warnings,
         "sessions": int(sessions),
         "system_rows": int(system),
         "self_rows": int(own),

@@ -14,7 +14,7 @@ from csrec_core.files import hash_files, whole_file
 
 __all__ = ["Stages", "digest", "key_of"]
 
-CODE = hash_files(Path(__file__).parent.glob("*.py"))
+CODE = hash_files(Path(__file__).parents[1].rglob("*.py"))
 
 
 def digest(*facts: object) -> str:
@@ -23,7 +23,7 @@ def digest(*facts: object) -> str:
 
 
 def key_of(*facts: object) -> str:
-    """Return the hash of what a result depends on: the facts and the code of this room."""
+    """Return the hash of what a result depends on: the facts, and the code of `effect`."""
     return digest(CODE, *facts)
 
 
