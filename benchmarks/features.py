@@ -131,7 +131,7 @@ def main() -> None:
         cold.ENOUGH = 0 if name.endswith("as drawn") else enough
         found[name], found["truth"] = measure(dataset, table, new, training)
         print(f"{name}: {time.process_time() - started:.0f} CPU s", flush=True)
-    table = pd.DataFrame(found | {"truth": found.pop("truth")}).T
+    table = pd.DataFrame(found).T.reindex([*(name for name in found if name != "truth"), "truth"])
     print(table.map(lambda pair: f"{pair[0]:.4f} ± {pair[1]:.4f}", na_action="ignore").to_string(na_rep=""))
     means = table.map(lambda pair: pair[0], na_action="ignore").astype(float)
     print("ratio to no features")

@@ -120,10 +120,8 @@ def _check_sources(dataset: Dataset) -> None:
 
 def _key(dataset: Dataset, settings: Settings) -> str:
     code = hash_files(code_files())
-    genres = None if dataset.items is None else dataset.items.to_csv(index=False)
-    text = json.dumps(
-        [dataset.fingerprint, genres, asdict(settings), code, torch.__version__], sort_keys=True
-    )
+    items = None if dataset.items is None else dataset.items.to_csv(index=False)
+    text = json.dumps([dataset.fingerprint, items, asdict(settings), code, torch.__version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -267,10 +267,8 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
     def chance(**options) -> Tensor:
         return torch.sigmoid(masked.exposed(model.logits(masked.items, masked.decisions, **where, **options)))
 
-    states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)[
-        :, :-1
-    ]
-    seen = realised.exposed(states)
+    states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)
+    seen = realised.exposed(states[:, :-1])
     numbers = model.describe(realised.items, realised.decisions, own=realised.own)[:, realised.first :]
     filtered = torch.sigmoid(model(seen, exposed, realised.exposed(numbers)))
     after = [chance(last=last) for last in (REJECT, ACCEPT)]

@@ -148,8 +148,7 @@ class Window:
         """Whether each exposure by the system follows a self-chosen one, or none, (n, T)."""
         if self.place is None:
             return None
-        follows = F.pad(self.own, (1, 0), value=True)[:, :-1]
-        return self.exposed(follows)
+        return self.exposed(F.pad(self.own, (1, 0), value=True)[:, :-1])
 
 
 def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> Sequences:
@@ -159,7 +158,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     ----------
     dataset : Dataset
     length : int
-        Slots of self-chosen history: the last `length` rows of a user.
+        Slots of self-chosen history: the last `length` rows of a user. Where the sources take turns, an
+        exposure that lies before them all is read without any.
     horizon : int
         The first `horizon` system exposures of a user are read.
     """
@@ -200,7 +200,6 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     turns = np.hstack([table(chosen, "turn", length, ends.min), table(exposed, "turn", width, ends.max)])
     turns = turns.argsort(axis=1, kind="stable")
     in_turn = (turns != np.arange(length + width)).any()
-
     return Sequences(
         users=users,
         catalogue=catalogue,
