@@ -22,7 +22,14 @@ from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError
 from csrec_core.evaluation.controls import history_lookup, predict_controls, predict_history_controls
 from csrec_core.models.acceptance import build_model
-from csrec_core.models.csrec import CONSTRAINTS, csrec_loss, predict_csrec, recursion, train_csrec
+from csrec_core.models.csrec import (
+    CONSTRAINTS,
+    csrec_loss,
+    hold_out_users,
+    predict_csrec,
+    recursion,
+    train_csrec,
+)
 from csrec_core.models.next_item import build_backbone, rank_next_item
 from csrec_core.models.preference import Readouts, read_out
 from csrec_core.models.sequences import to_sequences
@@ -38,7 +45,7 @@ from csrec_core.reproduction.ablation import (
 )
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
 from csrec_core.reproduction.ceiling import filter_books
-from csrec_core.reproduction.experiment import Reproduction, sample_users, shuffle_exposures
+from csrec_core.reproduction.experiment import Reproduction
 from csrec_core.reproduction.presets import PRESETS, Effort
 from csrec_core.reproduction.published import (
     ACCEPTS_ALL,
@@ -48,6 +55,7 @@ from csrec_core.reproduction.published import (
     compare_with_published,
     with_footnotes,
 )
+from csrec_core.reproduction.samples import sample_users, shuffle_exposures
 from csrec_core.reproduction.tables import (
     ORACLE,
     TABULAR,
@@ -374,6 +382,28 @@ def test_a_table_of_trials_controls_and_chance(bench):
     assert bench.sized("sasrec") is bench and len(bench.sized("bert4rec").sequences.users) == 30
     with pytest.raises(InputError, match=r"unknown backbone 'sasrek'"):
         experiment(bench, backbones=["sasrek"], over=[], presets=[], seeds=[0])
+
+
+def test_nothing_of_a_users_last_decision_is_in_its_crossed_prediction(world, bench, tmp_path):
+    """Neither training nor calibration may know it; the other half's f does, for it learns from it."""
+    cells = bench.csrec("sasrec", seed=0, preset=PRESETS["crossed"]).cells
+    last = cells["step"] == cells["step"].max()
+    flipped = cells[last & (cells["fold"] == 1)]
+    log = world.log.copy()
+    system = log["source"] == "system"
+    hit = system & log["user"].isin(flipped["user"]) & (log["t"] == log.loc[system, "t"].max())
+    assert hit.sum() == len(flipped) > 30
+    log.loc[hit, "decision"] = 1 - log.loc[hit, "decision"]
+    other = replace(bench, dataset=replace(world, log=log), folder=tmp_path)
+    again = other.csrec("sasrec", seed=0, preset=PRESETS["crossed"]).cells
+    one, two = (table.loc[last].set_index("fold")["f"] for table in (cells, again))
+    np.testing.assert_array_equal(one.loc[1], two.loc[1])
+    assert (one.loc[2] != two.loc[2]).all()
+
+
+def test_users_are_held_out_whole(sequences):
+    learning, stopping = hold_out_users(sequences, torch.arange(5, 45), seed=3)
+    assert len(stopping) == 4 and sorted([*learning.tolist(), *stopping.tolist()]) == list(range(5, 45))
 
 
 def test_trials_in_two_processes_are_those_of_one(world, bench, tmp_path):

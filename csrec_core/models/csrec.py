@@ -32,6 +32,7 @@ __all__ = [
     "ESTIMANDS",
     "constraint_target",
     "csrec_loss",
+    "hold_out_users",
     "predict_csrec",
     "recursion",
     "train_csrec",
@@ -104,6 +105,15 @@ def csrec_loss(
     return (fit_term + penalty * distance)[real].mean()
 
 
+def hold_out_users(sequences: Sequences, rows: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Deal the users `rows` that the system exposed items to: those to learn from, and a tenth to stop on."""
+    rows = rows[(sequences.system_items[rows] > 0).any(dim=1)]
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
+    stopping, rows = shuffled.tensor_split([max(1, len(rows) // 10)])
+    return rows, stopping
+
+
 def train_csrec(
     sequences: Sequences,
     readouts: Readouts,
@@ -160,12 +170,8 @@ def train_csrec(
         model.backbone.load_state_dict(start.backbone.state_dict())
     exposed = sequences.system_items > 0
     learn = exposed if learn is None else learn & exposed
-    rows = rows[exposed[rows].any(dim=1)]
     if held is None:
-        generator = torch.Generator().manual_seed(training.seed)
-        shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
-        stopping, rows = shuffled.tensor_split([max(1, len(rows) // 10)])
-        held = learn
+        (rows, stopping), held = hold_out_users(sequences, rows, seed=training.seed), learn
     else:
         stopping, held = rows, held & exposed
     rows, stopping = (users[mask[users].any(dim=1)] for users, mask in ((rows, learn), (stopping, held)))

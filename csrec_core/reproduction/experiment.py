@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from csrec_core.cluster import run_tasks
-from csrec_core.data.log import SELF, SYSTEM, Dataset, read_dataset, validate_log, write_dataset
+from csrec_core.data.log import SELF, SYSTEM, Dataset, read_dataset, write_dataset
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import PARTS, Acceptance, build_model
-from csrec_core.models.csrec import predict_csrec, train_csrec
+from csrec_core.models.csrec import hold_out_users, predict_csrec, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
 from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.models.ranking import HELD_OUT
@@ -30,8 +30,9 @@ from csrec_core.models.sequences import Sequences, to_sequences
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
 from csrec_core.reproduction.kept import Kept, kept_key
 from csrec_core.reproduction.presets import FEWEST, Effort, Preset, tested_steps
+from csrec_core.reproduction.samples import sample_users
 
-__all__ = ["Reproduction", "Trial", "sample_users", "shuffle_exposures"]
+__all__ = ["Reproduction", "Trial"]
 
 FOLDS = 2
 Wanted = tuple[str, int, Preset | None]  # a trial: backbone, seed, preset; None is the next-item baseline
@@ -55,32 +56,6 @@ class Trial:
     cells: pd.DataFrame
     ranks: pd.DataFrame
     seconds: float
-
-
-def shuffle_exposures(dataset: Dataset, *, seed: int = 0) -> Dataset:
-    """Shuffle each user's exposures by the system together with their decisions: the position is hidden.
-
-    What a user decides on an item is kept, and so is the self phase; a simulated world loses its truth.
-    """
-    log = dataset.log.copy()
-    rng = np.random.default_rng(seed)
-    system = (log["source"] == SYSTEM).to_numpy()
-    user, t = log.loc[system, "user"].to_numpy(), log.loc[system, "t"].to_numpy()
-    order = np.lexsort((rng.random(len(user)), user))  # a random order within each user
-    shuffled = np.empty_like(t)
-    shuffled[order] = t[np.lexsort((t, user))]
-    log.loc[system, "t"] = shuffled
-    return replace(dataset, log=validate_log(log), truth=None, name=f"{dataset.name}, shuffled")
-
-
-def sample_users(dataset: Dataset, users: int, *, seed: int = 0) -> Dataset:
-    """Return the log of that many users, at random; of all where there are no more."""
-    everyone = dataset.log["user"].unique()
-    if users >= len(everyone):
-        return dataset
-    chosen = np.random.default_rng(seed).permutation(everyone)[:users]
-    log = dataset.log[dataset.log["user"].isin(chosen)].reset_index(drop=True)
-    return replace(dataset, log=log)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +124,7 @@ class Reproduction:
     @cached_property
     def _kept(self) -> Kept:
         here = Path(__file__)
-        code = [here.with_name("catalogue.py"), here.with_name("presets.py"), here]
+        code = [*(here.with_name(f"{name}.py") for name in ("catalogue", "presets", "samples")), here]
         genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
         key = kept_key([self.dataset.fingerprint, genres, asdict(self.effort)], code)
         return Kept(Path(self.folder) / f"reproduction-{key[:12]}")
@@ -208,14 +183,14 @@ class Reproduction:
         for number in range(FOLDS if preset.crossed else 1):
             fold = torch.from_numpy(self._fold)
             own = fold == number if preset.crossed else torch.ones_like(fold, dtype=torch.bool)
-            teachers = (~own if preset.crossed else own).nonzero()[:, 0]
+            teachers = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
             model = self._kept.model(
                 f"f-{name}-{number + 1}",
                 lambda: build_model(self.context, backbone=backbone, **self.effort.hyper),
                 lambda part, teachers=teachers: train_csrec(
                     self.context,
                     readouts,
-                    _some(teachers, preset.share, seed),
+                    teachers,
                     penalty=preset.penalty,
                     constraint=preset.constraint,
                     estimand=preset.estimand,
@@ -231,8 +206,8 @@ class Reproduction:
             )
             model.parts = PARTS[preset.parts]
             rows = own.nonzero()[:, 0]
-            if preset.calibrated and held is not None:
-                self._calibrate(model, learn, held)
+            if preset.calibrated:
+                self._calibrate(model, *self._fitted(teachers, learn, held, seed))
             filtered[rows], marginal[rows] = predict_csrec(model, self.context, rows, wanted=tested)
             rank = rank_last_choice(model, with_repeats(self.context), by="acceptance")
             ranks.append(rank[rank["user"].isin(self.sequences.users[rows.numpy()])])
@@ -241,12 +216,24 @@ class Reproduction:
         )
         return cells, pd.concat(ranks, ignore_index=True)
 
-    def _calibrate(self, model: Acceptance, learn: Tensor, held: Tensor) -> None:
+    def _fitted(
+        self, teachers: Tensor, learn: Tensor, held: Tensor | None, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return which exposures (U, T) f was fitted to, and which of them stopped its training."""
+        if held is None:
+            held = torch.zeros_like(learn)
+            _, stopping = hold_out_users(self.context, teachers, seed=seed)
+            held[stopping] = learn[stopping]
+        mine = torch.zeros_like(learn)
+        mine[teachers] = True
+        return (learn | held) & mine, held & mine
+
+    def _calibrate(self, model: Acceptance, fitted: Tensor, held: Tensor) -> None:
         """Set scale and level of f on the exposures that stopped its training."""
-        seen = learn | held if model.backbone.causal else held
+        seen = fitted if model.backbone.causal else held
         if len(self.context.system_decisions[held].unique()) < 2:
             return
-        rows = torch.arange(len(learn))
+        rows = torch.arange(len(seen))
         filtered, _ = predict_csrec(model, self.context, rows, wanted=seen)
         logits = torch.logit(filtered[seen].double(), eps=1e-6)
         decisions = self.context.system_decisions[seen]

@@ -34,7 +34,7 @@ class Preset:
         Whether the decisions before an exposure are given when f is tested on it.
     calibrated : bool
         Scale and level of f are set on the exposures that stopped its training, where they show both
-        decisions.
+        decisions; with `crossed`, those of a tenth of the users that it learns from.
     share : float
         Share of the users whose exposures are learned from, in (0, 1].
     parts : {"both", "encoder", "user state"}
@@ -77,7 +77,7 @@ PRESETS = {
         parts="encoder",
     ),
     "sound": Preset(name="sound", calibrated=True),
-    "crossed": Preset(name="crossed", spared=0, validated=0, crossed=True),
+    "crossed": Preset(name="crossed", spared=0, validated=0, crossed=True, calibrated=True),
 }
 
 
