@@ -28,6 +28,8 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sessions", type=int, default=20_000)
+    parser.add_argument("--tracks", type=int, default=1000)
+    parser.add_argument("--appeal", type=float, default=1.2, help="how much the features matter, in logits")
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rate", type=float, default=4e-3)
@@ -36,7 +38,8 @@ def main() -> None:
         "--systems", default="GRU4Rec,SASRec,CSRec,Few-Shot,CS-Few-Shot", help=", ".join(SYSTEMS)
     )
     args = parser.parse_args()
-    folder, systems = simulate_sessions(args.folder, args.sessions, seed=1), args.systems.split(",")
+    folder = simulate_sessions(args.folder, args.sessions, seed=1, appeal=args.appeal, tracks=args.tracks)
+    systems = args.systems.split(",")
     effort = SessionEffort(
         training=Training(epochs=args.epochs, patience=4, batch=64, rate=args.rate, threads=1),
         hyper={"hidden": args.channels, "dropout": 0.2},

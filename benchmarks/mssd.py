@@ -100,7 +100,8 @@ def survive(sessions: int, folder: Path) -> bool:
             found = do(folder, killed, how, killer)
             mine, theirs = (_hash(folder / name) for name in (whole, killed))
             same = same and mine == theirs
-            print(f"{step}: killed {killer.killed} of 2 workers after {killer.after} parts, {found}")
+            print(f"{step}: killed {killer.killed} of 2 workers after {killer.after} parts")
+            print("  " + ", ".join(f"{name} {value:,.1f}" for name, value in found.items()))
             print(f"  {mine} undisturbed\n  {theirs} killed: {'the same' if mine == theirs else 'DIFFERENT'}")
     return same
 

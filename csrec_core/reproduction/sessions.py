@@ -148,10 +148,14 @@ def rank_first(scores: np.ndarray) -> np.ndarray:
     return 1 + (others > own).sum(axis=1) + (others == own).sum(axis=1) / 2
 
 
-def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0) -> Path:
-    """Simulate sessions for a demonstration, and return their folder; those that lie there are kept."""
-    folder = Path(folder) / f"simulated-{sessions}-{seed}"
+def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0, **world: float) -> Path:
+    """Simulate sessions for a demonstration, and return their folder; those that lie there are kept.
+
+    `world` is of `csrec_core.data.mssd.simulate.World`.
+    """
+    named = "".join(f"-{name}-{value:g}" for name, value in sorted(world.items()))
+    folder = Path(folder) / f"simulated-{sessions}-{seed}{named}"
     if not (folder / "summary.json").exists():
         shutil.rmtree(folder, ignore_errors=True)  # what a run cut short has left
-        ingest(*simulate_mssd(folder / "csv", sessions, World(seed=seed)), folder)
+        ingest(*simulate_mssd(folder / "csv", sessions, World(seed=seed, **world)), folder)
     return folder
