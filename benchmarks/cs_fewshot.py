@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=1000)
     parser.add_argument("--appeal", type=float, default=1.2, help="how much the features matter, in logits")
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--penalty", type=float, default=1.0)
     parser.add_argument(
         "--systems", default="GRU4Rec,SASRec,CSRec,Few-Shot,CS-Few-Shot", help=", ".join(SYSTEMS)
@@ -53,7 +53,7 @@ def main() -> None:
     summary = summarise(pd.concat([scores, references], ignore_index=True))
     table = summary.pivot_table(index="model", columns="metric", values="mean", sort=False)[SHOWN]
     print(f"{len(trials.cells):,} exposures of {trials.cells['user'].nunique():,} sessions")
-    print(table.round(4).fillna("").to_string())
+    print(table.round(4).to_string(na_rep=""))
     print(f"CPU seconds: { ({name: round(trials.trial(name, seed=0).seconds) for name in systems}) }")
     cells = {name: trials.trial(name, seed=0).cells for name in ("Few-Shot", "CS-Few-Shot")}
     own, few = cells["CS-Few-Shot"], cells["Few-Shot"]
