@@ -141,7 +141,7 @@ class Reproduction:
         return self.left >= spared, held if validated else None
 
     def sized(self, backbone: str) -> "Reproduction":
-        """Return the experiment on the users whom CSRec on this backbone is trained and tested on."""
+        """Return the experiment on the users whom models of this backbone are trained and tested on."""
         few = len(self.sequences.users) <= self.effort.prefix_users
         return self if few or self._is_causal(backbone) else self._smaller
 
@@ -159,6 +159,8 @@ class Reproduction:
 
     def baseline(self, backbone: str, *, seed: int) -> Trial:
         """Train a next-item model on accepted self-chosen items alone, and decide by its ranking (Eq. 20)."""
+        if (ground := self.sized(backbone)) is not self:
+            return ground.baseline(backbone, seed=seed)
 
         def run() -> tuple[pd.DataFrame, pd.DataFrame]:
             model = self._next_item(backbone, seed)
@@ -277,18 +279,15 @@ class Reproduction:
         return Readouts(**kept), None if preset.readout == "softmax" else model
 
     def _is_kept(self, wanted: Wanted) -> bool:
-        backbone, _, preset = wanted
-        ground = self if preset is None else self.sized(backbone)
-        return ground._kept.has_tables(_name(*wanted))
+        return self.sized(wanted[0])._kept.has_tables(_name(*wanted))
 
     def _run_together(self, todo: Sequence[Wanted]) -> None:
         """Run trials in processes; those that wait for the same f~ or next-item model one after the other."""
         groups: dict[str, list[Wanted]] = {}
         for each in sorted(todo, key=lambda each: self._is_causal(each[0])):  # those that take longest first
             backbone, seed, preset = each
-            ground = self if preset is None else self.sized(backbone)
             shared = "next" if preset is None else f"readouts-{preset.readout}"
-            alone = ground._kept.has(f"{shared}-{backbone}-{seed}")
+            alone = self.sized(backbone)._kept.has(f"{shared}-{backbone}-{seed}")
             groups.setdefault(_name(*each) if alone else f"{backbone}-{seed}", []).append(each)
         if len(groups) < 2:
             return
