@@ -36,7 +36,6 @@ SUITES: dict[str, dict[str, object]] = {
         "over": "sasrec, fmlprec, bsarec, bert4rec",
         "seeds": 3,
         "passes": 7,
-        "prefix_users": 1000,
         "jobs": 2,
     },
 }
