@@ -293,7 +293,7 @@ class Reproduction:
             return
         data = write_dataset(self.dataset, self._kept.folder / "data")
         tasks = {name: (data, self.effort, self.folder, trials) for name, trials in groups.items()}
-        for _, result in run_tasks(_run_trials, tasks, workers=self.jobs, label="trials"):
+        for _, result in run_tasks(_run_trials, tasks, workers=self.jobs, label="trials", reuse=True):
             if isinstance(result, InputError):
                 raise result
 
