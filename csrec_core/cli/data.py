@@ -108,7 +108,7 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     from csrec_core.data.mssd.ingest import find_files, ingest
     from csrec_core.data.mssd.rows import Options
     from csrec_core.data.mssd.sessions import sample_sessions
-    from csrec_core.data.mssd.simulate import World, simulate_mssd
+    from csrec_core.data.mssd.simulate import World, simulate_mssd, truth_files
 
     contexts = [tuple(name.strip() for name in names.split(",") if name.strip()) for names in (own, system)]
     options = Options(label=label, self_contexts=contexts[0], system_contexts=contexts[1], salt=salt)
@@ -123,6 +123,6 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     for message in done.failures.values():
         click.echo(f"csrec: failed: {message}", err=True)
     if sessions:
-        sample = sample_sessions(out, sessions, seed=seed, truth=sorted((out / "csv").glob("truth_*")))
+        sample = sample_sessions(out, sessions, seed=seed, truth=truth_files(out))
         click.echo(f"{len(sample.log):,} exposures in {write_dataset(sample, out / 'sample')}")
     sys.exit(1 if done.failures else 0)

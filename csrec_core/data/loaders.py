@@ -25,7 +25,6 @@ from csrec_core.errors import InputError, unknown
 __all__ = ["LOADERS", "load_gpt4books", "load_mssd", "load_sequences", "make_dataset", "read_data"]
 
 FOLDERS = ("gpt4books", "ebnerd", "mssd")  # kinds that lie in a folder of files
-EVERY = 2**62  # sessions, more than there are
 GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
 
 
@@ -57,7 +56,7 @@ def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
     folder = Path(folder)
     if not (folder / "options.json").exists():
         raise InputError(f"{folder}: no folder that csrec data mssd wrote; expected its --out")
-    return sample_sessions(folder, sessions or EVERY, truth=truth_files(folder))
+    return sample_sessions(folder, sessions or None, truth=truth_files(folder))
 
 
 def load_sequences(path: str | Path) -> Dataset:

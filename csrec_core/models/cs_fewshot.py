@@ -28,7 +28,7 @@ from csrec_core.data.mssd.slots import Sessions
 from csrec_core.errors import InputError
 from csrec_core.models.csrec import csrec_loss
 from csrec_core.models.fewshot import FewShot, hold_out, session_tensors
-from csrec_core.models.preference import Readouts
+from csrec_core.models.preference import Readouts, chain
 from csrec_core.models.shares import Loss, draw_rows
 from csrec_core.models.train import Training, fit, seeded
 
@@ -155,11 +155,7 @@ def read_branches(model: CSFewShot, sessions: Sessions) -> Readouts:
     """
     parts = [_read_batch(model, slots) for slots in _pieces(sessions, model.calibration.device)]
     filtered, reject, accept = (torch.cat(part) for part in zip(*parts, strict=True))
-    marginal = reject.clone()
-    for t in range(1, marginal.shape[1]):
-        before = marginal[:, t - 1]
-        marginal[:, t] = accept[:, t] * before + reject[:, t] * (1 - before)
-    return Readouts(filtered, reject, accept, marginal, torch.full_like(filtered, torch.nan))
+    return Readouts(filtered, reject, accept, chain(reject, accept), torch.full_like(filtered, torch.nan))
 
 
 def cs_fewshot_loss(
@@ -225,9 +221,8 @@ def train_cs_fewshot(
     slots = Slots.of(sessions, device)
 
     def hidden_loss(batch: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        own = Readouts(**{name: values[batch] for name, values in vars(readouts).items()})
         options = {"penalty": penalty, "constraint": constraint}
-        return cs_fewshot_loss(model, slots.take(batch), own, hidden, **options)
+        return cs_fewshot_loss(model, slots.take(batch), readouts.take(batch), hidden, **options)
 
     def loss(batch: Tensor) -> tuple[Tensor, Tensor]:
         return hidden_loss(batch, draw_rows(torch.rand, (len(batch),), device=batch.device) < 0.5)

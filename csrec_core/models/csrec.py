@@ -185,7 +185,7 @@ def train_csrec(
             sequences.system_decisions[batch],
             wanted,
             hidden,
-            _select(readouts, batch),
+            readouts.take(batch),
             penalty,
             constraint=constraint,
         )
@@ -275,7 +275,3 @@ def _with_previous(wanted: Tensor, hidden: Tensor) -> Tensor:
     """Return `wanted` (B, T) and, for `hidden` users, the exposure before each, for its f_{t-1}."""
     before = F.pad(wanted[:, 1:], (0, 1)) & hidden[:, None]
     return wanted | before
-
-
-def _select(readouts: Readouts, rows: Tensor) -> Readouts:
-    return Readouts(**{name: values[rows] for name, values in vars(readouts).items()})

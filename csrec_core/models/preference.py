@@ -18,7 +18,7 @@ from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
 from csrec_core.models.shares import Loss, draw, draw_rows
 from csrec_core.models.train import Training, batches, fit, load_weights, save_weights, seeded
 
-__all__ = ["Readouts", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
+__all__ = ["Readouts", "chain", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
 
 
 PREFIXES = 4  # positions of a user that a step asks for, where each is a window of its own
@@ -45,6 +45,19 @@ class Readouts:
     after_accept: Tensor
     marginal: Tensor
     rank: Tensor
+
+    def take(self, rows: Tensor) -> "Readouts":
+        """Return those of some users."""
+        return Readouts(**{name: values[rows] for name, values in vars(self).items()})
+
+
+def chain(after_reject: Tensor, after_accept: Tensor) -> Tensor:
+    """Return `Readouts.marginal` (U, T) from its branches, which agree at the first exposure."""
+    marginal = after_reject.clone()
+    for t in range(1, marginal.shape[1]):
+        before = marginal[:, t - 1]
+        marginal[:, t] = after_accept[:, t] * before + after_reject[:, t] * (1 - before)
+    return marginal
 
 
 def train_preference(
@@ -130,11 +143,7 @@ def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
     """Read f~ at every system exposure; see `Readouts`."""
     parts = [_read_batch(model, sequences, rows) for rows in _all_users(sequences).split(READ_BATCH)]
     filtered, after_reject, after_accept, rank = (torch.cat(part) for part in zip(*parts, strict=True))
-    marginal = filtered.clone()
-    for t in range(1, marginal.shape[1]):
-        before = marginal[:, t - 1]
-        marginal[:, t] = after_accept[:, t] * before + after_reject[:, t] * (1 - before)
-    return Readouts(filtered, after_reject, after_accept, marginal, rank)
+    return Readouts(filtered, after_reject, after_accept, chain(after_reject, after_accept), rank)
 
 
 @torch.no_grad()

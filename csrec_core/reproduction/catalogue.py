@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from csrec_core.models.backbones import Encoder
-from csrec_core.models.preference import Readouts
+from csrec_core.models.preference import Readouts, chain
 from csrec_core.models.ranking import users_at_once
 from csrec_core.models.sequences import ACCEPT, Sequences
 from csrec_core.models.train import seeded
@@ -56,11 +56,7 @@ def softmax_readouts(model: Encoder, sequences: Sequences, *, wanted: Tensor | N
     accept = _after_accepted(model, sequences, reject, wanted)
     before = sequences.system_decisions[:, :-1] == ACCEPT
     filtered = torch.cat([reject[:, :1], torch.where(before, accept[:, 1:], reject[:, 1:])], dim=1)
-    marginal = reject.clone()
-    for t in range(1, marginal.shape[1]):
-        previous = marginal[:, t - 1]
-        marginal[:, t] = accept[:, t] * previous + reject[:, t] * (1 - previous)
-    return Readouts(filtered, reject, accept, marginal, rank)
+    return Readouts(filtered, reject, accept, chain(reject, accept), rank)
 
 
 @torch.no_grad()

@@ -217,7 +217,8 @@ class SessionTrials:
                 ).sigmoid()
             )
 
-        return cells, self._ranks(rank=score_by(model), rank_effect=score_by(model) - score_by(preference))
+        by_f, by_tilde = score_by(model), score_by(preference)
+        return cells, self._ranks(rank=by_f, rank_effect=by_f - by_tilde)
 
     def _few_shot_model(self, seed: int) -> FewShot:
         size = {"channels": self.effort.channels, "norm": self.effort.norm}

@@ -98,13 +98,17 @@ def merge_split_sessions(folder: Path, places: pd.DataFrame) -> None:
         write_note(folder, part, notes[part])
 
 
-def sample_sessions(folder: Path, sessions: int, *, seed: int = 0, truth: Sequence[Path] = ()) -> Dataset:
+def sample_sessions(
+    folder: Path, sessions: int | None, *, seed: int = 0, truth: Sequence[Path] = ()
+) -> Dataset:
     """Return a log of some sessions of the log, every one as likely, with the items they meet.
 
     The same seed draws the same sessions however the files are cut.
 
     Parameters
     ----------
+    sessions : int or None
+        None takes all.
     truth : sequence of path
         The truth that `simulate_mssd` wrote, if the sessions are its own.
     """
@@ -125,13 +129,19 @@ def sample_sessions(folder: Path, sessions: int, *, seed: int = 0, truth: Sequen
     return Dataset(log, items=items, users=label, truth=_truth(truth, log, label), name="mssd")
 
 
-def draw_users(batches: Iterable[np.ndarray], number: int, *, seed: int = 0) -> np.ndarray:
-    """Draw that many of the distinct users in the batches, sorted; in whatever order they come."""
+def draw_users(batches: Iterable[np.ndarray], number: int | None, *, seed: int = 0) -> np.ndarray:
+    """Draw that many of the distinct users in the batches, sorted; in whatever order they come.
+
+    Parameters
+    ----------
+    number : int or None
+        None takes all.
+    """
     key = np.random.default_rng(seed).integers(2**63, dtype=np.uint64)
     drawn = np.zeros(0, dtype=np.int64)
     for batch in batches:
         drawn = np.union1d(drawn, batch)
-        if len(drawn) > number:
+        if number is not None and len(drawn) > number:
             lot = pd.util.hash_array(drawn.astype(np.uint64) ^ key)
             drawn = np.sort(drawn[np.argsort(lot, kind="stable")[:number]])
     return drawn

@@ -148,7 +148,7 @@ def _whole(folder: Path, sessions: int | None, seed: int) -> np.ndarray:
             rows, length = index["rows"].to_numpy(), index["length"].to_numpy()
             yield index["user"].to_numpy()[(rows == length) & (length <= SLOTS) & (length > 1)]
 
-    return draw_users(batches(), 2**62 if sessions is None else sessions, seed=seed)
+    return draw_users(batches(), sessions, seed=seed)
 
 
 def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: str) -> Sessions:
