@@ -1,41 +1,40 @@
-"""What an effect needs and is not itself: acceptance in each regime, and the regime, given what is known."""
+"""What an effect needs and is not itself: acceptance under either arm, and the arm, given what is known.
 
+Two learners, a logistic regression on piecewise linear functions and boosted trees; which of them is taken is
+decided for each nuisance by the loss on held-out users.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from csrec_core.errors import InputError
-
-__all__ = ["Basis", "Joint", "Nuisances", "fit_joint", "fit_nuisances", "fit_penalised", "fit_regime"]
+__all__ = ["LEARNERS", "Basis", "Model", "choose_learner", "fit_model"]
 
 KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles at which a slope may change
-TASTES = ("taste", "feature_")  # columns that may meet every other column
-NOT_FEATURES = ("fold", "seen")
-CLOCK = ["step"]  # each regime has its own, and one lies before the other: exposures are not compared by it
-HISTORY = ["fold", "first", "last", "before_last", "run"]  # of a user, whatever the item is
+PAIRED = 4  # up to so many columns beside the log meet every other column in a product
 STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
+SMALLEST = 1e-4  # a probability is kept this far from 0 and 1
+FEWEST = 1000  # rows, below which trees are not tried
+BETTER = 0.002  # share of the loss that trees must take off the regression's, to be worth their time
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Piecewise linear functions of features, and products of tastes with the other features.
+    """Piecewise linear functions of features, and products of a few with the others.
 
     Attributes
     ----------
-    columns : list of str
-        Features in use: those that vary.
     knots : dict of str to array
-        By feature, where its slope changes; none for a feature of two values.
+        By feature in use (those that vary), where its slope changes; none for a feature of two values.
     products : list of (str, str)
     centre, scale : arrays (width,)
         Of the columns of the design, which are standardised by them.
     """
 
-    columns: list[str]
     knots: dict[str, np.ndarray]
     products: list[tuple[str, str]]
     centre: np.ndarray
@@ -44,227 +43,157 @@ class Basis:
     @classmethod
     def fit(cls, features: pd.DataFrame) -> "Basis":
         """Place the knots at quantiles of the features."""
-        columns = [name for name in features.columns if name not in NOT_FEATURES]
-        columns = [name for name in columns if np.ptp(features[name].to_numpy()) > 0]
         knots = {}
-        for name in columns:
+        for name in features.columns:
             values = features[name].to_numpy()
+            if not len(values) or not np.ptp(values) > 0:
+                continue
             inner = np.unique(np.quantile(values, KNOTS))
             inner = inner[(inner > values.min()) & (inner < values.max())]
-            knots[name] = inner if features[name].nunique() > 2 else inner[:0]
-        tastes = [name for name in columns if name.startswith(TASTES)]
-        products = [(one, other) for one in tastes for other in columns if other not in tastes]
-        raw = cls._lay(features, columns, knots, products)
-        centre, scale = (np.array([f(column, dtype=float) for column in raw.T]) for f in (np.mean, np.std))
-        return cls(columns, knots, products, centre, np.where(scale > 1e-6, scale, 1.0))
+            knots[name] = inner if len(np.unique(values[:1000])) > 2 else inner[:0]
+        beside = [name for name in knots if name.startswith(("feature_", "user: ", "preference"))]
+        beside = beside if len(beside) <= PAIRED else []
+        products = [(one, other) for one in beside for other in knots if other not in beside]
+        products = [pair for pair in products if not pair[1].startswith(("item", "missing"))]
+        raw = cls._lay(features, knots, products)
+        spread = raw.std(axis=0, dtype=float)
+        return cls(knots, products, raw.mean(axis=0, dtype=float), np.where(spread > 1e-6, spread, 1.0))
 
     def design(self, features: pd.DataFrame) -> np.ndarray:
         """Return the standardised design (rows, width), in single precision."""
-        found = self._lay(features, self.columns, self.knots, self.products)
+        found = self._lay(features, self.knots, self.products)
         found -= self.centre.astype(np.float32)
         found /= self.scale.astype(np.float32)
         return found
 
     @staticmethod
-    def _lay(features, columns, knots, products) -> np.ndarray:
-        width = len(columns) + sum(map(len, knots.values())) + len(products)
+    def _lay(features, knots, products) -> np.ndarray:
+        width = sum(1 + len(inner) for inner in knots.values()) + len(products)
         found, place = np.empty((len(features), width), dtype=np.float32, order="F"), 0
-        values = {name: features[name].to_numpy(dtype=float) for name in columns}
-        for name in columns:
-            found[:, place] = values[name]
-            for knot in knots[name]:
-                place += 1
-                found[:, place] = np.maximum(values[name] - knot, 0)
-            place += 1
+        for name, inner in knots.items():
+            values = features[name].to_numpy(dtype=np.float32)
+            found[:, place] = values
+            for number, knot in enumerate(inner, 1):
+                found[:, place + number] = np.maximum(values - np.float32(knot), 0)
+            place += 1 + len(inner)
         for number, (one, other) in enumerate(products):
-            found[:, place + number] = values[one] * values[other]
+            found[:, place + number] = features[one].to_numpy() * features[other].to_numpy()
         return found
 
 
 @dataclass(frozen=True, eq=False)
-class Nuisances:
-    """Predictions for every row of a log, each from users of the other folds.
+class Model:
+    """A fitted nuisance.
 
     Attributes
     ----------
-    f_tilde, f : array (rows,)
-        Probability of acceptance were the exposure self-chosen, and were it the system's (None where not
-        asked for).
-    regime : array (rows,)
-        Probability that an exposure of this kind is the system's.
+    predict : callable
+        From features (rows,) to the probability of each row, or the mean of an outcome that is no yes or no.
     """
 
-    f_tilde: np.ndarray
-    f: np.ndarray | None
-    regime: np.ndarray
+    predict: Callable[[pd.DataFrame], np.ndarray]
 
 
-def fit_nuisances(
-    features: pd.DataFrame, decision: np.ndarray, system: np.ndarray, *, with_f: bool = True
-) -> Nuisances:
-    """Fit the three probabilities by ridge logistic regression on a `Basis`, cross-fitted over users.
-
-    f knows the number of the exposure (`step`); f~ and the regime do not: an exposure by the system would
-    else be compared with those of own choice that have its number, though these come with less history, and
-    the first with none.
-
-    Parameters
-    ----------
-    features : DataFrame (rows)
-        Of `exposure_features`; `fold` is dealt over users.
-    decision : array (rows,)
-        0 or 1.
-    system : array (rows,) bool
-        Whether the system exposed the row.
-    with_f : bool
-        Whether f is wanted.
-
-    Raises
-    ------
-    InputError
-        Where a regime shows one decision only, outside some fold.
-    """
-    decision, fold = np.asarray(decision), features["fold"].to_numpy()
-    compared, f = features.drop(columns=CLOCK, errors="ignore"), None
-    design, everything = Basis.fit(compared).design(compared), np.ones(len(system), dtype=bool)
-    f_tilde = _cross_fit(design, decision, fold, ~system, "the self-chosen exposures show one decision only")
-    regime = _cross_fit(design, system, fold, everything, "all exposures are of one source")
-    if with_f:
-        design = Basis.fit(features).design(features)
-        f = _cross_fit(design, decision, fold, system, "the system exposures show one decision only")
-    return Nuisances(f_tilde, f, regime)
+def _constant(value: float) -> Model:
+    return Model(lambda features: np.full(len(features), value))
 
 
-def fit_regime(features: pd.DataFrame, system: np.ndarray) -> np.ndarray:
-    """Return the probability that an exposure is the system's given its user's last decisions.
-
-    Cross-fitted as `fit_nuisances`. It knows nothing of the item: where propensities are logged, they
-    tell how each source came to the item, whatever the taste.
-    """
-    features, fold = features[HISTORY], features["fold"].to_numpy()
-    design, everything = Basis.fit(features).design(features), np.ones(len(fold), dtype=bool)
-    return _cross_fit(design, system, fold, everything, "all exposures are of one source")
-
-
-def fit_penalised(
-    features: pd.DataFrame, decision: np.ndarray, f_tilde: np.ndarray, penalty: float
-) -> np.ndarray:
-    """Return f of exposures by the system under the constraint of Eq. (9), cross-fitted over users.
-
-    A logistic regression on a `Basis` that minimises the mean of BCE(D, f) + penalty * (f - f~)^2, and the
-    ridge of `fit_nuisances`.
-
-    Parameters
-    ----------
-    features, decision, f_tilde
-        Of the system's rows alone.
-    penalty : float
-        At least 0.
-
-    Returns
-    -------
-    array (rows,)
-    """
-    if not penalty >= 0:
-        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
-    design, fold = Basis.fit(features).design(features), features["fold"].to_numpy()
-    design = np.column_stack([np.ones(len(design), dtype=np.float32), design])
-    found, start = np.empty(len(fold)), np.zeros(design.shape[1])
-    for number in np.unique(fold):
-        held = fold == number
-        x, d, target = design[~held], decision[~held], f_tilde[~held]
-
-        def loss(w, x=x, d=d, target=target):
-            z = x @ w.astype(np.float32)
-            f = expit(z.astype(float))
-            away, ridge = f - target, np.concatenate([[0.0], w[1:]]) / (STRENGTH * len(d))
-            value = (np.logaddexp(0, z) - d * z + penalty * away**2).mean() + ridge @ w / 2
-            slope = (f - d + 2 * penalty * away * f * (1 - f)) / len(d)
-            return value, x.T @ slope.astype(np.float32) + ridge
-
-        start = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
-        found[held] = expit(design[held] @ start)
-    return found
-
-
-def _cross_fit(design, label, fold, learn, complaint: str) -> np.ndarray:
-    """Return every row's probability of the label, by a regression on the rows to learn from of other folds.
-
-    The design tells of features alone, so that one serves all folds; a fold starts where the one before it
-    ended, which saves half of the steps.
-    """
-    found, model = np.empty(len(fold)), _regression(warm_start=True)
-    for number in np.unique(fold):
-        rows, held = learn & (fold != number), fold == number
-        if len(np.unique(label[rows])) < 2:
-            raise InputError(f"{complaint}, so nothing can be estimated from them")
-        found[held] = model.fit(design[rows], label[rows]).predict_proba(design[held])[:, 1]
-    return found
-
-
-def _regression(**options) -> LogisticRegression:
-    return LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50, **options)
-
-
-@dataclass(frozen=True, eq=False)
-class Joint:
-    """One outcome model read under both sources.
-
-    Attributes
-    ----------
-    shown, chosen : array (rows,)
-        Probability of acceptance, the source set to the system and to the user.
-    gradient : array (rows, p)
-        Derivative of their difference by the coefficients.
-    parameters : array (users, p)
-        Influence of each user on the coefficients, H^-1 times the sum of the user's scores (M-estimation).
-    """
-
-    shown: np.ndarray
-    chosen: np.ndarray
-    gradient: np.ndarray
-    parameters: np.ndarray
-
-
-def fit_joint(features: pd.DataFrame, decision: np.ndarray, system: np.ndarray, user: np.ndarray) -> Joint:
-    """Fit a logistic regression of the decision on a `Basis`, the source, and the source times each feature.
-
-    Parameters
-    ----------
-    features, decision, system
-        See `fit_nuisances`.
-    user : array (rows,) int
-        From 0.
-
-    Raises
-    ------
-    InputError
-        Where only one decision or one source occurs.
-    """
-    decision = np.asarray(decision, dtype=float)
-    if len(np.unique(decision)) < 2 or len(np.unique(system)) < 2:
-        raise InputError("expected both decisions and both sources, self and system")
+def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
     basis = Basis.fit(features)
-    shared = basis.design(features)
-    plain = features[basis.columns].to_numpy(dtype=float)
-    plain = (plain - plain.mean(axis=0)) / plain.std(axis=0)
-    own = np.column_stack([np.ones(len(plain)), plain])  # what the source may change
+    if not basis.knots:
+        return _constant(float(np.average(target, weights=weight)))
+    design = basis.design(features)
+    if not binary:
+        fitted = Ridge(alpha=1 / STRENGTH).fit(design, target, weight)
+        return Model(lambda rows: fitted.predict(basis.design(rows)))
+    model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
+    fitted = model.fit(design, target, weight)
+    return Model(lambda rows: fitted.predict_proba(basis.design(rows))[:, 1])
 
-    def design(source: np.ndarray) -> np.ndarray:
-        return np.hstack([shared, own * source[:, None]])
 
-    observed = design(system.astype(float))
-    model = _regression().fit(observed, decision)
-    chances = [model.predict_proba(design(np.full(len(plain), side)))[:, 1] for side in (1.0, 0.0)]
-    slopes = [
-        (p * (1 - p))[:, None] * np.column_stack([design(np.full(len(plain), side)), np.ones(len(plain))])
-        for p, side in zip(chances, (1.0, 0.0), strict=True)
-    ]
-    fitted = model.predict_proba(observed)[:, 1]
-    observed = np.column_stack([observed, np.ones(len(plain))])
-    ridge = np.eye(observed.shape[1]) / STRENGTH
-    ridge[-1, -1] = 0  # the intercept is free
-    hessian = (observed * (fitted * (1 - fitted))[:, None]).T @ observed + ridge
-    score = np.zeros((user.max() + 1, observed.shape[1]))
-    np.add.at(score, user, observed * (decision - fitted)[:, None])
-    return Joint(*chances, slopes[0] - slopes[1], score @ np.linalg.inv(hessian))
+def _boosted(features, target, weight, *, binary: bool, seed: int) -> Model:
+    kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
+    trees = kind(
+        learning_rate=0.1,
+        max_iter=40,
+        max_leaf_nodes=15,
+        min_samples_leaf=40,
+        l2_regularization=5.0,
+        early_stopping=False,
+        random_state=seed,
+    ).fit(features.to_numpy(), target, weight)
+    if not binary:
+        return Model(lambda rows: trees.predict(rows.to_numpy()))
+    return Model(lambda rows: trees.predict_proba(rows.to_numpy())[:, 1])
+
+
+#: How a nuisance may be learned, by name.
+LEARNERS: dict[str, Callable[..., Model]] = {"logistic": _regression, "boosted": _boosted}
+
+
+def fit_model(
+    features: pd.DataFrame,
+    target: np.ndarray,
+    *,
+    weight: np.ndarray | None = None,
+    learner: str = "logistic",
+    binary: bool = True,
+    seed: int = 0,
+) -> Model:
+    """Fit one nuisance.
+
+    Parameters
+    ----------
+    features : DataFrame (rows,)
+    target : array (rows,)
+        0 or 1, or with `binary` false any number.
+    weight : array (rows,), optional
+        At least 0; only their ratios matter.
+    learner : str
+        A key of `LEARNERS`.
+    seed : int
+        Of the trees.
+    """
+    target = np.asarray(target, dtype=float)
+    weight = np.ones(len(target)) if weight is None else np.asarray(weight, dtype=float)
+    used = weight > 0
+    if not used.any():
+        return _constant(float(target.mean()) if len(target) else 0.5)
+    features, target, weight = features[used], target[used], weight[used] / weight[used].mean()
+    if np.ptp(target) == 0:  # all alike: nothing to learn, and no probability of exactly 0 or 1
+        value = float(target[0])
+        return _constant(min(max(value, SMALLEST), 1 - SMALLEST) if binary else value)
+    return LEARNERS[learner](features, target, weight, binary=binary, seed=seed)
+
+
+def choose_learner(
+    features: pd.DataFrame,
+    target: np.ndarray,
+    held: np.ndarray,
+    *,
+    weight: np.ndarray | None = None,
+    binary: bool = True,
+    seed: int = 0,
+) -> str:
+    """Return the learner whose loss on the held-out rows is smallest (log loss, or squared error).
+
+    Parameters
+    ----------
+    held : array (rows,) bool
+        Rows of users that the learners do not see.
+    """
+    weight = np.ones(len(target)) if weight is None else weight
+    if (~held & (weight > 0)).sum() < FEWEST or not held.any() or not weight[held].sum() > 0:
+        return "logistic"
+    losses = {}
+    for name in LEARNERS:
+        rows = {"weight": weight[~held], "learner": name, "binary": binary, "seed": seed}
+        found = fit_model(features[~held], target[~held], **rows).predict(features[held])
+        if binary:
+            found = np.clip(found, SMALLEST, 1 - SMALLEST)
+            loss = -np.where(target[held] == 1, np.log(found), np.log1p(-found))
+        else:
+            loss = (target[held] - found) ** 2
+        losses[name] = np.average(loss, weights=weight[held])
+    best = min(losses, key=losses.get)
+    return best if losses[best] < (1 - BETTER) * losses["logistic"] else "logistic"

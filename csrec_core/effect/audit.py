@@ -1,0 +1,186 @@
+"""Do the logged chances predict what was logged?
+
+Chances that are right obey identities, whatever users prefer: with p the chance of the exposed item S, the
+mean of g(S) / p over exposures is the sum of g over the items that could be exposed. So the audit asks of
+each arm, with users as clusters: do 1 / p average to the size of the catalogue; does every group of items, by
+popularity, come as often as its chances say; and, of the same user, does the genre of the exposure before
+come again as often (chances that miss the user's preference understate it). Of chances of the arms it asks
+that they are met, and that nothing known before tells the arms apart beyond them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from csrec_core.effect.design import Design
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
+
+__all__ = ["audit_arms", "audit_items"]
+
+TOLERANCE = 0.1  # relative error of a chance that is let pass
+GROUPS = 5  # of items, by popularity
+LOOSE, HALF = 0.05, 0.3  # p-value above which an interval of at most this half-width shows no sign against it
+SURE = 0.001  # p-value below which a deviation is no accident
+FEW_USERS = 20
+WORTH = 50.0  # effective users, below which a mean of 1 / p is too rough to refute anything
+
+
+def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[Verdict]:
+    """Audit the logged chances of the items, an arm at a time.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `csrec_core.effect.table.lay_rows`.
+    catalogue : int
+        Items that could be exposed.
+
+    Returns
+    -------
+    list of Verdict
+        Three an arm with logged chances; severity decisive, as an effect by wrong chances is none.
+    """
+    found = []
+    genre_before = _genre_before(rows)
+    for side, name in ((0, design.baseline), (1, design.arm)):
+        own = (rows["arm"] == side).to_numpy()
+        chance = rows["propensity"].to_numpy(dtype=float)[own]
+        if not own.any() or np.isnan(chance).any():
+            continue
+        user = pd.factorize(rows["user"].to_numpy()[own])[0]
+        if user.max() + 1 < FEW_USERS:
+            found.append(Verdict(f"chances of {name} predict its items", NOT_TESTED, "too few users"))
+            continue
+        item, genre = rows["item"].to_numpy()[own], rows["genre"].to_numpy()[own]
+        found.append(_size(1 / chance, user, catalogue, name))
+        found.append(_popularity(1 / chance, user, item, np.unique(rows["item"].to_numpy()), name))
+        found.append(_repeats(1 / chance, user, genre, genre_before[own], rows, catalogue, name))
+    return found
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """sum(found) / sum(expected), its standard error by users, what it is worth in users, p of being 1."""
+
+    value: float
+    error: float
+    worth: float
+    p: float
+
+    @classmethod
+    def of(cls, found: np.ndarray, expected: np.ndarray, user: np.ndarray) -> "_Ratio":
+        total = expected.sum()
+        ratio = found.sum() / total
+        # Under right chances the mean is 1 whatever the tails of 1 / p: the error is that around 1.
+        error = np.sqrt((np.bincount(user, found - expected) ** 2).sum()) / total
+        by_user = np.bincount(user, found)
+        worth = by_user.sum() ** 2 / max((by_user**2).sum(), 1e-300)
+        p = float(2 * student.sf(abs(ratio - 1) / error, max(worth - 1, 1))) if error > 0 else float(ratio == 1)
+        return cls(float(ratio), float(error), float(worth), p)
+
+
+def _judge(name: str, found: _Ratio, what: str, *, p: float | None = None) -> Verdict:
+    ratio, p = found.value, found.p if p is None else p
+    half = student.ppf(0.975, max(found.worth - 1, 1)) * found.error
+    lower, upper = ratio - half, ratio + half
+    word = within(lower, upper, least=1 - TOLERANCE, most=1 + TOLERANCE)
+    if word == UNDECIDED and p > LOOSE and half < HALF:
+        word = HOLDS  # no sign against chances that could be far off unseen by no more than this
+    if word == FAILS and (p > SURE or found.worth < WORTH):
+        word = UNDECIDED  # one of many questions asked: a failure must be sure
+    detail = f"{what}: {ratio:.2f} times what its chances say, from {lower:.2f} to {upper:.2f}; expected 1"
+    return Verdict(name, word, detail, ratio, lower, upper, 1.0, "decisive", p)
+
+
+def _size(inverse: np.ndarray, user: np.ndarray, catalogue: int, name: str) -> Verdict:
+    found = _Ratio.of(inverse, np.full(len(inverse), float(catalogue)), user)
+    verdict = _judge(f"chances of {name} add up", found, "the catalogue that they imply is")
+    if verdict.word == FAILS and found.value < 1:
+        # Fewer items than the log holds: each user may have been offered some of them only.
+        return Verdict(**{**vars(verdict), "word": UNDECIDED, "severity": "minor"})
+    return verdict
+
+
+def _popularity(inverse, user, item, items, name) -> Verdict:
+    """Group the items by how often this arm exposes them: do the groups come as often as they should?
+
+    One half of the users says which items are popular, the other half is tested: among the rows that an item
+    is called popular for, it would come too often.
+    """
+    title = f"chances of {name} predict its items"
+    if len(items) < GROUPS:
+        return Verdict(title, NOT_TESTED, f"the log has {len(items)} items")
+    code, first = np.searchsorted(items, item), user % 2 == 0
+    rank = np.argsort(np.argsort(np.bincount(code[first], minlength=len(items)), kind="stable"), kind="stable")
+    group = rank * GROUPS // len(items)
+    inverse, user, own = inverse[~first], user[~first], group[code[~first]]
+    size = np.bincount(group, minlength=GROUPS) / len(items)
+    total = np.full(len(inverse), inverse.mean())
+    parts = [_Ratio.of(inverse * (own == one), total * size[one], user) for one in range(GROUPS)]
+    worst = min(parts, key=lambda part: part.p)
+    p = min(1.0, worst.p * GROUPS)  # Bonferroni: the worst of so many
+    return _judge(title, worst, "the fifth of the items, by popularity, that is furthest off, comes", p=p)
+
+
+def _genre_before(rows: pd.DataFrame) -> np.ndarray:
+    """Return the genre of the user's exposure before, -1 where there is none."""
+    before = rows.groupby("user", sort=False)["genre"].shift()
+    return before.fillna(-1).to_numpy().astype(np.int64)
+
+
+def _repeats(inverse, user, genre, before, rows, catalogue, name) -> Verdict:
+    """Does the genre of the exposure before come again as often as its chances say?"""
+    title = f"chances of {name} know what users prefer"
+    known = before >= 0
+    sizes = rows.drop_duplicates("item").groupby("genre").size()
+    share = sizes.reindex(np.arange(sizes.index.max() + 1), fill_value=0).to_numpy() / max(sizes.sum(), 1)
+    if known.sum() < 100 or np.unique(user[known]).size < FEW_USERS:
+        return Verdict(title, NOT_TESTED, "too few users have two exposures")
+    again = inverse[known] * (genre[known] == before[known])
+    expected = inverse[known].mean() * share[before[known]]
+    if (again > 0).sum() < 30:
+        return Verdict(title, NOT_TESTED, "the same genre, or item, hardly ever comes twice in a row")
+    return _judge(title, _Ratio.of(again, expected, user[known]), "the genre of the exposure before comes again")
+
+
+def audit_arms(scores: pd.DataFrame, rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> list[Verdict]:
+    """Audit the chances of the arms.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Of `csrec_core.effect.engine.Engine.score`, in the order of the rows.
+    given : array (rows,) or None
+        Declared or logged chance of the arm.
+    """
+    if given is None:
+        return []
+    own = (rows["arm"] >= 0).to_numpy()
+    shown = (rows["arm"].to_numpy()[own] == 1).astype(float)
+    user = pd.factorize(rows["user"].to_numpy()[own])[0]
+    found = _Ratio.of(shown, given[own], user)
+    verdicts = [_judge(f"{design.arm} comes as often as its chances say", found, "it comes")]
+    names = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
+    left, moved = shown - given[own], []
+    for name in names:
+        values = rows[name].to_numpy(dtype=float)[own]
+        spread = values.std()
+        if not spread > 0:
+            continue
+        scaled = (values - values.mean()) / spread
+        by_user = np.bincount(user, left * scaled)
+        error = np.sqrt((by_user**2).sum())
+        moved.append((float(2 * norm.sf(abs(by_user.sum()) / error)) if error > 0 else 1.0, str(name)))
+    title = "nothing known before tells the arms apart"
+    if not moved:
+        verdicts.append(Verdict(title, NOT_TESTED, "no column is known before"))
+        return verdicts
+    p, name = min(moved)
+    p = min(1.0, p * len(moved))
+    word = FAILS if p < SURE else HOLDS if p > 0.05 else UNDECIDED
+    detail = f"of {len(moved)} columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
+    verdicts.append(Verdict(title, word, detail, severity="decisive", p=p))
+    return verdicts

@@ -1,0 +1,220 @@
+"""What was randomised, what is claimed, and what is asked: the declaration that every effect starts from."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.errors import InputError, unknown
+
+__all__ = ["ESTIMANDS", "TARGETS", "UNITS", "Design", "find_design", "read_design"]
+
+#: What changes between the two sides of the comparison.
+ESTIMANDS = {
+    "exposure": "the same item at the same history, exposed by one arm or by the other",
+    "arm": "the arm as a whole, with the items that it picks",
+}
+#: Where the mean is taken.
+TARGETS = {
+    "exposed": "the items that the arm exposed",
+    "uniform": "items drawn uniformly from the catalogue",
+    "everyone": "all exposures of the log, whatever their arm",
+}
+#: What counts once in the mean.
+UNITS = {"exposures": "every exposure equally", "users": "every user equally"}
+CHANCES = {
+    "design": "the chances with which they were drawn",
+    "estimated": "estimates of these chances",
+    "unused": "left aside",
+}
+CONTROL = ("control", "none", "no ", "off", "holdout", "baseline", "random", SELF)  # how baselines are named
+LARGEST = 100_000  # characters of a design file
+
+
+@dataclass(frozen=True)
+class Design:
+    """A declaration of arms, randomisation and target.
+
+    A column is never a proof: what it is taken for stands here, and what speaks for and against that is in
+    `csrec_core.effect.identification.Identification`.
+
+    Attributes
+    ----------
+    arm, baseline : str
+        The effect is that of `arm` against `baseline`; two values of the log's `source`.
+    estimand : str
+        A key of `ESTIMANDS`.
+    target : str
+        A key of `TARGETS`.
+    unit : str
+        A key of `UNITS`.
+    propensity : {"design", "estimated", "unused"}
+        What the logged chances of the items are; without any in the log, of no consequence.
+    arm_propensity : float, dict or None
+        Chance of `arm`, or the chances of the arms by name; None where the log has them in a column of that
+        name, or where the arm was not randomised.
+    arm_chances : {"design", "estimated"}
+        What the chances of the arms are.
+    confounders : tuple of str
+        Columns of the log, or of its tables, that are claimed to hold all that moves both the choice of arm
+        or item, and the decision.
+
+    Examples
+    --------
+    >>> Design(confounders=("feature_taste",)).target
+    'exposed'
+    """
+
+    arm: str = SYSTEM
+    baseline: str = SELF
+    estimand: str = "exposure"
+    target: str = "exposed"
+    unit: str = "exposures"
+    propensity: str = "design"
+    arm_propensity: float | dict | None = None
+    arm_chances: str = "design"
+    confounders: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name, valid in (("estimand", ESTIMANDS), ("target", TARGETS), ("unit", UNITS)):
+            if getattr(self, name) not in valid:
+                raise unknown(f"{name} of the design", getattr(self, name), valid)
+        if self.propensity not in CHANCES:
+            raise unknown("propensity of the design", self.propensity, CHANCES)
+        if self.arm_chances not in ("design", "estimated"):
+            raise unknown("arm_chances of the design", self.arm_chances, ("design", "estimated"))
+        if self.arm == self.baseline:
+            raise InputError(f"design: arm and baseline are both {self.arm!r}; expected two arms of the log")
+        if self.arm_propensity is not None:
+            chance = self.chance(self.arm), self.chance(self.baseline)
+            if not all(0 < one < 1 for one in chance) or sum(chance) > 1 + 1e-9:
+                raise InputError(
+                    f"design: arm_propensity = {self.arm_propensity!r}; expected chances in (0, 1), at most 1 "
+                    f"together, for {self.arm!r} and {self.baseline!r}"
+                )
+
+    def chance(self, arm: str) -> float:
+        """Return the declared chance of an arm."""
+        declared = self.arm_propensity
+        if isinstance(declared, dict):
+            if arm not in declared:
+                raise unknown("arm in arm_propensity of the design", arm, declared)
+            declared = declared[arm]
+        elif arm != self.arm:
+            declared = 1 - _number(declared)
+        return _number(declared)
+
+    def to_dict(self) -> dict:
+        """Return what `read_design` reads."""
+        return {**asdict(self), "confounders": list(self.confounders)}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.arm} against {self.baseline}: {ESTIMANDS[self.estimand]}; mean over "
+            f"{TARGETS[self.target]}, {UNITS[self.unit]}."
+        )
+
+
+def _number(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"design: arm_propensity = {value!r}; expected a number in (0, 1)")
+    return float(value)
+
+
+def find_design(dataset: Dataset, **declared) -> Design:
+    """Return the design of a log: what is declared, and the rest as the log shows it.
+
+    Found are the arms (`system` and `self`, else the one named as a control is the baseline, and the most
+    frequent other one the arm), and the estimand: the arm as a whole where its chances are logged or
+    declared, or the log has one item; else the same item under either arm.
+
+    Raises
+    ------
+    InputError
+        With one arm, or a declaration that the log does not bear out.
+    """
+    counts = dataset.log["source"].astype(str).value_counts()
+    arms = list(counts.index)
+    for name in ("arm", "baseline"):
+        if name in declared and declared[name] not in arms:
+            raise unknown(f"{name} of the design", declared[name], arms)
+    if "baseline" not in declared:
+        rest = [arm for arm in arms if arm != declared.get("arm")]
+        named = [arm for arm in rest if arm.lower().startswith(CONTROL)]
+        declared["baseline"] = SELF if SELF in rest else (named or rest or [SELF])[0]
+    if "arm" not in declared:
+        rest = [arm for arm in arms if arm != declared["baseline"]]
+        declared["arm"] = SYSTEM if SYSTEM in rest or not rest else rest[0]
+    by_arm = declared.get("arm_propensity") is not None or "arm_propensity" in dataset.log.columns
+    if "estimand" not in declared:
+        declared["estimand"] = "arm" if by_arm or dataset.log["item"].nunique() == 1 else "exposure"
+    if "target" not in declared:
+        declared["target"] = "everyone" if declared["estimand"] == "arm" else "exposed"
+    design = Design(**declared)
+    if design.estimand == "exposure" and design.target == "everyone":
+        raise InputError(
+            "design: target everyone goes with estimand arm; expected exposed or uniform, as an item that one "
+            "arm never exposes has no effect of exposure"
+        )
+    _check_confounders(dataset, design)
+    return design
+
+
+def _check_confounders(dataset: Dataset, design: Design) -> None:
+    tables = (dataset.log, dataset.users, dataset.items)
+    known = [str(name) for table in tables if table is not None for name in table.columns]
+    for name in design.confounders:
+        if name not in known:
+            raise unknown("confounder of the design", name, known)
+
+
+def read_design(text: str) -> dict:
+    """Return what a design file, or the same in a line, declares: arguments of `find_design`.
+
+    Parameters
+    ----------
+    text : str
+        A path that ends in .yaml, .yml or .json, or declarations such as
+        `confounders: [feature_taste], target: uniform`.
+
+    Raises
+    ------
+    InputError
+        Where that is no mapping of fields of `Design`.
+
+    Examples
+    --------
+    >>> read_design("confounders: [feature_taste], unit: users")
+    {'confounders': ('feature_taste',), 'unit': 'users'}
+    """
+    where, text = "design", str(text).strip()
+    if not text:
+        return {}
+    if text.endswith((".yaml", ".yml", ".json")):
+        where = text
+        if not Path(text).is_file():
+            raise InputError(f"{text}: no such file; expected a design in YAML")
+        text = Path(text).read_text("utf-8", errors="replace")
+    else:
+        text = "{" + text + "}"
+    try:
+        if len(text) > LARGEST or any(isinstance(one, yaml.AliasToken) for one in yaml.scan(text)):
+            raise InputError(f"{where}: too large, or with aliases; expected a few declarations")
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{where}: not YAML: {str(error).splitlines()[0][:200]}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: expected declarations such as confounders: [feature_taste]")
+    for name in found:
+        if name not in (valid := [field.name for field in fields(Design)]):
+            raise unknown("declaration", str(name), valid, where=where)
+    if "confounders" in found:
+        names = found["confounders"]
+        names = [names] if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{where}: confounders: expected a list of columns")
+        found["confounders"] = tuple(names)
+    return found

@@ -1,0 +1,261 @@
+"""The one engine: learn the nuisances from some users, score every row with models of other users.
+
+A log in memory is one part. A larger one goes part by part: counts of items are added up, some users are
+drawn to learn from, and every part is scored by the same models (`csrec_core.effect.parts`).
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from csrec_core.effect.design import Design
+from csrec_core.effect.nuisance import Model, choose_learner, fit_model
+from csrec_core.effect.table import (
+    HISTORY,
+    ITEM,
+    LIKENESS,
+    WITH_ITEM,
+    Clock,
+    ItemCounts,
+    describe,
+    find_clock,
+    fold_of,
+    hashes,
+    item_vectors,
+)
+from csrec_core.effect.weights import ItemChances, item_chances, row_weights
+
+__all__ = ["FOLDS", "LEARNED", "Engine", "Known", "look_over"]
+
+FOLDS = 4
+LEARNED = 60_000  # rows that the nuisances learn from at most
+BLOCK = 200_000  # rows whose designs are held in memory at once
+BOUNDS = 1e-4  # a modelled chance of an item is kept within these factors of an even share
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a whole log before any model: the same for each of its parts.
+
+    Attributes
+    ----------
+    clock : Clock
+    binary : bool
+        Whether decisions are 0 or 1.
+    span : float
+        Largest decision less the smallest.
+    rate : float
+        Mean decision of both arms.
+    share : float
+        Share of the arm's rows among those of both.
+    rows : int
+        Of both arms.
+    catalogue : int
+        Items that could be exposed.
+    """
+
+    clock: Clock
+    binary: bool
+    span: float
+    rate: float
+    share: float
+    rows: int
+    catalogue: int
+
+
+def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
+    """Look over the rows of a log (`lay_rows`)."""
+    arm, decision = rows["arm"].to_numpy(), rows["decision"].to_numpy()
+    own = arm >= 0
+    return Known(
+        find_clock(rows),
+        bool(np.isin(decision, (0, 1)).all()),
+        float(np.ptp(decision)) or 1.0,
+        float(decision[own].mean()),
+        float((arm[own] == 1).mean()),
+        int(own.sum()),
+        max(catalogue or 0, rows["item"].nunique()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """Nuisances that were learned once, with one deal of users into folds.
+
+    Attributes
+    ----------
+    design : Design
+    known : Known
+    counts : ItemCounts
+        By the folds of this deal.
+    folds, seed : int
+    covariates : tuple of str
+        Columns beside the log.
+    learners : dict
+        By nuisance, the learner that was chosen.
+    models : dict
+        By fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of items are personal.
+    """
+
+    design: Design
+    known: Known
+    counts: ItemCounts
+    folds: int
+    seed: int
+    covariates: tuple[str, ...] = ()
+    learners: dict[str, str] = field(default_factory=dict)
+    models: dict[int, dict[str, Model]] = field(default_factory=dict)
+
+    @classmethod
+    def learn(
+        cls,
+        rows: pd.DataFrame,
+        design: Design,
+        known: Known,
+        counts: ItemCounts,
+        *,
+        folds: int = FOLDS,
+        seed: int = 0,
+        learners: dict[str, str] | None = None,
+        features: pd.DataFrame | None = None,
+    ) -> "Engine":
+        """Learn the nuisances from rows of whole users.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Of `lay_rows`; of many, some users are drawn.
+        learners : dict, optional
+            Chosen before; by default they are chosen here, by the loss on the users of the first fold.
+        features : DataFrame, optional
+            `describe` of the rows, where it is at hand.
+        """
+        beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
+        engine = cls(design, known, counts, folds, seed, tuple(map(str, beside)))
+        features = engine.describe(rows) if features is None else features
+        if len(rows) > LEARNED:
+            drawn = hashes(rows["user"].to_numpy(), seed, 1) < np.uint64(LEARNED / len(rows) * (2**64 - 1))
+            rows, features = rows[drawn].reset_index(drop=True), features[drawn].reset_index(drop=True)
+        fold = fold_of(rows["user"].to_numpy(), folds, seed)
+        chances = engine.chances(rows)
+        learners, models = dict(learners or {}), {}
+        for held in range(folds):
+            told = pd.concat([features, counts.tell(rows["item"].to_numpy(), fold, held)], axis=1)
+            models[held] = engine._fit(rows, told, chances, fold, held, learners)
+        return replace(engine, learners=learners, models=models)
+
+    def describe(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Describe rows of whole users by what lies before each (`csrec_core.effect.table.describe`)."""
+        between = self.known.clock.between
+        return describe(rows, rate=self.known.rate, between=between, vectors=item_vectors(rows))
+
+    def chances(self, rows: pd.DataFrame) -> ItemChances:
+        """Return the items' chances at the rows, as logged."""
+        return item_chances(rows, self.counts, self.design, catalogue=self.known.catalogue)
+
+    def columns(self, nuisance: str, kind: str) -> list[str]:
+        """Return the features that a nuisance may read.
+
+        The arm as a whole is compared without its items, which are part of it, and where every user is of one
+        arm without what it led to before. Where the items' chances are logged, preference for them is
+        balanced by these, and the model of the arm has only what they do not tell: the history and the
+        columns beside the log.
+        """
+        clock = list(self.known.clock.columns)
+        beside = [name for name in self.covariates if not name.startswith(("item: ", "missing: item: "))]
+        if self.design.estimand == "arm":
+            return [*([] if self.known.clock.between else HISTORY), *beside, *clock]
+        if nuisance == "arm" and kind != "none":
+            return [*HISTORY, *beside, *clock]
+        own = ["step"] if nuisance == "m1" and "step" not in clock else []
+        return [*HISTORY, *WITH_ITEM, *LIKENESS, *ITEM, *self.covariates, *clock, *own]
+
+    def score(self, rows: pd.DataFrame, *, features: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Score rows of whole users, each by models that saw neither their users nor what these decided.
+
+        Returns
+        -------
+        DataFrame (rows,)
+            `place`, `user`, `item`, `t`, `arm`, `decision`, `step` (from 1), `fold`, `e` (the arm's chance),
+            `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`.
+        """
+        features = self.describe(rows) if features is None else features
+        fold = fold_of(rows["user"].to_numpy(), self.folds, self.seed)
+        chances = self.chances(rows)
+        found = {name: np.full(len(rows), np.nan) for name in ("arm", "m1", "m0", "chance")}
+        item = rows["item"].to_numpy()
+        for held, models in self.models.items():
+            own = np.flatnonzero((fold == held) & (rows["arm"].to_numpy() >= -1))
+            for start in range(0, len(own), BLOCK):
+                some = own[start : start + BLOCK]
+                table = features.take(some).reset_index(drop=True)
+                table = pd.concat([table, self.counts.tell(item[some], fold[some], held)], axis=1)
+                for name, model in models.items():
+                    found[name][some] = model.predict(self._read(table, name, chances.kind))
+        if chances.kind == "personal":
+            even = 1 / self.known.catalogue
+            other = np.clip(np.exp(found["chance"]), BOUNDS, 1 / BOUNDS) * even
+            chances = replace(chances, other=np.where(rows["arm"] == 0, other, np.nan))
+        e, given = self.arm_chance(rows, found["arm"])
+        weights = row_weights(
+            rows, chances, e, self.design, catalogue=self.known.catalogue, **({"trim": 0.0} if given else {})
+        )
+        kept = rows[["place", "user", "item", "t", "arm", "decision"]].reset_index(drop=True)
+        step = features["step"].to_numpy().astype(np.int32) + 1
+        kept = kept.assign(step=step, fold=fold, e=e, m1=found["m1"], m0=found["m0"])
+        return pd.concat([kept, weights], axis=1)
+
+    def arm_chance(self, rows: pd.DataFrame, modelled: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the chance of the arm at each row, and whether it is logged or declared."""
+        design = self.design
+        if design.estimand != "arm":
+            return modelled, False
+        if design.arm_propensity is not None:
+            one, other = design.chance(design.arm), design.chance(design.baseline)
+            return np.full(len(rows), one / (one + other)), True
+        logged, arm = rows["arm_propensity"].to_numpy(dtype=float), rows["arm"].to_numpy()
+        if np.isnan(logged[arm >= 0]).any():
+            return modelled, False
+        return np.where(arm == 1, logged, 1 - logged), True
+
+    def _read(self, table: pd.DataFrame, nuisance: str, kind: str) -> pd.DataFrame:
+        """Return the columns of a nuisance that the table has; few items come as columns of their own."""
+        names = [name for name in self.columns(nuisance, kind) if name in table.columns]
+        if ITEM[0] in self.columns(nuisance, kind):
+            names += [name for name in table.columns if str(name).startswith("item = ")]
+        return table[names]
+
+    def _fit(self, rows, table, chances, fold, held, learners) -> dict[str, Model]:
+        """Fit the nuisances for one fold; choose the learners where they are not chosen yet."""
+        arm, decision = rows["arm"].to_numpy(), rows["decision"].to_numpy()
+        inside = fold != held
+        ratio = np.ones(len(rows))
+        if chances.kind in ("uniform", "by item", "frequency"):
+            # Weighted by the items' chances the baseline's items fall as the arm's; the model of the arm finds
+            # what is left. Its odds multiply the same ratio in the weights.
+            ratio = np.where(arm == 0, np.nan_to_num(chances.other / chances.own), 1.0)
+            ratio = np.where(arm == 0, ratio / max(ratio[arm == 0].mean(), 1e-300), 1.0)
+        wanted = {
+            "m0": (arm == 0, decision, np.ones(len(rows)), self.known.binary),
+            "m1": (arm == 1, decision, np.ones(len(rows)), self.known.binary),
+            "arm": (arm >= 0, (arm == 1).astype(float), ratio, True),
+        }
+        if chances.kind == "personal":
+            even = np.log(np.maximum(chances.own, 1e-12) * self.known.catalogue)
+            wanted["chance"] = (arm == 1, np.where(arm == 1, even, 0.0), np.ones(len(rows)), False)
+        models = {}
+        for name, (side, target, weight, binary) in wanted.items():
+            features = self._read(table, name, chances.kind)
+            used = side & inside
+            with threadpool_limits(1):
+                if name == "arm" and chances.kind != "none":
+                    learners[name] = "logistic"  # trees would fit the few rows that carry the weight
+                if name not in learners:
+                    own = features[side].reset_index(drop=True)
+                    options = {"weight": weight[side], "binary": binary, "seed": self.seed}
+                    learners[name] = choose_learner(own, target[side], ~inside[side], **options)
+                options = {"weight": weight[used], "learner": learners[name], "binary": binary}
+                models[name] = fit_model(features[used], target[used], seed=self.seed, **options)
+        return models

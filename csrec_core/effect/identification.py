@@ -1,0 +1,320 @@
+"""The judge: what an effect rests on, how far it may be believed, and what would make it firmer.
+
+Everything that says how much an effect is to be believed reads this and nothing else: which estimator runs,
+the band, the sentences, the verdicts of the notebooks and of `csrec effect`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from csrec_core.effect.design import Design
+from csrec_core.effect.weights import ItemChances, effective
+from csrec_core.verdict import FAILS, UNDECIDED, Verdict
+
+__all__ = ["ALLOWED", "STATUSES", "Identification", "Overlap", "judge", "measure_overlap"]
+
+#: From the firmest to none, and what each lets a page say.
+STATUSES = {
+    "identified": "chances known by design carry the effect, and the audit of them passes",
+    "assumed": "the effect holds if nothing but what is declared or estimated moves both choice and decision",
+    "bounded": "something that moves both may be hidden: the band is the answer, the point one value in it",
+    "not identified": "this log cannot tell the effect",
+}
+#: Which statuses allow statements on parts: users, segments, steps, policies.
+ALLOWED = ("identified", "assumed")
+FEW = 30.0  # effective users, below which a side cannot be compared
+SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
+MOST_TRIMMED = 0.5
+APART = 0.98  # AUC of the arm, above which the arms cannot be compared
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How comparable the arms are.
+
+    Attributes
+    ----------
+    arm, baseline : float
+        Effective sample sizes, in users, of either side as weighted.
+    largest : float
+        Share of the baseline's weight on one user, in [0, 1].
+    trimmed : float
+        Share of the arm's exposures left out, as hardly any of the baseline is like them.
+    support : float
+        Share of the arm's exposures whose item the baseline exposes too; NaN where items are not compared.
+    auc : float
+        How well the arms are told apart by the model of the arm; .5 is not at all.
+    rows, users : tuple of int
+        Exposures and users of the baseline, then of the arm.
+    accepted : tuple of float
+        Share accepted (mean outcome), likewise.
+    """
+
+    arm: float
+    baseline: float
+    largest: float
+    trimmed: float
+    support: float
+    auc: float
+    rows: tuple[int, int]
+    users: tuple[int, int]
+    accepted: tuple[float, float]
+
+
+def measure_overlap(scores: pd.DataFrame, design: Design) -> Overlap:
+    """Measure the overlap from the scores of rows (`csrec_core.effect.engine.Engine.score`)."""
+    arm = scores["arm"].to_numpy()
+    user = pd.factorize(scores["user"])[0]
+    shown, chosen = arm == 1, arm == 0
+    by_user = np.bincount(user, scores["w0"])
+    support = float("nan")
+    if design.estimand == "exposure" and shown.any():
+        support = float(scores.loc[shown, "item"].isin(scores.loc[chosen, "item"].unique()).mean())
+    both = shown.any() and chosen.any()
+    own = arm >= 0
+    return Overlap(
+        effective(scores["w1"].to_numpy(), user),
+        effective(scores["w0"].to_numpy(), user),
+        float(by_user.max() / max(by_user.sum(), 1e-300)),
+        float(scores["trimmed"].to_numpy()[shown].mean()) if shown.any() else 1.0,
+        support,
+        float(roc_auc_score(shown[own], scores["e"].to_numpy()[own])) if both else 1.0,
+        (int(chosen.sum()), int(shown.sum())),
+        tuple(int(len(np.unique(user[side]))) for side in (chosen, shown)),
+        tuple(float(scores["decision"].to_numpy()[side].mean()) if side.any() else np.nan for side in (chosen, shown)),
+    )
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Whether a log tells an effect.
+
+    Attributes
+    ----------
+    status : str
+        A key of `STATUSES`.
+    reasons : tuple of str
+        Why the status is what it is, the weightiest first.
+    assumptions : tuple of str
+        What the effect rests on.
+    evidence : tuple of Verdict
+        For and against the assumptions, from this log.
+    remedies : tuple of str
+        What would raise the status, in numbers where possible.
+    overlap : Overlap
+    design : Design
+    """
+
+    status: str
+    reasons: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    evidence: tuple[Verdict, ...]
+    remedies: tuple[str, ...]
+    overlap: Overlap
+    design: Design
+
+    @property
+    def allows(self) -> bool:
+        """Whether anything may be said by user, segment, step or policy."""
+        return self.status in ALLOWED
+
+    @property
+    def sentence(self) -> str:
+        """The status and its first reason, in a sentence."""
+        return f"{self.status.capitalize()}: {self.reasons[0]}."
+
+    def after(self, checks: Sequence[Verdict]) -> "Identification":
+        """Return the identification once checks of the estimate are in.
+
+        A check that fails and is serious speaks against the assumptions: what was assumed is then bounded. A
+        decisive one ends it. What rests on chances known by design is bounded, too, by a serious failure: a
+        design that holds cannot fail them but by accident.
+        """
+        failed = [one for one in checks if one.word == FAILS]
+        evidence = (*self.evidence, *checks)
+        decisive = [one for one in failed if one.severity == "decisive"]
+        serious = [one for one in failed if one.severity == "serious"]
+        if self.status == "not identified" or not (decisive or serious):
+            return replace(self, evidence=evidence)
+        status = "not identified" if decisive else "bounded"
+        reasons = tuple(f"a check speaks against it, {one.name}: {one.detail}" for one in decisive + serious)
+        return replace(self, status=status, reasons=(*reasons, *self.reasons), evidence=evidence)
+
+
+def judge(
+    design: Design,
+    chances: ItemChances,
+    overlap: Overlap,
+    audit: Sequence[Verdict],
+    *,
+    arm_given: bool,
+    rows: pd.DataFrame,
+) -> Identification:
+    """Judge a log under a design.
+
+    Parameters
+    ----------
+    chances : ItemChances
+        What is logged of the items' chances.
+    audit : list of Verdict
+        Of `csrec_core.effect.audit`.
+    arm_given : bool
+        Whether the chance of the arm is logged or declared.
+    rows : DataFrame
+        Of `csrec_core.effect.table.lay_rows`.
+    """
+    obstacles = _obstacles(design, overlap, audit)
+    status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows)
+    undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
+    if status == "identified" and undecided:
+        status, reasons = "assumed", [f"the audit is undecided, {undecided[0].name}: {undecided[0].detail}", *reasons]
+    if not np.isnan(overlap.support) and overlap.support < SUPPORT[1]:
+        reasons.append(
+            f"{1 - overlap.support:.0%} of the exposures by {design.arm} are of items that {design.baseline} "
+            "never exposes: they are left to the model"
+        )
+        status = "assumed" if status == "identified" else status
+    if obstacles:
+        status, reasons = "not identified", obstacles
+        remedies = [_trial(design, overlap), *remedies]
+    return Identification(
+        status, tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies), overlap, design
+    )
+
+
+def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict]) -> list[str]:
+    """Return what keeps the effect from being told at all."""
+    found = []
+    for count, name in zip(overlap.rows, (design.baseline, design.arm), strict=True):
+        if not count:
+            found.append(f"the log has no exposure of the arm {name!r}")
+    for rate, name in zip(overlap.accepted, (design.baseline, design.arm), strict=True):
+        if rate in (0.0, 1.0):
+            found.append(f"the exposures of {name} are all {'accepted' if rate else 'rejected'}")
+    if found:
+        return found
+    if overlap.support < SUPPORT[0]:
+        found.append(
+            f"{1 - overlap.support:.0%} of the exposures by {design.arm} are of items that {design.baseline} "
+            "never exposes, so there is nothing to compare them with"
+        )
+    if not found and overlap.baseline < FEW:
+        found.append(
+            f"weighted to look like those of {design.arm}, the exposures of {design.baseline} count as those of "
+            f"{overlap.baseline:.0f} users"
+        )
+    if not found and overlap.arm < FEW:
+        found.append(f"the exposures of {design.arm} count as those of {overlap.arm:.0f} users")
+    if overlap.trimmed > MOST_TRIMMED or overlap.auc > APART:
+        found.append(
+            f"what is known before a decision tells the arms apart (AUC {overlap.auc:.2f}; {overlap.trimmed:.0%} of "
+            f"the exposures by {design.arm} are beyond comparison)"
+        )
+    found += [
+        f"the logged chances do not fit the log, {one.name}: {one.detail}"
+        for one in audit
+        if one.word == FAILS and one.severity == "decisive"
+    ]
+    return found
+
+
+def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.DataFrame):
+    """Return status, reasons, assumptions and remedies as the design has them, before any obstacle."""
+    arm, baseline = design.arm, design.baseline
+    claimed = ", ".join(design.confounders)
+    no_drift = "acceptance does not drift between the phases but for what the history tells"
+    if design.estimand == "arm":
+        if arm_given and design.arm_chances == "design":
+            return (
+                "identified",
+                [f"{arm} and {baseline} were drawn with known chances"],
+                ["the chances of the arms are those with which they were drawn"],
+                [],
+            )
+        remedy = [f"log the chance with which each exposure, or user, got {arm} (arm_propensity)"]
+        if arm_given:
+            return (
+                "assumed",
+                ["the chances of the arms are estimates"],
+                ["the estimated chances hold all that moves both arm and decision"],
+                remedy,
+            )
+        return _claimed(claimed, f"the choice of {arm}", remedy)
+    item = ["the logged chances of the items are those with which they were drawn"]
+    if design.target == "uniform" and not np.isnan(chances.own[(rows["arm"] >= 0).to_numpy()]).any():
+        logged = not rows.loc[rows["arm"] >= 0, "propensity"].isna().any()
+        kind = "by item" if logged else "frequency"
+    else:
+        kind = chances.kind
+    if kind in ("uniform", "by item"):
+        if design.propensity == "design":
+            return (
+                "identified",
+                ["the items of both arms were drawn with known chances"],
+                [*item, no_drift],
+                [],
+            )
+        return (
+            "assumed",
+            ["the chances of the items are estimates"],
+            ["the estimated chances hold all that moves both item and decision", no_drift],
+            ["log the chances with which the items were drawn, as they were drawn"],
+        )
+    missing = rows.loc[rows["arm"] >= 0].groupby("arm")["propensity"].agg(lambda one: int(one.isna().sum()))
+    if kind == "personal":
+        return (
+            "assumed",
+            [f"{arm} picks items by user, and its chances at the exposures of {baseline} are modelled, not logged"],
+            [*item, f"what the log shows before an exposure tells how {arm} picks items", no_drift],
+            [
+                f"log at every exposure of {baseline} the chance with which {arm} would have shown the item, or "
+                "ask for target uniform, which the logged chances identify"
+            ],
+        )
+    if kind == "frequency":
+        status = "assumed" if claimed else "bounded"
+        return (
+            status,
+            [f"the items of {arm} have no logged chances: they are taken to be drawn alike for all users"],
+            [*item, f"{arm} picks items alike for all users", no_drift],
+            [f"log the propensity of {missing.get(1, 0):,} exposures by {arm}"],
+        )
+    lacking = missing.get(0, 0)
+    remedy = [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"] if lacking else []
+    if design.propensity == "unused":
+        remedy = ["use the logged chances of the items"]
+    return _claimed(claimed, f"what {baseline} and {arm} expose", [*remedy])
+
+
+def _claimed(claimed: str, choice: str, remedy: list[str]):
+    if claimed:
+        return (
+            "assumed",
+            [f"{claimed} are declared to hold all that moves both {choice} and the decision"],
+            [f"nothing beside {claimed} and the history moves both {choice} and the decision"],
+            remedy,
+        )
+    return (
+        "bounded",
+        [f"{choice} follows preferences that the log knows only through the history"],
+        [f"what is hidden moves {choice} by at most the odds of the band"],
+        [*remedy, "or declare the columns that hold these preferences (confounders), if there are such"],
+    )
+
+
+def _trial(design: Design, overlap: Overlap, *, half: float = 0.01, level: float = 0.95) -> str:
+    """Say how many randomised exposures would settle the effect to a half-width of a point."""
+    rates = [rate if 0 < rate < 1 else 0.5 for rate in overlap.accepted]
+    per_user = max(1.0, sum(overlap.rows) / max(1, max(overlap.users)) / 2)
+    spread = sum(rate * (1 - rate) for rate in rates)
+    count = (norm.ppf((1 + level) / 2) / half) ** 2 * spread * 2
+    count *= 1 + 0.05 * (per_user - 1)  # rows of a user resemble each other; five per cent is a common value
+    return (
+        f"draw the arm of {count:,.0f} exposures at random, {design.arm} or {design.baseline} with even chances: "
+        "the effect is then known to within a point"
+    )

@@ -1,0 +1,328 @@
+"""The one table of what is known before an exposure: of its user's past, of its item, and beside the log.
+
+Rows are laid out once, by user and in the order in which they were lived (`lay_rows`), and described from
+what lies before each decision (`describe`). What other users did with an item is told apart from that
+(`ItemCounts`), as it depends on the fold that a model is for. A part of a larger log goes the same way.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.effect.design import Design
+
+__all__ = ["ITEM", "Clock", "ItemCounts", "covariates", "describe", "find_clock", "fold_of", "hashes", "lay_rows"]
+
+LONGEST_RUN = 5  # rejections in a row that are told apart
+ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
+FEW_ITEMS = 20  # up to so many get a column each: what other folds tell of them is what these decided
+VECTOR = 3  # measured features of an item, from which on items are compared by them
+TASTE = "taste: "  # columns of the users table that hold the preference for the genre named after it
+PREFERENCE = "preference"
+#: Of the user, whatever the item is; of the user with this kind of item; of the item, from other folds.
+HISTORY = ("first", "last", "before_last", "run", "user_rate")
+WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
+LIKENESS = ("like_accepted", "like_seen")
+ITEM = ("appeal", "fame", "push")
+CONFLICTS = {"user", "item", "arm", "decision", "t", "time", "genre", "place"}  # columns of rows that are no features
+
+
+def covariates(dataset: Dataset) -> pd.DataFrame:
+    """Return what the log's owner knows of users, items and exposures beside what happened.
+
+    Returns
+    -------
+    DataFrame
+        Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the
+        log; `preference`, from the columns `taste: <genre>` of the users table, at the exposed item's genre;
+        the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`. A value
+        that is missing is the column's mean, with a column `missing: ...` of ones beside it.
+    """
+    log, users, items = dataset.log, dataset.users, dataset.items
+    known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(FEATURE)}
+    if users is not None:
+        by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
+        row = by_user.index.get_indexer(log["user"])
+        tastes = [name for name in by_user.columns if str(name).startswith(TASTE)]
+        if tastes and items is not None and "genre" in items.columns:
+            genre = pd.Index([name.removeprefix(TASTE) for name in tastes]).get_indexer(genres(dataset))
+            value = by_user[tastes].to_numpy()[row, genre]
+            known[PREFERENCE] = np.where((row >= 0) & (genre >= 0), value, np.nan)
+        rest = by_user.drop(columns=tastes)
+        known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
+    if items is not None:
+        by_item = items.drop_duplicates("item").set_index("item").select_dtypes("number")
+        known |= {f"item: {name}": by_item[name].reindex(log["item"]).to_numpy() for name in by_item.columns}
+    frame = pd.DataFrame(known, index=log.index, dtype=np.float32)
+    for name in list(frame.columns[frame.isna().any()]):
+        frame[f"missing: {name}"] = frame[name].isna().astype(np.float32)
+        frame[name] = frame[name].fillna(frame[name].mean() if frame[name].notna().any() else 0.0)
+    return frame
+
+
+def genres(dataset: Dataset) -> pd.Series:
+    """Return the genre of each row of the log, the item itself where genres are not known."""
+    if dataset.items is None or "genre" not in dataset.items.columns:
+        return dataset.log["item"]
+    return dataset.log["item"].map(dataset.items.drop_duplicates("item").set_index("item")["genre"])
+
+
+def lay_rows(dataset: Dataset, design: Design) -> pd.DataFrame:
+    """Lay out the rows of a log by user, in the order in which they were lived.
+
+    That is by `timestamp`, else by `t` where no `t` of a user is in two arms, else the baseline's rows first.
+
+    Returns
+    -------
+    DataFrame
+        `place` (row of the log, from 0), `user` (as in the log), `item`, `genre` (codes), `arm` (1, 0 for the
+        baseline, -1 for others), `decision` (the outcome, where the log has one, float64), `t`, `time` (float,
+        NaN without a clock that all arms share), `propensity`, `arm_propensity` (NaN where not logged), then
+        the covariates.
+    """
+    log = dataset.log
+    source = log["source"].astype(str).to_numpy()
+    rows = pd.DataFrame(
+        {
+            "place": np.arange(len(log)),
+            "user": log["user"].to_numpy(),
+            "item": log["item"].to_numpy(),
+            "genre": pd.factorize(genres(dataset), use_na_sentinel=False)[0],
+            "arm": np.select([source == design.arm, source == design.baseline], [1, 0], -1).astype(np.int8),
+            "decision": log["outcome" if "outcome" in log.columns else "decision"].to_numpy(dtype=float),
+            "t": log["t"].to_numpy(),
+        }
+    )
+    shared = not log.duplicated(["user", "t"]).any() and log.duplicated("user").any()
+    if "timestamp" in log.columns:
+        stamp = log["timestamp"]
+        rows["time"] = stamp.to_numpy(dtype=float) if stamp.dtype.kind in "iuf" else stamp.astype("int64") / 1e9
+    else:
+        rows["time"] = log["t"].to_numpy(dtype=float) if shared else np.nan
+    for name in ("propensity", "arm_propensity"):
+        rows[name] = log[name].to_numpy(dtype=float) if name in log.columns else np.nan
+    rows = pd.concat([rows, covariates(dataset).reset_index(drop=True)], axis=1)
+    # A clock decides; without one the baseline (0) comes before the arm (1), and -1 stands in between by t.
+    order = np.lexsort((rows["t"], rows["arm"], np.nan_to_num(rows["time"]), rows["user"]))
+    return rows.iloc[order].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Which times the arms share, so that both are compared at the same one.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Features of time that the nuisances may read: `seen` and `time` where the arms alternate within users,
+        `step` where every user is of one arm, none where one phase follows the other.
+    between : bool
+        Whether every user is of one arm.
+    """
+
+    columns: tuple[str, ...]
+    between: bool
+
+
+def find_clock(rows: pd.DataFrame) -> Clock:
+    """Find the clock of rows of `lay_rows`."""
+    own = rows[rows["arm"] >= 0]
+    arms = own.groupby("user")["arm"].agg(["min", "max"])
+    time = rows["time"].to_numpy()
+    timed = ("time",) if np.ptp(np.nan_to_num(time)) > 0 else ()
+    if (arms["min"] == arms["max"]).all():
+        return Clock(("step", *timed) if own["user"].duplicated().any() else timed, True)
+    if not timed:
+        return Clock((), False)
+    low, high = np.quantile(own.loc[own["arm"] == 0, "time"], [0.01, 0.99])
+    inside = own.loc[own["arm"] == 1, "time"].between(low, high).mean()
+    return Clock(("seen", "time") if inside > 0.5 else (), False)
+
+
+def describe(
+    rows: pd.DataFrame, *, rate: float, between: bool, vectors: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Describe every exposure by what lies before its decision.
+
+    A user's record (`user_rate`, `genre_share`, `genre_rate`) is that of exposures which are not the arm's,
+    so that it means the same under either arm: what a user accepts of other items, picked by another policy,
+    would seem to fall once the arm exposes, and a regression would take that for a change of preference.
+    Where every user is of one arm, it is that of all.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `lay_rows`, or whole users of it.
+    rate : float
+        Mean decision of all rows, that shares of few are shrunk to.
+    between : bool
+        Whether every user is of one arm.
+    vectors : array (rows, k), optional
+        Measured features of each row's item, to compare it with earlier ones.
+
+    Returns
+    -------
+    DataFrame (rows,) float32
+        - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none),
+          `run` (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
+        - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on
+          record, shrunk; `same_genre` as the exposure before; `shown_before`, how often this
+          item was, at most 5; with `vectors`, `like_accepted` and `like_seen`, the product of the item's
+          vector with the mean of those accepted, and seen, so far;
+        - `step` (exposures before it of the same arm), `seen` (of all arms), `time`.
+    """
+    user = pd.factorize(rows["user"])[0]
+    place, decision = np.arange(len(rows)), rows["decision"].to_numpy()
+    start = np.maximum.accumulate(np.where(np.diff(user, prepend=-1) != 0, place, 0))
+    seen = place - start
+
+    def shifted(values: np.ndarray, by: int) -> np.ndarray:
+        # Shifted over the whole array: a row with fewer than `by` before it would read another user's.
+        return np.where(seen >= by, np.roll(values, by), 0)
+
+    def so_far(values: np.ndarray) -> np.ndarray:
+        """Sum the user's values before each row, its own not among them."""
+        total = np.cumsum(values, axis=0) - values
+        return total - total[start]
+
+    own = np.ones(len(rows)) if between else (rows["arm"].to_numpy() != 1).astype(float)
+    met, taken = so_far(own), so_far(own * decision)
+    accepted_at = np.maximum.accumulate(np.where(decision > 0, place, -1))
+    accepted_at = np.maximum(np.concatenate([[-1], accepted_at[:-1]]), start - 1)
+    genre = rows["genre"].to_numpy()
+    counts = np.column_stack([own * decision, own])
+    same = pd.DataFrame(counts).groupby([user, genre], sort=False).cumsum().to_numpy() - counts
+    user_rate = (taken + 2 * rate) / (met + 2)
+    found = {
+        "first": seen == 0,
+        "last": shifted(decision, 1),
+        "before_last": shifted(decision, 2),
+        "run": np.minimum(place - accepted_at - 1, LONGEST_RUN),
+        "user_rate": user_rate,
+        "genre_share": same[:, 1] / (met + 1),
+        "genre_rate": (same[:, 0] + user_rate) / (same[:, 1] + 1),
+        "same_genre": (seen > 0) & (np.roll(genre, 1) == genre),
+        "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), LONGEST_RUN),
+        "step": rows.groupby(["user", "arm"], sort=False).cumcount(),
+        "seen": seen,
+        "time": np.nan_to_num(rows["time"].to_numpy()),
+    }
+    if vectors is not None:
+        for name, weight, count in (("like_accepted", own * decision, taken), ("like_seen", own, met)):
+            mean = so_far(vectors * weight[:, None]) / np.maximum(count, 1)[:, None]
+            found[name] = np.einsum("rv,rv->r", vectors, mean)
+    beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
+    features = pd.DataFrame({name: np.asarray(values, dtype=np.float32) for name, values in found.items()})
+    return pd.concat([features, rows[beside].reset_index(drop=True)], axis=1)
+
+
+def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
+    """Return the standardised measured features of each row's item; None with fewer than `VECTOR`."""
+    names = [name for name in rows.columns if str(name).startswith("item: ")]
+    if len(names) < VECTOR:
+        return None
+    values = rows[names].to_numpy(dtype=float)
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1) / np.sqrt(len(names))
+
+
+@dataclass(frozen=True, eq=False)
+class ItemCounts:
+    """How often each item was exposed and accepted, by fold and arm; counts of parts add up.
+
+    Attributes
+    ----------
+    item : array (items,)
+        Sorted.
+    rows, accepted : arrays (folds, items, 2)
+        By arm: the baseline's, the arm's.
+    """
+
+    item: np.ndarray
+    rows: np.ndarray
+    accepted: np.ndarray
+
+    @classmethod
+    def count(cls, rows: pd.DataFrame, fold: np.ndarray, folds: int) -> "ItemCounts":
+        """Count the rows of either arm."""
+        own = (rows["arm"] >= 0).to_numpy()
+        item, code = np.unique(rows["item"].to_numpy()[own], return_inverse=True)
+        shape = (folds, len(item), 2)
+        cell = np.ravel_multi_index((fold[own], code, rows["arm"].to_numpy()[own]), shape)
+        size = int(np.prod(shape))
+        decision = rows["decision"].to_numpy()[own]
+        return cls(
+            item,
+            np.bincount(cell, minlength=size).reshape(shape).astype(float),
+            np.bincount(cell, decision, minlength=size).reshape(shape),
+        )
+
+    def add(self, other: "ItemCounts") -> "ItemCounts":
+        """Return the counts of both."""
+        item = np.union1d(self.item, other.item)
+        shape = (self.rows.shape[0], len(item), 2)
+        found = []
+        for name in ("rows", "accepted"):
+            total = np.zeros(shape)
+            for one in (self, other):
+                total[:, np.searchsorted(item, one.item)] += getattr(one, name)
+            found.append(total)
+        return ItemCounts(item, *found)
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Mean decision of the baseline's rows and of the arm's, (2,)."""
+        return self.accepted.sum(axis=(0, 1)) / np.maximum(self.rows.sum(axis=(0, 1)), 1)
+
+    def tell(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
+        """Tell of each row's item what users of other folds than its own, and than `held`, did with it.
+
+        Of `held` the models know nothing: rows that they learn from leave it out beside their own fold, so that
+        no decision of the held-out fold reaches its predictions by way of an item's mean.
+
+        Parameters
+        ----------
+        item : array (rows,)
+        fold : array (rows,)
+            The fold of each row's user.
+        held : int
+            The fold that predictions are made for.
+
+        Returns
+        -------
+        DataFrame (rows,) float32
+            `appeal`, the log odds of being accepted beyond the mean of its arm, shrunk; `fame` and `push`, the
+            log of how often the baseline exposes the item, and the arm, relative to an even share. With few
+            items, a column each instead.
+        """
+        code = np.searchsorted(self.item, item)
+        known = self.item[np.minimum(code, len(self.item) - 1)] == item
+        code = np.minimum(code, len(self.item) - 1)
+        if len(self.item) <= FEW_ITEMS:
+            ones = (code[:, None] == np.arange(1, len(self.item))) & known[:, None]
+            return pd.DataFrame(ones.astype(np.float32), columns=[f"item = {one}" for one in self.item[1:]])
+        rates = np.clip(self.rates, 1e-3, None)
+        variance = rates * np.maximum(1 - rates, 1e-3)
+        tables = []
+        for number in range(len(self.rows)):  # of each own fold: all but that fold and the held one
+            left = sorted({number, held})
+            rows = self.rows.sum(axis=0) - self.rows[left].sum(axis=0)
+            accepted = self.accepted.sum(axis=0) - self.accepted[left].sum(axis=0)
+            appeal = (accepted.sum(axis=1) - rows @ rates) / (rows @ variance + ITEM_PRIOR)
+            share = np.log((rows + 1) * len(self.item) / (rows.sum(axis=0) + len(self.item)))
+            tables.append(np.column_stack([appeal, share]))
+        told = np.stack(tables)[fold, code] * known[:, None]
+        return pd.DataFrame(told.astype(np.float32), columns=list(ITEM))
+
+
+def hashes(user: np.ndarray, seed: int, number: int) -> np.ndarray:
+    """Return a hash in [0, 2**64) for each user: the `number`-th, the same in whatever part they are."""
+    key = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
+    return pd.util.hash_array(np.asarray(user).astype(np.uint64) ^ key)
+
+
+def fold_of(user: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each user, from 0: of their hash, so that every part deals them alike."""
+    return (hashes(user, seed, 0) % np.uint64(folds)).astype(np.int64)

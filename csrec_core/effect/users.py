@@ -1,0 +1,86 @@
+"""Each user's effect, drawn towards that of all by as much as it is noise (empirical Bayes)."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+__all__ = ["user_effects"]
+
+FEWEST = 2  # exposures of a user, from which on their spread counts for that of the noise
+
+
+def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.95) -> pd.DataFrame:
+    """Return the users' mean effects at the arm's exposures, partially pooled.
+
+    A user's residuals D - m0 average to b + e under the arm, and, weighted to look like it, to b under the
+    baseline: b is what the user accepts more than the regression expects, under either arm, and e their
+    effect. Both differ between users; their covariance is that of the observed means less their noise, and a
+    user's e is its best linear prediction from the two means (Morris 1983, with a second equation). Without
+    the baseline's, whoever likes everything would seem to be moved by the arm.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Of `csrec_core.effect.engine.Engine.score`.
+    error : float
+        Standard error of the mean effect, that the intervals of users hold as well: all share it.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by `effect`: `user`, `effect`, `lower`, `upper`, `exposures` (of the arm).
+    """
+    users, user = np.unique(scores["user"].to_numpy(), return_inverse=True)
+    residual = (scores["decision"] - scores["m0"]).to_numpy(dtype=float)
+    means, noises, used = [], [], []
+    for name in ("w1", "w0"):
+        weight = scores[name].to_numpy(dtype=float)
+        mean, noise, some = _by_user(user, residual, weight, len(users))
+        means.append(mean - np.average(residual, weights=weight) if name == "w0" else mean)
+        noises.append(noise)
+        used.append(some)
+    (shown, chosen), (noise1, noise0) = means, noises
+    here, both = used[0], used[0] & used[1]
+    level_of = np.average(residual, weights=scores["w1"]) - np.average(residual, weights=scores["w0"])
+    shown = shown - np.average(residual, weights=scores["w1"])
+    weight = 1 / np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12)
+    spread1 = max(_moment(shown**2 - noise1, weight, here), 0.0)
+    spread0 = max(_moment(chosen**2 - noise0, weight, both), 0.0) if both.any() else 0.0
+    shared = _moment(shown * chosen, weight, both) if both.any() else 0.0
+    shared = float(np.clip(shared, -np.sqrt(spread1 * spread0), np.sqrt(spread1 * spread0)))
+    spread = max(spread1 + spread0 - 2 * shared, 0.0)  # of e = (b + e) - b
+    # Best linear prediction of e from the two means: covariances with e, and the means' own covariance.
+    with1, with0 = spread1 - shared, shared - spread0
+    own1, own0 = spread1 + noise1, np.where(both, spread0 + noise0, np.inf)
+    cross = np.where(both, shared, 0.0)
+    inverse0 = np.where(both, 1 / np.maximum(own0, 1e-300), 0.0)
+    rest = np.maximum(own1 - cross**2 * inverse0, 1e-12)
+    slope1 = (with1 - cross * with0 * inverse0) / rest
+    slope0 = np.where(both, (with0 - slope1 * cross) * inverse0, 0.0)
+    effect = level_of + slope1 * shown + slope0 * np.where(both, chosen, 0.0)
+    left = np.maximum(spread - slope1 * with1 - slope0 * np.where(both, with0, 0.0), 0.0)
+    half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
+    exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
+    table = pd.DataFrame(
+        {"user": users, "effect": effect, "lower": effect - half, "upper": effect + half, "exposures": exposures}
+    )
+    return table[here].sort_values("effect", ignore_index=True)
+
+
+def _moment(values: np.ndarray, weight: np.ndarray, used: np.ndarray) -> float:
+    return float(np.average(values[used], weights=weight[used]))
+
+
+def _by_user(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each user's weighted mean residual, the variance of its noise, and who has one."""
+    total, square = np.bincount(user, weight, count), np.bincount(user, weight**2, count)
+    rows = np.bincount(user, weight > 0, count)
+    some = total > 0
+    mean = np.bincount(user, weight * residual, count) / np.where(some, total, 1.0)
+    # One variance of a row for all users, from those with several: a single user's own is too rough.
+    away = weight * (residual - mean[user]) ** 2
+    several = (rows >= FEWEST)[user]
+    worth = np.where(some, total**2 / np.maximum(square, 1e-300), 1.0)
+    lost = np.where(rows >= FEWEST, total * (1 - 1 / worth), 0.0).sum()
+    variance = away[several].sum() / lost if lost > 0 else np.average(residual**2, weights=np.maximum(weight, 1e-300))
+    return mean, np.where(some, variance / worth, np.nan_to_num(np.inf)), some

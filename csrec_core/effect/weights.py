@@ -1,0 +1,154 @@
+"""Weights that make the rows of either arm look like the target, and how far they can be trusted.
+
+Where the chances of the items are logged they enter as they are: an exposure of the baseline stands for
+p1(S) / p0(S) of the arm's, whatever preference moved it. What else tells the arms apart, such as the history,
+is balanced on top by the odds of a model of the arm. Neither ever takes the other's place.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.effect.design import Design
+from csrec_core.effect.table import ItemCounts
+from csrec_core.errors import InputError
+
+__all__ = ["TRIM", "ItemChances", "effective", "item_chances", "row_weights"]
+
+TRIM = 0.02  # odds of the arm above 49 to 1 count as beyond comparison
+PERSONAL = 1e-6  # relative spread of an item's logged chances, above which they are personal
+
+
+@dataclass(frozen=True, eq=False)
+class ItemChances:
+    """What is known of the chances with which items were exposed, given the arm.
+
+    Attributes
+    ----------
+    kind : str
+        How the arm's chances are known at the baseline's items: "none" (nothing logged for the baseline),
+        "uniform", "by item", "frequency" (not logged for the arm: its item frequencies), "personal" (logged,
+        and other at every exposure, so that they are modelled at the baseline's).
+    own : array (rows,)
+        The chance p of the row's item by its own arm; NaN where not known.
+    other : array (rows,)
+        At the baseline's rows, the chance by the arm; NaN where not known, 0 where the arm never goes.
+    """
+
+    kind: str
+    own: np.ndarray
+    other: np.ndarray
+
+
+def item_chances(rows: pd.DataFrame, counts: ItemCounts, design: Design, *, catalogue: int) -> ItemChances:
+    """Read the chances of the items from the log.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `csrec_core.effect.table.lay_rows`.
+    counts : ItemCounts
+        Of the whole log.
+    catalogue : int
+        Number of items that could be exposed.
+    """
+    arm, unknown = rows["arm"].to_numpy(), np.full(len(rows), np.nan)
+    own = rows["propensity"].to_numpy(dtype=float).copy()
+    if design.estimand == "arm" or design.propensity == "unused":
+        return ItemChances("none", unknown, unknown)
+    logged = [not np.isnan(own[arm == side]).any() for side in (0, 1)]
+    item = np.minimum(np.searchsorted(counts.item, rows["item"]), len(counts.item) - 1)
+    frequency = counts.rows.sum(axis=0)[:, 1]
+    frequency = frequency / max(frequency.sum(), 1)
+    if not logged[1]:
+        own = np.where((arm == 1) & np.isnan(own), frequency[item], own)
+    if not logged[0]:
+        return ItemChances("none", own, unknown)
+    shown = pd.DataFrame({"item": item[arm == 1], "chance": own[arm == 1]})
+    if not logged[1]:
+        return ItemChances("frequency", own, np.where(arm == 0, frequency[item], np.nan))
+    chance = shown["chance"]
+    if np.ptp(chance) <= PERSONAL * chance.max():
+        # A constant chance is that of every item it could fall on; of seen ones only, if they are that few.
+        everywhere = 1 / chance.iloc[0] > 0.9 * catalogue
+        other = np.where(everywhere | (frequency[item] > 0), chance.iloc[0], 0.0)
+        return ItemChances("uniform", own, np.where(arm == 0, other, np.nan))
+    by_item = shown.groupby("item")["chance"].agg(["min", "max", "mean"])
+    if ((by_item["max"] - by_item["min"]) <= PERSONAL * by_item["max"]).all():
+        other = by_item["mean"].reindex(np.arange(len(counts.item)), fill_value=0.0).to_numpy()[item]
+        return ItemChances("by item", own, np.where(arm == 0, other, np.nan))
+    return ItemChances("personal", own, unknown)
+
+
+def row_weights(
+    rows: pd.DataFrame,
+    chances: ItemChances,
+    propensity: np.ndarray,
+    design: Design,
+    *,
+    catalogue: int,
+    trim: float = TRIM,
+) -> pd.DataFrame:
+    """Return the weights of rows: `tau`, `w1`, `w0`, each 0 where the row does not count, and `trimmed`.
+
+    Parameters
+    ----------
+    propensity : array (rows,)
+        e, the chance that a row of this kind is the arm's: known, or of a model that was fitted to rows of the
+        baseline weighted by the items' chances where these are known.
+    trim : float
+        Rows with e > 1 - trim, and for the target `everyone` with e < trim, are left out.
+    """
+    arm = rows["arm"].to_numpy()
+    shown, chosen = arm == 1, arm == 0
+    e = np.clip(propensity, 1e-6, 1 - 1e-6)
+    if design.target == "everyone":
+        kept = (e <= 1 - trim) & (e >= trim)
+        parts = kept.astype(float), np.where(shown & kept, 1 / e, 0.0), np.where(chosen & kept, 1 / (1 - e), 0.0)
+    else:
+        kept = e <= 1 - trim
+        own, ratio = item_weights(rows, chances, design, catalogue=catalogue)
+        w1 = np.where(shown & kept, own, 0.0)
+        parts = w1, w1, np.where(chosen & kept, ratio * e / (1 - e), 0.0)
+    tau, w1, w0 = parts
+    if design.unit == "users":
+        user = pd.factorize(rows["user"])[0]
+        both = len(np.intersect1d(user[shown], user[chosen])) > 0
+        tau, w1, w0 = (_by_user(user, weight) for weight in (tau, w1, w0))
+        if both:  # users alternate: those whom the arm shows nothing are not in the target
+            w0 = w0 * (np.bincount(user, tau, user.max() + 1) > 0)[user]
+    frame = pd.DataFrame({"tau": tau, "w1": w1, "w0": w0})
+    return frame.assign(trimmed=(arm >= 0) & ~kept)
+
+
+def item_weights(
+    rows: pd.DataFrame, chances: ItemChances, design: Design, *, catalogue: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the items' chances make of a row of the arm, and of a row of the baseline; else ones."""
+    ones = np.ones(len(rows))
+    if design.target == "uniform":
+        inverse = 1 / (catalogue * chances.own)
+        missing = np.isnan(inverse) & (rows["arm"] >= 0).to_numpy()
+        if missing.any():
+            raise InputError(
+                f"target uniform needs the propensity of every exposure; {missing.sum():,} have none; "
+                "expected target exposed"
+            )
+        return inverse, inverse
+    if chances.kind == "none":
+        return ones, ones
+    ratio = np.nan_to_num(chances.other / chances.own)
+    return ones, ratio
+
+
+def _by_user(user: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Scale the weights so that those of every user sum to 1."""
+    total = np.bincount(user, weight, user.max() + 1)[user]
+    return np.divide(weight, total, out=np.zeros(len(weight)), where=total > 0)
+
+
+def effective(weight: np.ndarray, user: np.ndarray) -> float:
+    """Return the effective sample size in users (Kish): (sum w)^2 / sum w^2, w summed by user."""
+    total = np.bincount(user, weight)
+    return float(total.sum() ** 2 / max((total**2).sum(), 1e-300))

@@ -1,0 +1,59 @@
+"""Verdicts: what a check found, in one of four words, with its number, interval and threshold."""
+
+from dataclasses import dataclass
+
+__all__ = ["FAILS", "HOLDS", "NOT_TESTED", "UNDECIDED", "Verdict", "against", "within"]
+
+HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes
+    ----------
+    name : str
+        What is checked, in plain words.
+    word : {"holds", "fails", "undecided", "not tested"}
+        Undecided is an interval that contains the threshold.
+    detail : str
+        A sentence: what was expected and what was found, or why it was not tested.
+    value, lower, upper, threshold : float
+        NaN where there is none.
+    severity : {"decisive", "serious", "minor"}
+        Decisive: if it fails, the effect is not identified. Serious: it is at most bounded.
+    p : float
+        Where the check is a test; NaN elsewhere.
+    """
+
+    name: str
+    word: str
+    detail: str
+    value: float = NAN
+    lower: float = NAN
+    upper: float = NAN
+    threshold: float = NAN
+    severity: str = "minor"
+    p: float = NAN
+
+
+def within(lower: float, upper: float, *, least: float, most: float) -> str:
+    """Return whether a value lies in a range, by its interval: holds, fails, or undecided.
+
+    Examples
+    --------
+    >>> within(0.98, 1.03, least=0.9, most=1.1), within(1.2, 1.4, least=0.9, most=1.1)
+    ('holds', 'fails')
+    >>> within(1.0, 1.3, least=0.9, most=1.1)
+    'undecided'
+    """
+    if lower >= least and upper <= most:
+        return HOLDS
+    return FAILS if lower > most or upper < least else UNDECIDED
+
+
+def against(lower: float, upper: float, threshold: float) -> str:
+    """Return whether a value exceeds a threshold, by its interval: holds, fails, or undecided."""
+    return HOLDS if lower > threshold else FAILS if upper < threshold else UNDECIDED
