@@ -108,8 +108,6 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
         frame["feature_affinity"] = affinity[everyone, item]
         if world.interleaved or world.randomised_arm:
             frame["timestamp"] = now * 1000 + everyone % 1000
-        if world.randomised_arm:
-            frame["arm_propensity"] = np.where(side, 0.4, 0.6)
         log.append(frame[here])
         known = pd.DataFrame({"user": everyone, "t": number, "step": number, "p1": p1, "p0": p0})
         truth.append(known[here & side])
@@ -145,7 +143,7 @@ WORLDS: dict[str, tuple[World, dict]] = {
         World(policy="personal", interleaved=True, drift=1.0, spread=0.5, **PUBLISHED),
         {"confounders": ("feature_affinity",)},
     ),
-    "arm randomised": (World(randomised_arm=True, policy="personal", logged=()), {}),
+    "arm randomised": (World(randomised_arm=True, policy="personal", logged=()), {"arm_propensity": 0.4}),
 }
 #: Worlds that cannot be told, and what is wrong with them.
 UNTOLD: dict[str, World] = {

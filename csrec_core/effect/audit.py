@@ -22,7 +22,7 @@ __all__ = ["audit_arms", "audit_items"]
 
 TOLERANCE = 0.1  # relative error of a chance that is let pass
 GROUPS = 5  # of items, by popularity
-LOOSE, HALF = 0.05, 0.3  # p-value above which an interval of at most this half-width shows no sign against it
+LOOSE, HALF = 0.01, 0.5  # p-value above which an interval of at most this half-width shows no sign against it
 SURE = 0.001  # p-value below which a deviation is no accident
 FEW_USERS = 20
 WORTH = 50.0  # effective users, below which a mean of 1 / p is too rough to refute anything
@@ -87,8 +87,8 @@ def _judge(name: str, found: _Ratio, what: str, *, p: float | None = None) -> Ve
     half = student.ppf(0.975, max(found.worth - 1, 1)) * found.error
     lower, upper = ratio - half, ratio + half
     word = within(lower, upper, least=1 - TOLERANCE, most=1 + TOLERANCE)
-    if word == UNDECIDED and p > LOOSE and half < HALF:
-        word = HOLDS  # no sign against chances that could be far off unseen by no more than this
+    if word == UNDECIDED and p > LOOSE:
+        word = HOLDS if half < HALF else NOT_TESTED  # no sign against it, or too rough to give one
     if word == FAILS and (p > SURE or found.worth < WORTH):
         word = UNDECIDED  # one of many questions asked: a failure must be sure
     detail = f"{what}: {ratio:.2f} times what its chances say, from {lower:.2f} to {upper:.2f}; expected 1"

@@ -148,8 +148,7 @@ class Engine:
 
     def describe(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Describe rows of whole users by what lies before each (`csrec_core.effect.table.describe`)."""
-        between = self.known.clock.between
-        return describe(rows, rate=self.known.rate, between=between, vectors=item_vectors(rows))
+        return describe(rows, self.known.clock, rate=self.known.rate, vectors=item_vectors(rows))
 
     def chances(self, rows: pd.DataFrame) -> ItemChances:
         """Return the items' chances at the rows, as logged."""
@@ -170,7 +169,10 @@ class Engine:
         if nuisance == "arm" and kind != "none":
             return [*HISTORY, *beside, *clock]
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
-        return [*HISTORY, *WITH_ITEM, *LIKENESS, *ITEM, *self.covariates, *clock, *own]
+        item = [*WITH_ITEM, *LIKENESS, *ITEM]
+        if nuisance == "arm" and self.known.clock.phased:
+            item.remove("shown_before")  # it counts up over the phases and would tell them apart
+        return [*HISTORY, *item, *self.covariates, *clock, *own]
 
     def score(self, rows: pd.DataFrame, *, features: pd.DataFrame | None = None) -> pd.DataFrame:
         """Score rows of whole users, each by models that saw neither their users nor what these decided.

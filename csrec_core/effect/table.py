@@ -125,6 +125,11 @@ class Clock:
     columns: tuple[str, ...]
     between: bool
 
+    @property
+    def phased(self) -> bool:
+        """Whether one phase follows the other."""
+        return not (self.columns or self.between)
+
 
 def find_clock(rows: pd.DataFrame) -> Clock:
     """Find the clock of rows of `lay_rows`."""
@@ -141,26 +146,23 @@ def find_clock(rows: pd.DataFrame) -> Clock:
     return Clock(("seen", "time") if inside > 0.5 else (), False)
 
 
-def describe(
-    rows: pd.DataFrame, *, rate: float, between: bool, vectors: np.ndarray | None = None
-) -> pd.DataFrame:
-    """Describe every exposure by what lies before its decision.
+def describe(rows: pd.DataFrame, clock: Clock, *, rate: float, vectors: np.ndarray | None = None) -> pd.DataFrame:
+    """Describe every exposure by what lies before its decision, and by its user's record.
 
-    A user's record (`user_rate`, `genre_share`, `genre_rate`) is that of exposures which are not the arm's,
-    so that it means the same under either arm: what a user accepts of other items, picked by another policy,
-    would seem to fall once the arm exposes, and a regression would take that for a change of preference.
-    Where every user is of one arm, it is that of all.
+    The record (`user_rate`, `genre_share`, `genre_rate`) is of exposures that are not the arm's, so that it
+    means the same under either: what a user accepts of other items, picked by another policy, would seem to
+    fall once the arm exposes, and a regression would take that for a change of preference. See `_Record`.
 
     Parameters
     ----------
     rows : DataFrame
         Of `lay_rows`, or whole users of it.
+    clock : Clock
+        Of all rows (`find_clock`).
     rate : float
         Mean decision of all rows, that shares of few are shrunk to.
-    between : bool
-        Whether every user is of one arm.
     vectors : array (rows, k), optional
-        Measured features of each row's item, to compare it with earlier ones.
+        Measured features of each row's item, to compare it with those on record.
 
     Returns
     -------
@@ -168,32 +170,23 @@ def describe(
         - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none),
           `run` (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
         - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on
-          record, shrunk; `same_genre` as the exposure before; `shown_before`, how often this
-          item was, at most 5; with `vectors`, `like_accepted` and `like_seen`, the product of the item's
-          vector with the mean of those accepted, and seen, so far;
-        - `step` (exposures before it of the same arm), `seen` (of all arms), `time`.
+          record, shrunk; `same_genre` as the exposure before; `shown_before`, how often this item was, at most
+          5; with `vectors`, `like_accepted` and `like_seen`, the product of the item's vector with the mean of
+          those accepted, and seen, on record;
+        - `step` (exposures before it of the same arm), `seen` (of all arms), `time`; the covariates.
     """
-    user = pd.factorize(rows["user"])[0]
-    place, decision = np.arange(len(rows)), rows["decision"].to_numpy()
-    start = np.maximum.accumulate(np.where(np.diff(user, prepend=-1) != 0, place, 0))
-    seen = place - start
+    past = _Record.of(rows, clock)
+    place, decision, seen = np.arange(len(rows)), rows["decision"].to_numpy(), past.seen
 
     def shifted(values: np.ndarray, by: int) -> np.ndarray:
         # Shifted over the whole array: a row with fewer than `by` before it would read another user's.
         return np.where(seen >= by, np.roll(values, by), 0)
 
-    def so_far(values: np.ndarray) -> np.ndarray:
-        """Sum the user's values before each row, its own not among them."""
-        total = np.cumsum(values, axis=0) - values
-        return total - total[start]
-
-    own = np.ones(len(rows)) if between else (rows["arm"].to_numpy() != 1).astype(float)
-    met, taken = so_far(own), so_far(own * decision)
     accepted_at = np.maximum.accumulate(np.where(decision > 0, place, -1))
-    accepted_at = np.maximum(np.concatenate([[-1], accepted_at[:-1]]), start - 1)
+    accepted_at = np.maximum(np.concatenate([[-1], accepted_at[:-1]]), place - seen - 1)
     genre = rows["genre"].to_numpy()
-    counts = np.column_stack([own * decision, own])
-    same = pd.DataFrame(counts).groupby([user, genre], sort=False).cumsum().to_numpy() - counts
+    met, taken = past.sums(np.ones(len(rows))), past.sums(decision)
+    same_met, same_taken = past.sums(np.ones(len(rows)), genre), past.sums(decision, genre)
     user_rate = (taken + 2 * rate) / (met + 2)
     found = {
         "first": seen == 0,
@@ -201,8 +194,8 @@ def describe(
         "before_last": shifted(decision, 2),
         "run": np.minimum(place - accepted_at - 1, LONGEST_RUN),
         "user_rate": user_rate,
-        "genre_share": same[:, 1] / (met + 1),
-        "genre_rate": (same[:, 0] + user_rate) / (same[:, 1] + 1),
+        "genre_share": same_met / (met + 1),
+        "genre_rate": (same_taken + user_rate) / (same_met + 1),
         "same_genre": (seen > 0) & (np.roll(genre, 1) == genre),
         "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), LONGEST_RUN),
         "step": rows.groupby(["user", "arm"], sort=False).cumcount(),
@@ -210,12 +203,72 @@ def describe(
         "time": np.nan_to_num(rows["time"].to_numpy()),
     }
     if vectors is not None:
-        for name, weight, count in (("like_accepted", own * decision, taken), ("like_seen", own, met)):
-            mean = so_far(vectors * weight[:, None]) / np.maximum(count, 1)[:, None]
-            found[name] = np.einsum("rv,rv->r", vectors, mean)
+        for name, weight, count in (("like_accepted", decision, taken), ("like_seen", np.ones(len(rows)), met)):
+            means = [past.sums(column * weight) / np.maximum(count, 1) for column in vectors.T]
+            found[name] = np.einsum("rv,rv->r", vectors, np.stack(means, axis=1))
     beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
     features = pd.DataFrame({name: np.asarray(values, dtype=np.float32) for name, values in found.items()})
     return pd.concat([features, rows[beside].reset_index(drop=True)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Record:
+    """What of a user's own exposures counts for a row.
+
+    Where arms alternate, those before the row. Where users are of one arm each, the same, of that arm. Where
+    one phase follows the other, all of the baseline's but two: the row itself and the next, whose decision may
+    follow from it; a row of the arm leaves two out as well, its place spread evenly over the baseline's. So a
+    record holds as many exposures under either arm, and tells neither by its length.
+
+    Attributes
+    ----------
+    user : array (rows,) int
+    seen : array (rows,) int
+        Rows of the user before.
+    own : array (rows,)
+        1 for rows that count.
+    left : list of (array (rows,) int, array (rows,) bool)
+        Rows left out, and whether there is one; empty where the past counts.
+    """
+
+    user: np.ndarray
+    seen: np.ndarray
+    own: np.ndarray
+    left: list[tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, clock: Clock) -> "_Record":
+        user, arm, place = pd.factorize(rows["user"])[0], rows["arm"].to_numpy(), np.arange(len(rows))
+        seen = place - np.maximum.accumulate(np.where(np.diff(user, prepend=-1) != 0, place, 0))
+        if not clock.phased:
+            own = np.ones(len(rows)) if clock.between else (arm != 1).astype(float)
+            return cls(user, seen, own, [])
+        own = arm == 0
+        count = np.bincount(user, own)[user].astype(int)
+        length = np.bincount(user, ~own)[user].astype(int)
+        step = rows.groupby(["user", "arm"], sort=False).cumcount().to_numpy()
+        spread = ((step + 0.5) * count // np.maximum(length, 1)).astype(int)
+        number = np.where(own, step, spread)
+        where = np.flatnonzero(own)
+        start = np.searchsorted(user[where], user)  # of the user's own rows among all own rows
+        left = []
+        for out in (number, number + 1):
+            there = out < count
+            left.append((where[np.where(there, start + out, 0)] if len(where) else place, there))
+        return cls(user, seen, own.astype(float), left)
+
+    def sums(self, values: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+        """Sum the values on record, of the row's group only where one is given."""
+        values = values * self.own
+        keys = [self.user] if group is None else [self.user, group]
+        groups = pd.Series(values).groupby(keys, sort=False)
+        if not self.left:
+            return groups.cumsum().to_numpy() - values
+        found = groups.transform("sum").to_numpy()
+        for row, there in self.left:
+            same = there if group is None else there & (group[row] == group)
+            found = found - np.where(same, values[row], 0.0)
+        return found
 
 
 def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
