@@ -21,6 +21,7 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, wit
 __all__ = ["audit_arms", "audit_items"]
 
 TOLERANCE = 0.1  # relative error of a chance that is let pass
+PART = 0.75  # share of the catalogue, below which chances are taken to be those of a part of it
 GROUPS = 5  # of items, by popularity
 LOOSE, HALF = 0.01, 0.5  # p-value above which an interval of at most this half-width shows no sign against it
 SURE = 0.001  # p-value below which a deviation is no accident
@@ -54,10 +55,14 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         if user.max() + 1 < FEW_USERS:
             found.append(Verdict(f"chances of {name} predict its items", NOT_TESTED, "too few users"))
             continue
+        # An arm may draw from some of the items only: its chances then say how many, and it has shown them.
+        seen = rows[own] if (1 / chance).mean() < PART * catalogue else rows
+        seen = seen.drop_duplicates("item")[["item", "genre"]]
+        offered = min(catalogue, len(seen)) if len(seen) < PART * catalogue else catalogue
         item, genre = rows["item"].to_numpy()[own], rows["genre"].to_numpy()[own]
-        found.append(_size(1 / chance, user, catalogue, name))
-        found.append(_popularity(1 / chance, user, item, np.unique(rows["item"].to_numpy()), name))
-        found.append(_repeats(1 / chance, user, genre, genre_before[own], rows, catalogue, name))
+        found.append(_size(1 / chance, user, offered, name))
+        found.append(_popularity(1 / chance, user, item, np.sort(seen["item"].to_numpy()), name))
+        found.append(_repeats(1 / chance, user, genre, genre_before[own], seen["genre"], name))
     return found
 
 
@@ -131,12 +136,11 @@ def _genre_before(rows: pd.DataFrame) -> np.ndarray:
     return before.fillna(-1).to_numpy().astype(np.int64)
 
 
-def _repeats(inverse, user, genre, before, rows, catalogue, name) -> Verdict:
+def _repeats(inverse, user, genre, before, genres, name) -> Verdict:
     """Does the genre of the exposure before come again as often as its chances say?"""
     title = f"chances of {name} know what users prefer"
     known = before >= 0
-    sizes = rows.drop_duplicates("item").groupby("genre").size()
-    share = sizes.reindex(np.arange(sizes.index.max() + 1), fill_value=0).to_numpy() / max(sizes.sum(), 1)
+    share = np.bincount(genres, minlength=before.max() + 1) / max(len(genres), 1)
     if known.sum() < 100 or np.unique(user[known]).size < FEW_USERS:
         return Verdict(title, NOT_TESTED, "too few users have two exposures")
     again = inverse[known] * (genre[known] == before[known])

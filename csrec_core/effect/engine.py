@@ -141,9 +141,10 @@ class Engine:
         fold = fold_of(rows["user"].to_numpy(), folds, seed)
         chances = engine.chances(rows)
         learners, models = dict(learners or {}), {}
-        for held in range(folds):
-            told = pd.concat([features, counts.tell(rows["item"].to_numpy(), fold, held)], axis=1)
-            models[held] = engine._fit(rows, told, chances, fold, held, learners)
+        with threadpool_limits(1):  # sums come in the same order everywhere
+            for held in range(folds):
+                told = pd.concat([features, counts.tell(rows["item"].to_numpy(), fold, held)], axis=1)
+                models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
 
     def describe(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -251,13 +252,12 @@ class Engine:
         for name, (side, target, weight, binary) in wanted.items():
             features = self._read(table, name, chances.kind)
             used = side & inside
-            with threadpool_limits(1):
-                if name == "arm" and chances.kind != "none":
-                    learners[name] = "logistic"  # trees would fit the few rows that carry the weight
-                if name not in learners:
-                    own = features[side].reset_index(drop=True)
-                    options = {"weight": weight[side], "binary": binary, "seed": self.seed}
-                    learners[name] = choose_learner(own, target[side], ~inside[side], **options)
-                options = {"weight": weight[used], "learner": learners[name], "binary": binary}
-                models[name] = fit_model(features[used], target[used], seed=self.seed, **options)
+            if name == "arm" and chances.kind != "none":
+                learners[name] = "logistic"  # trees would fit the few rows that carry the weight
+            if name not in learners:
+                own = features[side].reset_index(drop=True)
+                options = {"weight": weight[side], "binary": binary, "seed": self.seed}
+                learners[name] = choose_learner(own, target[side], ~inside[side], **options)
+            options = {"weight": weight[used], "learner": learners[name], "binary": binary}
+            models[name] = fit_model(features[used], target[used], seed=self.seed, **options)
         return models

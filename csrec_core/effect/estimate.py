@@ -323,16 +323,17 @@ def split_sums(scores: pd.DataFrame, known: Known, **groupings: tuple[np.ndarray
     found = sum_scores(
         scores, {"all": (one, 1), "step": (step, LAST_STEP), **groupings}, span=known.span, value=value
     )
-    variants = pd.concat(list(_variants(scores)), ignore_index=True)
+    variants = pd.concat(list(_variants(scores, value)), ignore_index=True)
     label = np.repeat(np.arange(len(ESTIMATORS)), len(scores))
-    found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}, value=value))
+    found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}))
     return found
 
 
-def _variants(scores: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:
     """Yield the scores as each of `ESTIMATORS` has them."""
     names = ["user", "decision", "tau", "w1", "w0", "m1", "m0"]
     own, arm = scores[names], scores["arm"].to_numpy()
+    own = own.assign(accepted=own["decision"] > value)
     yield own
     yield own.assign(m1=0.0, m0=0.0)
     # A regression alone has no residuals: every row decides as it is expected to.

@@ -57,11 +57,11 @@ def sum_scores(
     Parameters
     ----------
     scores : DataFrame (rows,)
-        `user`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`.
+        `user`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; optionally `accepted` (bool).
     groupings : mapping
         Name to the code of each row's group (negative leaves it out) and the number of groups.
     value : float
-        Decisions above it count as accepted.
+        Without `accepted`, decisions above it count as accepted.
     span : float, optional
         With it `band` is summed, too: residuals lie within it on either side of 0.
     """
@@ -69,7 +69,7 @@ def sum_scores(
     tau, w1, w0, m1, m0 = (scores[name].to_numpy(dtype=float) for name in ("tau", "w1", "w0", "m1", "m0"))
     decision = scores["decision"].to_numpy(dtype=float)
     terms = (tau, tau * m1, tau * m0, w1, w1 * (decision - m1), w0, w0 * (decision - m0))
-    yes = decision > value
+    yes = scores["accepted"].to_numpy() if "accepted" in scores.columns else decision > value
     masses = (w1 * yes, w1 * ~yes, w0 * yes, w0 * ~yes)
     found = Sums()
     if span is not None:

@@ -30,6 +30,8 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     DataFrame
         Sorted by `effect`: `user`, `effect`, `lower`, `upper`, `exposures` (of the arm).
     """
+    if not (scores["w1"].sum() > 0 and scores["w0"].sum() > 0):  # nothing to compare
+        return pd.DataFrame(columns=["user", "effect", "lower", "upper", "exposures"])
     users, user = np.unique(scores["user"].to_numpy(), return_inverse=True)
     residual = (scores["decision"] - scores["m0"]).to_numpy(dtype=float)
     means, noises, used = [], [], []
