@@ -1,0 +1,370 @@
+"""The one engine: features, scores, sums and intervals, against numbers computed by hand or enumerated."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from worlds import World, simulate
+
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.effect.design import Design, find_design, read_design
+from csrec_core.effect.estimate import _merge_small, estimate_effect, split_sums
+from csrec_core.effect.score import combine_splits, effects_of, intervals, merged, slope_of, sum_scores
+from csrec_core.effect.sensitivity import benchmark, e_value, sensitivity_band, tipping_point
+from csrec_core.effect.table import ItemCounts, covariates, describe, find_clock, fold_of, lay_rows
+from csrec_core.effect.weights import item_chances, row_weights
+from csrec_core.errors import InputError
+
+
+def make_log(rows: list[tuple], columns: str = "user t item decision source") -> Dataset:
+    return Dataset(validate_log(pd.DataFrame(rows, columns=columns.split())))
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate(World(users=300, mean=8), seed=3)
+
+
+@pytest.fixture(scope="module")
+def effect(world):
+    return estimate_effect(world[0], splits=2)
+
+
+@pytest.fixture
+def scores():
+    """Scores of 40 users, drawn; weights and models are any numbers."""
+    rng = np.random.default_rng(5)
+    n = 400
+    arm = rng.integers(0, 2, n)
+    frame = pd.DataFrame({"user": rng.integers(0, 40, n), "decision": rng.integers(0, 2, n), "arm": arm})
+    frame["tau"] = frame["w1"] = np.where(arm == 1, rng.uniform(0.5, 2, n), 0)
+    frame["w0"] = np.where(arm == 0, rng.uniform(0.5, 2, n), 0)
+    return frame.assign(m1=rng.uniform(0.2, 0.8, n), m0=rng.uniform(0.2, 0.8, n), step=rng.integers(1, 6, n))
+
+
+# --- features
+
+
+def test_features_of_a_log_laid_out_by_hand():
+    rows = [(1, 1, 5, 1, "self"), (1, 2, 6, 0, "self"), (1, 3, 5, 0, "self"), (1, 1, 7, 1, "system"), (1, 2, 5, 0, "system")]
+    rows = lay_rows(make_log(rows), Design())
+    found = describe(rows, find_clock(rows), rate=0.5)
+    assert found["first"].tolist() == [1, 0, 0, 0, 0]
+    assert found["last"].tolist() == [0, 1, 0, 0, 1]
+    assert found["before_last"].tolist() == [0, 0, 1, 0, 0]
+    assert found["run"].tolist() == [0, 0, 1, 2, 0]
+    assert found["step"].tolist() == [0, 1, 2, 0, 1]
+    assert found["shown_before"].tolist() == [0, 0, 1, 0, 2]
+    # One phase follows the other: the record is of the own choices but the row and the next, (taken + 1) / (met + 2).
+    assert found["user_rate"].tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 4, 1 / 3, 2 / 4])
+
+
+def test_a_record_is_as_long_under_either_arm(world):
+    rows = lay_rows(world[0], Design())
+    found = describe(rows, find_clock(rows), rate=0.5)
+    # user_rate is (taken + 1) / (met + 2) with met = 6 of 8: its denominator tells the arms in no way.
+    eighths = (found["user_rate"] * 8)[found["step"] < 7]  # at the last of a phase there is no next to leave out
+    np.testing.assert_allclose(eighths, eighths.round(), atol=1e-4)
+
+
+def test_arms_that_alternate_are_told_by_their_clock():
+    dataset, _ = simulate(World(users=60, mean=6, interleaved=True), seed=1)
+    clock = find_clock(lay_rows(dataset, Design()))
+    assert clock.columns == ("seen", "time") and not clock.phased
+    one_arm_each = make_log([(u, t, 1, u % 2, "self" if u < 5 else "system") for u in range(10) for t in (1, 2)])
+    assert find_clock(lay_rows(one_arm_each, Design())).between
+
+
+def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():
+    rng = np.random.default_rng(0)
+    rows = [(u, t, int(rng.integers(30)), int(rng.integers(2)), "self") for u in range(60) for t in range(5)]
+    rows += [(u, t, int(rng.integers(30)), int(rng.integers(2)), "system") for u in range(60) for t in range(5)]
+    rows = lay_rows(make_log(rows), Design())
+    fold = fold_of(rows["user"].to_numpy(), 4, 0)
+    held = fold == 2
+    other = rows.assign(decision=np.where(held, 1 - rows["decision"], rows["decision"]))
+    item = rows["item"].to_numpy()
+    one, two = (ItemCounts.count(part, fold, 4) for part in (rows, other))
+    # The shrinkage target is the mean of all rows; the counts themselves leave the held-out fold out.
+    two = replace(two, accepted=np.where(np.arange(4)[:, None, None] == 2, one.accepted, two.accepted))
+    pd.testing.assert_frame_equal(one.tell(item, fold, 2), two.tell(item, fold, 2))
+    by_hand = rows[(fold != 2) & (fold != fold[0]) & (rows["item"] == item[0]) & (rows["arm"] == 0)]
+    total = rows[(fold != 2) & (fold != fold[0]) & (rows["arm"] == 0)]
+    expected = np.log((len(by_hand) + 1) * 30 / (len(total) + 30))
+    assert one.tell(item, fold, 2)["fame"].iloc[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_counts_of_parts_add_up(world):
+    rows = lay_rows(world[0], Design())
+    fold = fold_of(rows["user"].to_numpy(), 4, 0)
+    half = rows["user"].to_numpy() % 2 == 0
+    whole = ItemCounts.count(rows, fold, 4)
+    both = ItemCounts.count(rows[half], fold[half], 4).add(ItemCounts.count(rows[~half], fold[~half], 4))
+    assert (whole.item == both.item).all() and (whole.rows == both.rows).all()
+    assert (whole.accepted == both.accepted).all()
+
+
+def test_few_items_come_as_columns():
+    rows = lay_rows(make_log([(u, 1, u % 3, u % 2, "self") for u in range(12)]), Design())
+    fold = fold_of(rows["user"].to_numpy(), 3, 0)
+    told = ItemCounts.count(rows, fold, 3).tell(rows["item"].to_numpy(), fold, 0)
+    assert list(told.columns) == ["item = 1", "item = 2"]
+
+
+def test_a_missing_value_beside_the_log_is_told():
+    dataset = make_log([(1, 1, 1, 1, "self"), (2, 1, 2, 0, "self")])
+    dataset = replace(dataset, users=pd.DataFrame({"user": [1], "age": [30.0]}))
+    found = covariates(dataset)
+    assert found["user: age"].tolist() == [30, 30] and found["missing: user: age"].tolist() == [0, 1]
+
+
+# --- weights
+
+
+def test_a_logged_chance_weighs_by_its_inverse():
+    rows = [(u, 1, u % 4, 1, "self", 0.5 if u % 4 == 0 else 1 / 6) for u in range(40)]
+    rows += [(u, 1, u % 4, 1, "system", 0.25) for u in range(40)]
+    rows = lay_rows(make_log(rows, "user t item decision source propensity"), Design())
+    counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 4, 0), 4)
+    chances = item_chances(rows, counts, Design(), catalogue=4)
+    assert chances.kind == "uniform"
+    weights = row_weights(rows, chances, np.full(len(rows), 0.5), Design(), catalogue=4)
+    own = rows["arm"] == 0
+    assert sorted(weights["w0"][own].round(6).unique()) == [0.5, 1.5]
+    assert weights["w1"][~own].eq(1).all()
+
+
+def test_users_equally_is_a_mean_of_means():
+    rows = [(1, t, 1, 1, "system") for t in range(9)] + [(2, 1, 1, 0, "system")]
+    rows += [(u, t, 1, 0, "self") for u in (1, 2) for t in range(3)]
+    dataset = make_log(rows)
+    rows = lay_rows(dataset, design := find_design(dataset, unit="users"))
+    counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 3, 0), 3)
+    chances = item_chances(rows, counts, design, catalogue=1)
+    weights = row_weights(rows, chances, np.full(len(rows), 0.5), replace(design, target="exposed"), catalogue=1)
+    shown = weights["w1"].to_numpy() @ rows["decision"].to_numpy() / weights["w1"].sum()
+    assert shown == pytest.approx(0.5)
+
+
+# --- scores, sums, intervals
+
+
+def test_the_effect_and_its_variance_by_hand(scores):
+    found = effects_of(sum_scores(scores, {"all": (np.zeros(len(scores), int), 1)}), "all")
+    one, nil = scores[scores["arm"] == 1], scores[scores["arm"] == 0]
+    residual = one["decision"] - one["m0"], nil["decision"] - nil["m0"]
+    means = [np.average(part, weights=weight) for part, weight in zip(residual, (one["w1"], nil["w0"]), strict=True)]
+    assert found.effect[0] == pytest.approx(means[0] - means[1])
+    influence = pd.concat(
+        [
+            (one["w1"] * (residual[0] - means[0]) / one["w1"].sum()),
+            -(nil["w0"] * (residual[1] - means[1]) / nil["w0"].sum()),
+        ]
+    )
+    by_user = influence.groupby(scores["user"]).sum()
+    assert found.covariance[0, 0] == pytest.approx((by_user**2).sum())
+    shown = np.average(one["decision"], weights=one["w1"])
+    assert found.baseline[0] == pytest.approx(shown - found.effect[0])
+
+
+def test_sums_of_parts_are_the_sums_of_the_whole(scores):
+    label = {"groups": (scores["step"].to_numpy() - 1, 5)}
+    whole = sum_scores(scores, label, span=1.0)
+    part = scores["user"] < 20
+    parts = [
+        sum_scores(scores[side], {"groups": (scores["step"].to_numpy()[side] - 1, 5)}, span=1.0)
+        for side in (part, ~part)
+    ]
+    both = parts[0].add(parts[1])
+    for name in whole:
+        np.testing.assert_allclose(both[name], whole[name], atol=1e-10)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_groups_put_together_are_the_groups_of_the_whole(scores, shared):
+    fine = sum_scores(scores, {"step": (scores["step"].to_numpy() - 1, 5)})
+    into = np.array([0, 0, 1, 1, 1])
+    coarse = sum_scores(scores, {"step": (into[scores["step"].to_numpy() - 1], 2)})
+    one, two = (effects_of(part, "step", shared=shared) for part in (merged(fine, "step", into), coarse))
+    np.testing.assert_allclose(one.effect, two.effect)
+    np.testing.assert_allclose(one.covariance, two.covariance)
+
+
+def test_a_shared_baseline_is_that_of_all_groups(scores):
+    label = np.where(scores["arm"] == 1, scores["step"] - 1, 0)
+    found = effects_of(sum_scores(scores, {"step": (label, 5)}), "step", shared=True)
+    nil = scores[scores["arm"] == 0]
+    chosen = np.average(nil["decision"] - nil["m0"], weights=nil["w0"])
+    first = scores[(scores["arm"] == 1) & (scores["step"] == 1)]
+    expected = np.average(first["decision"] - first["m0"], weights=first["w1"]) - chosen
+    assert found.effect[0] == pytest.approx(expected)
+
+
+def test_an_interval_takes_users_and_accepted_exposures():
+    table = intervals([0.1, 0.1], [0.01, 0.01], [1e9, 3.0])
+    assert table["upper"][0] == pytest.approx(0.1196, abs=1e-4)
+    assert table.iloc[1].isna().all()
+
+
+def test_steps_with_too_few_are_put_together():
+    worth, rows = np.array([20, 2, 2, 9, 1, 0.0]), np.array([50, 9, 9, 9, 1, 0])
+    assert _merge_small(worth, rows).tolist() == [0, 1, 1, 1, 1, 1]
+    assert _merge_small(np.array([1.0, 1.0]), np.array([2, 2])) is None
+
+
+def test_a_trend_weighs_steps_by_their_information(scores):
+    found = effects_of(sum_scores(scores, {"step": (scores["step"].to_numpy() - 1, 5)}), "step")
+    place = np.arange(1.0, 6)
+    slope, error, _ = slope_of(found, place)
+    variance = np.diag(found.covariance)
+    expected = np.polyfit(place, found.effect, 1, w=1 / np.sqrt(variance))[0]
+    assert slope == pytest.approx(expected) and error > 0
+
+
+def test_the_spread_over_splits_is_in_the_error():
+    effect, error = combine_splits(np.array([0.1, 0.12, 0.2]), np.array([0.01, 0.01, 0.01]))
+    assert effect == pytest.approx(0.12) and error == pytest.approx(np.sqrt(0.01**2 + 0.02**2))
+
+
+# --- sensitivity
+
+
+def test_the_band_is_the_extreme_of_all_weightings(scores):
+    odds, nil = 2.0, scores[scores["arm"] == 0]
+    sums = split_sums(scores.assign(item=0), _known())
+    band = sensitivity_band([sums], [1.0, odds], span=1.0)
+    effect = effects_of(sums, "all").effect[0]
+    residual, weight = (nil["decision"] - nil["m0"]).to_numpy(), nil["w0"].to_numpy()
+    middle = np.average(residual, weights=weight)
+    # Brute force over all thresholds: the extreme factors go to the rows above and below one.
+    ends = []
+    for cut in np.sort(residual):
+        for low, high in ((odds, 1 / odds), (1 / odds, odds)):
+            factor = np.where(residual <= cut, low, high)
+            ends.append(effect + middle - np.average(residual, weights=weight * factor))
+    assert band["most"][1] == pytest.approx(max(ends), abs=2e-3)
+    assert band["least"][1] == pytest.approx(min(ends), abs=2e-3)
+    assert band["least"][0] == pytest.approx(effect)
+
+
+def test_the_tipping_point_is_where_zero_enters(effect):
+    tipping = effect.tipping
+    assert 1 < tipping < 20
+    at = sensitivity_band(effect.splits, [tipping], span=1.0).iloc[0]
+    assert at["lower"] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_benchmark_is_the_column_whose_loss_moves_the_odds_most():
+    full = np.full(10, 0.5)
+    found = benchmark(full, {"weak": np.full(10, 0.55), "strong": np.full(10, 0.8)}, np.ones(10))
+    assert found == ("strong", pytest.approx(4.0))
+
+
+def test_the_published_e_value():
+    assert e_value(3.9, 1.8, 8.7)[0] == pytest.approx(7.26, abs=0.01)  # VanderWeele and Ding 2017, table 2
+    with pytest.raises(InputError, match="risk ratio"):
+        e_value(-1, 0, 1)
+
+
+# --- the estimate
+
+
+def test_an_enumerated_model():
+    """Two items, a hidden preference that moves choice and decision: the effect is a sum of four terms."""
+    rng = np.random.default_rng(11)
+    accept = {(0, 0): (0.2, 0.3), (0, 1): (0.5, 0.55), (1, 0): (0.6, 0.75), (1, 1): (0.1, 0.3)}  # (preference, item)
+    truth = np.mean([after - before for before, after in accept.values()])
+    rows = []
+    for user in range(1500):
+        preference = user % 2
+        likes = 0.8 if preference else 0.3  # chance of item 0 by own choice
+        for t in range(4):
+            item = int(rng.random() > likes)
+            chance = likes if item == 0 else 1 - likes
+            rows.append((user, t, item, int(rng.random() < accept[preference, item][0]), "self", chance))
+            item = int(rng.random() > 0.5)
+            rows.append((user, t, item, int(rng.random() < accept[preference, item][1]), "system", 0.5))
+    found = estimate_effect(make_log(rows, "user t item decision source propensity"), splits=1)
+    assert found.identification.status == "identified"
+    assert abs(found.mean["effect"] - truth) < 3 * found.mean["error"]
+    assert found.mean["error"] < 0.02
+
+
+def test_same_seed_same_numbers(world):
+    one, two = (estimate_effect(world[0], splits=1, seed=4) for _ in range(2))
+    assert one.mean.equals(two.mean) and one.users.equals(two.users)
+
+
+def test_the_truth_is_in_the_intervals(world, effect):
+    _, truth = world
+    gain = truth["p1"] - truth["p0"]
+    assert effect.mean["lower"] < gain.mean() < effect.mean["upper"]
+    users = effect.users.set_index("user")
+    mine = gain.groupby(truth["user"]).mean().reindex(users.index)
+    assert ((users["lower"] <= mine) & (mine <= users["upper"])).mean() > 0.85
+    assert effect.spread < effect.mean["error"]
+
+
+def test_groups_average_to_the_whole(world, effect):
+    labels = world[0].log["item"] % 2
+    table = effect.by(labels)
+    assert list(table["group"]) == [0, 1]
+    assert table["exposures"].sum() == (world[0].log["source"] == "system").sum()
+    # Each group has its own mean residual of the baseline, so the whole is their mean but for that.
+    assert np.average(table["effect"], weights=table["exposures"]) == pytest.approx(effect.mean["effect"], abs=0.01)
+
+
+def test_one_arm_is_no_comparison():
+    with pytest.raises(InputError, match="expected exposures of two arms"):
+        estimate_effect(make_log([(u, 1, 1, u % 2, "self") for u in range(30)]))
+
+
+# --- the design
+
+
+def test_a_design_is_found_and_declared(tmp_path):
+    dataset = make_log([(u, 1, u % 5, u % 2, "self" if u < 5 else "system") for u in range(10)])
+    assert find_design(dataset) == Design()
+    (tmp_path / "d.yaml").write_text("unit: users\nconfounders: [feature_age]\n")
+    assert read_design(str(tmp_path / "d.yaml")) == {"unit": "users", "confounders": ("feature_age",)}
+    with pytest.raises(InputError, match="feature_age"):
+        find_design(dataset, confounders=("feature_age",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arms: 2", "did you mean 'arm'"),
+        ("[1, 2", "not YAML"),
+        ("confounders: 3", "expected a list"),
+        ("a: &x [1], b: *x", "aliases"),
+        ("nothing.yaml", "no such file"),
+    ],
+)
+def test_what_is_no_design_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        read_design(text)
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"target": "exposd"}, "did you mean 'exposed'"),
+        ({"arm": "self", "baseline": "self"}, "both"),
+        ({"arm_propensity": 1.2}, "expected chances in"),
+        ({"arm_propensity": {"system": 0.3}}, "arm in arm_propensity"),
+        ({"arm": "sytem"}, "did you mean 'system'"),
+    ],
+)
+def test_a_design_that_cannot_be_is_refused(declared, message):
+    dataset = make_log([(u, 1, u % 5, u % 2, "self" if u < 5 else "system") for u in range(10)])
+    with pytest.raises(InputError, match=message):
+        find_design(dataset, **declared)
+
+
+def _known():
+    from csrec_core.effect.engine import Known
+    from csrec_core.effect.table import Clock
+
+    return Known(Clock((), False), True, 1.0, 0.5, 0.5, 400, 1)
