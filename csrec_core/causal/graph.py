@@ -18,6 +18,7 @@ __all__ = [
     "latex_names",
     "observed",
     "sequential_graph",
+    "unroll",
     "variant_graph",
     "with_ancestors",
 ]
@@ -135,9 +136,9 @@ def sequential_graph(
     arrows = [("P[t-1]", "P[t]"), ("P[t]", "D[t]"), ("S[t]", "D[t]"), ("D[t-1]", "D[t]")]
     if exposure == "observational":
         arrows.append(("P[t]", "S[t]"))
-    _add_edges(graph, _unroll(arrows, horizon), role="given")
+    _add_edges(graph, unroll(arrows, horizon), role="given")
     if online:
-        _add_edges(graph, _unroll([("D[t-1]", "S[t]")], horizon), role="online")
+        _add_edges(graph, unroll([("D[t-1]", "S[t]")], horizon), role="online")
     if regime is not None:
         _add_edges(graph, (("R", f"S{t}") for t in steps), role="regime")
     if regime == "acceptance":
@@ -155,7 +156,7 @@ def extend_graph(
     grown = graph.copy()
     horizon = max((int(found[2]) for node in graph if (found := TIMED.match(str(node)))), default=0)
     for role, pairs in (("extra", extra), ("latent", latent)):
-        unrolled = _unroll(pairs, horizon)
+        unrolled = unroll(pairs, horizon)
         for pair in unrolled:
             for node in pair:
                 if node not in graph:
@@ -224,7 +225,7 @@ def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> st
     return ", ".join(parts)
 
 
-def _unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
+def unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
     """Replace each template pair by its instances for t = 1..horizon; keep plain pairs as they are."""
     unrolled: list[Edge] = []
     for pair in pairs:
