@@ -116,7 +116,7 @@ def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
             "holds": bool(step.check),
             "separated": _separated(step.check),
             "gap": audit.certificates[step.name].gap,
-            "reason": step.reason,
+            "reason": step.check.reason,
         }
         for step in audit.steps
     ]

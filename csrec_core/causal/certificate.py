@@ -8,20 +8,27 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.errors import InputError
+from csrec_core.causal.graph import with_ancestors
+from csrec_core.causal.identify import Identification
 
 __all__ = [
     "TOLERANCE",
     "BinaryModel",
     "Certificate",
+    "TooLarge",
     "certify",
+    "certify_formula",
     "conditional",
     "random_model",
     "recursion_errors",
 ]
 
 TOLERANCE = 1e-9
-MAX_NODES = 52  # what one numpy.einsum call can name
+WIDEST = 20  # nodes of the largest table: 2^20 numbers, 8 MB
+
+
+class TooLarge(Exception):
+    """A graph whose tables would not fit; says which."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +49,35 @@ class BinaryModel:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The largest difference between the two sides of a step in each of some random models."""
+    """The largest difference between two sides in each of some random models, or why there is none."""
 
     gaps: tuple[float, ...]
+    why: str = ""  # not computed, because …
 
     @property
     def gap(self) -> float:
-        """The largest difference found in any model."""
-        return max(self.gaps)
+        """The largest difference found in any model; NaN where none was computed."""
+        return max(self.gaps, default=float("nan"))
 
     @property
-    def agrees(self) -> bool:
-        """Whether the two sides are equal in every model, to `TOLERANCE`."""
-        return self.gap <= TOLERANCE
+    def agrees(self) -> bool | None:
+        """Whether the two sides are equal in every model, to `TOLERANCE`; None where none was computed."""
+        return self.gap <= TOLERANCE if self.gaps else None
 
 
 def random_model(graph: nx.DiGraph, rng: np.random.Generator) -> BinaryModel:
     """Draw a binary model compatible with `graph`, latent nodes included, every probability in [0.03, 0.97].
 
     The probabilities come from an arcsine law: strong effects, so that an open path leaves a visible gap.
+
+    Raises
+    ------
+    TooLarge
+        Where a node has so many causes that its table is larger than 2^`WIDEST`.
     """
-    if len(graph) > MAX_NODES:
-        raise InputError(f"a certificate needs at most {MAX_NODES} nodes, the graph has {len(graph)}")
+    for node, causes in graph.pred.items():
+        if len(causes) >= WIDEST:
+            raise TooLarge(f"{node} has {len(causes)} causes: a table of 2^{len(causes) + 1} numbers")
     order = tuple(nx.lexicographical_topological_sort(graph, key=str))
     axis = {node: i for i, node in enumerate(order)}
     parents, tables = {}, {}
@@ -86,15 +100,15 @@ def conditional(
     """
     axis = {node: i for i, node in enumerate(model.order)}
     outcome, actions = {axis[node] for node in y}, {axis[node] for node in do}
-    kept = sorted(outcome | actions | {axis[node] for node in given})
-    operands: list = []
-    for node in model.order:
-        if axis[node] in actions:  # set from outside: its own mechanism is gone
-            operands += [np.ones(2), [axis[node]]]
-        else:
-            operands += [model.tables[node], [*model.parents[node], axis[node]]]
-    joint = np.einsum(*operands, kept, optimize="greedy")
-    joint = joint.reshape([2 if i in kept else 1 for i in range(len(model.order))])
+    kept = outcome | actions | {axis[node] for node in given}
+    factors = [
+        # What is set from outside has lost its own mechanism.
+        (np.ones(2), (axis[node],))
+        if axis[node] in actions
+        else (model.tables[node], (*model.parents[node], axis[node]))
+        for node in model.order
+    ]
+    joint = _contract(factors, kept).reshape([2 if i in kept else 1 for i in range(len(model.order))])
     return joint / joint.sum(axis=tuple(outcome), keepdims=True)
 
 
@@ -107,9 +121,68 @@ def certify(check: RuleCheck, *, models: int = 5, seed: int = 0) -> Certificate:
     models : number of random models
     seed : seed of their probabilities
     """
+    query = check.y | check.x | check.z | check.w
+    return _certified(check.graph, query, lambda model: _gap(check, model), models, seed)
+
+
+def certify_formula(found: Identification, *, models: int = 5, seed: int = 0) -> Certificate:
+    """Compare the formula, fed what is observed, with the effect itself in random models of the graph."""
+    query = found.y | found.do | found.given
+    mentioned = query | (found.needed if len(found.order) > WIDEST else frozenset(found.order))
+    return _certified(
+        found.graph, mentioned, lambda model: _formula_gap(found, model, mentioned), models, seed
+    )
+
+
+def _certified(graph: nx.DiGraph, query: Iterable[str], gap, models: int, seed: int) -> Certificate:
+    """Return the gaps in random models of the part of the graph that bears on a query."""
     rng = np.random.default_rng(seed)
-    relevant = _ancestral(check.graph, check.y | check.x | check.z | check.w)
-    return Certificate(tuple(_gap(check, random_model(relevant, rng)) for _ in range(models)))
+    relevant = _relevant(graph, frozenset(query))
+    try:
+        return Certificate(tuple(gap(random_model(relevant, rng)) for _ in range(models)))
+    except TooLarge as error:
+        return Certificate((), f"not computed, because {error}")
+
+
+def _relevant(graph: nx.DiGraph, query: frozenset[str]) -> nx.DiGraph:
+    """Keep the query and its ancestors, less the causes outside the query that act on one node only.
+
+    What comes after has no say in the probabilities of the query; and a cause of one node, summed out, leaves
+    that node a table of its other causes that may be any: the models that remain are the same.
+    """
+    kept = graph.subgraph(with_ancestors(graph, query)).copy()
+    ready = [node for node in kept if node not in query]
+    while ready:
+        node = ready.pop()
+        if node in kept and kept.in_degree(node) == 0 and kept.out_degree(node) == 1:
+            kept.remove_node(node)
+    return kept
+
+
+def _contract(factors: list[tuple[np.ndarray, tuple[int, ...]]], kept: set[int]) -> np.ndarray:
+    """Return the product of tables summed over the axes not kept, the axes in order.
+
+    Axes go one by one, the one that makes the smallest table first; none larger than 2^`WIDEST` is made.
+    """
+    factors = list(factors)
+    waiting = {axis for _, axes in factors for axis in axes} - kept
+    while waiting:
+        reach = {a: set().union(*(axes for _, axes in factors if a in axes)) for a in waiting}
+        gone = min(waiting, key=lambda axis: (len(reach[axis]), axis))
+        waiting.remove(gone)
+        touched = [factor for factor in factors if gone in factor[1]]
+        factors = [factor for factor in factors if gone not in factor[1]]
+        factors.append(_multiplied(touched, reach[gone] - {gone}))
+    return _multiplied(factors, kept)[0]
+
+
+def _multiplied(factors, out: set[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    every = sorted(out.union(*(axes for _, axes in factors)))
+    if len(every) > WIDEST:
+        raise TooLarge(f"it takes a table of 2^{len(every)} numbers")
+    place = {axis: i for i, axis in enumerate(every)}  # einsum counts its axes from 0
+    operands = [part for table, axes in factors for part in (table, [place[axis] for axis in axes])]
+    return np.einsum(*operands, [place[axis] for axis in sorted(out)]), tuple(sorted(out))
 
 
 def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int = 0) -> pd.DataFrame:
@@ -122,7 +195,7 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
         difference in P(D_t = 1 | ...) over all exposures and tastes.
     """
     rng = np.random.default_rng(seed)
-    relevant = _ancestral(graph, {f"{row}{i}" for row in "PSD" for i in range(1, t + 1)})
+    relevant = _relevant(graph, frozenset(f"{row}{i}" for row in "PSD" for i in range(1, t + 1)))
     rows = []
     for number in range(models):
         for formula, error in _formula_errors(random_model(relevant, rng), t).items():
@@ -140,9 +213,19 @@ def _gap(check: RuleCheck, model: BinaryModel) -> float:
     return float(np.abs(left - right).max())
 
 
-def _ancestral(graph: nx.DiGraph, nodes: Iterable[str]) -> nx.DiGraph:
-    """Keep `nodes` and their ancestors: what comes after has no say in their probabilities."""
-    return graph.subgraph(set(nodes).union(*(nx.ancestors(graph, node) for node in nodes)))
+def _formula_gap(found: Identification, model: BinaryModel, mentioned: frozenset[str]) -> float:
+    shape = [model.order.index(node) for node in found.order if node in mentioned]
+
+    def to_found(array: np.ndarray) -> np.ndarray:
+        """Put the axes in the order of the formula, those of other nodes having length 1."""
+        rest = [i for i in range(array.ndim) if i not in shape]
+        lengths = iter([array.shape[i] for i in shape])
+        array = array.transpose(shape + rest)
+        return array.reshape([next(lengths) if node in mentioned else 1 for node in found.order])
+
+    value = found.value(to_found(conditional(model, mentioned)))
+    truth = to_found(conditional(model, found.y, do=found.do, given=found.given))
+    return float(np.abs(value - truth).max())
 
 
 def _formula_errors(model: BinaryModel, t: int) -> dict[str, float]:

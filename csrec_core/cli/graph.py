@@ -1,4 +1,4 @@
-"""`csrec graph`: the audit of the proof on a graph of one's own."""
+"""`csrec graph`, the audit of the proof on a graph, and `csrec identify`, any effect on any graph."""
 
 import json
 import sys
@@ -6,10 +6,10 @@ import sys
 import click
 
 from csrec_core.cli.program import FILE, cli
-from csrec_core.errors import unknown
+from csrec_core.errors import InputError, unknown
 from csrec_core.files import whole_file
 
-__all__ = ["graph"]
+__all__ = ["graph", "identify"]
 
 
 @cli.command(
@@ -46,3 +46,46 @@ def graph(file, horizon, exposure, online, regime, extra, latent, require, targe
         with whole_file(target) as temporary:
             temporary.write_text(json.dumps(verdicts, indent=1) + "\n")
     sys.exit(0 if all(verdicts[name] for name in required) else 1)
+
+
+@cli.command(epilog="Example: csrec identify trial.gml --y wage --do course --given age")
+@click.argument("file", type=FILE)
+@click.option("--y", multiple=True, metavar="NAMES", help="Outcome; from a DAGitty file, its outcome.")
+@click.option("--do", multiple=True, metavar="NAMES", help="What is set; from a DAGitty file, its exposure.")
+@click.option("--given", multiple=True, metavar="NAMES", help="What is conditioned on.")
+@click.option("--read", is_flag=True, help="Print what was read from the file, too.")
+@click.option("--latex", is_flag=True, help="Print the formula as LaTeX, too.")
+@click.option("--python", "source", is_flag=True, help="Print the formula as a Python function, too.")
+@click.option("--without-certificate", is_flag=True, help="Leave the numeric certificate out.")
+def identify(file, y, do, given, read, latex, source, without_certificate):
+    """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE: how, or why not.
+
+    FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of your
+    own. Names are separated by commas. Exits with 0 where the effect is identifiable, with 1 where it is not.
+    """
+    from csrec_core.causal.answer import answer
+    from csrec_core.causal.graph_input import read_drawing, read_graph
+
+    drawing, graph = read_drawing(file), read_graph(file)
+    if read:
+        click.echo(drawing.summary() + "\n")
+    sets = {name: _names(words, graph) for name, words in (("y", y), ("do", do), ("given", given))}
+    sets["y"] = sets["y"] or drawing.roles["outcome"]
+    sets["do"] = sets["do"] or drawing.roles["exposure"]
+    for name in ("y", "do"):
+        if not sets[name]:
+            raise InputError(f"{file}: --{name} is missing, a node such as {next(iter(graph))!r}")
+    told = answer(graph, **sets, certificate=not without_certificate)
+    click.echo(told.text())
+    if told.found and latex:
+        click.echo("\n" + told.found.latex())
+    if told.found and source:
+        click.echo("\n" + told.found.python())
+    sys.exit(0 if told.found else 1)
+
+
+def _names(words, graph) -> list[str]:
+    """Return the names in words such as a,b; a node whose name has a comma is one name."""
+    return [
+        name.strip() for word in words for name in ([word] if word in graph else word.split(",")) if name.strip()
+    ]
