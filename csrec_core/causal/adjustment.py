@@ -13,7 +13,7 @@ from csrec_core.causal.graph import observed
 __all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
 
 Nodes = frozenset[str]
-TRIED = 4_000  # sets looked at in one search
+TRIED = 1_000  # sets looked at in one search
 
 
 def adjustment_sets(

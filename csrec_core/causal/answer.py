@@ -52,6 +52,8 @@ class Answer:
                 f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds that "
                 "look the same in every table would answer differently. Randomise, measure more, or assume more."
             )
+        if not any(nx.has_path(self.found.graph, a, b) for a in self.found.do for b in self.found.y):
+            return f"By this graph {do} is no cause of {y}: setting it changes nothing."
         if self.found.adjustment:
             nodes = self.found.adjustment[0]
             if not nodes:
@@ -78,7 +80,10 @@ class Answer:
             ),
             (
                 "testable: the graph is wrong if data deny",
-                [f"{a} ⊥ {b}" + (f" | {plain_names(nodes)}" if nodes else "") for a, b, nodes in self.implications],
+                [
+                    f"{a} ⊥ {b}" + (f" | {plain_names(nodes)}" if nodes else "")
+                    for a, b, nodes in self.implications
+                ],
             ),
         ]
         parts += [_listed(title, entries) for title, entries in ways if entries]

@@ -25,6 +25,7 @@ __all__ = [
 
 TOLERANCE = 1e-9
 WIDEST = 20  # nodes of the largest table: 2^20 numbers, 8 MB
+MOST_NODES = 60  # an array has at most 64 axes
 
 
 class TooLarge(Exception):
@@ -75,6 +76,8 @@ def random_model(graph: nx.DiGraph, rng: np.random.Generator) -> BinaryModel:
     TooLarge
         Where a node has so many causes that its table is larger than 2^`WIDEST`.
     """
+    if len(graph) > MOST_NODES:
+        raise TooLarge(f"{len(graph)} nodes bear on it, and {MOST_NODES} are as many as fit")
     for node, causes in graph.pred.items():
         if len(causes) >= WIDEST:
             raise TooLarge(f"{node} has {len(causes)} causes: a table of 2^{len(causes) + 1} numbers")

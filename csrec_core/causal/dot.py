@@ -203,7 +203,9 @@ class _Parser:
         if found := self.take(NAMES[self.dialect]):
             if is_node and found[0].lower() in WORDS and self.dialect == "dot":
                 self.at = start
-                raise self.wrong(f"{found[0]!r} is a word of the language: write a node of that name in quotes")
+                raise self.wrong(
+                    f"{found[0]!r} is a word of the language: write a node of that name in quotes"
+                )
             return found[0]
         kind = "a node" if is_node else "a name or a value"
         found = self.text[self.at : self.at + 12].split("\n")[0]

@@ -107,7 +107,9 @@ class Drawing:
                 f"the attribute {key!r} of the edge {source} {sign} {target} is not understood; take it out"
             )
         if "invis" in known.get("style", ""):
-            self.notes.append(f"{source} {sign} {target} is invisible: layout, and no cause (line {place.line})")
+            self.notes.append(
+                f"{source} {sign} {target} is invisible: layout, and no cause (line {place.line})"
+            )
             return
         kind = known.get("type", "directed")
         if kind not in ("directed", "bidirected"):
@@ -166,7 +168,11 @@ class Drawing:
             *((role, names) for role, names in self.roles.items() if names),
             ("left aside", self.notes),
         ]
-        texts = (f"{word:11}{len(what):5}  {', '.join(what)}" for word, what in lines if what or word != "left aside")
+        texts = (
+            f"{word:11}{len(what):5}  {', '.join(what)}"
+            for word, what in lines
+            if what or word != "left aside"
+        )
         return "\n".join(text.rstrip() for text in texts)
 
 

@@ -6,6 +6,7 @@ as Python. A node that a sum runs over carries a prime, one more for every sum a
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -57,12 +58,12 @@ class Conditional(Term):
         top = marginal(self.nodes, self.source)
         return top / marginal(self.given, self.source) if self.given else top
 
-    @property
+    @cached_property
     def nodes(self) -> Nodes:
         """The nodes the term speaks of."""
         return self.left | self.given
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of names written."""
         return len(self.nodes)
@@ -94,12 +95,12 @@ class Product(Term):
             result = result * factor.value(marginal)
         return result
 
-    @property
+    @cached_property
     def nodes(self) -> Nodes:
         """The nodes the term speaks of."""
         return frozenset().union(*(factor.nodes for factor in self.factors))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of names written."""
         return sum(factor.size for factor in self.factors)
@@ -130,12 +131,12 @@ class Sum(Term):
         """Evaluate the term."""
         return self.term.value(marginal).sum(axis=self.axis, keepdims=True)
 
-    @property
+    @cached_property
     def nodes(self) -> Nodes:
         """The nodes the term speaks of."""
         return self.term.nodes - {self.over}
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of names written."""
         return 1 + self.term.size
@@ -160,12 +161,12 @@ class Ratio(Term):
         """Evaluate the term."""
         return self.top.value(marginal) / self.bottom.value(marginal)
 
-    @property
+    @cached_property
     def nodes(self) -> Nodes:
         """The nodes the term speaks of."""
         return self.top.nodes | self.bottom.nodes
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of names written."""
         return self.top.size + self.bottom.size

@@ -41,7 +41,10 @@ def parse_gml(text: str) -> Drawing:
 
 
 def parse_graphml(text: str) -> Drawing:
-    """Read one graph in GraphML, the names of nodes from their ids; no entity of the document is expanded."""
+    """Read one graph in GraphML, the names of nodes from their ids, or from `name` and yEd's labels.
+
+    No entity of the document is expanded.
+    """
     reader = _GraphML()
     try:
         reader.parser.Parse(text, True)
@@ -50,7 +53,7 @@ def parse_graphml(text: str) -> Drawing:
         raise Place(error.lineno, error.offset + 1).wrong(f"no XML: {message}") from error
     drawing, names = Drawing(), {}
     for ident, attributes, place in reader.nodes:
-        _name(drawing, names, ident, attributes, "", place)
+        _name(drawing, names, ident, attributes, "name", place)
     for attributes, place in reader.edges:
         _edge(drawing, names, attributes, place)
     return drawing
@@ -77,7 +80,9 @@ def parse_csv(text: str) -> Drawing:
     rows = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [name.strip().lower() for name in next(rows, [])]
-        ends = [next((i for i, name in enumerate(header) if name in known), None) for known in (SOURCES, TARGETS)]
+        ends = [
+            next((i for i, name in enumerate(header) if name in known), None) for known in (SOURCES, TARGETS)
+        ]
         kinds = [i for i, name in enumerate(header) if name == "type"]
         if None in ends or len(header) != 2 + len(kinds):
             raise Place(1).wrong("expected the header source,target or source,target,type")
@@ -196,7 +201,18 @@ class _GraphML:
             if attributes.get("edgedefault") != "directed":
                 raise self.place.wrong('the graph is undirected: a causal graph has edgedefault="directed"')
         elif tag == "key":
-            self.keys[attributes.get("id", "")] = attributes.get("attr.name") or attributes.get("id", "")
+            drawn = "graphics" if "yfiles.type" in attributes else ""  # yEd's, read below
+            self.keys[attributes.get("id", "")] = attributes.get("attr.name", drawn) or attributes.get(
+                "id", ""
+            )
+        elif tag == "Arrows" and self.owner is not None:
+            back, forth = (attributes.get(end, "none") != "none" for end in ("source", "target"))
+            self.owner["dir"] = {(0, 1): "forward", (1, 0): "back", (1, 1): "both", (0, 0): "none"}[
+                back, forth
+            ]
+        elif tag == "NodeLabel" and self.owner is not None:
+            self.key = "name"
+            self.owner.setdefault("name", "")
         elif tag == "node":
             if "id" not in attributes:
                 raise self.place.wrong("a node without an id")

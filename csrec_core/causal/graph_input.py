@@ -67,7 +67,9 @@ def make_graph(
         graph = _from_file(Path(file), horizon)
         figure_1 = sequential_graph(horizon_of(graph, where=file), **options)
         if horizon not in (0, horizon_of(graph)):
-            raise InputError(f"{file}: its steps are 1 to {horizon_of(graph)}, the horizon given is {horizon}")
+            raise InputError(
+                f"{file}: its steps are 1 to {horizon_of(graph)}, the horizon given is {horizon}"
+            )
         own = {edge: "extra" for edge in graph.edges if edge not in figure_1.edges}
         nx.set_edge_attributes(graph, own, "role")
     grown = extend_graph(graph, extra=parse_edges(extra_edges), latent=parse_edges(latent_edges, pairs=True))
@@ -106,7 +108,11 @@ def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
         if (found[2][0] in "<↔") != pairs:
             raise InputError(
                 f"{part!r} is "
-                + ("an arrow: it belongs to the extra edges" if pairs else "a pair with an unmeasured cause: it belongs to the latent edges")
+                + (
+                    "an arrow: it belongs to the extra edges"
+                    if pairs
+                    else "a pair with an unmeasured cause: it belongs to the latent edges"
+                )
                 + (", and a pair is S1<->D1" if pairs else ", and an arrow is S1->D1")
             )
         edges.append((found[1].strip(), found[3].strip()))

@@ -32,7 +32,7 @@ from csrec_core.errors import InputError
 
 __all__ = ["Identification", "Line", "Source", "identifiability_table", "identify", "law", "project_latents"]
 
-LARGE = 30  # measured nodes, above which none is left out to make a formula shorter
+LARGE = 30  # measured nodes, above which fewer formulas are tried
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,13 @@ class Identification:
         def separated(a: Nodes, b: Nodes, given: Nodes) -> bool:
             return compiled.separated(a, b, given, uncut, uncut)
 
-        candidates = [self.found]
-        if self.sources == (Source(),):
+        is_plain, is_large = self.sources == (Source(),), len(self.order) > LARGE
+        candidates = [self._adjusted(nodes) for nodes in self.adjustment[:3]] if is_plain else []
+        if not (candidates and is_large):
+            candidates.insert(0, self.found)
+        if is_plain and not is_large:
             other = _search(self, reverse=True)
-            candidates.append(other.conditional(self.y, self.do, self.given))
-            candidates += [self._adjusted(nodes) for nodes in self.adjustment[:3]]
-            candidates.append(self._pruned())
+            candidates += [other.conditional(self.y, self.do, self.given), self._pruned()]
         return min((simplify(term, separated) for term in candidates), key=lambda term: term.size)
 
     @cached_property
@@ -142,6 +143,8 @@ class Identification:
         """Measured nodes that suffice, found by leaving out one after the other; all of them in a large graph."""
         asked = self.y | self.do | self.given
         needed = frozenset(self.order)
+        if len(needed) > LARGE and self.adjustment:
+            return asked | self.adjustment[0]
         if len(needed) <= LARGE:
             for node in [node for node in self.order[::-1] if node not in asked]:
                 if identify(_hidden(self.graph, needed - {node}), y=self.y, do=self.do, given=self.given):
@@ -195,7 +198,7 @@ def identify(
     --------
     >>> from csrec_core.causal.graph import causal_graph
     >>> identify(causal_graph([("c", "x"), ("c", "y"), ("x", "y")]), y="y", do="x").text()
-    "Σ_c' P(c') P(y | c', x)"
+    "Σ_c' P(c') P(y | x, c')"
     """
     y, do, given = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, do, given))
     check_rule(graph, 1, y=y, x=do, w=given)  # refuses what is no query
@@ -307,7 +310,8 @@ class _Search:
         start = law(y, do, given)
         # What may as well be set as seen is set: only the rest has to be conditioned on (Shpitser and Pearl).
         while movable := next(
-            (c for n in sorted(given) if (c := check_rule(self.graph, 2, y=y, x=do, z=n, w=given - {n}))), None
+            (c for n in sorted(given) if (c := check_rule(self.graph, 2, y=y, x=do, z=n, w=given - {n}))),
+            None,
         ):
             do, given = do | movable.z, given - movable.z
             self.note(f"set {plain_names(movable.z)} in the place of seeing it", law(y, do, given), [movable])
@@ -344,7 +348,11 @@ class _Search:
             term = self.observed_factor(group, seen, source)
             if self.record:
                 checks = self.split(group, seen, source.do & world)
-                self.note(f"read from {source.name or 'the data'}", f"{law(group, world - group)} = {term.text()}", checks)
+                self.note(
+                    f"read from {source.name or 'the data'}",
+                    f"{law(group, world - group)} = {term.text()}",
+                    checks,
+                )
             try:
                 return self.reduce(part, group, term, world)
             except _Hedge as hedge:
@@ -389,7 +397,9 @@ class _Search:
         result = self.sum(group - kept, term)
         if self.record and group - kept:
             checks = [check_rule(self.graph, 3, y=kept, x=world - group, z=group - kept)]
-            self.note(f"sum out {plain_names(group - kept)}", f"{law(kept, world - kept)} = {result.text()}", checks)
+            self.note(
+                f"sum out {plain_names(group - kept)}", f"{law(kept, world - kept)} = {result.text()}", checks
+            )
         return result
 
     def sum(self, over: Nodes, term: Term) -> Term:

@@ -131,7 +131,11 @@ def _divide(top: Term, bottom: Term, separated: Separated) -> Term:
     for factor in list(below):
         for whole in above:
             both = isinstance(factor, Conditional) and isinstance(whole, Conditional)
-            if both and factor.left < whole.left and (factor.given, factor.source) == (whole.given, whole.source):
+            if (
+                both
+                and factor.left < whole.left
+                and (factor.given, factor.source) == (whole.given, whole.source)
+            ):
                 above[above.index(whole)] = Conditional(
                     whole.left - factor.left, whole.given | factor.left, whole.source
                 )

@@ -153,10 +153,7 @@ def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
         ("H4", 3, decision, (), earlier, [now, *p, last]),
         ("H5", 1, decision, (), p[:-1], [now, p[-1], last]),
     ]
-    steps = (
-        _step(name, check_rule(graph, rule, y=y, x=x, z=z, w=w))
-        for name, rule, y, x, z, w in plan
-    )
+    steps = (_step(name, check_rule(graph, rule, y=y, x=x, z=z, w=w)) for name, rule, y, x, z, w in plan)
     return Derivation(t, tuple(steps))
 
 

@@ -15,7 +15,7 @@ __all__ = ["Twins", "smallest_core", "twin_models"]
 
 LARGEST = 2**14  # entries of the joint distribution
 DIFFERENCE = 0.1  # in the effect, at which the search stops
-STEPS, STEP = 60, 0.3
+STEPS, STEP, SMALLEST_STEP = 80, 0.4, 1e-3
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,12 @@ class _Maps:
         self.found = found
         hidden = latents(core)
         self.states = [hidden_states if node in hidden else 2 for node in self.order]
-        self.parents = [sorted(map(self.order.index, core.pred[node]), key=lambda i: self.order[i]) for node in self.order]
-        self.shapes = [(*(self.states[p] for p in ps), n) for ps, n in zip(self.parents, self.states, strict=True)]
+        self.parents = [
+            sorted(map(self.order.index, core.pred[node]), key=lambda i: self.order[i]) for node in self.order
+        ]
+        self.shapes = [
+            (*(self.states[p] for p in ps), n) for ps, n in zip(self.parents, self.states, strict=True)
+        ]
         self.size = sum(map(prod, self.shapes))
         self.hidden = tuple(i for i, node in enumerate(self.order) if node in hidden)
 
@@ -148,22 +152,31 @@ class _Maps:
 
 def _walk(maps: _Maps, start: np.ndarray) -> np.ndarray:
     """Follow the curve of constant law from `start` until the effect has changed by `DIFFERENCE`."""
-    law, effect, theta = maps.law(start), maps.effect(start), start
+    law, effect, theta, step = maps.law(start), maps.effect(start), start, STEP
     for _ in range(STEPS):
-        turn = np.linalg.pinv(maps.slopes(maps.law, theta), rcond=1e-9)
-        slope = maps.slopes(maps.effect, theta)
-        along = slope - turn @ (maps.slopes(maps.law, theta) @ slope)
+        slopes, slope = maps.slopes(maps.law, theta), maps.slopes(maps.effect, theta)
+        turn = np.linalg.pinv(slopes, rcond=1e-9)
+        along = slope - turn @ (slopes @ slope)
         if np.linalg.norm(along) < 1e-7:
             break
-        onward = theta + STEP * along / np.linalg.norm(along)
-        for _ in range(8):  # back onto the curve
-            off = maps.law(onward) - law
-            if np.abs(off).max() < 1e-14:
+        while step > SMALLEST_STEP:
+            onward = _back_to_curve(maps, theta + step * along / np.linalg.norm(along), law, turn)
+            if onward is not None:
                 break
-            onward = onward - turn @ off
+            step /= 2
         else:
             break
-        theta = onward
+        theta, step = onward, min(1.5 * step, STEP)
         if abs(maps.effect(theta) - effect) >= DIFFERENCE:
             break
     return theta
+
+
+def _back_to_curve(maps: _Maps, theta: np.ndarray, law: np.ndarray, turn: np.ndarray) -> np.ndarray | None:
+    """Return the point nearby whose law is `law`, to rounding; None where the steps do not lead there."""
+    for _ in range(15):
+        off = maps.law(theta) - law
+        if np.abs(off).max() < 1e-14:
+            return theta
+        theta = theta - turn @ off
+    return None

@@ -87,5 +87,8 @@ def identify(file, y, do, given, read, latex, source, without_certificate):
 def _names(words, graph) -> list[str]:
     """Return the names in words such as a,b; a node whose name has a comma is one name."""
     return [
-        name.strip() for word in words for name in ([word] if word in graph else word.split(",")) if name.strip()
+        name.strip()
+        for word in words
+        for name in ([word] if word in graph else word.split(","))
+        if name.strip()
     ]
