@@ -12,14 +12,7 @@ __all__ = ["Arrow", "Drawing", "Place", "name_of"]
 
 # What tells how a node or an arrow is drawn, and nothing of what causes what: Graphviz', and what editors add.
 LAYOUT = frozenset(
-    """area arrowsize bb beta bgcolor class color colorscheme comment constraint decorate distortion
-    fillcolor fixedsize fontcolor fontname fontsize fontpath gradientangle graphics group headclip headlabel
-    headport headurl height href id image imagepos imagescale key label labelangle labeldistance labelfloat
-    labelfontcolor labelfontname labelfontsize labelgraphics labelloc labeljust labeltooltip labelurl layer
-    len lp margin metadata minlen nojustify ordering orientation penwidth peripheries pin pos position
-    rank regular samehead sametail shape shapefile showboxes sides skew sortv style tailclip taillabel
-    tailport tailurl target tooltip url vertices weight width x xlabel xlp y z name head_lp tail_lp
-    """.split()
+    ["area", "arrowsize", "bb", "beta", "bgcolor", "class", "color", "colorscheme", "comment", "constraint", "decorate", "distortion", "fillcolor", "fixedsize", "fontcolor", "fontname", "fontsize", "fontpath", "gradientangle", "graphics", "group", "headclip", "headlabel", "headport", "headurl", "height", "href", "id", "image", "imagepos", "imagescale", "key", "label", "labelangle", "labeldistance", "labelfloat", "labelfontcolor", "labelfontname", "labelfontsize", "labelgraphics", "labelloc", "labeljust", "labeltooltip", "labelurl", "layer", "len", "lp", "margin", "metadata", "minlen", "nojustify", "ordering", "orientation", "penwidth", "peripheries", "pin", "pos", "position", "rank", "regular", "samehead", "sametail", "shape", "shapefile", "showboxes", "sides", "skew", "sortv", "style", "tailclip", "taillabel", "tailport", "tailurl", "target", "tooltip", "url", "vertices", "weight", "width", "x", "xlabel", "xlp", "y", "z", "name", "head_lp", "tail_lp"]
 )
 YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
 ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}

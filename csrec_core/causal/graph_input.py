@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import networkx as nx
@@ -15,12 +16,22 @@ from csrec_core.causal.graph import (
     Edge,
     causal_graph,
     extend_graph,
+    latents,
+    observed,
     sequential_graph,
     unroll,
 )
 from csrec_core.errors import InputError
 
-__all__ = ["DEFAULT_HORIZON", "make_graph", "parse_edges", "read_drawing", "read_graph"]
+__all__ = [
+    "DEFAULT_HORIZON",
+    "horizon_of",
+    "make_graph",
+    "parse_edges",
+    "read_drawing",
+    "read_graph",
+    "repeating",
+]
 
 DEFAULT_HORIZON = 3
 PARSERS = {
@@ -96,6 +107,39 @@ def horizon_of(graph: nx.DiGraph, *, where: str | Path = "the graph") -> int:
     if missing:
         raise InputError(f"{where}: the steps go to {last}, but there is no node {missing[0]}")
     return last
+
+
+def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
+    """Return how to lay a graph of steps out over any number of them; None where it repeats no slice.
+
+    Its arrows and pairs are read as templates; what these make over the same steps must be the graph itself.
+    """
+    horizon, hidden = horizon_of(graph), latents(graph)
+    if set(map(str, observed(graph))) - {f"{row}{t}" for t in range(1, horizon + 1) for row in "PSD"} - {"R"}:
+        return None
+    arrows = {(a, b) for a, b in graph.edges if a not in hidden and a != "R"}
+    pairs = {tuple(sorted(graph.succ[node])) for node in hidden}
+    if any(len(pair) != 2 for pair in pairs) or any(graph.pred[node] for node in hidden):
+        return None
+    regime = {("R", f"{b[0]}[t]") for b in graph.succ["R"]} if "R" in graph else set()
+
+    def lay_out(steps: int) -> nx.DiGraph:
+        nodes = [f"{row}{t}" for t in range(1, steps + 1) for row in "PSD"]
+        ruled = [("R", f"{b[0]}{t}") for _, b in regime for t in range(1, steps + 1)]
+        edges = [*unroll({_template(*edge) for edge in arrows}, steps), *ruled]
+        return causal_graph(edges, unroll({_template(*pair) for pair in pairs}, steps), nodes=nodes)
+
+    same = lay_out(horizon)
+    found = {(a, b) for a, b in same.edges if a not in latents(same)}
+    found_pairs = {tuple(sorted(same.succ[node])) for node in latents(same)}
+    expected = arrows | ({("R", b) for b in graph.succ["R"]} if "R" in graph else set())
+    return lay_out if (found, found_pairs) == (expected, pairs) else None
+
+
+def _template(a: str, b: str) -> Edge:
+    """Return the template that an arrow is an instance of."""
+    lag = int(b[1:]) - int(a[1:])
+    return (f"{a[0]}[t{-lag:+d}]", f"{b[0]}[t]") if lag >= 0 else (f"{a[0]}[t]", f"{b[0]}[t{lag:+d}]")
 
 
 def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
