@@ -6,10 +6,12 @@ import pytest
 from csrec_core.causal.audit import (
     assumption_table,
     audit,
+    blocked_ways,
     breaking_table,
-    reading_table,
+    every_t,
     repair_table,
     step_table,
+    uncut_table,
     variant_table,
     verdicts,
 )
@@ -79,11 +81,6 @@ def test_what_each_step_says():
     assert a2.separation == r"D_{3} \perp\!\!\!\perp S_{3} \mid S_{1:2}, P_{3}, D_{2}"
 
 
-def test_the_printed_rules_refuse_step_a2():
-    printed = derive_theorem(sequential_graph(3), 3, reading="printed")
-    assert [step.name for step in printed.part("theorem") if not step.check] == ["A2"]
-
-
 def test_the_base_of_the_recursion():
     assert check_base(sequential_graph(2)).check
     assert not check_base(variant_graph("latent S[t] ↔ D[t]", 2)).check
@@ -142,6 +139,19 @@ def test_verdicts(name, failing):
     assert {key for key, holds in found.items() if not holds} == failing
 
 
+def test_what_is_proved_for_every_t():
+    def of(name, **more):
+        return audit(variant_graph(name, 3), 3, unroll=lambda t: variant_graph(name, t), certificates=False)
+
+    checked = of("Figure 1, self-chosen exposure")
+    assert every_t(checked) == {"theorem": True, "recursion": True, "transport": True}
+    assert verdicts(checked)["certificate"] is None
+    assert every_t(of("second order D[t-2] → D[t]")) == {
+        "theorem": False, "recursion": False, "transport": False
+    }  # fmt: skip
+    assert every_t(audit(sequential_graph(2), 2)) == dict.fromkeys(("theorem", "recursion", "transport"))
+
+
 def test_a_violation_before_t_shows_in_the_verdicts():
     # D1 → D3 breaks the step at t = 3 only; at t = 4 the derivation of that step holds again
     graph = sequential_graph(4, extra=[("D1", "D3")])
@@ -161,7 +171,6 @@ def test_step_table_says_why_and_what_changed():
     assert set(table.index[table["changed"] == "breaks"]) == {"A2", "H0", "H3", "T1"}
     assert not (table["changed"] == "mends").any()
     assert "changed" not in step_table(checked)
-    assert table["holds"].equals(table["separated"])
 
 
 def test_formulas_say_whether_the_sides_are_equal():
@@ -220,10 +229,17 @@ def test_assumption_table_prices_what_breaks():
     assert table.loc["latent S[t] ↔ D[t]", "testable"] == ""
 
 
-def test_the_printed_reading_beside_the_right_one():
-    table = reading_table(sequential_graph(3), 3).set_index("step")
-    assert table.loc["A2"].tolist() == [2, True, False]
-    assert table.loc["A3"].tolist() == [3, True, True]
+def test_a_separation_that_has_lost_its_cuts_is_another_one():
+    table = uncut_table(sequential_graph(3), 3).set_index("step")
+    # S3 → D3 stays in the uncut graph, so A2's separation is false there; A3's graph is the uncut one
+    assert table.loc["A2", ["holds", "uncut"]].tolist() == [True, False]
+    assert table.loc["A3", ["holds", "uncut"]].tolist() == [True, True]
+    assert table.loc["A2", "separation"].startswith("D3 ⊥ S3 | D2, P3, S1, S2 in G")
+
+
+def test_an_exposure_that_acts_on_a_taste_is_told():
+    assert blocked_ways(sequential_graph(3)) == []
+    assert blocked_ways(variant_graph("shaping S[t-1] → P[t]", 3)) == ["S1 → P2", "S2 → P3"]
 
 
 def test_every_table_of_an_audit_at_five_steps():

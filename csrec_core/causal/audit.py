@@ -1,15 +1,16 @@
 """The audit of a causal graph: every step, certificate and formula at once, and the tables that tell it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import networkx as nx
 import pandas as pd
 
 from csrec_core.causal.certificate import TOLERANCE, Certificate, certify, recursion_errors
-from csrec_core.causal.docalculus import RuleCheck, check_rule
+from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import TIMED, VARIANTS, sequential_graph, variant_graph
 from csrec_core.causal.identify import Identification, identify, project_latents
+from csrec_core.causal.induction import Proof, prove_steps
 from csrec_core.causal.repair import additions, breaking_edges, find_repairs
 from csrec_core.causal.theorem import Derivation, Step, check_base, check_transport, derive_theorem
 
@@ -17,13 +18,17 @@ __all__ = [
     "Audit",
     "assumption_table",
     "audit",
+    "blocked_ways",
     "breaking_table",
-    "reading_table",
+    "every_t",
     "repair_table",
     "step_table",
+    "uncut_table",
     "variant_table",
     "verdicts",
 ]
+
+VERDICTS = ("theorem", "equation_6", "recursion", "transport", "identifiable", "certificate")
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Audit:
     chain : the derivation at each of the time steps 2..t
     base, transport : steps H0 and T1
     identifications : "today", P(D_t | do S_{1:t}, P_t), and "history", P(D_t | do S_{1:t}, P_{1:t})
-    certificates : the numeric certificate of each step at time t, by its name
+    certificates : the numeric certificate of each step at time t, by its name; empty if none was asked for
+    proofs : for each step but H0, which speaks of t = 1, its proof for every t; empty where nothing repeats
     """
 
     graph: nx.DiGraph
@@ -45,6 +51,7 @@ class Audit:
     transport: Step
     identifications: dict[str, Identification]
     certificates: dict[str, Certificate]
+    proofs: dict[str, Proof]
 
     @property
     def derivation(self) -> Derivation:
@@ -58,13 +65,23 @@ class Audit:
         return (*theorem, *equation, self.base, *recursion, self.transport)
 
 
-def audit(graph: nx.DiGraph, t: int, *, models: int = 5, seed: int = 0) -> Audit:
+def audit(
+    graph: nx.DiGraph,
+    t: int,
+    *,
+    unroll: Callable[[int], nx.DiGraph] | None = None,
+    certificates: bool = True,
+    models: int = 5,
+    seed: int = 0,
+) -> Audit:
     """Check a graph for Theorem 3.1, the recursion at every step up to `t`, transport and identifiability.
 
     Parameters
     ----------
     graph, t : as for `derive_theorem`
-    models, seed : number of random models of the numeric certificate, and their seed
+    unroll : returns the graph over any number of steps, for the proof of every t; see `repeating`
+    certificates : whether to compute the numeric certificates
+    models, seed : number of random models of a certificate, and their seed
 
     Raises
     ------
@@ -78,33 +95,61 @@ def audit(graph: nx.DiGraph, t: int, *, models: int = 5, seed: int = 0) -> Audit
         "today": identify(graph, y=f"D{t}", do=actions, given=tastes[-1:]),
         "history": identify(graph, y=f"D{t}", do=actions, given=tastes),
     }
-    certificates = {
-        step.name: certify(step.check, models=models, seed=seed) for step in (*chain[-1], base, transport)
-    }
-    return Audit(graph, t, chain, base, transport, identifications, certificates)
+    steps = (*chain[-1], base, transport) if certificates else ()
+    certified = {step.name: certify(step.check, models=models, seed=seed) for step in steps}
+    proofs = (
+        prove_steps(unroll, lambda g, i: (*derive_theorem(g, i), check_transport(g, i))) if unroll else {}
+    )
+    return Audit(graph, t, chain, base, transport, identifications, certified, proofs)
 
 
-def verdicts(audit: Audit) -> dict[str, bool]:
+def verdicts(audit: Audit) -> dict[str, bool | None]:
     """Return what a pipeline can gate on.
 
     "theorem", "equation_6" and "recursion" hold when every step holds at every time up to t; "transport" and
-    "identifiable" speak of time t; "certificate" says that the numbers agree with every verdict.
+    "identifiable" speak of time t; "certificate" says that the numbers agree with every verdict, None that
+    none could be computed.
     """
+    agree = {
+        audit.certificates[step.name].agrees == bool(step.check)
+        for step in audit.steps
+        if step.name in audit.certificates and audit.certificates[step.name].agrees is not None
+    }
     return {
         "theorem": all(derivation.theorem for derivation in audit.chain),
         "equation_6": all(derivation.holds("equation 6") for derivation in audit.chain),
         "recursion": bool(audit.base.check) and all(derivation.recursion for derivation in audit.chain),
         "transport": bool(audit.transport.check),
         "identifiable": all(audit.identifications.values()),
-        "certificate": all(audit.certificates[step.name].agrees == bool(step.check) for step in audit.steps),
+        "certificate": all(agree) if agree else None,
     }
 
 
-def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
-    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `separated`, `gap`, `reason`.
+def every_t(audit: Audit) -> dict[str, bool | None]:
+    """Return for the theorem, the recursion and transport whether they hold at every t; None if not proved."""
+    parts = {"theorem": "A", "recursion": "H", "transport": "T"}
+    found = {}
+    for part, letter in parts.items():
+        holds = [proof.holds for name, proof in audit.proofs.items() if name[0] == letter]
+        holds += [bool(audit.base.check)] if part == "recursion" else []
+        found[part] = False if False in holds else None if None in holds or not audit.proofs else True
+    return found
 
-    `separated` is what `nx.is_d_separator` says of the step's mutilated graph, `gap` the largest difference
-    of the two sides in the random models. With a `baseline`, on which the same steps are looked up, there is
+
+def blocked_ways(graph: nx.DiGraph) -> list[str]:
+    """Return the arrows from an exposure to a taste: ways of an effect that conditioning on the taste blocks."""
+    return [
+        f"{a} → {b}"
+        for a, b in graph.edges
+        if a[:1] == "S" and b[:1] == "P" and TIMED.match(a) and TIMED.match(b)
+    ]
+
+
+def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
+    """Return one row per step: `step`, `part`, `rule`, `meaning`, `holds`, `every_t`, `gap`, `reason`.
+
+    `every_t` says what is proved for all t, `gap` is the largest difference of the two sides in the random
+    models, NaN where none was computed. With a `baseline`, on which the same steps are looked up, there is
     `changed`: "breaks", "mends" or "".
     """
     rows = [
@@ -114,9 +159,9 @@ def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
             "rule": step.check.rule,
             "meaning": step.meaning,
             "holds": bool(step.check),
-            "separated": _separated(step.check),
-            "gap": audit.certificates[step.name].gap,
-            "reason": step.reason,
+            "every_t": audit.proofs[step.name].words if step.name in audit.proofs else "",
+            "gap": audit.certificates.get(step.name, Certificate(())).gap,
+            "reason": step.check.reason,
         }
         for step in audit.steps
     ]
@@ -160,11 +205,17 @@ def repair_table(audit: Audit) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "repair", "change"])
 
 
-def reading_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
-    """Return one row per step: whether it holds by Pearl's rules, and by the rules as the paper prints."""
-    right, printed = (derive_theorem(graph, t, reading=reading) for reading in ("pearl", "printed"))
-    rows = [(a.name, a.check.rule, bool(a.check), bool(b.check)) for a, b in zip(right, printed, strict=True)]
-    return pd.DataFrame(rows, columns=["step", "rule", "pearl", "printed"])
+def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
+    """Return one row per step: `step`, `rule`, `holds`, and `uncut`: its separation in G without any cut.
+
+    A text that has lost its over- and underlines says the latter.
+    """
+    rows = []
+    for step in derive_theorem(graph, t):
+        check = step.check
+        uncut = check_rule(graph, 1, y=check.y, z=check.z, w=check.given)
+        rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut)))
+    return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut"])
 
 
 def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
@@ -223,10 +274,6 @@ def _time(node: str) -> int:
     """Return the time step of a node; what has none, such as R, comes first."""
     timed = TIMED.match(node)
     return int(timed[2]) if timed else 0
-
-
-def _separated(check: RuleCheck) -> bool:
-    return nx.is_d_separator(check.mutilated, *map(set, (check.y, check.z, check.given)))
 
 
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:

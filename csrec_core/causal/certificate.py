@@ -2,26 +2,35 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.errors import InputError
+from csrec_core.causal.graph import with_ancestors
+from csrec_core.causal.identify import Identification
 
 __all__ = [
     "TOLERANCE",
     "BinaryModel",
     "Certificate",
+    "TooLarge",
     "certify",
+    "certify_formula",
     "conditional",
     "random_model",
     "recursion_errors",
 ]
 
 TOLERANCE = 1e-9
-MAX_NODES = 52  # what one numpy.einsum call can name
+WIDEST = 20  # nodes of the largest table: 2^20 numbers, 8 MB
+MOST_NODES = 60  # an array has at most 64 axes
+
+
+class TooLarge(Exception):
+    """A graph whose tables would not fit; says which."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +51,37 @@ class BinaryModel:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The largest difference between the two sides of a step in each of some random models."""
+    """The largest difference between two sides in each of some random models, or why there is none."""
 
     gaps: tuple[float, ...]
+    why: str = ""  # not computed, because …
 
     @property
     def gap(self) -> float:
-        """The largest difference found in any model."""
-        return max(self.gaps)
+        """The largest difference found in any model; NaN where none was computed."""
+        return max(self.gaps, default=float("nan"))
 
     @property
-    def agrees(self) -> bool:
-        """Whether the two sides are equal in every model, to `TOLERANCE`."""
-        return self.gap <= TOLERANCE
+    def agrees(self) -> bool | None:
+        """Whether the two sides are equal in every model, to `TOLERANCE`; None where none was computed."""
+        return self.gap <= TOLERANCE if self.gaps else None
 
 
 def random_model(graph: nx.DiGraph, rng: np.random.Generator) -> BinaryModel:
     """Draw a binary model compatible with `graph`, latent nodes included, every probability in [0.03, 0.97].
 
     The probabilities come from an arcsine law: strong effects, so that an open path leaves a visible gap.
+
+    Raises
+    ------
+    TooLarge
+        Where a node has so many causes that its table is larger than 2^`WIDEST`.
     """
-    if len(graph) > MAX_NODES:
-        raise InputError(f"a certificate needs at most {MAX_NODES} nodes, the graph has {len(graph)}")
+    if len(graph) > MOST_NODES:
+        raise TooLarge(f"{len(graph)} nodes bear on it, and {MOST_NODES} are as many as fit")
+    for node, causes in graph.pred.items():
+        if len(causes) >= WIDEST:
+            raise TooLarge(f"{node} has {len(causes)} causes: a table of 2^{len(causes) + 1} numbers")
     order = tuple(nx.lexicographical_topological_sort(graph, key=str))
     axis = {node: i for i, node in enumerate(order)}
     parents, tables = {}, {}
@@ -86,15 +104,15 @@ def conditional(
     """
     axis = {node: i for i, node in enumerate(model.order)}
     outcome, actions = {axis[node] for node in y}, {axis[node] for node in do}
-    kept = sorted(outcome | actions | {axis[node] for node in given})
-    operands: list = []
-    for node in model.order:
-        if axis[node] in actions:  # set from outside: its own mechanism is gone
-            operands += [np.ones(2), [axis[node]]]
-        else:
-            operands += [model.tables[node], [*model.parents[node], axis[node]]]
-    joint = np.einsum(*operands, kept, optimize="greedy")
-    joint = joint.reshape([2 if i in kept else 1 for i in range(len(model.order))])
+    kept = outcome | actions | {axis[node] for node in given}
+    factors = [
+        # What is set from outside has lost its own mechanism.
+        (np.ones(2), (axis[node],))
+        if axis[node] in actions
+        else (model.tables[node], (*model.parents[node], axis[node]))
+        for node in model.order
+    ]
+    joint = _contract(factors, kept).reshape([2 if i in kept else 1 for i in range(len(model.order))])
     return joint / joint.sum(axis=tuple(outcome), keepdims=True)
 
 
@@ -107,9 +125,79 @@ def certify(check: RuleCheck, *, models: int = 5, seed: int = 0) -> Certificate:
     models : number of random models
     seed : seed of their probabilities
     """
+    query = check.y | check.x | check.z | check.w
+    return _certified(check.graph, query, lambda model: _gap(check, model), models, seed)
+
+
+def certify_formula(found: Identification, *, models: int = 5, seed: int = 0) -> Certificate:
+    """Compare the formula, fed what is observed, with the effect itself in random models of the graph."""
+    query = found.y | found.do | found.given
+    mentioned = query | (found.needed if len(found.order) > WIDEST else frozenset(found.order))
+    return _certified(
+        found.graph, mentioned, lambda model: _formula_gap(found, model, mentioned), models, seed
+    )
+
+
+def _certified(graph: nx.DiGraph, query: Iterable[str], gap, models: int, seed: int) -> Certificate:
+    """Return the gaps in random models of the part of the graph that bears on a query."""
     rng = np.random.default_rng(seed)
-    relevant = _ancestral(check.graph, check.y | check.x | check.z | check.w)
-    return Certificate(tuple(_gap(check, random_model(relevant, rng)) for _ in range(models)))
+    relevant = _relevant(graph, frozenset(query))
+    try:
+        return Certificate(tuple(gap(random_model(relevant, rng)) for _ in range(models)))
+    except TooLarge as error:
+        return Certificate((), f"not computed, because {error}")
+
+
+def _relevant(graph: nx.DiGraph, query: frozenset[str]) -> nx.DiGraph:
+    """Keep the query and its ancestors, less the causes outside the query that act on one node only.
+
+    What comes after has no say in the probabilities of the query; and a cause of one node, summed out, leaves
+    that node a table of its other causes that may be any: the models that remain are the same.
+    """
+    kept = graph.subgraph(with_ancestors(graph, query)).copy()
+    ready = [node for node in kept if node not in query]
+    while ready:
+        node = ready.pop()
+        if node in kept and kept.in_degree(node) == 0 and kept.out_degree(node) == 1:
+            kept.remove_node(node)
+    return kept
+
+
+def _contract(factors: list[tuple[np.ndarray, tuple[int, ...]]], kept: set[int]) -> np.ndarray:
+    """Return the product of tables summed over the axes not kept, the axes in order."""
+    for gone in _elimination(tuple(axes for _, axes in factors), frozenset(kept)):
+        touched = [factor for factor in factors if gone in factor[1]]
+        factors = [factor for factor in factors if gone not in factor[1]]
+        factors.append(_multiplied(touched, {axis for _, axes in touched for axis in axes} - {gone}))
+    return _multiplied(factors, kept)[0]
+
+
+@lru_cache(maxsize=512)  # the same for every model of a graph
+def _elimination(scopes: tuple[tuple[int, ...], ...], kept: frozenset[int]) -> tuple[int, ...]:
+    """Return the order in which axes are summed out: the one that makes the smallest table goes first.
+
+    Raises TooLarge where a table would be larger than 2^`WIDEST`.
+    """
+    tables = [frozenset(scope) for scope in scopes]
+    waiting, order = frozenset().union(*tables) - kept, []
+    while waiting:
+        reach = {axis: frozenset().union(*(table for table in tables if axis in table)) for axis in waiting}
+        gone = min(waiting, key=lambda axis: (len(reach[axis]), axis))
+        if len(reach[gone]) > WIDEST:
+            raise TooLarge(f"it takes a table of 2^{len(reach[gone])} numbers")
+        tables = [table for table in tables if gone not in table] + [reach[gone] - {gone}]
+        waiting -= {gone}
+        order.append(gone)
+    if len(kept) > WIDEST:
+        raise TooLarge(f"it takes a table of 2^{len(kept)} numbers")
+    return tuple(order)
+
+
+def _multiplied(factors, out: set[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    every = sorted(out.union(*(axes for _, axes in factors)))
+    place = {axis: i for i, axis in enumerate(every)}  # einsum counts its axes from 0
+    operands = [part for table, axes in factors for part in (table, [place[axis] for axis in axes])]
+    return np.einsum(*operands, [place[axis] for axis in sorted(out)]), tuple(sorted(out))
 
 
 def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int = 0) -> pd.DataFrame:
@@ -118,11 +206,18 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
     Returns
     -------
     DataFrame
-        One row per model and formula ("theorem 3.1", "equation 6", "recursion"): `error`, the mean absolute
-        difference in P(D_t = 1 | ...) over all exposures and tastes.
+        One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over exposures
+        and tastes. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t), "recursion"
+        against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both tastes" against
+        P(D_t | do S_{1:t}, P_{t-1}, P_t). What speaks of P_{t-1} and P_t is weighted by how often the two
+        occur together; all exposures, and in the recursion all histories, count alike.
+
+    Notes
+    -----
+    The models are those of `random_model`: every probability is drawn from .03 + .94 Beta(1/2, 1/2).
     """
     rng = np.random.default_rng(seed)
-    relevant = _ancestral(graph, {f"{row}{i}" for row in "PSD" for i in range(1, t + 1)})
+    relevant = _relevant(graph, frozenset(f"{row}{i}" for row in "PSD" for i in range(1, t + 1)))
     rows = []
     for number in range(models):
         for formula, error in _formula_errors(random_model(relevant, rng), t).items():
@@ -140,9 +235,19 @@ def _gap(check: RuleCheck, model: BinaryModel) -> float:
     return float(np.abs(left - right).max())
 
 
-def _ancestral(graph: nx.DiGraph, nodes: Iterable[str]) -> nx.DiGraph:
-    """Keep `nodes` and their ancestors: what comes after has no say in their probabilities."""
-    return graph.subgraph(set(nodes).union(*(nx.ancestors(graph, node) for node in nodes)))
+def _formula_gap(found: Identification, model: BinaryModel, mentioned: frozenset[str]) -> float:
+    shape = [model.order.index(node) for node in found.order if node in mentioned]
+
+    def to_found(array: np.ndarray) -> np.ndarray:
+        """Put the axes in the order of the formula, those of other nodes having length 1."""
+        rest = [i for i in range(array.ndim) if i not in shape]
+        lengths = iter([array.shape[i] for i in shape])
+        array = array.transpose(shape + rest)
+        return array.reshape([next(lengths) if node in mentioned else 1 for node in found.order])
+
+    value = found.value(to_found(conditional(model, mentioned)))
+    truth = to_found(conditional(model, found.y, do=found.do, given=found.given))
+    return float(np.abs(value - truth).max())
 
 
 def _formula_errors(model: BinaryModel, t: int) -> dict[str, float]:
@@ -158,9 +263,22 @@ def _formula_errors(model: BinaryModel, t: int) -> dict[str, float]:
         history = step(i, history)
     on_today = conditional(model, [f"D{t}"], do=s, given=p[-1:])
     last = f"D{t - 1}"
+    theorem = step(t, conditional(model, [last], do=s[:-1], given=p[-1:]))
+    equation = step(t, conditional(model, [last], do=s[:-1], given=p[-2:-1]))
+    both = conditional(model, p[-2:])  # how often yesterday's and today's taste occur together
     pairs = {
-        "theorem 3.1": (step(t, conditional(model, [last], do=s[:-1], given=p[-1:])), on_today),
-        "equation 6": (step(t, conditional(model, [last], do=s[:-1], given=p[-2:-1])), on_today),
-        "recursion": (history, conditional(model, [f"D{t}"], do=s, given=p)),
+        "theorem 3.1": (theorem, on_today, 1.0),
+        "equation 6": (equation, on_today, both),
+        "equation 6, given both tastes": (
+            equation,
+            conditional(model, [f"D{t}"], do=s, given=p[-2:]),
+            both,
+        ),
+        "recursion": (history, conditional(model, [f"D{t}"], do=s, given=p), 1.0),
     }
-    return {formula: float(np.abs(found - truth).mean()) for formula, (found, truth) in pairs.items()}
+    return {formula: _mean_error(*parts) for formula, parts in pairs.items()}
+
+
+def _mean_error(found: np.ndarray, truth: np.ndarray, weights: np.ndarray | float) -> float:
+    errors = np.abs(found - truth)
+    return float(np.average(errors, weights=np.broadcast_to(weights, errors.shape)))

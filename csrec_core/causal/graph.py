@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx as nx
 
-from csrec_core.errors import InputError, unknown
+from csrec_core.errors import InputError, nearest, unknown
 
 __all__ = [
     "VARIANTS",
@@ -17,7 +17,10 @@ __all__ = [
     "latents",
     "latex_names",
     "observed",
+    "plain_names",
+    "require_nodes",
     "sequential_graph",
+    "unroll",
     "variant_graph",
     "with_ancestors",
 ]
@@ -28,6 +31,9 @@ EXPOSURES = ("observational", "randomised")
 REGIMES = ("exposure", "acceptance")
 TEMPLATE = re.compile(r"^(\w+)\[t([+-]\d+)?\]$")
 TIMED = re.compile(r"^([PSD])(\d+)$")
+SERIES = re.compile(r"^([A-Za-z]+)(0|[1-9]\d{0,8})$")
+LATEX_SIGNS = {sign: "\\" + sign for sign in "_#%&{}$"}
+LATEX_SIGNS |= {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 
 #: Named departures from Figure 1: what is assumed away, and how `sequential_graph` switches it on.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -67,7 +73,7 @@ def causal_graph(
     latent: Iterable[str] = (),
     nodes: Iterable[str] = (),
 ) -> nx.DiGraph:
-    """Build a causal graph.
+    """Build a causal graph, which is frozen: ``graph.copy()`` can be changed.
 
     Parameters
     ----------
@@ -91,11 +97,11 @@ def causal_graph(
     _add_edges(graph, edges, role="given")
     for name in latent:
         if name not in graph:
-            raise unknown("latent node", name, sorted(graph))
+            raise unknown("latent node", name, sorted(graph)[:12])
         graph.nodes[name]["latent"] = True
     _add_latents(graph, bidirected)
     _require_acyclic(graph)
-    return graph
+    return nx.freeze(graph)
 
 
 def sequential_graph(
@@ -135,9 +141,9 @@ def sequential_graph(
     arrows = [("P[t-1]", "P[t]"), ("P[t]", "D[t]"), ("S[t]", "D[t]"), ("D[t-1]", "D[t]")]
     if exposure == "observational":
         arrows.append(("P[t]", "S[t]"))
-    _add_edges(graph, _unroll(arrows, horizon), role="given")
+    _add_edges(graph, unroll(arrows, horizon), role="given")
     if online:
-        _add_edges(graph, _unroll([("D[t-1]", "S[t]")], horizon), role="online")
+        _add_edges(graph, unroll([("D[t-1]", "S[t]")], horizon), role="online")
     if regime is not None:
         _add_edges(graph, (("R", f"S{t}") for t in steps), role="regime")
     if regime == "acceptance":
@@ -155,17 +161,15 @@ def extend_graph(
     grown = graph.copy()
     horizon = max((int(found[2]) for node in graph if (found := TIMED.match(str(node)))), default=0)
     for role, pairs in (("extra", extra), ("latent", latent)):
-        unrolled = _unroll(pairs, horizon)
+        unrolled = unroll(pairs, horizon)
         for pair in unrolled:
-            for node in pair:
-                if node not in graph:
-                    raise unknown("node", node, sorted(graph), where=f"the {role} edge {list(pair)}")
+            require_nodes(graph, pair, where=f"the {role} edge {list(pair)}")
         if role == "extra":
             _add_edges(grown, unrolled, role=role)
         else:
             _add_latents(grown, unrolled)
     _require_acyclic(grown)
-    return grown
+    return nx.freeze(grown)
 
 
 def edge_changes(graph: nx.DiGraph, reference: nx.DiGraph) -> tuple[list[str], list[str]]:
@@ -196,6 +200,17 @@ def observed(graph: nx.DiGraph) -> set[str]:
     return set(graph) - latents(graph)
 
 
+def require_nodes(graph: nx.DiGraph, nodes: Iterable[str], *, where: str = "the query") -> None:
+    """Raise InputError unless all `nodes` are measured nodes of `graph`."""
+    for node in nodes:
+        if node not in graph:
+            hint = nearest(node, map(str, graph))
+            suggestion = f"; did you mean {hint!r}?" if hint else f": the graph has {len(graph)} nodes"
+            raise InputError(f"unknown node {node!r} in {where}{suggestion}")
+        if graph.nodes[node].get("latent"):
+            raise InputError(f"{where} holds the latent node {node!r}: a query names measured nodes")
+
+
 def with_ancestors(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
     """Return `nodes` and all their ancestors, in one sweep."""
     found, queue = set(nodes), deque(nodes)
@@ -208,23 +223,37 @@ def with_ancestors(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
 
 
 def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> str:
-    """Write S1, S2, S3 as S_{1:3} for LaTeX, each with a `mark` (a prime) after or an `accent` on top."""
+    """Write S1, S2, S3 as S_{1:3} for LaTeX, each with a `mark` (a prime) after or an `accent` on top.
+
+    Other names come out as text, whatever signs are in them.
+    """
     series: dict[str, list[int]] = {}
     parts = []
     for node in sorted(nodes):
-        letters = node.rstrip("0123456789")
-        if letters and letters != node:
-            series.setdefault(letters, []).append(int(node[len(letters) :]))
+        if found := SERIES.match(node):
+            series.setdefault(found[1], []).append(int(found[2]))
         else:
-            name = rf"\text{{{node}}}" if len(node) > 1 else node
+            name = node if len(node) == 1 and node.isalpha() else rf"\text{{{_escape(node)}}}"
             parts.append(f"{accent}{{{name}}}{mark}" if accent else name + mark)
     for name in sorted(series):  # each goes in front, so that S comes before P before D, the paper's order
-        letter = f"{accent}{{{name}}}" if accent else name
+        letter = name if len(name) == 1 else rf"\text{{{name}}}"
+        letter = f"{accent}{{{letter}}}" if accent else letter
         parts = [f"{letter}_{{{run}}}{mark}" for run in _runs(sorted(series[name]))] + parts
     return ", ".join(parts)
 
 
-def _unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
+def plain_names(nodes: Iterable[str], *, mark: str = "") -> str:
+    """Write nodes as plain text, in the order of their names, S2 before S10."""
+    parts = ((re.sub(r"\d+", lambda digits: digits[0].zfill(9), node), node) for node in nodes)
+    return ", ".join(node + mark for _, node in sorted(parts))
+
+
+def _escape(name: str) -> str:
+    """Return a name as LaTeX text in which no sign is a command."""
+    return "".join(LATEX_SIGNS.get(sign, sign) for sign in name)
+
+
+def unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
     """Replace each template pair by its instances for t = 1..horizon; keep plain pairs as they are."""
     unrolled: list[Edge] = []
     for pair in pairs:

@@ -1,20 +1,54 @@
-"""Causal graphs from the user: edges written as text, and files in GML, DOT or JSON."""
+"""Causal graphs from the user: edges written as text, and files in the forms that other programs write."""
 
-import json
+import codecs
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
 
-from csrec_core.causal.graph import Edge, causal_graph, extend_graph, sequential_graph
-from csrec_core.errors import InputError, unknown
+from csrec_core.causal.dot import parse_dot
+from csrec_core.causal.drawing import Drawing
+from csrec_core.causal.formats import parse_csv, parse_gml, parse_graphml, parse_json
+from csrec_core.causal.graph import (
+    TEMPLATE,
+    TIMED,
+    Edge,
+    causal_graph,
+    extend_graph,
+    latents,
+    observed,
+    sequential_graph,
+    unroll,
+)
+from csrec_core.errors import InputError
 
-__all__ = ["make_graph", "parse_edges", "read_graph"]
+__all__ = [
+    "DEFAULT_HORIZON",
+    "horizon_of",
+    "make_graph",
+    "parse_edges",
+    "read_drawing",
+    "read_graph",
+    "repeating",
+]
+
+DEFAULT_HORIZON = 3
+PARSERS = {
+    ".dot": parse_dot,
+    ".gv": parse_dot,
+    ".txt": parse_dot,
+    ".gml": parse_gml,
+    ".graphml": parse_graphml,
+    ".xml": parse_graphml,
+    ".json": parse_json,
+    ".csv": parse_csv,
+}
+ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def make_graph(
-    horizon: int,
+    horizon: int = 0,
     *,
     exposure: str = "observational",
     online: bool = False,
@@ -27,100 +61,170 @@ def make_graph(
 
     `extra_edges` and `latent_edges` are written as `parse_edges` reads them. With a `file`, the graph is
     what it says: the other parameters only tell what in it departs from Figure 1, which the edge attribute
-    ``role`` then marks as "extra".
-    """
-    known = None if regime == "none" else regime
-    graph = figure_1 = sequential_graph(horizon, exposure=exposure, online=online, regime=known)
-    if str(file):
-        graph = read_graph(file)
-        own = {edge: "extra" for edge in graph.edges if edge not in figure_1.edges}
-        nx.set_edge_attributes(graph, own, "role")
-    return extend_graph(graph, extra=parse_edges(extra_edges), latent=parse_edges(latent_edges))
-
-
-def parse_edges(text: str) -> list[Edge]:
-    """Read edges from text such as ``"S1->P2, S[t-1]->D[t]"``; ``<->`` for ``->`` will do."""
-    edges = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        ends = [end.strip() for end in re.split(r"<?-+>|→|↔", part)]
-        if len(ends) != 2 or not all(ends):
-            raise InputError(f"cannot read the edge {part!r}: write it as S1->P2, and a comma between edges")
-        edges.append((ends[0], ends[1]))
-    return edges
-
-
-def read_graph(path: str | Path) -> nx.DiGraph:
-    """Read a causal graph from a .gml, .dot or .json file.
-
-    GML and DOT mark a latent node by the node attribute ``latent`` (1 or true); DOT marks a shared latent
-    cause by ``dir=both`` on the edge. JSON is ``{"edges": [["a", "b"], ...], "bidirected": [...],
-    "latent": [...]}`` or networkx node-link data.
+    ``role`` then marks as "extra". A `horizon` of 0 is the file's own, and `DEFAULT_HORIZON` without one; a
+    file whose nodes are all templates, such as ``S[t-1]``, is unrolled over the horizon.
 
     Raises
     ------
     InputError
-        When the file is missing, of another kind, unreadable, undirected or cyclic.
+        On a file that is not read, one whose steps are not P1, S1, D1, P2, …, another horizon than the
+        file's, an arrow back in time.
+    """
+    known = None if regime == "none" else regime
+    options = {"exposure": exposure, "online": online, "regime": known}
+    if not str(file):
+        graph = sequential_graph(horizon or DEFAULT_HORIZON, **options)
+    else:
+        graph = _from_file(Path(file), horizon)
+        figure_1 = sequential_graph(horizon_of(graph, where=file), **options)
+        if horizon not in (0, horizon_of(graph)):
+            raise InputError(
+                f"{file}: its steps are 1 to {horizon_of(graph)}, the horizon given is {horizon}"
+            )
+        own = {edge: "extra" for edge in graph.edges if edge not in figure_1.edges}
+        nx.set_edge_attributes(graph, own, "role")
+    grown = extend_graph(graph, extra=parse_edges(extra_edges), latent=parse_edges(latent_edges, pairs=True))
+    for a, b in grown.edges:
+        times = [TIMED.match(a), TIMED.match(b)]
+        if all(times) and int(times[0][2]) > int(times[1][2]):
+            raise InputError(f"the arrow {a} -> {b} runs back in time")
+    return grown
+
+
+def horizon_of(graph: nx.DiGraph, *, where: str | Path = "the graph") -> int:
+    """Return the last step of a graph whose nodes are P1, S1, D1 to Pt, St, Dt, and others.
+
+    Raises InputError, naming what is missing, where the steps are not these.
+    """
+    times = {int(found[2]) for node in graph if (found := TIMED.match(node))}
+    last = max(times, default=0)
+    if last < 2 or 0 in times:
+        raise InputError(
+            f"{where}: the theorem speaks of the steps P1, S1, D1, P2, S2, D2, …, which this graph does not "
+            "have; csrec identify takes a graph of any names"
+        )
+    missing = [f"{row}{t}" for t in range(1, last + 1) for row in "PSD" if f"{row}{t}" not in graph]
+    if missing:
+        raise InputError(f"{where}: the steps go to {last}, but there is no node {missing[0]}")
+    return last
+
+
+def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
+    """Return how to lay a graph of steps out over any number of them; None where it repeats no slice.
+
+    Its arrows and pairs are read as templates; what these make over the same steps must be the graph itself.
+    """
+    horizon, hidden = horizon_of(graph), latents(graph)
+    if set(map(str, observed(graph))) - {f"{row}{t}" for t in range(1, horizon + 1) for row in "PSD"} - {"R"}:
+        return None
+    arrows = {(a, b) for a, b in graph.edges if a not in hidden and a != "R"}
+    pairs = {tuple(sorted(graph.succ[node])) for node in hidden}
+    if any(len(pair) != 2 for pair in pairs) or any(graph.pred[node] for node in hidden):
+        return None
+    regime = {("R", f"{b[0]}[t]") for b in graph.succ["R"]} if "R" in graph else set()
+
+    def lay_out(steps: int) -> nx.DiGraph:
+        nodes = [f"{row}{t}" for t in range(1, steps + 1) for row in "PSD"]
+        ruled = [("R", f"{b[0]}{t}") for _, b in regime for t in range(1, steps + 1)]
+        edges = [*unroll({_template(*edge) for edge in arrows}, steps), *ruled]
+        return causal_graph(edges, unroll({_template(*pair) for pair in pairs}, steps), nodes=nodes)
+
+    same = lay_out(horizon)
+    found = {(a, b) for a, b in same.edges if a not in latents(same)}
+    found_pairs = {tuple(sorted(same.succ[node])) for node in latents(same)}
+    expected = arrows | ({("R", b) for b in graph.succ["R"]} if "R" in graph else set())
+    return lay_out if (found, found_pairs) == (expected, pairs) else None
+
+
+def _template(a: str, b: str) -> Edge:
+    """Return the template that an arrow is an instance of."""
+    lag = int(b[1:]) - int(a[1:])
+    return (f"{a[0]}[t{-lag:+d}]", f"{b[0]}[t]") if lag >= 0 else (f"{a[0]}[t]", f"{b[0]}[t{lag:+d}]")
+
+
+def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
+    """Read arrows such as ``"S1->P2, S[t-1]->D[t]"``, or with `pairs` unmeasured causes: ``"S[t]<->D[t]"``."""
+    edges = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"([^<>→↔]*[^<>→↔\s-])\s*(<-+>|↔|-+>|→)\s*([^<>→↔\s-][^<>→↔]*)", part)
+        if not found:
+            raise InputError(f"cannot read the edge {part!r}: write it as S1->P2, and a comma between edges")
+        if (found[2][0] in "<↔") != pairs:
+            raise InputError(
+                f"{part!r} is "
+                + (
+                    "an arrow: it belongs to the extra edges"
+                    if pairs
+                    else "a pair with an unmeasured cause: it belongs to the latent edges"
+                )
+                + (", and a pair is S1<->D1" if pairs else ", and an arrow is S1->D1")
+            )
+        edges.append((found[1].strip(), found[3].strip()))
+    return edges
+
+
+def read_graph(path: str | Path) -> nx.DiGraph:
+    """Read a causal graph from a file, see `read_drawing`."""
+    return _located(path, read_drawing(path).graph)
+
+
+def read_drawing(path: str | Path) -> Drawing:
+    """Read what a file says of a graph.
+
+    Parameters
+    ----------
+    path : a file in DOT (.dot, .gv), DAGitty's text (.txt, or `dag {` in a .dot), GML (.gml), GraphML
+        (.graphml, .xml), JSON (.json: lists, node-link or causalfusion) or a table of edges (.csv)
+
+    Raises
+    ------
+    InputError
+        With line and column: whatever in the file is not understood.
     """
     path = Path(path)
-    readers = {".gml": _read_gml, ".dot": _read_dot, ".json": _read_json}
-    if path.suffix not in readers:
-        raise InputError(f"{path}: a graph file ends in {', '.join(readers)}, not in {path.suffix!r}")
+    if path.suffix.lower() not in PARSERS:
+        raise InputError(f"{path}: a graph file ends in {', '.join(PARSERS)}, not in {path.suffix!r}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    text = _decoded(path).replace("\r\n", "\n").replace("\r", "\n")
+    return _located(path, lambda: PARSERS[path.suffix.lower()](text))
+
+
+def _from_file(path: Path, horizon: int) -> nx.DiGraph:
+    """Return the graph of a file, its templates unrolled over the horizon."""
+    drawing = read_drawing(path)
+    templates = [name for name in drawing.nodes if TEMPLATE.match(name)]
+    if not templates:
+        return _located(path, drawing.graph)
+    plain = [name for name in drawing.nodes if name not in templates]
+    if plain or drawing.latent:
+        raise InputError(
+            f"{path}: mixes templates such as {templates[0]!r} with "
+            + (f"the plain name {plain[0]!r}" if plain else "latent nodes")
+        )
+    steps = horizon or DEFAULT_HORIZON
+    edges, pairs = unroll(drawing.directed, steps), unroll(drawing.pairs, steps)
+    rows = {TEMPLATE.match(name)[1] for name in templates}
+    nodes = [f"{row}{t}" for t in range(1, steps + 1) for row in sorted(rows)]
+    return _located(path, lambda: causal_graph(edges, pairs, nodes=nodes))
+
+
+def _decoded(path: Path) -> str:
+    content = path.read_bytes()
+    encoding = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), "utf-8")
     try:
-        return readers[path.suffix](path)
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line}: no UTF-8 text, save it as UTF-8") from error
+    if "\0" in text:
+        raise InputError(f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}: no text file")
+    return text
+
+
+def _located(path: str | Path, make):
+    """Return what `make` makes; its errors say the file."""
+    try:
+        return make()
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (nx.NetworkXException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: not a readable {path.suffix} graph: {error}") from error
-
-
-def _read_gml(path: Path) -> nx.DiGraph:
-    return _from_networkx(nx.read_gml(path))
-
-
-def _read_dot(path: Path) -> nx.DiGraph:
-    try:
-        parsed = nx.nx_pydot.read_dot(path)
-    except ImportError as error:
-        raise InputError("reading .dot needs the package pydot; or save the graph as .json") from error
-    # pydot keeps a stray node for the line ends of some writers
-    parsed.remove_nodes_from([node for node in parsed if node.strip('"') in {"\\n", "\\r\\n"}])
-    return _from_networkx(nx.relabel_nodes(parsed, lambda node: node.strip('"')))
-
-
-def _read_json(path: Path) -> nx.DiGraph:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise InputError('expected an object with the key "edges"')
-    if "nodes" in content and all(isinstance(node, dict) for node in content["nodes"]):
-        key = "edges" if "edges" in content else "links"
-        return _from_networkx(nx.node_link_graph({"directed": True, **content}, edges=key))
-    allowed = ("edges", "bidirected", "latent", "nodes")
-    for key in content:
-        if key not in allowed:
-            raise unknown("key", key, allowed)
-    if "edges" not in content:
-        raise InputError('expected an object with the key "edges"')
-    return causal_graph(
-        content["edges"],
-        content.get("bidirected", ()),
-        latent=content.get("latent", ()),
-        nodes=content.get("nodes", ()),
-    )
-
-
-def _from_networkx(parsed: nx.Graph) -> nx.DiGraph:
-    """Return the causal graph of a graph as some file format stores it."""
-    if not parsed.is_directed():
-        raise InputError("the graph is undirected: a causal graph needs arrows (directed 1, or digraph)")
-    directed, both = [], []
-    for source, target, data in parsed.edges(data=True):
-        both_ways = str(data.get("dir", "")).strip('"') == "both"
-        (both if both_ways else directed).append((str(source), str(target)))
-    hidden = [str(node) for node, mark in parsed.nodes(data="latent") if _is_true(mark)]
-    return causal_graph(directed, both, latent=hidden, nodes=[str(node) for node in parsed])
-
-
-def _is_true(mark: Any) -> bool:
-    return str(mark).strip('"').lower() in {"1", "true", "yes"}

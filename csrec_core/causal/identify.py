@@ -5,57 +5,167 @@ as in Tian and Pearl (2002). The procedure is complete (Huang and Valtorta 2006;
 where it finds no formula there is none.
 """
 
-import logging
-import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
-from csrec_core.causal.docalculus import check_rule
-from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, product
-from csrec_core.causal.graph import latents, observed
-from csrec_core.errors import InputError, unknown
+from csrec_core.causal.adjacency import compile_graph
+from csrec_core.causal.adjustment import adjustment_sets
+from csrec_core.causal.docalculus import RuleCheck, check_rule
+from csrec_core.causal.expression import (
+    Conditional,
+    Nodes,
+    Product,
+    Ratio,
+    Sum,
+    Term,
+    product,
+    python_source,
+)
+from csrec_core.causal.graph import latents, observed, plain_names
+from csrec_core.causal.simplify import simplify
+from csrec_core.errors import InputError
 
-__all__ = ["Identification", "backdoor_sets", "identifiability_table", "identify", "project_latents"]
+__all__ = ["Identification", "Line", "Source", "identifiability_table", "identify", "law", "project_latents"]
+
+LARGE = 30  # measured nodes, above which fewer formulas are tried
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data source: its name, the nodes that were set at random in it, those whose mechanism is its own."""
+
+    name: str = ""
+    do: Nodes = frozenset()
+    differs: Nodes = frozenset()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a derivation: what is done, the formula after it, the rules that license it."""
+
+    words: str
+    formula: str
+    checks: tuple[RuleCheck, ...] = ()
 
 
 @dataclass(frozen=True)
 class Identification:
-    """Whether P(y | do, given) can be computed from observed data. Truthy when it can.
+    """Whether P(y | do, given) can be computed from the data. Truthy when it can.
 
     Attributes
     ----------
-    formula : the formula, None when there is none
+    graph, y, do, given, sources : the query
+    found : a formula as the algorithm finds it, None when there is none
     hedge : what stands in the way: a confounded group of nodes, and the part of it that the query needs
     order : the axes of the arrays that `value` takes and gives
     """
 
-    formula: object | None
+    graph: nx.DiGraph = field(repr=False)
+    y: Nodes
+    do: Nodes
+    given: Nodes
+    sources: tuple[Source, ...]
+    found: Term | None
     hedge: tuple[Nodes, Nodes] | None
     order: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return self.formula is not None
+        return self.found is not None
+
+    @cached_property
+    def formula(self) -> Term:
+        """The shortest formula found: by adjustment, or by the algorithm under either order of the nodes."""
+        if self.found is None:
+            raise InputError("the effect is not identifiable: it has no formula")
+        compiled = compile_graph(self.graph)
+        uncut = compiled.flags(())
+
+        def separated(a: Nodes, b: Nodes, given: Nodes) -> bool:
+            return compiled.separated(a, b, given, uncut, uncut)
+
+        is_plain, is_large = self.sources == (Source(),), len(self.order) > LARGE
+        candidates = [self._adjusted(nodes) for nodes in self.adjustment[:3]] if is_plain else []
+        if not (candidates and is_large):
+            candidates.insert(0, self.found)
+        if is_plain and not is_large:
+            other = _search(self, reverse=True)
+            candidates += [other.conditional(self.y, self.do, self.given), self._pruned()]
+        return min((simplify(term, separated) for term in candidates), key=lambda term: term.size)
+
+    @cached_property
+    def adjustment(self) -> list[Nodes]:
+        """The smallest sets that the effect can be adjusted for, see `adjustment_sets`."""
+        return adjustment_sets(self.graph, y=self.y, do=self.do, given=self.given)
+
+    def derivation(self) -> list[Line]:
+        """Return the derivation, line by line; the last line has the formula."""
+        if self.found is None:
+            return []
+        if self.sources == (Source(),) and self.adjustment and self.do:
+            lines = _adjustment_lines(self, self.adjustment[0])
+        else:
+            search = _search(self, record=True)
+            search.conditional(self.y, self.do, self.given)
+            lines = search.lines
+        return [*lines, Line("the same, simplified by the independences of the graph", self.formula.text())]
 
     def latex(self) -> str:
         """Return the formula as LaTeX."""
-        if self.formula is None:
-            raise InputError("the effect is not identifiable: it has no formula")
         return self.formula.latex()
 
-    def value(self, joint: np.ndarray) -> np.ndarray:
-        """Evaluate the formula on the joint distribution of the measured nodes, one axis each in `order`."""
-        if self.formula is None:
-            raise InputError("the effect is not identifiable: it has no formula")
+    def text(self) -> str:
+        """Return the formula as plain text."""
+        return self.formula.text()
 
-        def marginal(nodes: Nodes) -> np.ndarray:
+    def python(self) -> str:
+        """Return the formula as a Python function of the joint distribution, axes as in `order`."""
+        return python_source(self.formula, self.order)
+
+    def value(self, joint: np.ndarray, **arms: np.ndarray) -> np.ndarray:
+        """Evaluate the formula on the joint distribution of the measured nodes, one axis each in `order`.
+
+        `arms` are the joint distributions of other sources, by name.
+        """
+
+        def marginal(nodes: Nodes, source: str = "") -> np.ndarray:
             gone = tuple(i for i, node in enumerate(self.order) if node not in nodes)
-            return joint.sum(axis=gone, keepdims=True)
+            return (arms[source] if source else joint).sum(axis=gone, keepdims=True)
 
         return self.formula.value(marginal)
+
+    @cached_property
+    def needed(self) -> Nodes:
+        """Measured nodes that suffice, found by leaving out one after the other; all of them in a large graph."""
+        asked = self.y | self.do | self.given
+        needed = frozenset(self.order)
+        if len(needed) > LARGE and self.adjustment:
+            return asked | self.adjustment[0]
+        if len(needed) <= LARGE:
+            for node in [node for node in self.order[::-1] if node not in asked]:
+                if identify(_hidden(self.graph, needed - {node}), y=self.y, do=self.do, given=self.given):
+                    needed = needed - {node}
+        return needed
+
+    def _pruned(self) -> Term:
+        """Return the formula in the nodes that are needed, the axes being those of all."""
+        search = _search(self, graph=_hidden(self.graph, self.needed))
+        return search.conditional(self.y, self.do, self.given)
+
+    def _adjusted(self, nodes: Nodes) -> Term:
+        """Return the adjustment formula."""
+        term = product([
+            *([Conditional(nodes, self.given)] if nodes else []),
+            Conditional(self.y, self.do | self.given | nodes),
+        ])  # fmt: skip
+        for i, node in enumerate(self.order):
+            if node in nodes:
+                term = Sum(node, i, term)
+        return term
 
 
 class _Hedge(Exception):
@@ -68,6 +178,7 @@ def identify(
     y: Iterable[str] | str,
     do: Iterable[str] | str = (),
     given: Iterable[str] | str = (),
+    sources: Sequence[Source] = (Source(),),
 ) -> Identification:
     """Decide whether P(y | do, given) follows from the distribution of the measured nodes.
 
@@ -75,27 +186,36 @@ def identify(
     ----------
     graph : causal graph, latent causes as nodes marked ``latent=True``
     y, do, given : disjoint sets of measured nodes
+    sources : where data come from; the default is one, in which nothing was set. With several, each confounded
+        part is taken from the first source that gives it (transport: Lee, Correa and Bareinboim 2019)
 
     Raises
     ------
     InputError
         On an unknown or latent node, an empty `y`, overlapping sets.
+
+    Examples
+    --------
+    >>> from csrec_core.causal.graph import causal_graph
+    >>> identify(causal_graph([("c", "x"), ("c", "y"), ("x", "y")]), y="y", do="x").text()
+    "Σ_c' P(c') P(y | x, c')"
     """
     y, do, given = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, do, given))
     check_rule(graph, 1, y=y, x=do, w=given)  # refuses what is no query
-    # What may as well be set as seen is set: only the rest has to be conditioned on (Shpitser and Pearl).
-    while movable := [n for n in sorted(given) if check_rule(graph, 2, y=y, x=do, z=n, w=given - {n})]:
-        do, given = do | {movable[0]}, given - {movable[0]}
-    directed, confounded = project_latents(graph)
-    order = tuple(nx.lexicographical_topological_sort(directed, key=str))
-    search = _Search(directed, confounded, order)
+    order = tuple(nx.lexicographical_topological_sort(project_latents(graph)[0], key=str))
+    query = Identification(graph, y, do, given, tuple(sources), None, None, order)
     try:
-        formula = search.effect(y | given, do)
+        found = _search(query).conditional(y, do, given)
     except _Hedge as hedge:
-        return Identification(None, hedge.args, order)
-    if given:
-        formula = _normalise(search, formula, y)
-    return Identification(formula, None, order)
+        return Identification(graph, y, do, given, tuple(sources), None, hedge.args, order)
+    return Identification(graph, y, do, given, tuple(sources), found, None, order)
+
+
+def law(y: Iterable[str], do: Iterable[str] = (), given: Iterable[str] = ()) -> str:
+    """Return P(y | do(…), given) as plain text."""
+    conditions = [f"do({plain_names(do)})"] if do else []
+    conditions += [plain_names(given)] if given else []
+    return f"P({plain_names(y)}{' | ' if conditions else ''}{', '.join(conditions)})"
 
 
 def project_latents(graph: nx.DiGraph) -> tuple[nx.DiGraph, nx.Graph]:
@@ -155,83 +275,134 @@ def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["estimand", "tastes", "identifiable"])
 
 
-def backdoor_sets(graph: nx.DiGraph, *, treatment: str, outcome: str) -> list[frozenset[str]]:
-    """Return the sets that dowhy adjusts for to find the total effect of one node on another; may be empty.
-
-    dowhy's default identification is sound with latent nodes, and no more than sufficient: an empty list
-    does not mean that the effect is not identifiable. Its `id-algorithm` ignores latent nodes.
-    """
-    with warnings.catch_warnings():  # dowhy's progress bars miss a widget here that nothing needs
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from dowhy.causal_identifier import AutoIdentifier, BackdoorAdjustment, EstimandType
-
-    for name in (treatment, outcome):
-        if name not in observed(graph):
-            raise unknown("measured node", name, sorted(observed(graph)))
-    logging.getLogger("dowhy.causal_identifier").setLevel(logging.ERROR)
-    identifier = AutoIdentifier(
-        estimand_type=EstimandType.NONPARAMETRIC_ATE,
-        backdoor_adjustment=BackdoorAdjustment.BACKDOOR_MIN_EFFICIENT,
-    )
-    try:
-        estimand = identifier.identify_effect(
-            graph, action_nodes=[treatment], outcome_nodes=[outcome], observed_nodes=sorted(observed(graph))
-        )
-    except ValueError as error:
-        if "does not exist" in str(error):
-            return []
-        raise
-    found = (estimand.backdoor_variables or {}).values()
-    return list(dict.fromkeys(frozenset(names) for names in found if names is not None))
+def _search(
+    query: Identification, *, graph: nx.DiGraph | None = None, reverse: bool = False, record: bool = False
+) -> "_Search":
+    graph = query.graph if graph is None else graph
+    directed, confounded = project_latents(graph)
+    names = sorted(directed, key=str, reverse=reverse)
+    order = tuple(nx.lexicographical_topological_sort(directed, key=names.index))
+    return _Search(graph, directed, confounded, order, query.order, query.sources, record)
 
 
+def _hidden(graph: nx.DiGraph, measured: Nodes) -> nx.DiGraph:
+    """Return the graph with no nodes measured but these."""
+    hidden = graph.copy()
+    nx.set_node_attributes(hidden, {node: node not in measured for node in hidden}, "latent")
+    return nx.freeze(hidden)
+
+
+@dataclass
 class _Search:
-    """The c-component factorisation of one projected graph."""
+    """The c-component factorisation of one projected graph, from one or several sources."""
 
-    def __init__(self, directed: nx.DiGraph, confounded: nx.Graph, order: tuple[str, ...]):
-        self.directed, self.confounded, self.order = directed, confounded, order
+    graph: nx.DiGraph
+    directed: nx.DiGraph
+    confounded: nx.Graph
+    order: tuple[str, ...]
+    axes: tuple[str, ...]
+    sources: tuple[Source, ...]
+    record: bool = False
+    lines: list[Line] = field(default_factory=list)
 
-    def effect(self, target: Nodes, do: Nodes):
+    def conditional(self, y: Nodes, do: Nodes, given: Nodes) -> Term:
+        """Return P(y | do, given), or raise `_Hedge`."""
+        start = law(y, do, given)
+        # What may as well be set as seen is set: only the rest has to be conditioned on (Shpitser and Pearl).
+        while movable := next(
+            (c for n in sorted(given) if (c := check_rule(self.graph, 2, y=y, x=do, z=n, w=given - {n}))),
+            None,
+        ):
+            do, given = do | movable.z, given - movable.z
+            self.note(f"set {plain_names(movable.z)} in the place of seeing it", law(y, do, given), [movable])
+        if given:
+            top, bottom = law(y | given, do), law(given, do)
+            self.note("by the definition of a conditional probability", f"{start} = {top} / {bottom}")
+        term = self.effect(y | given, do)
+        return self.normalise(term, y) if given else term
+
+    def effect(self, target: Nodes, do: Nodes) -> Term:
         """Return P(target | do), or raise `_Hedge`."""
         world = self.ancestors(target, frozenset(self.order))
         needed = self.ancestors(target, world - do)
-        factors = []
-        for part in self.components(needed):
-            group = next(group for group in self.components(world) if part <= group)
-            factors.append(self.reduce(part, group, self.observed_factor(group, world)))
+        rest = world - needed
+        self.note_rule(3, target, do & world, do - world, "drop actions that are no causes of the outcome")
+        self.note_rule(3, target, do & world, rest - do, "set what acts through actions only")
+        parts = self.components(needed)
+        if self.record:
+            laws = " ".join(law(part, world - part) for part in parts)
+            over = f"Σ_{{{plain_names(needed - target)}}} " if needed - target else ""
+            checks = [check for part in parts for check in self.split(part, needed, rest)]
+            self.note("factorise, and take apart what shares no unmeasured cause", over + laws, checks)
+        factors = [self.factor(part, world) for part in parts]
         return self.sum(needed - target, product(factors))
 
-    def reduce(self, part: Nodes, group: Nodes, term):
+    def factor(self, part: Nodes, world: Nodes) -> Term:
+        """Return P(part | do everything else) from the first source that gives it."""
+        blocked: _Hedge | None = None
+        for source in self.sources:
+            seen = world - source.do
+            if part & source.differs or not part <= seen:
+                continue
+            group = next(group for group in self.components(seen) if part <= group)
+            term = self.observed_factor(group, seen, source)
+            if self.record:
+                checks = self.split(group, seen, source.do & world)
+                self.note(
+                    f"read from {source.name or 'the data'}",
+                    f"{law(group, world - group)} = {term.text()}",
+                    checks,
+                )
+            try:
+                return self.reduce(part, group, term, world)
+            except _Hedge as hedge:
+                blocked = blocked or hedge
+        raise blocked or _Hedge(part, part)
+
+    def reduce(self, part: Nodes, group: Nodes, term: Term, world: Nodes) -> Term:
         """Return the factor of `part` from the `term` of the confounded `group` that holds it."""
         kept = self.ancestors(part, group)
         if kept == part:
-            return self.sum(group - part, term)
+            return self.sum_noted(part, group, term, world)
         if kept == group:
             raise _Hedge(group, part)
-        marginal = self.sum(group - kept, term)
+        marginal = self.sum_noted(kept, group, term, world)
         inner = next(found for found in self.components(kept) if part <= found)
         if inner != kept:
             ordered = [node for node in self.order if node in kept]
             marginal = product([self.slice(node, ordered, marginal) for node in ordered if node in inner])
-        return self.reduce(part, inner, marginal)
+            if self.record:
+                checks = self.split(inner, kept, world - kept)
+                self.note("take apart", f"{law(inner, world - inner)} = {marginal.text()}", checks)
+        return self.reduce(part, inner, marginal, world)
 
-    def slice(self, node: str, ordered: list[str], term):
+    def slice(self, node: str, ordered: list[str], term: Term) -> Term:
         """Return the conditional of `node` given what comes before it, within `term`."""
         after = ordered[ordered.index(node) + 1 :]
         return Ratio(self.sum(frozenset(after), term), self.sum(frozenset([node, *after]), term))
 
-    def observed_factor(self, group: Nodes, world: Nodes):
-        """Return the factor of a confounded group as conditionals of the observed distribution."""
+    def observed_factor(self, group: Nodes, seen: Nodes, source: Source) -> Term:
+        """Return the factor of a confounded group as conditionals of what a source shows."""
         factors = []
         for i, node in enumerate(self.order):
             if node in group:
-                earlier = world & set(self.order[: i + 1])
+                earlier = seen & set(self.order[: i + 1])
                 near = next(found for found in self.components(earlier) if node in found)
                 blanket = near.union(*(self.directed.pred[member] for member in near)) - {node}
-                factors.append(Conditional(node, blanket))
+                factors.append(Conditional(frozenset([node]), blanket, source.name))
         return product(factors)
 
-    def sum(self, over: Nodes, term):
+    def sum_noted(self, kept: Nodes, group: Nodes, term: Term, world: Nodes) -> Term:
+        """Sum the nodes of a group out that are no causes of those kept."""
+        result = self.sum(group - kept, term)
+        if self.record and group - kept:
+            checks = [check_rule(self.graph, 3, y=kept, x=world - group, z=group - kept)]
+            self.note(
+                f"sum out {plain_names(group - kept)}", f"{law(kept, world - kept)} = {result.text()}", checks
+            )
+        return result
+
+    def sum(self, over: Nodes, term: Term) -> Term:
         """Sum out nodes; a conditional whose node is spoken of nowhere else sums to one."""
         over = frozenset(over)
         factors = list(term.factors) if isinstance(term, Product) else [term]
@@ -240,32 +411,79 @@ class _Search:
             dropped = False
             for factor in factors:
                 elsewhere = frozenset().union(*(other.nodes for other in factors if other is not factor))
-                if isinstance(factor, Conditional) and factor.node in over - elsewhere:
+                if isinstance(factor, Conditional) and factor.left <= over - elsewhere:
                     factors.remove(factor)
-                    over -= {factor.node}
+                    over -= factor.left
                     dropped = True
                     break
-        for i, node in enumerate(self.order):  # causes first, which gives recursions their usual shape
+        for node in self.order:  # causes first, which gives recursions their usual shape
             if node in over:
                 touched = [factor for factor in factors if node in factor.nodes]
                 rest = [factor for factor in factors if node not in factor.nodes]
-                factors = [*rest, Sum(node, i, product(touched))]
+                factors = [*rest, Sum(node, self.axes.index(node), product(touched))]
         return product(factors)
+
+    def normalise(self, term: Term, y: Nodes) -> Term:
+        """Divide by the sum over `y`; factors that do not speak of `y` cancel, a sum of one is left out."""
+        factors = term.factors if isinstance(term, Product) else (term,)
+        top = product([factor for factor in factors if factor.nodes & y])
+        bottom = self.sum(y, top)
+        return top if bottom == Product(()) else Ratio(top, bottom)
 
     def ancestors(self, nodes: Nodes, within: Nodes) -> Nodes:
         """Return `nodes` and their ancestors in the graph cut down to `within`."""
-        part = self.directed.subgraph(within)
-        return frozenset(nodes).union(*(nx.ancestors(part, node) for node in nodes))
+        found, stack = set(nodes), list(nodes)
+        while stack:
+            for parent in self.directed.pred[stack.pop()]:
+                if parent in within and parent not in found:
+                    found.add(parent)
+                    stack.append(parent)
+        return frozenset(found)
 
     def components(self, within: Nodes) -> list[Nodes]:
         """Return the groups of nodes linked by shared latent causes."""
         groups = nx.connected_components(self.confounded.subgraph(within))
         return sorted(map(frozenset, groups), key=lambda group: min(map(self.order.index, group)))
 
+    def note(self, words: str, formula: str, checks: Iterable[RuleCheck] = ()) -> None:
+        """Write a line of the derivation, if one is asked for."""
+        if self.record:
+            self.lines.append(Line(words, formula, tuple(checks)))
 
-def _normalise(search: _Search, formula, y: Nodes):
-    """Divide by the sum over `y`; factors that do not speak of `y` cancel, and a sum of one is left out."""
-    factors = formula.factors if isinstance(formula, Product) else (formula,)
-    top = product([factor for factor in factors if factor.nodes & y])
-    bottom = search.sum(y, top)
-    return top if bottom == Product(()) else Ratio(top, bottom)
+    def note_rule(self, rule: int, y: Nodes, x: Nodes, z: Nodes, words: str) -> None:
+        """Write the line of one rule, if it does anything."""
+        if self.record and z:
+            self.note(words, law(y, x | z if rule == 3 and "set" in words else x), [
+                check_rule(self.graph, rule, y=y, x=x, z=z)
+            ])  # fmt: skip
+
+    def split(self, part: Nodes, within: Nodes, done: Nodes) -> list[RuleCheck]:
+        """Return why each factor of `part`, given all before it, may take the others of `within` as set."""
+        checks = []
+        for i, node in enumerate(self.order):
+            if node in part:
+                before = within & set(self.order[:i])
+                seen, moved = before & part, before - part
+                later = within - before - part
+                if moved:
+                    checks.append(check_rule(self.graph, 2, y=node, x=done, z=moved, w=seen))
+                if later:
+                    checks.append(check_rule(self.graph, 3, y=node, x=done | moved, z=later, w=seen))
+        return checks
+
+
+def _adjustment_lines(query: Identification, nodes: Nodes) -> list[Line]:
+    """Return the derivation of the adjustment formula."""
+    y, do, given = query.y, query.do, query.given
+    second = check_rule(query.graph, 2, y=y, z=do, w=nodes | given)
+    lines = []
+    if nodes:
+        over = f"Σ_{{{plain_names(nodes)}}}"
+        drawn, seen = law(nodes, do, given), law(nodes, (), given)
+        lines.append(Line("total probability", f"{over} {law(y, do, nodes | given)} {drawn}"))
+        third = check_rule(query.graph, 3, y=nodes, z=do, w=given)
+        lines.append(Line("drop the action", f"{over} {law(y, do, nodes | given)} {seen}", (third,)))
+        formula = f"{over} {law(y, (), do | nodes | given)} {seen}"
+    else:
+        formula = law(y, (), do | given)
+    return [*lines, Line("see in the place of setting", formula, (second,))]

@@ -8,8 +8,9 @@ import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import latents, observed, with_ancestors
+from csrec_core.causal.identify import Identification, Source, identify
 
-__all__ = ["Repairs", "additions", "breaking_edges", "find_repairs"]
+__all__ = ["Repairs", "additions", "breaking_edges", "find_repairs", "identifying_changes"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,46 @@ def find_repairs(check: RuleCheck, *, max_size: int = 2) -> Repairs:
     units = _removable(check.graph)
     removal = _smallest(sorted(units), max_size, lambda names: check.on(_shrunk(check.graph, units, names)))
     return Repairs(conditioning, removal)
+
+
+def identifying_changes(
+    found: Identification, core: nx.DiGraph, *, max_size: int = 2
+) -> dict[str, tuple[frozenset, ...]]:
+    """Return the smallest changes that make an effect identifiable, each alone.
+
+    Parameters
+    ----------
+    found : an effect that is not identifiable
+    core : a part of the graph in which it is not (`twins.smallest_core`): a change outside mends nothing
+    max_size : sets of more changes are not tried
+
+    Returns
+    -------
+    dict
+        "measure": sets of latent nodes; "rule out": sets of arrows, as in `Repairs.removal`; "randomise":
+        sets of one node, neither the action nor what is asked, on which an experiment would do.
+    """
+    query = {"y": found.y, "do": found.do, "given": found.given}
+
+    def measured(nodes: frozenset[str]) -> bool:
+        graph = found.graph.copy()
+        nx.set_node_attributes(graph, dict.fromkeys(nodes, False), "latent")
+        return bool(identify(graph, **query))
+
+    units = _removable(found.graph)
+    hidden = {name for name, arrows in units.items() if set(arrows) & set(core.edges)}
+    others = observed(found.graph) - found.y - found.do - found.given
+    return {
+        "measure": _smallest(sorted(latents(core)), max_size, measured),
+        "rule out": _smallest(
+            sorted(hidden), max_size, lambda names: identify(_shrunk(found.graph, units, names), **query)
+        ),
+        "randomise": tuple(
+            frozenset([node])
+            for node in sorted(others)
+            if identify(found.graph, **query, sources=(Source(), Source("trial", frozenset([node]))))
+        ),
+    }
 
 
 def _grown(graph: nx.DiGraph, edges: list[tuple[str, str]]) -> nx.DiGraph:

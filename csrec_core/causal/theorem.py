@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck, check_rule
-from csrec_core.causal.graph import latex_names
+from csrec_core.causal.graph import latex_names, require_nodes
 from csrec_core.errors import InputError, unknown
 
 __all__ = ["Derivation", "Step", "check_base", "check_transport", "derive_theorem", "latex_probability"]
@@ -67,20 +67,6 @@ class Step:
         return sides, rf"\qquad \text{{{reason} }} {self.separation} \text{{ in }} {self.graph_name}"
 
     @property
-    def reason(self) -> str:
-        """Why the step holds or fails, in words: the open path, or what blocks the shortest path."""
-        paths = self.check.witness
-        if not self.check:
-            return f"open: {paths[0]}"
-        if not paths:
-            return "no path at all"
-        closing = paths[0].blockers[0]
-        kind = "an unconditioned collider" if closing.collider else "conditioned on"
-        many = f"{len(paths)} paths listed, all blocked; the shortest at"
-        lead = many if len(paths) > 1 else "one path, blocked at"
-        return f"{lead} {closing.node} ({kind}): {paths[0]}"
-
-    @property
     def graph_name(self) -> str:
         """The mutilated graph in Pearl's notation, as LaTeX."""
         check = self.check
@@ -128,14 +114,13 @@ class Derivation:
         return self.holds("recursion")
 
 
-def derive_theorem(graph: nx.DiGraph, t: int, *, reading: str = "pearl") -> Derivation:
+def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
     """Check each step of the proof of Theorem 3.1 at time `t`, and of its use in Eq. (6).
 
     Parameters
     ----------
     graph : a graph with the nodes P1..Pt, S1..St, D1..Dt, as `sequential_graph` makes them
     t : time step, at least 2
-    reading : how the rules are read, see `check_rule`
 
     Returns
     -------
@@ -168,10 +153,7 @@ def derive_theorem(graph: nx.DiGraph, t: int, *, reading: str = "pearl") -> Deri
         ("H4", 3, decision, (), earlier, [now, *p, last]),
         ("H5", 1, decision, (), p[:-1], [now, p[-1], last]),
     ]
-    steps = (
-        _step(name, check_rule(graph, rule, y=y, x=x, z=z, w=w, reading=reading))
-        for name, rule, y, x, z, w in plan
-    )
+    steps = (_step(name, check_rule(graph, rule, y=y, x=x, z=z, w=w)) for name, rule, y, x, z, w in plan)
     return Derivation(t, tuple(steps))
 
 
@@ -216,7 +198,5 @@ def _require_nodes(graph: nx.DiGraph, t: int) -> None:
         raise InputError(
             f"t must be a whole number of at least 2 (the recursion looks one step back), got {t!r}"
         )
-    for i in range(1, t + 1):
-        for row in "PSD":
-            if f"{row}{i}" not in graph:
-                raise unknown("node", f"{row}{i}", sorted(map(str, graph)), where=f"the query at t = {t}")
+    needed = (f"{row}{i}" for i in range(1, t + 1) for row in "PSD")
+    require_nodes(graph, needed, where=f"the query at t = {t}")

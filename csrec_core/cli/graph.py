@@ -1,4 +1,4 @@
-"""`csrec graph`: the audit of the proof on a graph of one's own."""
+"""`csrec graph`, the audit of the proof on a graph, and `csrec identify`, any effect on any graph."""
 
 import json
 import sys
@@ -6,17 +6,17 @@ import sys
 import click
 
 from csrec_core.cli.program import FILE, cli
-from csrec_core.errors import unknown
+from csrec_core.errors import InputError, unknown
 from csrec_core.files import whole_file
 
-__all__ = ["graph"]
+__all__ = ["graph", "identify"]
 
 
 @cli.command(
     epilog="Example: csrec graph --extra 'S[t-1]->D[t]' --latent 'S2<->D2' --require theorem,recursion"
 )
-@click.option("--file", type=FILE, help="Your own graph (.gml, .dot or .json) in the place of Figure 1.")
-@click.option("--horizon", default=3, show_default=True, type=click.IntRange(2, 8), help="Time steps.")
+@click.option("--file", type=FILE, help="Your own graph of P1, S1, D1, P2, … in the place of Figure 1.")
+@click.option("--horizon", default=0, type=click.IntRange(0, 8), help="Time steps; 3, or the file's own.")
 @click.option("--exposure", default="observational", show_default=True, help="observational or randomised.")
 @click.option("--online", is_flag=True, help="The system learns from decisions.")
 @click.option("--regime", default="none", show_default=True, help="What R acts on: exposure or acceptance.")
@@ -24,25 +24,101 @@ __all__ = ["graph"]
 @click.option("--latent", default="", metavar="EDGES", help="Pairs with an unmeasured cause: S[t]<->D[t].")
 @click.option("--require", default="", metavar="NAMES", help="Verdicts that must hold, or exit with 1.")
 @click.option("--verdicts", "target", type=FILE, metavar="FILE", help="Write the verdicts as JSON.")
-def graph(file, horizon, exposure, online, regime, extra, latent, require, target):
+@click.option("--read", is_flag=True, help="Print what was read from the file, too.")
+@click.option("--without-certificate", is_flag=True, help="Leave the numeric certificates out.")
+def graph(file, horizon, exposure, online, regime, extra, latent, require, target, read, without_certificate):
     """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable."""
     from csrec_core.causal import audit as audits
     from csrec_core.causal.graph import sequential_graph
-    from csrec_core.causal.graph_input import make_graph
+    from csrec_core.causal.graph_input import horizon_of, make_graph, read_drawing, repeating
 
     given = {"extra_edges": extra, "latent_edges": latent, "file": str(file or "")}
-    audited = make_graph(horizon, exposure=exposure, online=online, regime=regime, **given)
-    checked = audits.audit(audited, horizon)
-    plain = audits.audit(sequential_graph(horizon, exposure=exposure), horizon)
-    verdicts = audits.verdicts(checked)
+    options = {"exposure": exposure, "online": online, "regime": regime}
+    audited = make_graph(horizon, **options, **given)
+    horizon = horizon_of(audited)
     required = [name.strip() for name in require.split(",") if name.strip()]
     for name in required:
-        if name not in verdicts:
-            raise unknown("verdict", name, verdicts, where="--require")
-    table = audits.step_table(checked, baseline=plain).drop(columns="meaning")
-    click.echo(table.to_string(index=False, formatters={"gap": "{:.1e}".format}))
-    click.echo("\n" + "\n".join(f"{name:14}{'holds' if it else 'fails'}" for name, it in verdicts.items()))
+        if name not in audits.VERDICTS:
+            raise unknown("verdict", name, audits.VERDICTS, where="--require")
+    if read and file:
+        click.echo(read_drawing(file).summary() + "\n")
+    with_certificates = not without_certificate
+    # Arrows at one time only, such as S1->P3, repeat in no slice, but the graph without them is known.
+    layout = repeating(audited) if file else lambda steps: make_graph(steps, **options, **given)
+    checked = audits.audit(audited, horizon, unroll=layout, certificates=with_certificates)
+    plain = audits.audit(sequential_graph(horizon, exposure=exposure), horizon, certificates=False)
+    _print_audit(checked, plain)
+    verdicts = audits.verdicts(checked)
     if target:
         with whole_file(target) as temporary:
             temporary.write_text(json.dumps(verdicts, indent=1) + "\n")
     sys.exit(0 if all(verdicts[name] for name in required) else 1)
+
+
+def _print_audit(checked, plain) -> None:
+    """Print the table of steps, the verdicts up to the horizon, and what is proved beyond it."""
+    from csrec_core.causal import audit as audits
+
+    table = audits.step_table(checked, baseline=plain).drop(columns="meaning")
+    click.echo(table.to_string(index=False, formatters={"gap": "{:.1e}".format}))
+    words = {True: "holds", False: "fails", None: "not computed"}
+    proved = audits.every_t(checked)
+    beyond = {True: ", and at every t", False: ", not at every t", None: ""}
+    click.echo()
+    for name, holds in audits.verdicts(checked).items():
+        click.echo(f"{name:14}{words[holds]}{beyond[proved.get(name)] if holds else ''}")
+    for why in dict.fromkeys(c.why for c in checked.certificates.values() if c.why):
+        click.echo(f"certificate: {why}")
+    if not checked.proofs:
+        click.echo(f"The graph repeats no slice: nothing is claimed beyond t = {checked.t}.")
+    if ways := audits.blocked_ways(checked.graph):
+        click.echo(
+            f"{', '.join(ways)}: part of what an exposure does goes through tastes; given the tastes that part "
+            "is blocked, so these formulas do not speak of the whole effect."
+        )
+
+
+@cli.command(epilog="Example: csrec identify trial.gml --y wage --do course --given age")
+@click.argument("file", type=FILE)
+@click.option("--y", multiple=True, metavar="NAMES", help="Outcome; from a DAGitty file, its outcome.")
+@click.option("--do", multiple=True, metavar="NAMES", help="What is set; from a DAGitty file, its exposure.")
+@click.option("--given", multiple=True, metavar="NAMES", help="What is conditioned on.")
+@click.option("--read", is_flag=True, help="Print what was read from the file, too.")
+@click.option("--latex", is_flag=True, help="Print the formula as LaTeX, too.")
+@click.option("--python", "source", is_flag=True, help="Print the formula as a Python function, too.")
+@click.option("--without-certificate", is_flag=True, help="Leave the numeric certificate out.")
+def identify(file, y, do, given, read, latex, source, without_certificate):
+    """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE: how, or why not.
+
+    FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of your
+    own. Names are separated by commas. Exits with 0 where the effect is identifiable, with 1 where it is not.
+    """
+    from csrec_core.causal.answer import answer
+    from csrec_core.causal.graph_input import read_drawing, read_graph
+
+    drawing, graph = read_drawing(file), read_graph(file)
+    if read:
+        click.echo(drawing.summary() + "\n")
+    sets = {name: _names(words, graph) for name, words in (("y", y), ("do", do), ("given", given))}
+    sets["y"] = sets["y"] or drawing.roles["outcome"]
+    sets["do"] = sets["do"] or drawing.roles["exposure"]
+    for name in ("y", "do"):
+        if not sets[name]:
+            raise InputError(f"{file}: --{name} is missing, a node such as {next(iter(graph))!r}")
+    told = answer(graph, **sets, certificate=not without_certificate)
+    click.echo(told.text())
+    if told.found and latex:
+        click.echo("\n" + told.found.latex())
+    if told.found and source:
+        click.echo("\n" + told.found.python())
+    sys.exit(0 if told.found else 1)
+
+
+def _names(words, graph) -> list[str]:
+    """Return the names in words such as a,b; a node whose name has a comma is one name."""
+    return [
+        name.strip()
+        for word in words
+        for name in ([word] if word in graph else word.split(","))
+        if name.strip()
+    ]

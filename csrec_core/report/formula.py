@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 
-__all__ = ["prose", "to_mathml"]
+__all__ = ["literal", "prose", "to_mathml"]
 
 # Signs that few fonts have, put together from signs that all have; and one without its spaces.
 REPAIRS = {
@@ -16,10 +16,24 @@ REPAIRS = {
 }
 
 
+TEXT = re.compile(r"\\text\{((?:[^{}\\]|\\(?:textbackslash|textasciicircum|textasciitilde)\{\}|\\.)*)\}")
+SIGNS = {r"\textbackslash{}": "\\", r"\textasciicircum{}": "^", r"\textasciitilde{}": "~"}
+PLACEHOLDER = 0xE000  # the first of the characters that no script uses
+FORBIDDEN = ("href", "src", "on")  # beginnings of attributes that lead elsewhere or act
+
+
 def to_mathml(latex: str, *, display: bool = False) -> str:
     """Return the formula as MathML; raises ValueError where it would come out broken."""
     # The sign of independence is written as two overlapping ones, for which MathML has no negative space.
     source = re.sub(r"\\perp\s*(\\!\s*)+\\perp", "⫫", latex.strip()).replace(":=", r"\coloneqq ")
+    texts: list[str] = []
+
+    def kept_back(found: re.Match) -> str:
+        """Keep a text back from the converter, which knows no escaped sign in it."""
+        texts.append(re.sub(r"\\text\w+\{\}|\\(.)", lambda sign: SIGNS.get(sign[0], sign[1]), found[1]))
+        return rf"\text{{{chr(PLACEHOLDER + len(texts) - 1)}}}"
+
+    source = TEXT.sub(kept_back, source)
     try:
         mathml = convert(source, display="block" if display else "inline")
         root = ElementTree.fromstring(mathml.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
@@ -27,9 +41,15 @@ def to_mathml(latex: str, *, display: bool = False) -> str:
         raise ValueError(f"cannot render the formula {latex!r}: {type(error).__name__} {error}") from error
     if source.replace("\\{", "").count("{") != source.replace("\\}", "").count("}"):
         raise ValueError(f"cannot render the formula {latex!r}: braces do not match")
+    for part in root.iter():
+        if any(name.rpartition(":")[2].lower().startswith(FORBIDDEN) for name in part.attrib):
+            raise ValueError(f"cannot render the formula {latex!r}: a link or an action in it")
     # What the converter does not know it passes on as it is.
     if raw := [text for text in root.itertext() if "\\" in text]:
         raise ValueError(f"cannot render the formula {latex!r}: unknown command {raw[0].strip()}")
+    for part in root.iter():
+        if part.text and len(part.text) == 1 and 0 <= ord(part.text) - PLACEHOLDER < len(texts):
+            part.text = texts[ord(part.text) - PLACEHOLDER]
     for side, tag in (("top", "mover"), ("bottom", "munder")):
         for part in root.iter(tag):
             if part[1].text == "―":
@@ -44,7 +64,14 @@ def to_mathml(latex: str, *, display: bool = False) -> str:
     return f"{box}{mathml}</span>" if display else mathml
 
 
+def literal(name: str) -> str:
+    """Return a name for a sentence of `prose`, in which its dollar signs are no formulas."""
+    return name.replace("$", r"\$")
+
+
 def prose(sentence: str) -> str:
-    """Return a sentence as HTML: escaped, its formulas between dollar signs as MathML."""
-    parts = re.split(r"\$([^$]+)\$", sentence)
-    return "".join(to_mathml(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+    r"""Return a sentence as HTML: escaped, its formulas between dollar signs as MathML; \$ is a dollar sign."""
+    parts = re.split(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$", sentence)
+    return "".join(
+        to_mathml(part) if i % 2 else escape(part.replace(r"\$", "$")) for i, part in enumerate(parts)
+    )

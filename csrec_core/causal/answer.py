@@ -1,0 +1,180 @@
+"""All there is to say of one effect on one graph: whether it is identifiable, why, how, and what would help."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import networkx as nx
+
+from csrec_core.causal.adjustment import front_doors, implications, instruments
+from csrec_core.causal.certificate import Certificate, certify_formula
+from csrec_core.causal.graph import plain_names
+from csrec_core.causal.identify import Identification, identify, law
+from csrec_core.causal.repair import identifying_changes
+from csrec_core.causal.twins import Twins, smallest_core, twin_models
+
+__all__ = ["Answer", "answer"]
+
+SHOWN = 12  # entries of a list that are printed
+LARGE = 60  # measured nodes, above which what takes every pair or set of nodes is left out
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of P(y | do, given) on a graph.
+
+    Attributes
+    ----------
+    found : the identification, with formula and derivation
+    certificate : of the formula, None where there is none or none was asked for
+    front_doors, instruments, implications : see `csrec_core.causal.adjustment`
+    twins : two models that no data tell apart, or why there are none; None where the effect is identifiable
+    changes : what would make it identifiable, see `identifying_changes`
+    """
+
+    found: Identification
+    certificate: Certificate | None
+    front_doors: list[frozenset[str]]
+    instruments: list[tuple[str, frozenset[str]]]
+    implications: list[tuple[str, str, frozenset[str]]]
+    twins: Twins | str | None
+    changes: dict[str, tuple[frozenset, ...]]
+
+    @property
+    def query(self) -> str:
+        """The effect asked for, as plain text."""
+        return law(self.found.y, self.found.do, self.found.given)
+
+    def meaning(self) -> str:
+        """Say in one or two plain sentences what follows for who has data."""
+        y, do = plain_names(self.found.y), plain_names(self.found.do)
+        if not self.found:
+            return (
+                f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds that "
+                "look the same in every table would answer differently. Randomise, measure more, or assume more."
+            )
+        if not any(nx.has_path(self.found.graph, a, b) for a in self.found.do for b in self.found.y):
+            return f"By this graph {do} is no cause of {y}: setting it changes nothing."
+        if self.found.adjustment:
+            nodes = self.found.adjustment[0]
+            if not nodes:
+                return f"Compare {y} between the values of {do} as they are: nothing else moves both."
+            return (
+                f"Compare {y} between the values of {do} among cases with the same {plain_names(nodes)}, then "
+                f"average over how often each {plain_names(nodes)} occurs. No experiment is needed, if the graph is right."
+            )
+        return (
+            f"No set of measured nodes can be adjusted for, yet the formula gives the effect of {do} on {y} from "
+            "data without an experiment, if the graph is right."
+        )
+
+    def text(self) -> str:
+        """Return the whole answer as plain text."""
+        parts = [f"{self.query}: {'identifiable' if self.found else 'not identifiable'}", self.meaning()]
+        parts += self._why() if self.found else self._why_not()
+        ways = [
+            ("adjust for", [_set(nodes) for nodes in self.found.adjustment]),
+            ("front door", [_set(nodes) for nodes in self.front_doors]),
+            (
+                "instrument (with linear or monotone effects)",
+                [node + (f" given {_set(nodes)}" if nodes else "") for node, nodes in self.instruments],
+            ),
+            (
+                "testable: the graph is wrong if data deny",
+                [
+                    f"{a} ⊥ {b}" + (f" | {plain_names(nodes)}" if nodes else "")
+                    for a, b, nodes in self.implications
+                ],
+            ),
+        ]
+        parts += [_listed(title, entries) for title, entries in ways if entries]
+        return "\n\n".join(parts)
+
+    def _why(self) -> list[str]:
+        lines = []
+        for number, line in enumerate(self.found.derivation(), start=1):
+            lines.append(f"{number}. {line.words}:\n   {line.formula}")
+            for check in line.checks:
+                lines.append(f"     rule {check.rule}: {check.separation}\n       {check.reason}")
+        parts = [f"{self.query} = {self.found.text()}", "Derivation\n" + "\n".join(lines)]
+        if self.certificate is not None:
+            parts.append(
+                f"Certificate: {self.certificate.why}"
+                if self.certificate.why
+                else f"Certificate: formula and effect differ by at most {self.certificate.gap:.0e} in "
+                f"{len(self.certificate.gaps)} random models of the graph, all probabilities exact."
+            )
+        return parts
+
+    def _why_not(self) -> list[str]:
+        group, part = self.found.hedge
+        parts = [
+            f"Hedge: what acts on {_set(part)} cannot be told apart from the unmeasured causes shared within {_set(group)}."
+        ]
+        if isinstance(self.twins, Twins):
+            one, other = self.twins.effects
+            values = ", ".join(f"{node}=1" for node in sorted(self.found.do | self.found.given))
+            parts.append(
+                f"Two models, one law of what is measured (to {self.twins.law_gap:.0e}), two effects at {values}: "
+                f"{one:.4f} and {other:.4f}. Nodes that are not named have no say.\n{self.twins.text()}"
+            )
+        else:
+            parts.append(f"Two models: {self.twins}")
+        for change, sets in self.changes.items():
+            entries = [", ".join(sorted(_change(unit) for unit in names)) for names in sets]
+            if entries:
+                parts.append(_listed(f"identifiable, if you {change}", entries))
+        return [*parts, f"always: randomise {plain_names(self.found.do)}"]
+
+
+def answer(
+    graph: nx.DiGraph,
+    *,
+    y: Iterable[str],
+    do: Iterable[str],
+    given: Iterable[str] = (),
+    certificate: bool = True,
+    seed: int = 0,
+) -> Answer:
+    """Ask all there is to ask of P(y | do, given) on a graph.
+
+    Parameters
+    ----------
+    graph, y, do, given : as for `identify`
+    certificate : whether to compare the formula with the effect in random models
+    seed : of the random models
+
+    Raises
+    ------
+    InputError
+        As `identify`.
+    """
+    found = identify(graph, y=y, do=do, given=given)
+    is_small = len(found.order) <= LARGE
+    is_single = len(found.y) == len(found.do) == 1 and not found.given
+    ends = {"y": next(iter(found.y)), "do": next(iter(found.do))} if is_single else {}
+    core = None if found else smallest_core(found)
+    return Answer(
+        found,
+        certify_formula(found, seed=seed) if found and certificate else None,
+        front_doors(graph, **ends) if ends and is_small else [],
+        instruments(graph, **ends) if ends and is_small else [],
+        implications(graph) if is_small else [],
+        None if found else twin_models(found, core=core, seed=seed),
+        {} if found else identifying_changes(found, core),
+    )
+
+
+def _set(nodes: Iterable[str]) -> str:
+    return f"{{{plain_names(nodes)}}}"
+
+
+def _change(unit) -> str:
+    if isinstance(unit, str):
+        return unit
+    a, b = unit
+    return f"{a} <-> {b[1:]}" if b.startswith("↔") else f"{a} -> {b}"
+
+
+def _listed(title: str, entries: list[str]) -> str:
+    more = [f"  … and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
+    return "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:SHOWN]), *more])

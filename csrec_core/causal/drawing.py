@@ -1,0 +1,183 @@
+"""What a file says of a graph, each part with its place in the text; the causal graph is made of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from csrec_core.causal.graph import Edge, causal_graph
+from csrec_core.errors import InputError, nearest
+
+__all__ = ["Arrow", "Drawing", "Place", "name_of"]
+
+# What tells how a node or an arrow is drawn, and nothing of what causes what: Graphviz', and what editors add.
+LAYOUT = frozenset(
+    ["area", "arrowsize", "bb", "beta", "bgcolor", "class", "color", "colorscheme", "comment", "constraint", "decorate", "distortion", "fillcolor", "fixedsize", "fontcolor", "fontname", "fontsize", "fontpath", "gradientangle", "graphics", "group", "headclip", "headlabel", "headport", "headurl", "height", "href", "id", "image", "imagepos", "imagescale", "key", "label", "labelangle", "labeldistance", "labelfloat", "labelfontcolor", "labelfontname", "labelfontsize", "labelgraphics", "labelloc", "labeljust", "labeltooltip", "labelurl", "layer", "len", "lp", "margin", "metadata", "minlen", "nojustify", "ordering", "orientation", "penwidth", "peripheries", "pin", "pos", "position", "rank", "regular", "samehead", "sametail", "shape", "shapefile", "showboxes", "sides", "skew", "sortv", "style", "tailclip", "taillabel", "tailport", "tailurl", "target", "tooltip", "url", "vertices", "weight", "width", "x", "xlabel", "xlp", "y", "z", "name", "head_lp", "tail_lp"]
+)
+YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
+ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
+HIDDEN = {"latent", "unobserved", "u", "l"}
+ADJUSTED = {"adjusted", "a"}
+LONGEST = 100  # characters of a name
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a text, both numbers from 1; `column` 0 means the whole line."""
+
+    line: int
+    column: int = 0
+
+    def wrong(self, message: str) -> InputError:
+        """Return the error that says what is wrong here."""
+        column = f", column {self.column}" if self.column else ""
+        return InputError(f"line {self.line}{column}: {message}")
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A cause and its effect, or (`pair`) two nodes with an unmeasured common cause."""
+
+    source: str
+    target: str
+    pair: bool
+    place: Place
+
+    def __str__(self) -> str:
+        return f"{self.source} {'<->' if self.pair else '->'} {self.target}"
+
+
+@dataclass
+class Drawing:
+    """What a file says: filled by a parser, then made into a graph.
+
+    Attributes
+    ----------
+    nodes : each name with the place where it is first written
+    latent : names that are not measured
+    arrows : arrows and pairs, in the order of the file
+    roles : "exposure" and "outcome", each with the nodes so marked (DAGitty)
+    notes : what was left aside, in words
+    """
+
+    nodes: dict[str, Place] = field(default_factory=dict)
+    latent: set[str] = field(default_factory=set)
+    arrows: list[Arrow] = field(default_factory=list)
+    roles: dict[str, list[str]] = field(default_factory=lambda: {"exposure": [], "outcome": []})
+    notes: list[str] = field(default_factory=list)
+
+    def add_node(self, name: str, place: Place) -> None:
+        """Note a node, unless it is known."""
+        self.nodes.setdefault(name, place)
+
+    def mark_node(self, name: str, attributes: Mapping[str, str], place: Place) -> None:
+        """Read the attributes of a node; one that is neither understood nor layout is refused."""
+        for written, value in attributes.items():
+            key = written.lower()
+            if key in ("latent", "unobserved", "observed") or (key in HIDDEN and value == ""):
+                truth = _truth(key, value, place) if value or key == "observed" else True
+                if truth != (key == "observed"):
+                    self.latent.add(name)
+            elif key in ROLES and value == "":
+                self.roles[ROLES[key]].append(name)
+            elif key in ADJUSTED and value == "":
+                self.notes.append(f"{name} is marked as adjusted for, which is no part of a graph")
+            elif key == "style" and "invis" in value:
+                self.notes.append(f"the node {name} is invisible in the drawing, but read")
+            elif key not in LAYOUT:
+                raise place.wrong(
+                    f"the attribute {written!r} of the node {name!r} is not understood: an unmeasured node is "
+                    'marked latent="true"; take other attributes out'
+                )
+
+    def add_edge(
+        self, source: str, target: str, attributes: Mapping[str, str], place: Place, *, sign: str = "->"
+    ) -> None:
+        """Read one edge with its attributes; `sign` is ->, <- or <->."""
+        known = {key.lower(): value for key, value in attributes.items()}
+        for key in known.keys() - LAYOUT - {"dir", "arrowhead", "arrowtail", "type"}:
+            raise place.wrong(
+                f"the attribute {key!r} of the edge {source} {sign} {target} is not understood; take it out"
+            )
+        if "invis" in known.get("style", ""):
+            self.notes.append(
+                f"{source} {sign} {target} is invisible: layout, and no cause (line {place.line})"
+            )
+            return
+        kind = known.get("type", "directed")
+        if kind not in ("directed", "bidirected"):
+            raise place.wrong(f"an edge is of the type directed or bidirected, not {kind!r}")
+        if kind == "bidirected":
+            sign = "<->"
+        way = known.get("dir") or ("both" if sign == "<->" else "forward")
+        if way not in ("forward", "back", "both") or (sign == "<->" and way != "both"):
+            raise place.wrong(
+                f"the edge {source} {sign} {target} has dir={way}: an arrow has a direction (forward, back), "
+                "and an unmeasured common cause is dir=both"
+            )
+        ends = {"forward": ["arrowhead"], "back": ["arrowtail"], "both": ["arrowhead", "arrowtail"]}[way]
+        if any(known.get(end) in ("none", "nonenone") for end in ends):
+            raise place.wrong(f"the edge {source} {sign} {target} hides its arrowhead: what does it mean?")
+        if (sign == "<-") != (way == "back"):
+            source, target = target, source
+        self.arrows.append(Arrow(source, target, way == "both", place))
+
+    @property
+    def pairs(self) -> list[Edge]:
+        """The pairs with an unmeasured common cause."""
+        return [(arrow.source, arrow.target) for arrow in self.arrows if arrow.pair]
+
+    @property
+    def directed(self) -> list[Edge]:
+        """The arrows proper."""
+        return [(arrow.source, arrow.target) for arrow in self.arrows if not arrow.pair]
+
+    def graph(self) -> nx.DiGraph:
+        """Return the causal graph; raises InputError, with the place, on a bad name, a loop or a cycle."""
+        if not self.nodes:
+            raise InputError("the file names no node")
+        for name, place in self.nodes.items():
+            if not name.strip() or len(name) > LONGEST or not name.isprintable():
+                raise place.wrong(f"the name {name[:20]!r}: expected 1 to {LONGEST} printable characters")
+        for arrow in self.arrows:
+            if arrow.source == arrow.target:
+                raise arrow.place.wrong(f"{arrow} is a loop: no variable causes itself")
+        directed = nx.DiGraph(self.directed)
+        if not nx.is_directed_acyclic_graph(directed):
+            cycle = [source for source, _ in nx.find_cycle(directed)]
+            first = next(a for a in self.arrows if (a.source, a.target) == (cycle[0], [*cycle, cycle[0]][1]))
+            way = " → ".join([*cycle[:6], "…" if len(cycle) > 6 else cycle[0]])
+            raise first.place.wrong(f"the arrows close a cycle: {way}")
+        return causal_graph(self.directed, self.pairs, latent=sorted(self.latent), nodes=list(self.nodes))
+
+    def summary(self) -> str:
+        """Say what was read, in lines of text."""
+        measured = [name for name in self.nodes if name not in self.latent]
+        lines = [
+            ("nodes", measured),
+            ("latent", sorted(self.latent)),
+            ("arrows", [f"{a} -> {b}" for a, b in dict.fromkeys(self.directed)]),
+            ("pairs", [f"{a} <-> {b}" for a, b in dict.fromkeys(self.pairs)]),
+            *((role, names) for role, names in self.roles.items() if names),
+            ("left aside", self.notes),
+        ]
+        texts = (
+            f"{word:11}{len(what):5}  {', '.join(what)}"
+            for word, what in lines
+            if what or word != "left aside"
+        )
+        return "\n".join(text.rstrip() for text in texts)
+
+
+def name_of(wanted: str, known: Mapping[str, str], place: Place) -> str:
+    """Return the name that an identifier stands for, or raise InputError with the nearest known one."""
+    if wanted not in known:
+        hint = nearest(wanted, known)
+        raise place.wrong(f"unknown node {wanted!r}" + (f"; did you mean {hint!r}?" if hint else ""))
+    return known[wanted]
+
+
+def _truth(key: str, value: str, place: Place) -> bool:
+    if value.lower() not in YES | NO:
+        raise place.wrong(f"{key}={value!r}: expected true or false")
+    return value.lower() in YES

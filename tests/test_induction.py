@@ -1,0 +1,66 @@
+import random
+
+import pytest
+
+from csrec_core.causal.graph import VARIANTS, sequential_graph, variant_graph
+from csrec_core.causal.graph_input import make_graph, repeating
+from csrec_core.causal.induction import FURTHEST, prove_steps
+from csrec_core.causal.theorem import check_transport, derive_theorem
+
+FAR = FURTHEST + 9  # beyond what the induction looked at
+
+
+def steps(graph, t):
+    return (*derive_theorem(graph, t), check_transport(graph, t))
+
+
+def assert_holds_far_out(make, times):
+    """Compare what is claimed of every t with single checks at times that the induction never saw."""
+    proofs = prove_steps(make, steps)
+    graph = make(max(times))
+    for t in times:
+        for step in steps(graph, t):
+            proof = proofs[step.name]
+            assert proof.always is not None, step.name
+            expected = proof.always if t >= proof.from_t else t not in proof.fails_at
+            assert bool(step.check) == expected, (t, step.name, proof)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_proved_for_every_t(name):
+    assert_holds_far_out(lambda t: variant_graph(name, t), (2, 3, 4, FAR))
+
+
+def test_random_departures_are_proved_for_every_t():
+    rng = random.Random(5)
+    rows, compared = "PSD", 0
+    while compared < 12:
+        pairs = [
+            (f"{rng.choice(rows)}[t-{rng.randint(1, 3)}]", f"{rng.choice(rows)}[t]")
+            for _ in range(rng.randint(1, 3))
+        ]
+        latent = [pair for pair in pairs if rng.random() < 0.3 and pair[0] != pair[1]]
+        extra = [pair for pair in pairs if pair not in latent]
+        options = {
+            "exposure": rng.choice(["observational", "randomised"]),
+            "regime": rng.choice([None, "exposure", "acceptance"]),
+        }
+        if rng.random() < 0.4:  # an arrow at one time only
+            extra.append(("S1", "P3"))
+        assert_holds_far_out(
+            lambda t, o=options, e=extra, u=latent: sequential_graph(max(t, 4), **o, extra=e, latent=u),
+            (2, 3, 5, 8, FAR),
+        )
+        compared += 1
+
+
+def test_what_repeats_is_recognised():
+    own = make_graph(3, online=True, extra_edges="S[t-1]->D[t]", latent_edges="D[t-1]<->D[t]")
+    assert set(repeating(own)(5).edges) == set(
+        make_graph(5, online=True, extra_edges="S[t-1]->D[t]", latent_edges="D[t-1]<->D[t]").edges
+    )
+    assert set(repeating(make_graph(3, regime="acceptance"))(4).edges) == set(
+        make_graph(4, regime="acceptance").edges
+    )
+    assert repeating(make_graph(4, extra_edges="S3->D4")) is None
+    assert repeating(make_graph(4, latent_edges="S3<->D4")) is None
