@@ -100,11 +100,11 @@ def test_tables_of_another_log_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"items.parquet: knows no item 6, 7, 8 and 2 more of the log's 10"):
         make_dataset("log", path=path)
     (tmp_path / "items.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(InputError, match="items.parquet: not a Parquet table"):
+    with pytest.raises(InputError, match=r"items.parquet: not a Parquet table"):
         make_dataset("log", path=path)
     (tmp_path / "items.parquet").unlink()
     world.users.rename(columns={"user": "id"}).to_parquet(tmp_path / "users.parquet")
-    with pytest.raises(InputError, match="users.parquet: no column 'user'; found id"):
+    with pytest.raises(InputError, match=r"users.parquet: no column 'user'; found id"):
         make_dataset("log", path=path)
 
 

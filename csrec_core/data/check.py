@@ -161,14 +161,16 @@ def _ties(table: Table) -> list[Fault]:
     """Find rows of a user and arm at one time, whose order the file alone tells."""
     if "timestamp" not in table.types or "position" in table.types:
         return []
-    tied = "SELECT count(*) AS n FROM file WHERE timestamp IS NOT NULL GROUP BY user, source, timestamp HAVING n > 1"
-    count = table.query(f"SELECT coalesce(sum(n), 0) FROM ({tied})")[0][0]
+    rows = "SELECT count(*) AS n FROM file WHERE timestamp IS NOT NULL GROUP BY user, source, timestamp"
+    count = table.query(f"SELECT coalesce(sum(n), 0) FROM ({rows}) WHERE n > 1")[0][0]
     remedy = "their order is that of the file; map a finer time, a t, or the position in the list"
     return [Fault("rows at one time as another of their user", int(count), remedy)] if count else []
 
 
 def _one_sided(table: Table) -> list[Fault]:
-    arms = "SELECT source, count(*), avg(decision) FROM file GROUP BY 1 HAVING avg(decision) IN (0, 1) ORDER BY 1"
+    arms = (
+        "SELECT source, count(*), avg(decision) AS rate FROM file GROUP BY 1 HAVING rate IN (0, 1) ORDER BY 1"
+    )
     return [
         Fault(
             f"exposures of {arm} that are all {'accepted' if rate else 'rejected'}",
@@ -186,9 +188,12 @@ def _propensities(table: Table, own: str) -> list[Fault]:
     tiny, known, least = table.query(f"SELECT {counts.format(TINY)} FROM file")[0]
     faults = []
     if tiny:
-        remedy = f"a row weighs up to {1 / least:,.0f} others; --where '{own} >= {TINY}' changes the question to fit"
+        remedy = (
+            f"a row weighs up to {1 / least:,.0f} others; --where '{own} >= {TINY}' asks another question"
+        )
         faults.append(Fault(f"propensities below {TINY}, down to {least:.1g}", tiny, remedy))
-    arms = "SELECT source, count(*) - count(propensity) AS n, count(*) FROM file GROUP BY 1 HAVING n > 0 ORDER BY 1"
+    without = "count(*) - count(propensity)"
+    arms = f"SELECT source, {without} AS n, count(*) FROM file GROUP BY 1 HAVING n > 0 ORDER BY 1"
     if known:
         for arm, without, rows in table.query(arms):
             remedy = f"of {rows:,}; where they are unknown the effect is bounded, not identified"

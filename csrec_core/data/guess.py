@@ -53,7 +53,9 @@ ARMS = {
 }
 NO_TREATMENT = r"^(no|none|control|holdout|placebo)\b"
 BY_SYSTEM = r"rec|sys|algo|push|sponsor"  # what a column of 0 and 1 is named where 1 is the system
-ACCEPTING = r"^(y|yes|click(ed)?|purchased?|buy|bought|accept(ed)?|convert(ed)?|conversion|like[ds]?|order(ed)?|open(ed)?)$"
+ACCEPTING = (
+    r"^(y|yes|click(ed)?|purchased?|buy|bought|accept(ed)?|convert(ed)?|conversion|like[ds]?|ordered|opened)$"
+)
 EPOCHS = [(10.0**power, unit) for power, unit in ((0, "seconds"), (3, "ms"), (6, "µs"), (9, "ns"))]
 
 
@@ -78,18 +80,18 @@ class _Clues:
     """What the values of a column are."""
 
     name: str
-    values: pd.Series  # those that are there, as text
+    texts: pd.Series  # the values that are there
     numbers: pd.Series  # the same as numbers, NaN where they are none
     time: str  # the form of a time, or the unit of an epoch; empty for none
     lists: bool
 
     @property
     def distinct(self) -> int:
-        return self.values.nunique()
+        return self.texts.nunique()
 
     @property
     def words(self) -> list[str]:
-        return sorted(self.values.unique()) if self.distinct <= WORDS else []
+        return sorted(self.texts.unique()) if self.distinct <= WORDS else []
 
     @property
     def whole(self) -> bool:
@@ -108,7 +110,7 @@ class _Clues:
 
     @property
     def repeats(self) -> float:
-        return len(self.values) / max(self.distinct, 1)
+        return len(self.texts) / max(self.distinct, 1)
 
 
 def guess_options(table: Table) -> Guess:
@@ -284,7 +286,7 @@ def _identifies(clue: _Clues, named: float) -> float:
 def _decides(clue: _Clues, named: float) -> float:
     if clue.lists:
         tokens = {
-            part for value in clue.values.head(1000) for part in re.findall(r"[^\s,|;\[\]()'\"]+", value)
+            part for value in clue.texts.head(1000) for part in re.findall(r"[^\s,|;\[\]()'\"]+", value)
         }
         return named + 2 if tokens <= {"0", "1"} else 0
     if clue.binary:
@@ -299,7 +301,7 @@ def _decides(clue: _Clues, named: float) -> float:
 
 def _chooses(clue: _Clues, named: float) -> float:
     """Judge a column as arms: a few words that come back."""
-    if not clue.words or clue.lists or clue.time or (clue.repeats < 2 and len(clue.values) > 20):
+    if not clue.words or clue.lists or clue.time or (clue.repeats < 2 and len(clue.texts) > 20):
         return 0
     patterns = (*ARMS.values(), NO_TREATMENT)
     known = any(re.search(pattern, word.lower()) for word in clue.words for pattern in patterns)
@@ -311,7 +313,7 @@ def _chooses(clue: _Clues, named: float) -> float:
 def _times(clue: _Clues, named: float) -> float:
     """Judge a column as times: by the values alone, the finer the better."""
     if clue.time:
-        return 2 + named + clue.distinct / max(len(clue.values), 1)
+        return 2 + named + clue.distinct / max(len(clue.texts), 1)
     return named if clue.whole and not clue.binary else 0  # numbers of any clock, by the name alone
 
 
@@ -336,7 +338,7 @@ def _evidence(clue: _Clues) -> str:
     if clue.time:
         return f"times ({clue.time}), {clue.distinct:,} different"
     if clue.words and clue.distinct <= 6:
-        shares = clue.values.value_counts(normalize=True)
+        shares = clue.texts.value_counts(normalize=True)
         return ", ".join(f"{word[:20]} {share:.0%}" for word, share in shares.items())
     kind_ = "numbers" if clue.numeric else "words"
-    return f"{clue.distinct:,} {kind_}, each {clue.repeats:.3g} times in {len(clue.values):,} rows"
+    return f"{clue.distinct:,} {kind_}, each {clue.repeats:.3g} times in {len(clue.texts):,} rows"

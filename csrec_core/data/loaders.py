@@ -136,7 +136,8 @@ def _read_numbers(line: str, path: Path, number: int) -> np.ndarray:
     for column, word in enumerate(words, 1):
         if not WHOLE.fullmatch(word) or abs(int(word)) >= 2**63:
             raise InputError(
-                f"{readable(path)}: line {number}, column {column}: {shown(word)}; expected a whole number within 64 bits"
+                f"{readable(path)}: line {number}, column {column}: {shown(word)}; expected a whole number "
+                "within 64 bits"
             )
     return np.array(words, dtype=np.int64)
 

@@ -32,11 +32,12 @@ class ReadOptions:
     where : str
         The rows to keep, as SQL on the columns of the file: `channel != 'search'`.
     accept : str
-        What counts as accepted: words of the decision column, `yes` or `click+purchase`, or SQL: `rating >= 4`.
+        What counts as accepted: words of the decision column, `yes` or `click+purchase`, or SQL such as
+        `rating >= 4`.
     explode : tuple of str
         Columns that hold lists of one length, a row for each of their elements.
     features : tuple of str
-        Columns to keep as `feature_...` besides those so named; text becomes a column of 0 and 1 for each word.
+        Columns to keep as `feature_...` besides those so named; text becomes a column of 0 and 1 a word.
     header : tuple of str
         The names of the columns of a text file without a header.
     separator : str

@@ -18,7 +18,18 @@ from csrec_core.data.values import (
     number_column,
     time_column,
 )
-from csrec_core.data.views import ACCEPTED, CONDITION, PLACE, View, contains, keep_rows, open_lists
+from csrec_core.data.views import (
+    ACCEPTED,
+    CONDITION,
+    PLACE,
+    View,
+    contains,
+    keep_rows,
+    open_lists,
+    split_decisions,
+    with_answers,
+    without_repeats,
+)
 from csrec_core.errors import InputError, listed, nearest, shown, unknown
 
 __all__ = ["MOST_ARMS", "Rows", "read_rows"]
@@ -28,7 +39,6 @@ MOST_LEVELS = 20  # of a feature of text
 NUMBERS = ("t", "propensity", "arm_propensity", "probability", "outcome", "position")
 CODES = {"user": "label", "item": "title"}
 NO_TIME = "(-9223372036854775807 - 1)::BIGINT"  # what numpy takes for no time
-LIST_AND_DECISION = "'^(.+)-([01])$'"  # an element of a list as MIND writes it: N55689-1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +91,7 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     """
     view = keep_rows(table, options)
     left_out = {"--where": View(table, "file", {}).count() - view.count()} if options.where else {}
-    view = _split_decisions(open_lists(view, options.explode), options)
+    view = split_decisions(open_lists(view, options.explode), options)
     found = _Found(view, options, _own_names(view, options))
     _require(found)
     source, arms = _arms(found)
@@ -100,8 +110,8 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
     typed += [f"{_whole(each, times)} AS {quoted(_alias(each, number))}" for number, each in enumerate(kept)]
     view = found.view.select("typed", f"SELECT {', '.join(typed)} FROM {found.view.name}")
-    view, repeats = _without_repeats(view, options)
-    view, unanswered = _with_answers(view, options, times)
+    view, repeats = without_repeats(view, options)
+    view, unanswered = with_answers(view, options, times)
     left_out |= repeats | unanswered
     values, labels = _fetch(view)
     values = {each.name: values[_alias(each, number)] for number, each in enumerate(kept)} | {
@@ -157,22 +167,6 @@ def _require(found: _Found) -> None:
     raise InputError(f"{table.name}: {columns}{reason * ('source' in missing)}. See csrec data check")
 
 
-def _split_decisions(view: View, options: ReadOptions) -> View:
-    """Part elements such as N55689-1 into item and decision, where all are so and no column has decisions."""
-    own = options.map.get("item", "item")
-    if own not in options.explode or {"decision"} & {*view.types, *options.map} or options.accept:
-        return view
-    item = quoted(own)
-    if not view.one(
-        f"SELECT coalesce(bool_and(regexp_matches({item}, {LIST_AND_DECISION})), false) FROM {view.name}"
-    ):
-        return view
-    parts = [f"regexp_extract({item}, {LIST_AND_DECISION}, {group})" for group in (1, 2)]
-    return view.select(
-        "split", f"SELECT * REPLACE ({parts[0]} AS {item}), {parts[1]} AS decision FROM {view.name}"
-    )
-
-
 def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
     """Return the column of codes of arms, and the arms; NULL for words that are none."""
     options, view = found.options, found.view
@@ -196,8 +190,8 @@ def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
             raise unknown("word", each, words, where=f"{view.table.name}, {own}")
     if len(set(arm_of.values())) > MOST_ARMS:
         raise InputError(
-            f"{view.table.name}: column {shown(own)} holds {len(words):,} words or more, such as {shown(words[0])}; "
-            f"expected at most {MOST_ARMS} arms: another column, or --arms with some of the words"
+            f"{view.table.name}: column {shown(own)} holds {len(words):,} words or more, such as "
+            f"{shown(words[0])}; expected at most {MOST_ARMS} arms: another column, or --arms with some words"
         )
     expected = COLUMNS["source"]
     typos = [] if options.arms else [each for each in arm_of if _is_typo(each, words)]
@@ -258,7 +252,8 @@ def _ids(found: _Found) -> list[Column]:
             )
         proof = {"text": canonical(raw), "whole": f"TRY_CAST({raw} AS BIGINT) IS NOT NULL", "real": "true"}
         missing = is_missing(raw, of, words=True)
-        test = f"SELECT coalesce(bool_and({proof.get(of, 'false')}), true) FROM {found.view.name} WHERE NOT {missing}"
+        all_are = f"coalesce(bool_and({proof.get(of, 'false')}), true)"
+        test = f"SELECT {all_are} FROM {found.view.name} WHERE NOT {missing}"
         columns.append(id_column(name, own, raw, of, numbers=found.view.one(test)))
     return columns
 
@@ -321,8 +316,8 @@ def _levels(view: View, name: str, own: str, raw: str) -> list[Column]:
     if len(levels) > MOST_LEVELS:
         count = view.one(f"SELECT count(*) FROM ({words})")
         raise InputError(
-            f"{view.table.name}: feature {shown(own)} has {count:,} words such as {shown(levels[0])}; expected at most "
-            f"{MOST_LEVELS}, or numbers"
+            f"{view.table.name}: feature {shown(own)} has {count:,} words such as {shown(levels[0])}; "
+            f"expected at most {MOST_LEVELS}, or numbers"
         )
     value = "CAST({raw} = {level} AS DOUBLE)"
     return [
@@ -333,45 +328,6 @@ def _levels(view: View, name: str, own: str, raw: str) -> list[Column]:
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _without_repeats(view: View, options: ReadOptions) -> tuple[View, dict[str, int]]:
-    """Keep the first of rows that are alike but for their number."""
-    if not options.distinct:
-        return view, {}
-    same = ", ".join(quoted(name) for name in view.types if name != "row")
-    first = f"SELECT * FROM {view.name} QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY row) = 1"
-    single = view.select("single", first, part="--distinct")
-    return single, {"repeats": view.count() - single.count()}
-
-
-def _with_answers(view: View, options: ReadOptions, times: str) -> tuple[View, dict[str, int]]:
-    """Make of an exposure and the accepted row that answers it one row.
-
-    An accepted row belongs to the latest rejected one of the same user and item, at most `merge` seconds before.
-    """
-    if options.merge is None:
-        return view, {}
-    if "timestamp" not in view.types:
-        raise InputError(f"{view.table.name}: --merge needs times; expected --map timestamp=...")
-    second = {"datetime64[us]": 1e6, "datetime64[ns]": 1e9}.get(times) or _second(view)
-    answers = (
-        f"SELECT shown.row FROM (FROM {view.name} WHERE decision = 1) AS answer ASOF JOIN (FROM {view.name} WHERE "
-        'decision = 0) AS shown ON answer."user" = shown."user" AND answer.item = shown.item AND '
-        "answer.timestamp >= shown.timestamp "
-        f"WHERE answer.timestamp - shown.timestamp <= {options.merge * second}"
-    )
-    merged = f"SELECT * REPLACE (CAST(row IN ({answers}) AS TINYINT) AS decision) FROM {view.name} WHERE decision = 0"
-    lost = view.one(f"SELECT count_if(decision = 1) FROM {view.name}") - view.one(
-        f"SELECT count(*) FROM ({answers})"
-    )
-    return view.select("answered", merged, part="--merge"), {"accepted without an exposure": lost}
-
-
-def _second(view: View) -> float:
-    """Return how many units of a clock of numbers are a second: 1, or as many as make years of it."""
-    latest = view.one(f"SELECT max(abs(timestamp)) FROM {view.name}")
-    return next((unit for unit, years in ((1e9, 1e17), (1e6, 1e14), (1e3, 1e11)) if latest > years), 1.0)
 
 
 def _fetch(view: View) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:

@@ -1,7 +1,7 @@
 """Tables of any common form, known by their content and not by their suffix, as relations of DuckDB.
 
 DuckDB reads comma-, tab-, semicolon- and bar-separated text, JSON lines and Parquet, plain or compressed, in
-bounded memory. Text stays text here: what a column means, and which type it has, is for `csrec_core.data.rows`.
+bounded memory. Text stays text here: what a column means, and its type, is for `csrec_core.data.rows`.
 """
 
 import codecs
@@ -107,7 +107,8 @@ def open_table(
         table = Table(connection, {}, name)
         if head.startswith(b"PAR1"):
             hive = any("=" in part for part in paths[0].parts)
-            source = f"read_parquet({_texts(map(str, paths))}, hive_partitioning={hive}, hive_types_autocast=false)"
+            options = f"hive_partitioning={hive}, hive_types_autocast=false"
+            source = f"read_parquet({_texts(map(str, paths))}, {options})"
             _check_names(
                 [row[0] for row in table.query(f"SELECT name FROM parquet_schema({_text(paths[0])})")][1:],
                 name,
@@ -318,8 +319,8 @@ def _header(cells: list[str], name: str) -> list[str]:
     values = [cell for cell in cells if VALUE.fullmatch(cell)]
     if values:
         raise InputError(
-            f"{name}: line 1 holds values such as {shown(values[0])}, no names of columns; expected a header, or "
-            "the names by --header user,item,..."
+            f"{name}: line 1 holds values such as {shown(values[0])}, and no names; expected a header, "
+            "or the names by --header user,item,..."
         )
     return [cell or f"column{number}" for number, cell in enumerate(cells, 1)]
 

@@ -93,7 +93,10 @@ def kind(type_: str) -> str:
 def as_text(raw: str, of: str) -> str:
     """Return a column as text; whole numbers, floats too, without decimals."""
     if of == "real":
-        return f"CASE WHEN {raw} = floor({raw}) AND abs({raw}) <= {EXACT} THEN CAST(CAST({raw} AS BIGINT) AS VARCHAR) ELSE CAST({raw} AS VARCHAR) END"
+        whole = f"{raw} = floor({raw}) AND abs({raw}) <= {EXACT}"
+        return (
+            f"CASE WHEN {whole} THEN CAST(CAST({raw} AS BIGINT) AS VARCHAR) ELSE CAST({raw} AS VARCHAR) END"
+        )
     return f"CAST({raw} AS VARCHAR)"
 
 
@@ -143,7 +146,8 @@ def number_column(table: Table, name: str, own: str, raw: str, of: str) -> Colum
     elif name == "probability":
         value = f"CASE WHEN {value} BETWEEN 0 AND 1 THEN {value} END"
     elif name == "decision":
-        truth = f"CASE lower(trim(CAST({raw} AS VARCHAR))) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {value} END"
+        word = f"lower(trim(CAST({raw} AS VARCHAR)))"
+        truth = f"CASE {word} WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {value} END"
         value = f"CASE {truth} WHEN 0 THEN 0::TINYINT WHEN 1 THEN 1::TINYINT END"
     elif name in ("t", "position"):
         value = f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS INTEGER) END"
@@ -154,7 +158,7 @@ def number_column(table: Table, name: str, own: str, raw: str, of: str) -> Colum
 def time_column(
     table: Table, view: str, own: str, raw: str, of: str, *, needed: bool, form: str = ""
 ) -> tuple[Column, str]:
-    """Return times, and their type for numpy: whole units since 1970 (UTC), or numbers as they are and no type.
+    """Return times and their type for numpy: units since 1970 (UTC), or numbers as they are and no type.
 
     The form of text is the one in which all of them can be read.
 

@@ -8,12 +8,24 @@ from csrec_core.data.tables import ROW, Table, quoted
 from csrec_core.data.values import is_missing, kind
 from csrec_core.errors import InputError, shown, unknown
 
-__all__ = ["ACCEPTED", "PLACE", "View", "keep_rows", "open_lists"]
+__all__ = [
+    "ACCEPTED",
+    "CONDITION",
+    "PLACE",
+    "View",
+    "contains",
+    "keep_rows",
+    "open_lists",
+    "split_decisions",
+    "with_answers",
+    "without_repeats",
+]
 
 PLACE = '"place in the list"'
 ACCEPTED = '"is accepted"'  # by the condition of `ReadOptions.accept`
 AS_IT_IS = " as it is"  # the text of a column that stands for its numbers in a condition
 CONDITION = re.compile(r"[<>=!()]|\b(is|in|like|between|and|or|not)\b", re.IGNORECASE)
+LIST_AND_DECISION = "'^(.+)-([01])$'"  # an element of a list as MIND writes it: N55689-1
 LIST = r"'[\s,;|]+'"  # what parts the elements of a list that is written as text
 
 
@@ -100,8 +112,8 @@ def open_lists(view: View, names: tuple[str, ...]) -> View:
         if rows := view.table.query(f"{columns} ORDER BY {ROW} LIMIT 1"):
             row, one, other = rows[0]
             raise InputError(
-                f"{view.table.name}: row {row}: {one} elements in {shown(names[0])}, {other} in {shown(name)}; "
-                "expected lists of one length"
+                f"{view.table.name}: row {row}: {one} elements in {shown(names[0])}, {other} in "
+                f"{shown(name)}; expected lists of one length"
             )
     elements = ", ".join(f"unnest({quoted(name)}) AS {quoted(name)}" for name in names)
     place = f"generate_subscripts({quoted(names[0])}, 1) AS {PLACE}"
@@ -130,3 +142,61 @@ def contains(view: View, name: str, item: str) -> str:
         if kind(view.types[name]) == "text"
         else (f"list_contains({quoted(name)}, {item})")
     )
+
+
+def split_decisions(view: View, options: ReadOptions) -> View:
+    """Part elements such as N55689-1 into item and decision, where all are so and no column has decisions."""
+    own = options.map.get("item", "item")
+    if own not in options.explode or {"decision"} & {*view.types, *options.map} or options.accept:
+        return view
+    item = quoted(own)
+    if not view.one(
+        f"SELECT coalesce(bool_and(regexp_matches({item}, {LIST_AND_DECISION})), false) FROM {view.name}"
+    ):
+        return view
+    parts = [f"regexp_extract({item}, {LIST_AND_DECISION}, {group})" for group in (1, 2)]
+    return view.select(
+        "split", f"SELECT * REPLACE ({parts[0]} AS {item}), {parts[1]} AS decision FROM {view.name}"
+    )
+
+
+def without_repeats(view: View, options: ReadOptions) -> tuple[View, dict[str, int]]:
+    """Keep the first of rows that are alike but for their number."""
+    if not options.distinct:
+        return view, {}
+    same = ", ".join(quoted(name) for name in view.types if name != "row")
+    first = f"SELECT * FROM {view.name} QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY row) = 1"
+    single = view.select("single", first, part="--distinct")
+    return single, {"repeats": view.count() - single.count()}
+
+
+def with_answers(view: View, options: ReadOptions, times: str) -> tuple[View, dict[str, int]]:
+    """Make of an exposure and the accepted row that answers it one row.
+
+    An accepted row belongs to the latest rejected one of the same user and item, at most `merge` seconds
+    before.
+    """
+    if options.merge is None:
+        return view, {}
+    if "timestamp" not in view.types:
+        raise InputError(f"{view.table.name}: --merge needs times; expected --map timestamp=...")
+    second = {"datetime64[us]": 1e6, "datetime64[ns]": 1e9}.get(times) or _second(view)
+    answers = (
+        f"SELECT shown.row FROM (FROM {view.name} WHERE decision = 1) AS answer "
+        f"ASOF JOIN (FROM {view.name} WHERE decision = 0) AS shown "
+        'ON answer."user" = shown."user" AND answer.item = shown.item AND '
+        "answer.timestamp >= shown.timestamp "
+        f"WHERE answer.timestamp - shown.timestamp <= {options.merge * second}"
+    )
+    answered = f"CAST(row IN ({answers}) AS TINYINT) AS decision"
+    merged = f"SELECT * REPLACE ({answered}) FROM {view.name} WHERE decision = 0"
+    lost = view.one(f"SELECT count_if(decision = 1) FROM {view.name}") - view.one(
+        f"SELECT count(*) FROM ({answers})"
+    )
+    return view.select("answered", merged, part="--merge"), {"accepted without an exposure": lost}
+
+
+def _second(view: View) -> float:
+    """Return how many units of a clock of numbers are a second: 1, or as many as make years of it."""
+    latest = view.one(f"SELECT max(abs(timestamp)) FROM {view.name}")
+    return next((unit for unit, years in ((1e9, 1e17), (1e6, 1e14), (1e3, 1e11)) if latest > years), 1.0)
