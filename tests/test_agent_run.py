@@ -172,7 +172,8 @@ def test_a_log_of_an_agent_is_a_log_like_any_other(good):
         CliRunner().invoke(cli, ["data", "check", str(path)]) for path in (out, out / "log.parquet")
     )
     assert folder.exit_code == 0
-    assert folder.output.removeprefix("run") == file.output.removeprefix("log")  # their names
+    folder, file = (result.output.split("to go on")[0] for result in (folder, file))
+    assert folder.removeprefix("run") == file.removeprefix("log")  # their names
     dataset = make_dataset("log", path=str(out / "log.parquet"))
     assert set(dataset.log["item"]) <= set(dataset.items["item"])
     assert next(iter(dataset.users.columns)) == "user" and dataset.items["genre"].nunique() == 10

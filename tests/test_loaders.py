@@ -92,13 +92,36 @@ def test_tables_beside_a_log_are_read_with_it(tmp_path):
     pd.testing.assert_frame_equal(again.users, world.users)
 
 
-def test_tables_of_another_log_are_left_alone(tmp_path):
+def test_tables_of_another_log_are_refused(tmp_path):
     world = simulate_books(users=20, items=10, steps=3, publish="users")
     write_dataset(world, tmp_path)
+    path = str(tmp_path / "log.parquet")
     world.items.head(5).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(InputError, match=r"items.parquet: knows no item 6, 7, 8 and 2 more of the log's 10"):
+        make_dataset("log", path=path)
+    (tmp_path / "items.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"items.parquet: not a Parquet table"):
+        make_dataset("log", path=path)
+    (tmp_path / "items.parquet").unlink()
     world.users.rename(columns={"user": "id"}).to_parquet(tmp_path / "users.parquet")
-    again = make_dataset("log", path=str(tmp_path / "log.parquet"))
-    assert again.items is None and again.users is None
+    with pytest.raises(InputError, match=r"users.parquet: no column 'user'; found id"):
+        make_dataset("log", path=path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_tables_join_by_the_ids_of_the_file(tmp_path, suffix):
+    log = pd.DataFrame({"user": ["01", "1"], "item": ["b", "a"], "decision": [0, 1], "source": "self"})
+    log.to_csv(tmp_path / "log.csv", index=False)
+    items = pd.DataFrame({"item": ["c", "b", "a"], "price": [3.5, 2.5, 1.5]})
+    users = pd.DataFrame({"user": ["1", "01"], "age": [30, 40]})
+    for name, table in (("items", items), ("users", users)):
+        write = table.to_csv if suffix == "csv" else table.to_parquet
+        write(tmp_path / f"{name}.{suffix}", index=False)
+    dataset = make_dataset("log", path=str(tmp_path))
+    by_item = dataset.items.set_index("item")
+    assert by_item["title"].to_dict() == {1: "a", 2: "b", 3: "c"} and by_item.loc[2, "price"] == 2.5
+    assert dataset.users.set_index("label")["user"].to_dict() == {"01": 1, "1": 2}
+    assert dataset.users.set_index("user")["age"].to_dict() == {1: 40, 2: 30}
 
 
 def test_the_papers_own_data(real_data):

@@ -9,13 +9,13 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.log import (
     SOURCES,
     Dataset,
-    parse_map,
-    read_dataset,
+    frame_to_dataset,
     read_log,
     validate_log,
     write_dataset,
     write_log,
 )
+from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
 
 
@@ -30,6 +30,10 @@ def small_log(**changes) -> pd.DataFrame:
         }
     )
     return frame.assign(**changes)
+
+
+def read(path, text=""):
+    return read_log(path, options=ReadOptions.parse(text))
 
 
 def test_validation_sorts_and_types():
@@ -53,7 +57,7 @@ def test_validation_sorts_and_types():
         ({"decision": ["1", "no", "1", "1"]}, ["row 2", "'no'"]),
         ({"item": [7, 8, np.nan, 9]}, ["row 3", "no value in column 'item'"]),
         ({"item": [7, 8.5, 9, 9]}, ["row 2", "8.5", "whole number"]),
-        ({"t": [1, 2, 3, 2**40]}, ["row 4", "at most"]),
+        ({"t": [1, 2, 3, 2**40]}, ["row 4", "t = 1099511627776", "a whole number within 32 bits"]),
         ({"t": [1, 1, 1, 1]}, ["row 3", "second row for (user, t, source) = (1, 1, 'self')"]),
         ({"source": ["self", "self", "sytem", "self"]}, ["row 3", "'sytem'", "did you mean 'system'"]),
         ({"propensity": [0.1, 0.0, 1, 1]}, ["row 2", "(0, 1]"]),
@@ -84,18 +88,31 @@ def test_suggestions_keep_what_is_known_and_see_times(tmp_path):
     path = tmp_path / "shop.csv"
     frame = small_log().rename(columns={"user": "customer", "source": "shown_by"}).drop(columns="t")
     frame.assign(created_at="2026-01-01").to_csv(path, index=False)
-    message = "missing columns t, source; found .* --map user=customer,timestamp=created_at,source=shown_by"
+    message = "missing column source; found .* --map user=customer,source=shown_by,timestamp=created_at"
     with pytest.raises(InputError, match=message):
-        read_log(path, columns={"user": "customer"})
+        read(path, "user=customer")
     with pytest.raises(InputError, match="missing columns user, source"):
-        read_log(path, columns={"timestamp": "created_at"})
+        read(path, "timestamp=created_at")
+
+
+def test_a_message_is_short_whatever_the_file_holds(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("user,item,decision,source\n1,2," + "x" * 100_000 + ",self\n")
+    for text in ("", "user=" + "y" * 100_000, "z" * 100_000 + "=user"):
+        with pytest.raises(InputError) as refused:
+            read(path, text)
+        assert len(str(refused.value)) <= 400
+    path.write_text(",".join(f"column_{n}" for n in range(2000)) + "\n" + ",".join("1" * 2000) + "\n")
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert len(str(refused.value)) <= 400
 
 
 def test_messages_call_a_column_by_its_own_name(tmp_path):
     path = tmp_path / "shop.csv"
     small_log(decision=[0, 1, 2, 1]).rename(columns={"decision": "bought"}).to_csv(path, index=False)
     with pytest.raises(InputError, match="row 3: bought = 2"):
-        read_log(path, columns={"decision": "bought"})
+        read(path, "decision=bought")
 
 
 def test_times_sort_as_times_or_are_refused():
@@ -104,7 +121,7 @@ def test_times_sort_as_times_or_are_refused():
     own = log[(log["user"] == 1) & (log["source"] == "self")]
     assert own["item"].to_list() == [9, 8]
     for bad in ("02/01/2026", "yesterday", "n/a?"):
-        with pytest.raises(InputError, match=r"row 2: timestamp = '.*ISO 8601"):
+        with pytest.raises(InputError, match=r"row 2: timestamp = .*a time such as 2026"):
             validate_log(small_log(timestamp=["2026-01-02", bad, "2026-01-01", "2026-01-03"]))
 
 
@@ -131,7 +148,7 @@ def test_text_names_are_numbered_and_kept(tmp_path):
     small_log(user=["bo", "al", "al", "al"], item=["x<b>", "y", "z", "z"]).rename(
         columns={"user": "customer", "item": "asin"}
     ).to_csv(path, index=False)
-    dataset = read_log(path, columns=parse_map("user=customer, item=asin"))
+    dataset = read_log(path, options=ReadOptions.parse("user=customer, item=asin"))
     assert dataset.users.to_dict("list") == {"user": [1, 2], "label": ["al", "bo"]}
     assert dataset.items["title"].to_list() == ["x<b>", "y", "z"]
     assert dataset.log["user"].to_list() == [1, 1, 2, 1]
@@ -148,7 +165,7 @@ def test_text_names_are_numbered_and_kept(tmp_path):
 )
 def test_bad_map(text, message):
     with pytest.raises(InputError, match=message):
-        parse_map(text)
+        ReadOptions.parse(text)
 
 
 def test_bad_files(tmp_path):
@@ -158,21 +175,32 @@ def test_bad_files(tmp_path):
         "user,t,item,decision,source\n1,1,caf\xe9,1,self\n".encode("latin-1")
     )
     (tmp_path / "no.parquet").write_text("hello")
-    (tmp_path / "ragged.csv").write_text("user,t\n1,2,3,4\n1\n1,2,3,4,5,6\n")
+    (tmp_path / "log.xlsx").write_bytes(b"PK\x03\x04 and more")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no end")
+    (tmp_path / "zeros.csv").write_bytes(b"user,item\n1,\0\n")
+    (tmp_path / "twice.csv").write_text("user,user,t,item,decision,source\n1,9,1,1,1,self\n")
+    (tmp_path / "values.csv").write_text("1,2014-04-07T10:51:09.277Z,214536502,0\n")
+    (tmp_path / "ragged.csv").write_text("user,item,decision,source\n1,2,0\n1,2,0,self\n")
     for name, message in {
         "empty.csv": "is empty",
         "header.csv": "no rows",
         "latin.csv": "line 2: not UTF-8",
-        "no.parquet": "not a Parquet table",
-        "ragged.csv": "not a CSV table",
+        "no.parquet": "not a CSV table; expected columns between",
+        "ragged.csv": "line 2: not a CSV table: 3 columns; expected 4",
         "absent.csv": "no such file",
-        "log.xlsx": "ends in .parquet or .csv",
+        "log.xlsx": "a zip archive or an Excel file; save the table as CSV",
+        "cut.parquet": "not a table that can be read",
+        "zeros.csv": "zero bytes",
+        "twice.csv": "two columns are named 'user'",
+        "values.csv": "line 1 holds values such as '1', and no names; expected a header, .*--header",
+        "n" * 256: "cannot be read: File name too long",
+        "a\0b": "cannot be read",
     }.items():
         with pytest.raises(InputError, match=message):
             read_log(tmp_path / name)
     (tmp_path / "good.csv").write_text("customer,t\n1,2\n")
     with pytest.raises(InputError, match=r"unknown column 'custmer'.*did you mean 'customer'"):
-        read_log(tmp_path / "good.csv", columns={"user": "custmer"})
+        read(tmp_path / "good.csv", "user=custmer")
 
 
 def test_failed_write_leaves_nothing(tmp_path):
@@ -183,7 +211,8 @@ def test_failed_write_leaves_nothing(tmp_path):
 
 
 def test_dataset_round_trip(tmp_path, books):
-    again = read_dataset(write_dataset(books, tmp_path / "data"), name="books")
+    again = read_log(write_dataset(books, tmp_path / "books"))
+    assert again.name == "books"
     assert_frame_equal(again.log, books.log)
     assert_frame_equal(again.items, books.items)
     assert_frame_equal(again.truth, books.truth, check_categorical=False, check_dtype=False)
@@ -220,28 +249,178 @@ def test_what_is_missing_is_suggested_so_that_it_can_be_pasted(tmp_path):
     path = tmp_path / "shop.csv"
     own_names().to_csv(path, index=False)
     with pytest.raises(InputError, match="Name yours with --map ") as refused:
-        read_log(path)
+        read(path)
     suggestion = str(refused.value).split("--map ")[1]
     assert suggestion == (
-        "user=customer_id,timestamp=event_time,item=asin,decision=purchased,source=channel,"
+        "user=customer_id,item=asin,decision=purchased,source=channel,timestamp=event_time,"
         "self=organic+search,system=recommended"
     )
-    log = read_log(path, columns=parse_map(suggestion)).log
-    assert log["source"].tolist() == ["self", "self", "self", "system"]
+    assert read(path, suggestion).log["source"].tolist() == ["self", "self", "self", "system"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "text", "message"),
+    ("source", "text", "arms", "rows"),
     [
-        ({}, "", r"'organic'; name the words with --map self=organic\+search,system=recommended; expected"),
-        ({}, "self=organic", r"row 3 .*'search'; name the words with --map self=search,system=recommended"),
-        ({}, "self=organik", "unknown word 'organik' in .*did you mean 'organic'"),
-        ({"source": [0, 0, 0, 1]}, "", "0; name the words with --map self=0,system=1"),
-        ({"source": ["x", "x", "y", "z"]}, "", "name the words with --map self=...,system=..."),
+        (["system"] * 4, "", ["self", "system"], 4),  # the arms of the paper, one of them empty
+        (WORDS, "", ["organic", "recommended", "search"], 4),
+        (WORDS, "self=organic+search,system=recommended", ["self", "system"], 4),
+        (WORDS, "self=organic", ["self", "system"], 2),  # others are left out
+        (WORDS, "{arms: {shop: [search, organic], ads: recommended}}", ["ads", "shop"], 4),
+        ([0, 0, 0, 1], "self=0,system=1", ["self", "system"], 4),
+        ([2.0, 2.0, 2.0, 1.0], "", ["1", "2"], 4),
+        ([True, False, True, True], "", ["false", "true"], 4),
     ],
 )
-def test_words_that_are_no_sources(tmp_path, changes, text, message):
-    path = tmp_path / "log.csv"
-    small_log(**({"source": WORDS} | changes)).to_csv(path, index=False)
-    with pytest.raises(InputError, match=message):
-        read_log(path, columns=parse_map(text))
+def test_arms(source, text, arms, rows):
+    dataset = frame_to_dataset(small_log(source=source, t=[1, 2, 1, 3]), options=ReadOptions.parse(text))
+    assert dataset.log["source"].cat.categories.tolist() == arms and len(dataset.log) == rows
+    assert dataset.left_out == ({"other arms": 4 - rows} if rows < 4 else {})
+    # Sorted by arm, user and t.
+    assert dataset.log[["source", "user", "t"]].apply(tuple, axis=1).is_monotonic_increasing
+
+
+def test_arms_that_are_none():
+    with pytest.raises(InputError, match=r"unknown word 'organik' in log, source.*did you mean 'organic'"):
+        frame_to_dataset(small_log(source=WORDS), options=ReadOptions.parse("self=organik"))
+    with pytest.raises(InputError, match=r"missing column source; .*or --arms NAME if one arm made all"):
+        validate_log(small_log().drop(columns="source"))
+    one = frame_to_dataset(
+        small_log(t=[1, 2, 1, 3]).drop(columns="source"), options=ReadOptions(arms={"app": ("app",)})
+    )
+    assert one.log["source"].eq("app").all()
+    many = pd.DataFrame({"user": range(60), "item": 1, "decision": 0, "source": [f"w{n}" for n in range(60)]})
+    with pytest.raises(
+        InputError, match="'source' holds 60 words or more, such as 'w0'; expected at most 50 arms"
+    ):
+        validate_log(many)
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels"),
+    [
+        (["01", "1", "2"], ["01", "1", "2"]),
+        (["1e3", "1000", "5"], ["1000", "1e3", "5"]),
+        (["12e5", "1200000", "+3"], ["+3", "1200000", "12e5"]),
+        (["9007199254740993", "9007199254740992", "1"], None),  # 2^53 and its neighbour
+        (
+            ["18446744073709551615", "18446744073709551614", "7"],
+            ["18446744073709551614", "18446744073709551615", "7"],
+        ),
+        (["NA", "null", "nan"], ["NA", "nan", "null"]),
+        (["-5", "0", "9223372036854775807"], None),
+        (["-0", "0", "1"], ["-0", "0", "1"]),
+    ],
+)
+def test_ids_are_text_until_all_are_proved_numbers(tmp_path, ids, labels):
+    frame = pd.DataFrame({"user": ids, "item": ids, "decision": [0, 1, 0], "source": "self"})
+    path = tmp_path / "ids.csv"
+    frame.to_csv(path, index=False)
+    for dataset in (read(path), frame_to_dataset(frame)):
+        log = dataset.log
+        assert log["user"].nunique() == log["item"].nunique() == 3
+        if labels is None:
+            assert log["user"].tolist() == sorted(map(int, ids)) and dataset.users is None
+        else:
+            assert dataset.users["label"].tolist() == dataset.items["title"].tolist() == labels
+            assert dataset.users["user"].tolist() == [1, 2, 3]
+
+
+def test_ids_of_frames_keep_their_type():
+    frame = pd.DataFrame({"user": [1, 2], "item": [1, 2], "decision": [0, 1], "source": "self"})
+    large = frame.assign(user=np.array([2**64 - 1, 2**63], dtype=np.uint64))
+    assert frame_to_dataset(large).users["label"].tolist() == [str(2**64 - 1), str(2**63)]
+    mixed = frame_to_dataset(frame.assign(user=[1, "1a"]))
+    assert mixed.users["label"].tolist() == ["1", "1a"]
+    with pytest.raises(
+        InputError, match=r"row 2: user = 9007199254740994.0; expected a whole number or text"
+    ):
+        validate_log(frame.assign(user=[1.0, 2.0**53 + 2]))
+    with pytest.raises(
+        InputError, match="column 'item' holds lists; expected a whole number or text; --explode item"
+    ):
+        validate_log(frame.assign(item=[[1], [2]]))
+    with pytest.raises(InputError, match="column 'user' holds values of a nested or binary type"):
+        validate_log(frame.assign(user=[b"a", b"b"]))
+
+
+def test_new_columns_are_kept_with_their_types():
+    frame = small_log(
+        arm_propensity=[0.5, 0.5, 0.25, 1],
+        outcome=[0.0, 3.5, -1.0, 2.0],
+        position=[0, 1, 2, 3],
+        propensity=1e-7,
+    ).drop(columns="decision")
+    log = validate_log(frame)
+    assert log["decision"].tolist() == [0, 1, 0, 1]  # outcome > 0, by source, user and t
+    assert log["position"].dtype == np.int32 and log["position"].tolist() == [3, 2, 1, 4]  # from 1
+    assert log["arm_propensity"].tolist() == [0.25, 0.5, 0.5, 1.0] and log["propensity"].eq(1e-7).all()
+    own = validate_log(frame.assign(decision=[1, 1, 1, 0]))
+    assert own["decision"].tolist() == [1, 1, 1, 0] and own["outcome"].tolist() == [-1.0, 3.5, 0.0, 2.0]
+    dates = pd.to_datetime(["2026-01-01"] * 4)
+    for column in ("propensity", "arm_propensity", "outcome", "decision"):
+        with pytest.raises(InputError, match=f"column '{column}' holds times; expected"):
+            validate_log(small_log(**{column: dates}))
+    with pytest.raises(InputError, match=r"row 2: arm_propensity = 0.0; expected a probability in \(0, 1\]"):
+        validate_log(small_log(arm_propensity=[1, 0.0, 1, 1]))
+
+
+def test_a_log_without_time_is_in_the_order_of_its_rows():
+    frame = pd.DataFrame({"user": [3, 1, 3], "item": [1, 1, 2], "decision": [0, 1, 1], "source": "self"})
+    dataset = frame_to_dataset(frame)
+    assert not dataset.ordered and dataset.log["t"].tolist() == [0, 0, 1]
+    assert dataset.log["item"].tolist() == [1, 1, 2]
+    assert frame_to_dataset(frame.assign(timestamp=[1, 2, 3])).ordered
+    absent = frame_to_dataset(frame[["decision", "source"]], options=ReadOptions.parse("user=*,item=*"))
+    assert absent.log["user"].tolist() == [1, 2, 3] and absent.log["item"].eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        (["2026-01-02 10:00:00+01:00", "2026-01-02T08:30:00Z", "2026-01-03"], "2026-01-02 08:30"),
+        (["04/17/2026 09:22:00 PM", "04/17/2026 09:21:00 AM", "04/18/2026 01:00:00 AM"], "2026-04-17 09:21"),
+        (["17.04.2026 21:22", "17.04.2026 09:21", "18.04.2026 01:00"], "2026-04-17 09:21"),
+        (["Fri, 17 Apr 2026 21:22:00 +0200", "Fri, 17 Apr 2026 09:21:00 -0100", 
+          "Sat, 18 Apr 2026 01:00:00 +0000"],
+         "2026-04-17 10:21"),
+        (["2026-01-02 10:00 Europe/Berlin", "2026-01-02 09:30Z", "2026-01-03 01:00Z"], "2026-01-02 09:00"),
+    ],
+)  # fmt: skip
+def test_times_of_common_forms_are_read_as_utc(times, first):
+    frame = pd.DataFrame(
+        {"user": 1, "item": [1, 2, 3], "decision": [0, 1, 1], "source": "self", "timestamp": times}
+    )
+    log = validate_log(frame)
+    assert (
+        log["timestamp"].iloc[0] == pd.Timestamp(first, tz="UTC") and log["timestamp"].is_monotonic_increasing
+    )
+
+
+def test_a_time_of_two_readings_is_asked_for():
+    frame = pd.DataFrame(
+        {
+            "user": 1,
+            "item": [1, 2],
+            "decision": [0, 1],
+            "source": "self",
+            "timestamp": ["02/01/2026", "01/03/2026"],
+        }
+    )
+    with pytest.raises(InputError, match="can be read as %m/%d/%Y or %d/%m/%Y; say which by --time"):
+        validate_log(frame)
+    log = frame_to_dataset(frame, options=ReadOptions(time="%d/%m/%Y")).log
+    assert log["timestamp"].iloc[0] == pd.Timestamp("2026-01-02", tz="UTC")
+
+
+def test_whole_clocks_pass_through_no_float():
+    frame = small_log(timestamp=np.array([10, 11, 12, 13]) + 2**60).drop(columns="t")
+    log = validate_log(frame)
+    assert log["timestamp"].dtype == np.int64 and log["timestamp"].max() == 2**60 + 13
+    text = validate_log(frame.assign(timestamp=frame["timestamp"].astype(str)))
+    assert text["timestamp"].tolist() == log["timestamp"].tolist()
+    nanoseconds = pd.to_datetime(np.array([5, 7, 6, 8]) + 2**60)
+    assert validate_log(frame.assign(timestamp=nanoseconds))["timestamp"].dtype == "datetime64[ns, UTC]"
+    holes = validate_log(small_log(timestamp=[None, "2026-01-02", "2026-01-01", "2026-01-03"]))
+    assert holes["timestamp"].isna().sum() == 1 and holes["timestamp"].max() == pd.Timestamp(
+        "2026-01-03", tz="UTC"
+    )

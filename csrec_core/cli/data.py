@@ -6,6 +6,7 @@ import click
 
 from csrec_core.agent.command import agent_options, ask_agent, named
 from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.reading import chosen_options, reading_options
 from csrec_core.errors import InputError
 
 __all__ = ["data"]
@@ -16,7 +17,7 @@ def data():
     """Look at logs, and make them."""
 
 
-@data.command(epilog="Example: csrec data check shop.csv --map user=customer_id,item=asin")
+@data.command(epilog="Example: csrec data check shop.csv --save log.yaml")
 @click.argument("path", type=FILE)
 @click.option(
     "--data",
@@ -24,22 +25,23 @@ def data():
     metavar="KIND",
     help="gpt4books, ebnerd, mssd, sequences or log.  [default: by the path]",
 )
-@click.option(
-    "--map", "columns", multiple=True, metavar="OURS=YOURS,...", help="Which of your columns is which."
-)
-def check(path, kind, columns):
-    """Check the log at PATH and profile it on one screen.
+@reading_options
+@click.option("--save", type=FILE, metavar="FILE", help="Write how it is read, for --as.")
+def check(path, kind, save, **chosen):
+    """Say how the log at PATH can be read, what is in it, and what it can carry.
 
-    PATH is a Parquet or CSV file, a text file of sequences, a folder that csrec wrote,
-    or the folder of the GPT4-books or EB-NeRD files.
+    PATH is a file or folder in any common form. What the options leave open is guessed from the values; the
+    command that reads it so is printed.
     """
-    from csrec_core.data.loaders import read_data
-    from csrec_core.data.profile import profile_log
+    from csrec_core.data.check import check_data
 
-    own = (path / "log.parquet").exists() or (path / "log").is_dir()
-    folder = "ebnerd" if (path / "behaviors.parquet").exists() else "log" if own else "gpt4books"
-    kind = kind or (folder if path.is_dir() else "sequences" if path.suffix == ".txt" else "log")
-    click.echo(profile_log(read_data(kind, path, map=",".join(columns))))
+    options = chosen_options(**chosen)
+    checked = check_data(path, kind, options)
+    if save:
+        from csrec_core.data.options import write_options
+
+        write_options(checked.options, save)
+    click.echo(checked)
 
 
 @data.command(epilog="Example: csrec data books --agent simulator --users 10000 --out data/books")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.reading import chosen_options, reading_options
 from csrec_core.errors import InputError, unknown
 
 __all__ = ["report"]
@@ -30,7 +31,7 @@ Example: csrec report --list"""
     help="What to do and how much.",
 )
 @click.option("-p", "texts", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
-@click.option("-f", "file", type=FILE, metavar="FILE", help="Parameters, and a grid, as YAML.")
+@click.option("-f", "parameters", type=FILE, metavar="FILE", help="Parameters, and a grid, as YAML.")
 @click.option(
     "-g", "axes", multiple=True, metavar="NAME=V1,V2,...", help="Run at each value; repeated, at each pair."
 )
@@ -38,13 +39,7 @@ Example: csrec report --list"""
     "--data", metavar="KIND", help="Where the log comes from: books, gpt4books, ebnerd, sequences or log."
 )
 @click.option("--path", type=FILE, help="The file or folder that holds the data.")
-@click.option(
-    "--map",
-    "columns",
-    multiple=True,
-    metavar="OURS=YOURS,...",
-    help="Which of your columns is which of ours.",
-)
+@reading_options
 @click.option("--out", type=FILE, metavar="DIR", help="Folder of all runs.  [default: reports]")
 @click.option("--force", is_flag=True, help="Run again what is up to date.")
 @click.option("--notebook", "only", multiple=True, metavar="NAME", help="Run this one only; may be repeated.")
@@ -64,7 +59,21 @@ Example: csrec report --list"""
 @click.option("--compare", nargs=2, metavar="RUN RUN", help="Run nothing; say what differs between two runs.")
 @click.option("--list", "listed", is_flag=True, help="Run nothing; show all notebooks and their parameters.")
 def report(
-    run, suite, texts, file, axes, data, path, columns, out, force, only, jobs, scheduler, compare, listed
+    run,
+    suite,
+    texts,
+    parameters,
+    axes,
+    data,
+    path,
+    out,
+    force,
+    only,
+    jobs,
+    scheduler,
+    compare,
+    listed,
+    **chosen,
 ):
     """Run the notebooks and write their pages.
 
@@ -87,9 +96,9 @@ def report(
     if compare:
         _compare(reports, *compare)
         return
-    given, grid = _read_yaml(file)
+    given, grid = _read_yaml(parameters)
     values = plan.SUITES[suite] | given
-    named = {"data": data, "path": path and str(path), "map": ",".join(columns) or None}
+    named = {"data": data, "path": path and str(path), "map": str(chosen_options(**chosen)) or None}
     texts = _pairs(texts, "-p") | {name: value for name, value in named.items() if value is not None}
     grid |= {name: text.split(",") for name, text in _pairs(axes, "-g").items()}
     # However the data are named, the notebooks need the whole path, and the run its hash.

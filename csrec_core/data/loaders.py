@@ -1,5 +1,6 @@
 """Where a log comes from: the simulated books world, the paper's files, public files, one's own file."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,23 +9,17 @@ import pandas as pd
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.ebnerd import load_ebnerd
-from csrec_core.data.log import (
-    SELF,
-    SYSTEM,
-    Dataset,
-    parse_map,
-    read_dataset,
-    read_log,
-    validate_log,
-    with_tables_beside,
-)
+from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
 from csrec_core.data.mssd.sessions import sample_sessions
 from csrec_core.data.mssd.simulate import truth_files
-from csrec_core.errors import InputError, unknown
+from csrec_core.data.options import ReadOptions
+from csrec_core.data.tables import readable
+from csrec_core.errors import InputError, shown, unknown
 
 __all__ = ["LOADERS", "load_gpt4books", "load_mssd", "load_sequences", "make_dataset", "read_data"]
 
 FOLDERS = ("gpt4books", "ebnerd", "mssd")  # kinds that lie in a folder of files
+WHOLE = re.compile(r"-?[0-9]{1,19}")
 GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
 
 
@@ -72,11 +67,11 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
     Parameters
     ----------
     data : {"books", "gpt4books", "ebnerd", "mssd", "sequences", "log"}
-        `books` is simulated; the others are read from `path`: a folder, a text file, a Parquet or CSV file
-        (with the tables `items.parquet` and `users.parquet` beside it, where they are about its rows), or a
-        folder (`csrec_core.data.log.read_dataset`).
+        `books` is simulated; the others are read from `path`: a folder, or a file (`log` is either, as
+        `csrec_core.data.log.read_log` reads it).
     map : str
-        For `log`: the file's own column names, such as `user=customer_id,item=asin`.
+        For `log`: the file's own column names, such as `user=customer_id,item=asin`, or all options as the
+        text of `csrec_core.data.options.ReadOptions`.
     **world
         For `books`: keyword arguments of `csrec_core.data.books.simulate_books`.
     """
@@ -93,10 +88,8 @@ def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
         raise unknown("data", kind, ["books", *LOADERS])
     if not str(path):
         raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
-    if kind == "log" and Path(path).is_dir():
-        return read_dataset(path, name=Path(path).name, columns=parse_map(map))
     if kind == "log":
-        return with_tables_beside(read_log(path, columns=parse_map(map)), path)
+        return read_log(path, options=ReadOptions.parse(map))
     if map:
         raise InputError(f"map is for data=log; the columns of {kind} are known")
     return LOADERS[kind](path)
@@ -113,12 +106,13 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
 
 def _read_lines(path: Path) -> pd.DataFrame:
     """Read lines of whole numbers, a user id first, into user, t (from 1), item."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise InputError(f"{readable(path)}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except (OSError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise InputError(f"{readable(path)}: {reason}; expected a text file of sequences") from None
     rows = [_read_numbers(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise InputError(f"{path}: no sequences; expected lines such as '1 62 35 61'")
@@ -138,14 +132,14 @@ def _read_lines(path: Path) -> pd.DataFrame:
 
 
 def _read_numbers(line: str, path: Path, number: int) -> np.ndarray:
-    try:
-        return np.array(line.split(), dtype=np.int64)
-    except (ValueError, OverflowError):
-        words = line.split()
-        column = next(i for i, word in enumerate(words, 1) if not word.lstrip("-").isdigit())
-        raise InputError(
-            f"{path}: line {number}, column {column}: {words[column - 1]!r}; expected a whole number"
-        ) from None
+    words = line.split()
+    for column, word in enumerate(words, 1):
+        if not WHOLE.fullmatch(word) or abs(int(word)) >= 2**63:
+            raise InputError(
+                f"{readable(path)}: line {number}, column {column}: {shown(word)}; expected a whole number "
+                "within 64 bits"
+            )
+    return np.array(words, dtype=np.int64)
 
 
 def _check_aligned(exposed: pd.DataFrame, decided: pd.DataFrame, folder: Path) -> None:

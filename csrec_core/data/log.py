@@ -1,43 +1,37 @@
 """The interaction log: one row per exposure, the one shape that all data has here."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from csrec_core.data.columns import (
-    COLUMNS,
-    SELF,
-    SOURCES,
-    SYSTEM,
-    parse_map,
-    rename_columns,
-    require_columns,
-    suggest_words,
-)
-from csrec_core.errors import InputError
+from csrec_core.data.columns import COLUMNS, FEATURE, KEY, SELF, SOURCES, SYSTEM
+from csrec_core.data.options import ReadOptions
+from csrec_core.data.rows import Rows, read_rows
+from csrec_core.data.tables import Table, open_frame, open_table, read_table, readable
+from csrec_core.errors import InputError, listed, nearest, shown
 from csrec_core.files import whole_file
 
 __all__ = [
     "COLUMNS",
+    "FEATURE",
+    "KEY",
     "SELF",
     "SOURCES",
     "SYSTEM",
     "Dataset",
-    "parse_map",
-    "read_dataset",
+    "find_files",
+    "frame_to_dataset",
     "read_log",
     "validate_log",
-    "with_tables_beside",
     "write_dataset",
     "write_log",
 ]
 
-FEATURE = "feature_"  # how the columns begin that describe an exposure, such as `feature_taste`; numbers
-KEY = ["user", "t", "source"]
-FORMATS = (".parquet", ".csv")
+WRITTEN = (".parquet", ".csv")
+SIDES = {"items": ("item", "title"), "users": ("user", "label")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +42,10 @@ class Dataset:
     ----------
     log : DataFrame
         One row per exposure, sorted by source, user and t: `user` int64, `t` int32 (order within user and
-        source), `item` int64, `decision` int8 in {0, 1}, `source` category {self, system}, and optionally
-        `propensity` in (0, 1], `probability` in [0, 1], `timestamp`.
+        source), `item` int64, `decision` int8 in {0, 1}, `source` category of arms ({self, system}, or the
+        log's own), and optionally `propensity` (of the item, given the arm) and `arm_propensity` in (0, 1],
+        `probability` in [0, 1], `outcome` (any number), `position` (int32, the place in a list from 1),
+        `timestamp`, and `feature_...`.
     items : DataFrame or None
         One row per item: `item`, optionally `title`, `genre` and features (`csrec_core.data.items`).
     users : DataFrame or None
@@ -58,6 +54,12 @@ class Dataset:
         Simulated worlds only: see `csrec_core.data.books.simulate_books`.
     name : str
         What the reports call it.
+    read : ReadOptions or None
+        What was chosen to read it.
+    ordered : bool
+        Whether a `t` or a `timestamp` tells the order; else t is the order of the rows.
+    left_out : dict
+        {reason: rows of the file that are not in the log}.
     """
 
     log: pd.DataFrame
@@ -65,6 +67,9 @@ class Dataset:
     users: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
     name: str = "log"
+    read: ReadOptions | None = None
+    ordered: bool = True
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -73,86 +78,66 @@ class Dataset:
         return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
 
-def read_log(path: str | Path, *, columns: dict[str, str] | None = None) -> Dataset:
-    """Read a log from Parquet or CSV (UTF-8) and validate it.
+def read_log(path: str | Path, *, options: ReadOptions | None = None) -> Dataset:
+    """Read a log, whatever its form, and the tables of items, users and truth that lie beside it.
 
     Parameters
     ----------
     path : path
-        A `.parquet` or `.csv` file.
-    columns : dict, optional
-        {log column: column of the file}, for files that name their columns otherwise; and
-        {"self" or "system": word of the file}, for files that name the sources otherwise.
+        A file in any form that `csrec_core.data.tables.open_table` knows; a folder with `log.parquet` (or
+        `log.csv` ...), with its parts in `log/`, or of Parquet files alone.
+    options : ReadOptions, optional
+        What its columns and rows mean; by default they are named as here.
 
     Returns
     -------
     Dataset
-        Users and items named by text are numbered from 1 in sorted order; their names are kept in
-        `users.label` and `items.title`.
+        Users and items are text until all of them are proved whole numbers; those named by text are numbered
+        from 1 in sorted order, their names kept in `users.label` and `items.title`.
 
     Raises
     ------
     InputError
         Names the file, row, column and what was expected.
     """
-    path = Path(path)
-    return _to_dataset(_read_table(path), path, columns)
+    path, options = Path(path), options or ReadOptions()
+    files, name = find_files(path)
+    with open_table(files, header=options.header, separator=options.separator) as table:
+        dataset = replace(_dataset(table, options), name=name)
+    folder = path.is_dir()
+    return _with_tables_beside(dataset, path if folder else path.parent, truth=folder)
 
 
-def validate_log(
-    frame: pd.DataFrame, *, where: str = "log", names: dict[str, str] | None = None
-) -> pd.DataFrame:
-    """Return the log with the types of `Dataset.log`, sorted; or raise InputError.
+def frame_to_dataset(
+    frame: pd.DataFrame, *, options: ReadOptions | None = None, name: str = "log"
+) -> Dataset:
+    """Return the log that a DataFrame holds; as `read_log` does from a file.
 
-    Besides its own columns those that begin with `feature_` are kept, and all others dropped. A missing `t`
-    is derived from `timestamp`, if there is one. Messages count rows from 1, the header of a CSV file not
-    counted, and call a column as `names` {log column: column of the file} says.
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"user": ["bo", "al"], "item": [7, 8], "decision": [1, 0], "source": ["a", "b"]})
+    >>> frame_to_dataset(frame).log["user"].tolist()
+    [2, 1]
     """
     if frame.empty:
-        raise InputError(f"{where}: no rows; expected at least one exposure")
-    names = names or {}
-    require_columns(frame, where, names)
+        raise InputError(f"{name}: no rows; expected at least one exposure")
+    with open_frame(frame, name) as table:
+        return replace(_dataset(table, options or ReadOptions()), name=name)
 
-    def own(column: str) -> pd.Series:
-        """The column under the name it has in the file, for messages."""
-        return frame[column].rename(names.get(column, column))
 
-    if "timestamp" in frame.columns:
-        frame = frame.assign(timestamp=_times(own("timestamp"), where, needed="t" not in frame.columns))
-    if "t" not in frame.columns:
-        ordered = frame.sort_values("timestamp", kind="stable").groupby(["user", "source"], sort=False)
-        frame = frame.assign(t=ordered.cumcount())
-    log = pd.DataFrame(
-        {
-            "user": _integers(own("user"), where, expected="a whole number or text"),
-            "t": _integers(own("t"), where, dtype=np.int32),
-            "item": _integers(own("item"), where, expected="a whole number or text"),
-            "decision": _decisions(own("decision"), where),
-            "source": _sources(own("source"), where),
-        }
-    )
-    for column in ("propensity", "probability"):
-        if column in frame.columns and frame[column].notna().any():
-            log[column] = _probabilities(own(column), where, positive=column == "propensity")
-    if "timestamp" in frame.columns:
-        log["timestamp"] = frame["timestamp"].to_numpy()
-    for column in [name for name in frame.columns if str(name).startswith(FEATURE)]:
-        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
-        bad = ~np.isfinite(values)
-        if bad.any():
-            _refuse(bad, where, f"{column} = {_first(frame[column], bad)!r}", "a finite number")
-        log[column] = values
-    repeated = log.duplicated(KEY).to_numpy()
-    if repeated.any():
-        first = tuple(_first(log[column], repeated) for column in KEY)
-        _refuse(repeated, where, f"a second row for (user, t, source) = {first}", "one row for each")
-    return log.sort_values(["source", "user", "t"], kind="stable", ignore_index=True)
+def validate_log(frame: pd.DataFrame, *, where: str = "log") -> pd.DataFrame:
+    """Return the log of a DataFrame with the types of `Dataset.log`, sorted; or raise InputError.
+
+    Besides its own columns those that begin with `feature_` are kept, and all others dropped.
+    """
+    return frame_to_dataset(frame, name=where).log
 
 
 def write_log(log: pd.DataFrame, path: str | Path) -> Path:
     """Write a log as Parquet or CSV, by the suffix of `path`; the file is whole or absent."""
     path = Path(path)
-    _check_format(path)
+    if path.suffix not in WRITTEN:
+        raise InputError(f"{readable(path)}: expected a file that ends in {' or '.join(WRITTEN)}")
     with whole_file(path) as temporary:
         if path.suffix == ".csv":
             log.to_csv(temporary, index=False)
@@ -174,165 +159,137 @@ def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
     return folder
 
 
-def with_tables_beside(dataset: Dataset, path: str | Path) -> Dataset:
-    """Add the tables of items and of users that lie beside a log as `write_dataset` leaves them.
+def find_files(path: Path) -> tuple[list[Path], str]:
+    """Return the files of a log and its name."""
+    try:
+        if not path.is_dir():
+            return [path], path.name.split(".")[0] or path.name
+        inside = sorted((path / "log").rglob("[!._]*.parquet"))
+        logs = sorted(path.glob("log.*"))
+        found = (
+            inside
+            or logs[:1]
+            or [file for file in sorted(path.rglob("[!._]*.parquet")) if file.stem not in (*SIDES, "truth")]
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{readable(path)}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    if len(logs) > 1 and not inside:
+        raise InputError(
+            f"{readable(path)}: {logs[0].name} and {logs[1].name}; expected one log, or name the file"
+        )
+    if not found:
+        raise InputError(
+            f"{readable(path)}: no log here; expected log.parquet, log.csv or a folder log of Parquet files"
+        )
+    return found, path.name
 
-    A table that does not know all items, or users, of the log is another's, and left alone.
+
+def _dataset(table: Table, options: ReadOptions) -> Dataset:
+    rows = read_rows(table, options)
+    log, ordered = _sorted_log(rows, table.name)
+    named = {
+        side: pd.DataFrame(
+            {key: np.arange(1, len(rows.labels[key]) + 1), label: pd.Series(rows.labels[key], dtype="str")}
+        )
+        for side, (key, label) in SIDES.items()
+        if key in rows.labels
+    }
+    return Dataset(log, **named, read=options, ordered=ordered, left_out=rows.left_out)
+
+
+def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
+    """Return the log by source, user and t; and whether the file tells that order.
+
+    A missing t is the order of the times, and of the rows where there is none.
     """
+    columns = dict(rows.columns)
+    row, place = columns.pop("row"), columns.pop("place")
+    given = columns.pop("t", None)
+    clock = columns.get("timestamp") if given is None else given
+    keys = [place, row, *([] if clock is None else [clock]), columns["user"], columns["source"]]
+    order = np.lexsort(keys)
+    columns = {each: values[order] for each, values in columns.items()}
+    starts = np.r_[True, (np.diff(columns["user"]) != 0) | (np.diff(columns["source"]) != 0)]
+    if given is not None and not place.any():  # the elements of a list share the t of their list
+        columns["t"] = given[order].astype(np.int32)
+        again = np.r_[False, np.diff(columns["t"]) == 0] & ~starts
+        if again.any():
+            raise _repeated(rows, columns, np.where(again, row[order], np.iinfo(np.int64).max), name)
+    else:
+        first = np.flatnonzero(starts)
+        lengths = np.diff(np.r_[first, len(starts)])
+        columns["t"] = (np.arange(len(starts)) - np.repeat(first, lengths)).astype(np.int32)
+    columns["source"] = pd.Categorical.from_codes(columns["source"], categories=list(rows.arms))
+    if rows.times and "timestamp" in columns:
+        columns["timestamp"] = pd.DatetimeIndex(columns["timestamp"].view(rows.times)).tz_localize("UTC")
+    if "position" in columns and columns["position"].min() == 0:
+        columns["position"] += 1
+    own = [each for each in COLUMNS if each in columns]
+    return pd.DataFrame(
+        {each: columns[each] for each in [*own, *(name for name in columns if name not in COLUMNS)]}
+    ), clock is not None
+
+
+def _repeated(rows: Rows, columns: dict, at: np.ndarray, name: str) -> InputError:
+    """Return the error for rows that share user, t and source; `at` holds their numbers in the file."""
+    first, count = int(at.argmin()), int((at < np.iinfo(np.int64).max).sum())
+    user = int(columns["user"][first])
+    user = rows.labels["user"][user - 1] if "user" in rows.labels else user
+    key = f"({shown(user)}, {columns['t'][first]}, {rows.arms[columns['source'][first]]!r})"
+    more = f" and {count - 1:,} more" if count > 1 else ""
+    return InputError(
+        f"{name}: row {at[first]}{more}: a second row for (user, t, source) = {key}; expected one for each"
+    )
+
+
+def _with_tables_beside(dataset: Dataset, folder: Path, *, truth: bool) -> Dataset:
+    """Add the tables of items and users that lie beside a log; with `truth`, that too."""
     found = {}
-    for part, key in (("items", "item"), ("users", "user")):
-        file = Path(path).with_name(f"{part}.parquet")
-        if getattr(dataset, part) is None and file.is_file():
-            table = pd.read_parquet(file)
-            if key in table.columns and dataset.log[key].isin(table[key]).all():
-                found[part] = table
+    for side, (key, label) in SIDES.items():
+        files = [folder / f"{side}{suffix}" for suffix in WRITTEN]
+        for file in filter(Path.is_file, files):
+            found[side] = _side_table(file, key, label, dataset)
+            break
+    if truth and (folder / "truth.parquet").is_file():
+        found["truth"] = read_table(folder / "truth.parquet")
     return replace(dataset, **found)
 
 
-def read_dataset(folder: str | Path, *, name: str = "log", columns: dict[str, str] | None = None) -> Dataset:
-    """Read what `write_dataset` wrote, or a folder whose log lies in parts, `log/*.parquet`."""
-    folder = Path(folder)
-    parts = sorted((folder / "log").glob("[!.]*.parquet"))
-    if parts:
-        frame = pd.concat([_read_table(part) for part in parts], ignore_index=True)
-        read = _to_dataset(frame, folder / "log", columns)
-    elif (folder / "log.parquet").exists():
-        read = read_log(folder / "log.parquet", columns=columns)
+def _side_table(file: Path, key: str, label: str, dataset: Dataset) -> pd.DataFrame:
+    """Read a table of items or users, with the codes that the log has for them.
+
+    Raises
+    ------
+    InputError
+        Where it lacks the column of ids, or ids of the log.
+    """
+    table, name = read_table(file), readable(file)
+    if key not in table.columns:
+        raise InputError(f"{name}: no column {key!r}; found {listed(table.columns)}")
+    known = getattr(dataset, f"{key}s")
+    ids = table[key]
+    if known is not None:
+        ids = ids.astype(str)
+        labels = known[label]
+        more = sorted(set(ids) - set(labels))
+        codes = pd.Series(np.arange(1, len(labels) + len(more) + 1), index=[*labels, *more])
+        wanted, codes = labels, ids.map(codes)
     else:
-        raise InputError(f"{folder}: no log here; expected log.parquet, or a folder log of Parquet files")
-    truth = folder / "truth.parquet"
-    known = pd.read_parquet(truth) if truth.exists() else None
-    return replace(with_tables_beside(read, folder / "log.parquet"), name=name, truth=known)
-
-
-def _to_dataset(frame: pd.DataFrame, path: Path, columns: dict[str, str] | None) -> Dataset:
-    frame = rename_columns(frame, columns or {}, where=str(path))
-    frame, users = _number(frame, "user", "label")
-    frame, items = _number(frame, "item", "title")
-    log = validate_log(frame, where=str(path), names=columns)
-    return Dataset(log, items=items, users=users, name=path.stem)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    _check_format(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty; expected a header and one row per exposure")
-    try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except UnicodeDecodeError:
-        line = next(n for n, text in enumerate(path.read_bytes().split(b"\n"), 1) if not _is_utf8(text))
-        raise InputError(f"{path}: line {line}: not UTF-8; save the file as UTF-8") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        wanted = pd.Series(np.unique(dataset.log[key]))
+        codes = pd.to_numeric(ids, errors="coerce")
+        if not pd.api.types.is_integer_dtype(codes):
+            codes = ids.astype(str)
+            wanted = wanted.astype(str)
+    lacking = wanted[~wanted.isin(ids if known is not None else codes)]
+    if len(lacking):
+        near = nearest(str(lacking.iloc[0]), ids.astype(str).head(10_000))
         raise InputError(
-            f"{path}: not a CSV table with commas between its columns: {str(error).strip()}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a Parquet table: {str(error).splitlines()[0]}") from None
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _check_format(path: Path) -> None:
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: expected a file that ends in {' or '.join(FORMATS)}")
-
-
-def _number(frame: pd.DataFrame, column: str, label: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Number a column of text from 1; text that spells integers only is left for the type check."""
-    if column not in frame.columns or pd.api.types.is_numeric_dtype(frame[column]):
-        return frame, None
-    text = frame[column]
-    if text.isna().any() or pd.to_numeric(text, errors="coerce").notna().all():
-        return frame, None
-    codes, names = pd.factorize(text.astype(str), sort=True)
-    table = pd.DataFrame({column: np.arange(1, len(names) + 1), label: names})
-    return frame.assign(**{column: codes + 1}), table
-
-
-def _times(values: pd.Series, where: str, *, needed: bool) -> pd.Series:
-    """Return times that sort: numbers as they are, text as UTC times."""
-    expected = "a number or an ISO 8601 time such as 2026-11-23T14:05:00"
-    missing = values.isna().to_numpy()
-    if needed and missing.any():
-        _refuse(missing, where, f"no value in column {values.name!r}", f"{expected}, as there is no t")
-    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-        return values
-    times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
-    bad = (times.isna() & values.notna()).to_numpy()
-    if bad.any():
-        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
-    return times
-
-
-def _refuse(bad: np.ndarray, where: str, what: str, expected: str) -> None:
-    rows = f"row {bad.argmax() + 1}" + (f" and {bad.sum() - 1:,} more" if bad.sum() > 1 else "")
-    raise InputError(f"{where}: {rows}: {what}; expected {expected}")
-
-
-def _first(values: pd.Series, bad: np.ndarray) -> object:
-    """Return the first bad value as plain Python, for a message."""
-    return values.iloc[[bad.argmax()]].to_list()[0]
-
-
-def _numbers(values: pd.Series, where: str, expected: str) -> np.ndarray:
-    missing = values.isna().to_numpy()
-    if missing.any():
-        _refuse(missing, where, f"no value in column {values.name!r}", expected)
-    numbers = pd.to_numeric(values, errors="coerce")
-    bad = numbers.isna().to_numpy()
-    if bad.any():
-        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
-    return numbers.to_numpy()
-
-
-def _integers(
-    values: pd.Series, where: str, *, dtype: type = np.int64, expected: str = "a whole number"
-) -> np.ndarray:
-    numbers = _numbers(values, where, expected)
-    limits = np.iinfo(dtype)
-    if not np.issubdtype(numbers.dtype, np.integer):
-        bad = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
-        if bad.any():
-            _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
-    bad = (numbers < limits.min) | (numbers > limits.max)
-    if bad.any():
-        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", f"at most {limits.max:,}")
-    return numbers.astype(dtype)
-
-
-def _decisions(values: pd.Series, where: str) -> np.ndarray:
-    expected = "0 (rejected) or 1 (accepted)"
-    numbers = _numbers(values, where, expected)
-    bad = ~np.isin(numbers, (0, 1))
-    if bad.any():
-        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
-    return numbers.astype(np.int8)
-
-
-def _sources(values: pd.Series, where: str) -> pd.Categorical:
-    bad = ~values.isin(SOURCES).to_numpy()
-    if bad.any():
-        value = _first(values, bad)
-        words = suggest_words(values)
-        _refuse(bad, where, f"{values.name} = {value!r}{words}", "'self' (the user chose) or 'system'")
-    return pd.Categorical(values, categories=SOURCES)
-
-
-def _probabilities(values: pd.Series, where: str, *, positive: bool) -> np.ndarray:
-    """Check the values that are there; a log may know propensities in one source only."""
-    expected = "a probability in (0, 1]" if positive else "a probability in [0, 1]"
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
-    given = values.notna().to_numpy()
-    inside = (numbers > 0 if positive else numbers >= 0) & (numbers <= 1)
-    bad = given & ~inside
-    if bad.any():
-        _refuse(bad, where, f"{values.name} = {_first(values, bad)!r}", expected)
-    return numbers
+            f"{name}: knows no {key} {', '.join(shown(each) for each in lacking.head(3))}"
+            f"{f' and {len(lacking) - 3:,} more' if len(lacking) > 3 else ''} of the log's {len(wanted):,}"
+            f"{f'; the nearest is {shown(near)}' if near else ''}; expected a row for each {key}"
+        )
+    if known is not None and label not in table.columns:
+        table.insert(1, label, ids)
+    return table.assign(**{key: codes})

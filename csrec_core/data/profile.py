@@ -10,7 +10,6 @@ from csrec_core.data.log import SELF, SOURCES, SYSTEM, Dataset
 
 __all__ = ["Profile", "position_majority", "profile_log"]
 
-NAMES = {SELF: "they chose themselves", SYSTEM: "the system exposed"}
 WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
 FEW_USERS = 100  # fewer than these, and intervals over users are rough
 OVERLAP = "share of system exposures of items also self-chosen"
@@ -24,14 +23,14 @@ class Profile:
     Attributes
     ----------
     sources : DataFrame
-        By source: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and
+        By arm: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and
         `propensities`, the share of rows with a known propensity.
     facts : dict
         Users, items, item overlap, distinct decision rows, the accuracy of the position alone.
     explained : DataFrame
-        By factor (position, item, user, previous decision): the `share` of the variance of the system
-        decisions that its group means explain, the share expected by `chance` from groups of that size, and
-        the p-value of the F test of the one against the other.
+        By factor (position, item, user, previous decision): the `share` of the variance of the decisions
+        on what the user did not choose that its group means explain, the share expected by `chance` from
+        groups of that size, and the p-value of the F test of the one against the other.
     positions : DataFrame
         By `source` and exposure number `step`: `mean` acceptance with its 95% interval `low`, `high` and the
         number of `rows`.
@@ -61,10 +60,13 @@ class Profile:
         for source, rate in self.sources["accept_rate"].items():
             if not 0 < rate < 1:
                 all_alike = {0.0: "all rejected", 1.0: "all accepted"}.get(rate, "missing")
-                found.append(f"the exposures {WHOSE[source]} are {all_alike}")
-        rows, known = self.sources.loc[SELF, ["rows", "propensities"]]
-        if known < 1:
-            found.append(f"{known * rows:,.0f} of {rows:,.0f} self-chosen exposures have a propensity")
+                found.append(f"the exposures {whose(source)} are {all_alike}")
+        for source in [SELF] if SELF in self.sources.index else self._present:
+            rows, known = self.sources.loc[source, ["rows", "propensities"]]
+            if known < 1:
+                found.append(
+                    f"{known * rows:,.0f} of {rows:,.0f} exposures {whose(source)} have a propensity"
+                )
         return found
 
     @property
@@ -86,7 +88,7 @@ class Profile:
         """The numbers of the finding."""
         rates = self.sources["accept_rate"].dropna()
         numbers = {f"accept_rate_{source}": float(rate) for source, rate in rates.items()}
-        if self.sources["rows"][SYSTEM]:
+        if "position majority, accuracy on all" in self.facts:
             numbers["position_accuracy"] = self.facts["position majority, accuracy on all"]
             numbers["position_accuracy_last"] = self.facts[f"position majority, accuracy on last {LAST}"]
             numbers["constant_accuracy_last"] = self.facts[f"one answer for all, accuracy on last {LAST}"]
@@ -97,10 +99,10 @@ class Profile:
         """The log in a sentence or two."""
         numbers = self.headline
         rates = [
-            f"{numbers[f'accept_rate_{source}']:.1%} of those {NAMES[source]}" for source in self._present
+            f"{numbers[f'accept_rate_{arm}']:.1%} of the exposures {whose(arm)}" for arm in self._present
         ]
         text = f"{self.sources['rows'].sum():,.0f} exposures; users accepted {' and '.join(rates)}."
-        if SYSTEM in self._present:
+        if "position_accuracy" in numbers:
             text += (
                 f" The position alone guesses {numbers['position_accuracy_last']:.2%} of each user's last "
                 f"{LAST} decisions right (one answer for all: {numbers['constant_accuracy_last']:.2%})."
@@ -109,15 +111,17 @@ class Profile:
 
     @property
     def _present(self) -> list[str]:
-        return [source for source in SOURCES if self.sources["rows"][source]]
+        return [source for source, rows in self.sources["rows"].items() if rows]
 
     def __str__(self) -> str:
         parts = [self.name, self.sources.to_string(float_format=_short)]
         width = max(map(len, self.facts)) + 2
         parts.append("\n".join(f"{name:<{width}}{_short(value):>8}" for name, value in self.facts.items()))
-        if SYSTEM in self._present:
+        if self._present != [SELF]:
             shares = self.explained.to_string(float_format="{:.4f}".format)
-            parts.append(f"share of the system decisions' variance explained by\n{shares}")
+            parts.append(
+                f"share of the variance explained, of decisions on what was not self-chosen\n{shares}"
+            )
         parts.append("\n".join(f"! {warning}" for warning in self.warnings) or "no warnings")
         return "\n\n".join(parts)
 
@@ -127,15 +131,21 @@ def _short(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}"
 
 
+def whose(arm: str) -> str:
+    """Return whose exposures those of an arm are, in words."""
+    return WHOSE.get(arm, f"of arm {arm}")
+
+
 def profile_log(dataset: Dataset) -> Profile:
     """Profile a log; see `Profile`."""
     log = dataset.log
-    rows = [_describe(log[log["source"] == source]) for source in SOURCES]
-    sources = pd.DataFrame(rows, index=pd.Index(SOURCES, name="source"))
-    system = numbered(log[log["source"] == SYSTEM])
-    chosen = log.loc[log["source"] == SELF, "item"]
+    arms = list(log["source"].cat.categories)
+    rows = [_describe(log[log["source"] == arm]) for arm in arms]
+    sources = pd.DataFrame(rows, index=pd.Index(arms, name="source"))
+    system = numbered(log.loc[log["source"] != SELF, ["user", "source", "item", "decision"]])
     facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
-    if len(system) and len(chosen):
+    if len(system) and SELF in arms and sources["rows"][SELF]:
+        chosen = log.loc[log["source"] == SELF, "item"]
         facts[OVERLAP] = system["item"].isin(chosen.unique()).mean()
     if len(system):
         facts["distinct decision rows of the system phase"] = _distinct_rows(system)
@@ -156,8 +166,8 @@ def profile_log(dataset: Dataset) -> Profile:
 
 
 def numbered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add `step`, a user's exposure number from 1, and `left`, how many follow it."""
-    by_user = rows.groupby("user")
+    """Add `step`, an exposure's number within user and arm from 1, and `left`, how many follow it."""
+    by_user = rows.groupby(["user", "source"], observed=True)
     return rows.assign(step=by_user.cumcount() + 1, left=by_user.cumcount(ascending=False))
 
 
@@ -189,7 +199,9 @@ def _whole(value: float) -> float | int:
 
 def _positions(log: pd.DataFrame) -> pd.DataFrame:
     """Return acceptance by source and exposure number, with Jeffreys intervals."""
-    rows = pd.concat([numbered(log[log["source"] == source]) for source in SOURCES])
+    rows = log[["source", "decision"]].assign(
+        step=log.groupby(["user", "source"], observed=True).cumcount() + 1
+    )
     table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
     accepted, rejected = table.pop("sum"), table["size"]
     rejected = rejected - accepted
@@ -208,13 +220,15 @@ def _item_shares(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def _distinct_rows(system: pd.DataFrame) -> int:
-    """Count the distinct sequences of decisions."""
-    table = system.pivot_table(index="user", columns="step", values="decision")
-    return len(table.drop_duplicates())
+    """Count the distinct sequences of decisions, each by the sum of a random number a step and decision."""
+    steps = system["step"].to_numpy()
+    numbers = np.random.default_rng(0).integers(2**64, size=(steps.max() + 1, 2), dtype=np.uint64)
+    marks = pd.Series(numbers[steps, system["decision"].to_numpy()], index=system.index)
+    return int(marks.groupby([system["user"], system["source"]], observed=True).sum().nunique())
 
 
 def _explained(system: pd.DataFrame) -> pd.DataFrame:
-    previous = system.groupby("user")["decision"].shift().fillna(-1)
+    previous = system.groupby(["user", "source"], observed=True)["decision"].shift(fill_value=-1)
     within = system["decision"] - system.groupby("step")["decision"].transform("mean")
     factors = {
         "position": (system["step"], system["decision"]),
@@ -232,13 +246,35 @@ def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float, fl
     rows, groups = len(values), key.nunique()
     if groups < 2 or rows <= groups or values.var() == 0:
         return float("nan"), float("nan"), float("nan")
-    share = min(1.0, float(values.groupby(key).transform("mean").var(ddof=0) / values.var(ddof=0)))
+    codes, _ = pd.factorize(key)
+    size, total = np.bincount(codes), np.bincount(codes, weights=values)
+    between = (size * (total / size - values.mean()) ** 2).sum() / rows
+    share = min(1.0, float(between / values.var(ddof=0)))
     odds = share / (1 - share) if share < 1 else np.inf
     ratio = odds * (rows - groups) / (groups - 1)
     return share, (groups - 1) / (rows - 1), float(f.sf(ratio, groups - 1, rows - groups))
 
 
 def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
+    warnings = []
+    rows = sources["rows"]
+    if tuple(sources.index) == SOURCES:
+        warnings += _paper_warnings(sources)
+    elif (rows > 0).sum() == 1:
+        warnings.append(f"One arm alone, {rows.idxmax()}: no effect of an arm can be estimated.")
+    for source, users in sources["users"].items():
+        if 0 < users < FEW_USERS:
+            warnings.append(
+                f"Only {users} users have exposures {whose(source)}: intervals over so few users are rough, "
+                "and a model learns little."
+            )
+    if tuple(sources.index) == SOURCES and rows[SYSTEM]:
+        warnings += _system_warnings(sources, facts, explained)
+    return warnings
+
+
+def _paper_warnings(sources: pd.DataFrame) -> list[str]:
+    """Warn of what the paper's two arms lack."""
     warnings = []
     rows, rate = sources["rows"], sources["accept_rate"]
     if not rows[SYSTEM]:
@@ -255,14 +291,6 @@ def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.Data
             "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what "
             "the system shows, so the effect rests on extrapolation."
         )
-    for source in SOURCES:
-        if 0 < sources["users"][source] < FEW_USERS:
-            warnings.append(
-                f"Only {sources['users'][source]} users have exposures {WHOSE[source]}: intervals over so "
-                "few users are rough, and a model learns little."
-            )
-    if rows[SYSTEM]:
-        warnings += _system_warnings(sources, facts, explained)
     return warnings
 
 

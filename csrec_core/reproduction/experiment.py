@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from csrec_core.cluster import run_tasks
-from csrec_core.data.log import SELF, SYSTEM, Dataset, read_dataset, write_dataset
+from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, write_dataset
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import PARTS, Acceptance, build_model
 from csrec_core.models.csrec import hold_out_users, predict_csrec, train_csrec
@@ -324,7 +324,7 @@ def _name(backbone: str, seed: int, preset: Preset | None) -> str:
 
 def _run_trials(data: Path, effort: Effort, folder: Path, trials: Sequence[Wanted]) -> None:
     """Run trials on the log in the folder `data`; what they find is kept in files."""
-    Reproduction(read_dataset(data), effort, folder).trials(trials)
+    Reproduction(read_log(data), effort, folder).trials(trials)
 
 
 def _some(rows: Tensor, share: float, seed: int) -> Tensor:

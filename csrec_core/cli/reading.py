@@ -1,0 +1,56 @@
+"""The options that say how a log is read, the same for every command that reads one."""
+
+import click
+
+from csrec_core.cli.program import FILE
+from csrec_core.errors import InputError
+
+__all__ = ["chosen_options", "reading_options"]
+
+OPTIONS = (
+    click.option(
+        "--map", "map_", multiple=True, metavar="OURS=YOURS,...", help="Which of your columns is which."
+    ),
+    click.option(
+        "--arms", multiple=True, metavar="NAME[=WORD+WORD],...", help="The arms; others are left out."
+    ),
+    click.option("--where", metavar="SQL", help="The rows to keep: \"channel != 'search'\"."),
+    click.option("--accept", metavar="WORDS|SQL", help='What is accepted: yes, click+buy, "rating >= 4".'),
+    click.option("--explode", multiple=True, metavar="COLUMN,...", help="Lists, a row for each element."),
+    click.option("--feature", "features", multiple=True, metavar="COLUMN,...", help="What else to keep."),
+    click.option("--header", multiple=True, metavar="NAME,...", help="Names for a file without a header."),
+    click.option("--separator", metavar="TEXT", help="Between the columns.  [default: found]"),
+    click.option("--time", metavar="FORMAT", help="How times are written, such as %d/%m/%Y."),
+    click.option(
+        "--merge", type=click.FloatRange(0), metavar="SECONDS", help="A click belongs to its exposure."
+    ),
+    click.option("--distinct", is_flag=True, help="Keep the first of rows that are alike."),
+    click.option("--as", "file", type=FILE, metavar="FILE", help="All these, from a log.yaml."),
+)
+
+
+def reading_options(command):
+    """Add the options to a command, which passes them to `chosen_options`."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def chosen_options(map_, arms, file, explode, features, header, **others):
+    """Return the `ReadOptions` that the options of a command say, over those of a file."""
+    from csrec_core.data.options import ReadOptions, read_options
+
+    lists = {"explode": explode, "features": features, "header": header}
+    lists = {name: tuple(_names(texts)) for name, texts in lists.items()}
+    given = ReadOptions.parse(",".join(map_))
+    given = given.with_arms(_names(arms)) if arms else given
+    given = given.replaced(**lists, **{name: value for name, value in others.items() if value is not None})
+    if given.separator in ("tab", "\\t"):
+        given = given.replaced(separator="\t")
+    if len(given.separator) > 1:
+        raise InputError(f"--separator {given.separator!r}; expected one character, or tab")
+    return given.over(read_options(file)) if file else given
+
+
+def _names(texts):
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]

@@ -1,0 +1,223 @@
+"""A log looked at before anything is made of it: how it is read, what is wrong with it, what it can carry."""
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csrec_core.data.columns import COLUMNS
+from csrec_core.data.guess import Guess, guess_options
+from csrec_core.data.loaders import read_data
+from csrec_core.data.log import SELF, SYSTEM, Dataset, find_files
+from csrec_core.data.options import ReadOptions
+from csrec_core.data.profile import Profile, profile_log
+from csrec_core.data.tables import Table, open_frame, open_table, quoted, readable
+from csrec_core.errors import InputError
+
+__all__ = ["Check", "Fault", "check_data", "find_faults"]
+
+TINY = 1e-4  # a propensity below which a row weighs more than 10,000 others
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that may mislead: what, in how many rows, and what can be done."""
+
+    what: str
+    rows: int
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} {self.what}: {self.remedy}"
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What `check_data` found."""
+
+    path: Path
+    kind: str
+    options: ReadOptions
+    profile: Profile
+    faults: list[Fault]
+    carries: list[str]
+    reasons: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The command that makes the report."""
+        words = (
+            f"csrec report --data {self.kind} --path {shlex.quote(str(self.path))} {self.options.command()}"
+        )
+        return words.strip()
+
+    def __str__(self) -> str:
+        parts = []
+        if self.reasons:
+            width = max(map(len, self.reasons)) + 2
+            guessed = [f"  {role:<{width}}{reason}" for role, reason in self.reasons.items()]
+            parts.append("read as (guessed by the values)\n" + "\n".join(guessed))
+        for reason, rows in self.left_out.items():
+            parts.append(f"left out: {rows:,} rows ({reason})")
+        parts.append(str(self.profile))
+        if self.faults:
+            parts.append("to look at\n" + "\n".join(f"  {fault}" for fault in self.faults))
+        parts.append("it can carry\n" + "\n".join(f"  {line}" for line in self.carries))
+        return "\n\n".join([*parts, f"to go on\n  {self.command}"])
+
+
+def check_data(path: str | Path, kind: str | None = None, options: ReadOptions | None = None) -> Check:
+    """Read a log, guessing what the options leave open, and look at it.
+
+    Parameters
+    ----------
+    kind : str, optional
+        As in `csrec_core.data.loaders.read_data`; by default what the files at `path` are.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, even so.
+    """
+    path, options = Path(path), options or ReadOptions()
+    kind = kind or find_kind(path)
+    guess = Guess(options)
+    if kind == "log":
+        files, _ = find_files(path)
+        with open_table(files, header=options.header, separator=options.separator) as table:
+            guess = guess_options(table)
+    chosen = options.over(guess.options)
+    dataset = read_data(kind, path, map=str(chosen))
+    profile = profile_log(dataset)
+    new = {
+        role: guess.reasons[role] for role in COLUMNS if role in guess.options.map and role not in options.map
+    }
+    for name, value in guess.options.content().items():
+        if name != "map" and name not in options.content():
+            new[name] = (
+                ", ".join(f"{arm}={'+'.join(words)}" for arm, words in value.items())
+                if name == "arms"
+                else (value if isinstance(value, str) else ", ".join(value))
+            )
+    return Check(
+        path, kind, chosen, profile, find_faults(dataset), what_it_carries(dataset), new, dataset.left_out
+    )
+
+
+def find_kind(path: Path) -> str:
+    """Return the kind of data at a path: `log`, unless its files are those of another kind."""
+    known = {"log": "log", "behaviors.parquet": "ebnerd", "observation.txt": "gpt4books"}
+    try:
+        if path.is_dir():
+            return next((kind for name, kind in known.items() if (path / name).exists()), "log")
+        if path.suffix == ".txt" and path.is_file():
+            with path.open("rb") as stream:
+                return "log" if re.search(rb"[,;\t|]", stream.readline(1000)) else "sequences"
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{readable(path)}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    return "log"
+
+
+def find_faults(dataset: Dataset) -> list[Fault]:
+    """Return what in a log may mislead, with the number of rows and what can be done.
+
+    Examples
+    --------
+    >>> from csrec_core.data.books import simulate_books
+    >>> find_faults(simulate_books(users=20, items=10, steps=3))
+    []
+    """
+    names = dataset.read.map if dataset.read else {}
+    with open_frame(dataset.log, dataset.name) as table:
+        faults = [
+            *_repeats(table),
+            *_ties(table),
+            *_one_sided(table),
+            *_propensities(table, names.get("propensity", "propensity")),
+        ]
+    if lost := dataset.left_out.get("accepted without an exposure", 0):
+        faults.append(Fault("clicks without an exposure", lost, "left out; a longer --merge may find theirs"))
+    if not dataset.ordered:
+        remedy = "the order of the file is taken; nothing over time can be said"
+        faults.append(Fault("rows without time or order", len(dataset.log), remedy))
+    return faults
+
+
+def _repeats(table: Table) -> list[Fault]:
+    """Find rows that say the same of the same moment."""
+    if "timestamp" not in table.types:
+        return []
+    same = ", ".join(quoted(name) for name in table.types if name != "t")
+    count = table.query(
+        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM file GROUP BY {same})"
+    )[0][0]
+    return [Fault("exact repeats of another row", int(count), "--distinct leaves them out")] if count else []
+
+
+def _ties(table: Table) -> list[Fault]:
+    """Find rows of a user and arm at one time, whose order the file alone tells."""
+    if "timestamp" not in table.types or "position" in table.types:
+        return []
+    rows = "SELECT count(*) AS n FROM file WHERE timestamp IS NOT NULL GROUP BY user, source, timestamp"
+    count = table.query(f"SELECT coalesce(sum(n), 0) FROM ({rows}) WHERE n > 1")[0][0]
+    remedy = "their order is that of the file; map a finer time, a t, or the position in the list"
+    return [Fault("rows at one time as another of their user", int(count), remedy)] if count else []
+
+
+def _one_sided(table: Table) -> list[Fault]:
+    arms = (
+        "SELECT source, count(*), avg(decision) AS rate FROM file GROUP BY 1 HAVING rate IN (0, 1) ORDER BY 1"
+    )
+    return [
+        Fault(
+            f"exposures of {arm} that are all {'accepted' if rate else 'rejected'}",
+            rows,
+            "log what was shown and not taken as well; no effect can be had against this arm",
+        )
+        for arm, rows, rate in table.query(arms)
+    ]
+
+
+def _propensities(table: Table, own: str) -> list[Fault]:
+    if "propensity" not in table.types:
+        return []
+    counts = "count_if(propensity < {}), count(propensity), min(propensity)"
+    tiny, known, least = table.query(f"SELECT {counts.format(TINY)} FROM file")[0]
+    faults = []
+    if tiny:
+        remedy = (
+            f"a row weighs up to {1 / least:,.0f} others; --where '{own} >= {TINY}' asks another question"
+        )
+        faults.append(Fault(f"propensities below {TINY}, down to {least:.1g}", tiny, remedy))
+    without = "count(*) - count(propensity)"
+    arms = f"SELECT source, {without} AS n, count(*) FROM file GROUP BY 1 HAVING n > 0 ORDER BY 1"
+    if known:
+        for arm, without, rows in table.query(arms):
+            remedy = f"of {rows:,}; where they are unknown the effect is bounded, not identified"
+            faults.append(Fault(f"exposures of {arm} without a propensity", without, remedy))
+    return faults
+
+
+def what_it_carries(dataset: Dataset) -> list[str]:
+    """Return a line for each notebook: yes, or what the log lacks for it."""
+    log = dataset.log
+    sides = log.groupby("source", observed=True)["decision"].agg(["min", "max", "size"])
+    mixed = sides.index[sides["min"] < sides["max"]].tolist()
+    arms = sides.index.tolist()
+    two = "" if len(arms) > 1 else f"a second arm beside {arms[0]}"
+    effect = two or ("" if len(mixed) > 1 else "both decisions in two arms")
+    paper = "" if {SELF, SYSTEM} <= set(arms) else "the arms self and system (--map self=...,system=...)"
+    order = "" if dataset.ordered else "a time or an order"
+    logged = "propensity" in log.columns and log.loc[log["source"] == SYSTEM, "propensity"].notna().all()
+    needs = {
+        "02_data": "",
+        "03_train": paper or order,
+        "04_treatment_effect": effect,
+        "05_reproduction": paper or order,
+        "06_policy": two
+        or ("" if logged else "a propensity of each exposure of the system, to be sure of the value"),
+    }
+    return [f"{name:<21}{f'needs {need}' if need else 'yes'}" for name, need in needs.items()]

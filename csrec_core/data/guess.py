@@ -1,0 +1,344 @@
+"""What the columns of a table may be: a guess by their values first, and by their names."""
+
+import re
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
+from csrec_core.data.options import ABSENT, ReadOptions
+from csrec_core.data.tables import Table, quoted
+from csrec_core.data.values import FORMS, ISO, is_missing, kind, parsed
+
+__all__ = ["Guess", "guess_options"]
+
+ROWS = 20_000  # of the table, drawn at random, that are looked at
+ENOUGH = 2.0  # points without which a column is none of ours
+WORDS = 50
+LISTED = 0.9  # share of the values that must be lists
+#: How others name the columns: points, pattern; the first that fits counts.
+NAMES = {
+    "user": [
+        (
+            3,
+            r"^(user|customer|visitor|member|client|reader|session|shopper|account|viewer|uid)_?(id|no|key)?$",
+        ),
+        (2, r"user|customer|visitor|member|client|reader|session|account|uid$"),
+    ],
+    "item": [
+        (3, r"^(item|product|asin|sku|article|book|track|movie|song|video|news|content)_?(id|no|key)?s?$"),
+        (2, r"item|product|asin|sku|article|book|track|movie|song|video|news|impressions$|inview"),
+    ],
+    "decision": [
+        (-9, r"hate|dislike|unlike|skip|block|rand|enter|stay"),
+        (4, r"click|decision"),
+        (3, r"bought|purchase|convert|conversion|accept|label|reward|visit|ordered|response"),
+        (2.5, r"rating|stars|event|action|behaviou?r$|interaction"),
+        (1, r"like|follow|view|watch|play"),
+    ],
+    "source": [
+        (4, r"^(source|arm|variant|policy|treatment|segment|channel)$"),
+        (3, r"source|shown_by|channel|origin|regime|^arm|variant|policy|treat|segment|is_rand|is_rec|bucket"),
+        (2, r"campaign|group|strateg|algo|experiment|method"),
+    ],
+    "timestamp": [(2, r"time|date|^ts$|_at$|when")],
+    "t": [(3, r"^t$|_no$|step|order|sequence|index|nth")],
+    "position": [(3, r"position|rank$|slot|^pos$")],
+    "propensity": [(3, r"propensit|pscore|^prob")],
+}
+#: How others call the two arms of the paper.
+ARMS = {
+    SELF: r"self|user|organic|own|search|brows|direct|manual",
+    SYSTEM: r"sys|^rec|recommend|algo|push|auto|personal|suggest",
+}
+NO_TREATMENT = r"^(no|none|control|holdout|placebo)\b"
+BY_SYSTEM = r"rec|sys|algo|push|sponsor"  # what a column of 0 and 1 is named where 1 is the system
+ACCEPTING = (
+    r"^(y|yes|click(ed)?|purchased?|buy|bought|accept(ed)?|convert(ed)?|conversion|like[ds]?|ordered|opened)$"
+)
+EPOCHS = [(10.0**power, unit) for power, unit in ((0, "seconds"), (3, "ms"), (6, "µs"), (9, "ns"))]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Options that may read a table, and why.
+
+    Attributes
+    ----------
+    options : ReadOptions
+        What to read it with.
+    reasons : dict
+        {column of the log: the column of the file, and the evidence}.
+    """
+
+    options: ReadOptions
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Clues:
+    """What the values of a column are."""
+
+    name: str
+    texts: pd.Series  # the values that are there
+    numbers: pd.Series  # the same as numbers, NaN where they are none
+    time: str  # the form of a time, or the unit of an epoch; empty for none
+    lists: bool
+
+    @property
+    def distinct(self) -> int:
+        return self.texts.nunique()
+
+    @property
+    def words(self) -> list[str]:
+        return sorted(self.texts.unique()) if self.distinct <= WORDS else []
+
+    @property
+    def whole(self) -> bool:
+        return bool(len(self.numbers)) and bool((self.numbers == self.numbers.round()).all())
+
+    @property
+    def numeric(self) -> bool:
+        return bool(len(self.numbers)) and bool(self.numbers.notna().all())
+
+    @property
+    def binary(self) -> bool:
+        low = {word.lower() for word in self.words}
+        if not low:
+            return False
+        return low <= {"true", "false"} if not self.numeric else set(self.numbers.unique()) <= {0.0, 1.0}
+
+    @property
+    def repeats(self) -> float:
+        return len(self.texts) / max(self.distinct, 1)
+
+
+def guess_options(table: Table) -> Guess:
+    """Guess how to read a table as a log; what nothing speaks for is left open."""
+    clues = _look(table)
+    points = [
+        (value, role, name)
+        for role, judge in JUDGES.items()
+        for name, clue in clues.items()
+        if (value := judge(clue, _named(role, name))) >= ENOUGH
+    ]
+    points += [(99, name, name) for name in COLUMNS if name in clues]
+    chosen: dict[str, str] = {}
+    for _, role, name in sorted(points, key=lambda point: (-point[0], list(COLUMNS).index(point[1]))):
+        if role not in chosen and name not in chosen.values():
+            chosen[role] = name
+    if "timestamp" in chosen and chosen.get("t", "t") != "t":
+        del chosen["t"]
+    reasons = {role: f"{name}: {_evidence(clues[name])}" for role, name in chosen.items()}
+    for role in ("user", "item"):
+        if role not in chosen and {"source", "decision"} <= chosen.keys():
+            chosen[role] = ABSENT
+            reasons[role] = "no such column: " + (
+                "each row is a user" if role == "user" else "all rows show one item"
+            )
+    return Guess(_options(table, clues, chosen), reasons)
+
+
+def _options(table: Table, clues: dict[str, _Clues], chosen: dict[str, str]) -> ReadOptions:
+    """Return the options that say what was chosen."""
+    lists = tuple(
+        name
+        for role in ("item", "decision", "position", "propensity")
+        if (name := chosen.get(role)) in clues and clues[name].lists
+    )
+    if "item" in chosen and chosen["item"] not in lists:
+        lists = ()
+    accept = _accept(clues[chosen["decision"]]) if "decision" in chosen else ""
+    arms = _arms(clues[chosen["source"]]) if "source" in chosen else {}
+    words = [
+        name
+        for name in clues
+        if name.startswith(FEATURE) and not clues[name].numeric and 1 < clues[name].distinct <= 20
+    ]
+    return ReadOptions(
+        map={role: chosen[role] for role in COLUMNS if chosen.get(role, role) != role},
+        arms=arms,
+        accept=accept,
+        where=" and ".join(_needed(table, chosen, lists)),
+        explode=lists,
+        features=tuple(words),
+    )
+
+
+def _needed(table: Table, chosen: dict[str, str], lists: tuple[str, ...]) -> list[str]:
+    """Return the conditions that leave out rows without a value that each row needs."""
+    tests = {}
+    for role, name in chosen.items():
+        of = "" if name == ABSENT or name in lists else kind(table.types[name])
+        if not of or of in ("list", "other"):
+            continue
+        column = quoted(name)
+        shown = name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else column
+        if role in ("user", "item", "decision", "source") or (role == "timestamp" and "t" not in chosen):
+            tests[f"{shown} is not null"] = is_missing(column, of, words=role in ("user", "item", "source"))
+        elif role == "propensity":
+            tests[f"{shown} > 0"] = f"TRY_CAST({column} AS DOUBLE) = 0"
+    if not tests:
+        return []
+    counts = table.query(f"SELECT {', '.join(f'count_if({test})' for test in tests.values())} FROM file")[0]
+    return [condition for condition, count in zip(tests, counts, strict=True) if count]
+
+
+def _accept(clue: _Clues) -> str:
+    """Return which words, or which ratings, are acceptances; empty for 0 and 1."""
+    if clue.binary or clue.lists:
+        return ""
+    if clue.numeric:
+        if (top := clue.numbers.max()) < 4:
+            return ""
+        name = clue.name if re.fullmatch(r"[a-z_][a-z0-9_]*", clue.name) else quoted(clue.name)
+        return f"{name} >= {4 if top <= 5 else 7}"
+    return "+".join(word for word in clue.words if re.search(ACCEPTING, word.lower()))
+
+
+def _arms(clue: _Clues) -> dict[str, tuple[str, ...]]:
+    """Return which words are the user and which the system; empty where they are arms of their own."""
+    if clue.binary and len(clue.words) == 2:
+        no, yes = clue.words
+        if re.search(BY_SYSTEM, clue.name.lower()):
+            return {SELF: (no,), SYSTEM: (yes,)}
+        name = re.sub(r"^is_", "", clue.name.lower())
+        return {name: (yes,), f"not_{name}": (no,)}
+    if set(clue.words) <= {SELF, SYSTEM}:
+        return {}
+    likely = {
+        arm: tuple(word for word in clue.words if re.search(words, word.lower()))
+        for arm, words in ARMS.items()
+    }
+    apart = not set(likely[SELF]) & set(likely[SYSTEM])
+    if apart and (all(likely.values()) or any(len(words) == len(clue.words) for words in likely.values())):
+        return {arm: words for arm, words in likely.items() if words}
+    return {}
+
+
+def _look(table: Table) -> dict[str, _Clues]:
+    """Return the clues of each column that holds single values or lists."""
+    columns = [name for name, type_ in table.types.items() if kind(type_) != "other"]
+    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
+    rows = (
+        table.query(f"SELECT {texts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)")
+        if columns
+        else []
+    )
+    clues = {}
+    for name, *values in zip(columns, *rows, strict=True) if rows else []:
+        of = kind(table.types[name])
+        text = pd.Series([value for value in values if value not in (None, "")], dtype="str")
+        numbers = pd.to_numeric(text, errors="coerce")
+        lists = of == "list" or (of == "text" and _are_lists(text))
+        time = "" if lists else "time" if of == "time" else _time(table, name, text, numbers, of)
+        clues[name] = _Clues(name, text, numbers, time, lists)
+    return clues
+
+
+def _are_lists(values: pd.Series) -> bool:
+    """Tell whether texts are lists of ids or numbers, and not times or sentences."""
+    if values.empty:
+        return False
+    some = values.head(1000)
+    bracketed = some.str.match(r"^[\[(].*[\])]$").mean()
+    tokens = some.str.split(r"[\s,|;]+", regex=True)
+    several = (tokens.map(len) > 1).mean() > 0.5
+    ids = tokens.map(
+        lambda parts: all(re.fullmatch(r"(?=\D*\d)[\w.-]+", part) and ":" not in part for part in parts)
+    )
+    return bracketed >= LISTED or (several and ids.mean() >= LISTED and not some.str.contains(":").any())
+
+
+def _time(table: Table, name: str, text: pd.Series, numbers: pd.Series, of: str) -> str:
+    """Return the form of text times, the unit of an epoch, or nothing."""
+    if len(numbers) and numbers.notna().all():
+        return next((unit for by, unit in EPOCHS if numbers.between(6e8 * by, 4.2e9 * by).all()), "")
+    if of != "text" or text.empty or not text.head(100).str.contains(r"\d").all():
+        return ""
+    column = quoted(name)
+    tries = ", ".join(f"count({parsed(column, form)})" for form in FORMS)
+    sample = f"(SELECT {column} FROM file WHERE NOT {is_missing(column, 'text')} LIMIT 200)"
+    counts = table.query(f"SELECT {tries} FROM {sample}")[0]
+    best = max(counts)
+    rows = min(200, len(text))
+    return (
+        ""
+        if best < 0.9 * rows
+        else "ISO 8601"
+        if FORMS[counts.index(best)] == ISO
+        else FORMS[counts.index(best)]
+    )
+
+
+def _named(role: str, name: str) -> float:
+    return next((points for points, pattern in NAMES[role] if re.search(pattern, name.lower())), 0)
+
+
+def _identifies(clue: _Clues, named: float) -> float:
+    """Judge a column as ids: several, whole or text, better if they come back."""
+    real = clue.numeric and not clue.whole
+    if clue.distinct < 2 or clue.binary or clue.time or real:
+        return 0
+    return named + (clue.repeats >= 1.5) * 0.5 + (not clue.numeric) * 0.25 if named else 0
+
+
+def _decides(clue: _Clues, named: float) -> float:
+    if clue.lists:
+        tokens = {
+            part for value in clue.texts.head(1000) for part in re.findall(r"[^\s,|;\[\]()'\"]+", value)
+        }
+        return named + 2 if tokens <= {"0", "1"} else 0
+    if clue.binary:
+        return named + clue.distinct  # a column that is always 0 tells less
+    if clue.words and any(re.search(ACCEPTING, word.lower()) for word in clue.words):
+        return named + 1.5
+    rating = (
+        clue.whole and 3 <= clue.distinct <= 11 and clue.numbers.min() >= 0 and 4 <= clue.numbers.max() <= 10
+    )
+    return named if rating and named > 2 else 0
+
+
+def _chooses(clue: _Clues, named: float) -> float:
+    """Judge a column as arms: a few words that come back."""
+    if not clue.words or clue.lists or clue.time or (clue.repeats < 2 and len(clue.texts) > 20):
+        return 0
+    patterns = (*ARMS.values(), NO_TREATMENT)
+    known = any(re.search(pattern, word.lower()) for word in clue.words for pattern in patterns)
+    if clue.numeric:
+        return named if named >= 3 and clue.binary and clue.distinct == 2 else 0
+    return (named + 2 * known) if clue.distinct > 1 or named else 0
+
+
+def _times(clue: _Clues, named: float) -> float:
+    """Judge a column as times: by the values alone, the finer the better."""
+    if clue.time:
+        return 2 + named + clue.distinct / max(len(clue.texts), 1)
+    return named if clue.whole and not clue.binary else 0  # numbers of any clock, by the name alone
+
+
+JUDGES = {
+    "user": lambda clue, named: 0 if clue.lists else _identifies(clue, named),
+    "item": _identifies,
+    "decision": _decides,
+    "source": _chooses,
+    "timestamp": _times,
+    "t": lambda clue, named: named if clue.whole and not clue.time and not clue.binary else 0,
+    "position": lambda clue, named: named if clue.whole and clue.numbers.between(0, 10_000).all() else 0,
+    "propensity": lambda clue, named: (
+        named if clue.numeric and clue.numbers.between(0, 1).all() and not clue.binary else 0
+    ),
+}
+
+
+def _evidence(clue: _Clues) -> str:
+    """Return what speaks for a column, in a few words."""
+    if clue.lists:
+        return "lists"
+    if clue.time:
+        return f"times ({clue.time}), {clue.distinct:,} different"
+    if clue.words and clue.distinct <= 6:
+        shares = clue.texts.value_counts(normalize=True)
+        return ", ".join(f"{word[:20]} {share:.0%}" for word, share in shares.items())
+    kind_ = "numbers" if clue.numeric else "words"
+    return f"{clue.distinct:,} {kind_}, each {clue.repeats:.3g} times in {len(clue.texts):,} rows"

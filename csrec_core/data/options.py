@@ -1,0 +1,273 @@
+"""How a log is read: everything that was chosen, as one object, one line of text or one file."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import yaml
+
+from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
+from csrec_core.errors import InputError, shown, unknown
+from csrec_core.files import whole_file
+
+__all__ = ["ABSENT", "ReadOptions", "read_options", "write_options"]
+
+ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
+LARGEST = 100_000  # bytes of a file of options
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What was chosen to read a log.
+
+    Attributes
+    ----------
+    map : dict
+        {log column: column of the file}; `*` for a `user` or an `item` that the file does not have.
+    arms : dict
+        {arm: words of the file}, the others being left out. An arm without words is all of a file that has no
+        column of sources.
+    where : str
+        The rows to keep, as SQL on the columns of the file: `channel != 'search'`.
+    accept : str
+        What counts as accepted: words of the decision column, `yes` or `click+purchase`, or SQL such as
+        `rating >= 4`.
+    explode : tuple of str
+        Columns that hold lists of one length, a row for each of their elements.
+    features : tuple of str
+        Columns to keep as `feature_...` besides those so named; text becomes a column of 0 and 1 a word.
+    header : tuple of str
+        The names of the columns of a text file without a header.
+    separator : str
+        Between the columns of a text file; found where it is empty.
+    time : str
+        The format of times that could be read in two ways, such as `%d/%m/%Y`.
+    merge : float or None
+        Seconds within which an accepted row is the answer to a rejected one of the same user and item, for
+        logs of events, where an exposure and its click are two rows.
+    distinct : bool
+        Of rows that are alike keep the first.
+
+    Examples
+    --------
+    >>> ReadOptions.parse("user=customer_id, self=organic+search, system=recommended").arms
+    {'self': ('organic', 'search'), 'system': ('recommended',)}
+    """
+
+    map: Mapping[str, str] = field(default_factory=dict)
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: str = ""
+    accept: str = ""
+    explode: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    separator: str = ""
+    time: str = ""
+    merge: float | None = None
+    distinct: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "ReadOptions":
+        """Read pairs such as `user=customer_id,self=organic`, or the line that `str` gives."""
+        text = text.strip()
+        if text.startswith("{"):
+            return _from_content(_safe_yaml(text, "map"), "map")
+        return cls(**_pairs(text))
+
+    def __str__(self) -> str:
+        """Return the options as one line that `parse` reads."""
+        content = self.content()
+        if not content:
+            return ""
+        arms = content.pop("arms", {})
+        if set(content) <= {"map"} and set(arms) <= set(SOURCES) and not _unsafe(self):
+            pairs = [*self.map.items(), *self._arm_words()]
+            return ",".join(f"{ours}={yours}" for ours, yours in pairs)
+        return yaml.safe_dump(self.content(), default_flow_style=True, width=1 << 30, sort_keys=False).strip()
+
+    def content(self) -> dict[str, object]:
+        """Return what differs from the defaults, as YAML holds it."""
+        found = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name == "arms":
+                value = {arm: list(words) for arm, words in value.items()}
+            if value not in ({}, (), "", None, False):
+                found[each.name] = list(value) if isinstance(value, tuple) else value
+        return found
+
+    def command(self) -> str:
+        """Return the options as words of the command line."""
+        paper = set(self.arms) <= set(SOURCES)
+        pairs = [*self.map.items(), *(self._arm_words() if paper else [])]
+        words = {
+            "--map": ",".join(f"{ours}={yours}" for ours, yours in pairs),
+            "--arms": ""
+            if paper
+            else ",".join(arm if words == arm else f"{arm}={words}" for arm, words in self._arm_words()),
+            "--where": self.where,
+            "--accept": self.accept,
+            "--explode": ",".join(self.explode),
+            "--feature": ",".join(self.features),
+            "--header": ",".join(self.header),
+            "--separator": self.separator,
+            "--time": self.time,
+            "--merge": "" if self.merge is None else f"{self.merge:g}",
+        }
+        given = [f"{option} {shlex.quote(text)}" for option, text in words.items() if text]
+        return " ".join([*given, *(["--distinct"] if self.distinct else [])])
+
+    def _arm_words(self) -> list[tuple[str, str]]:
+        return [(arm, "+".join(words)) for arm, words in self.arms.items()]
+
+    def replaced(self, **values: object) -> "ReadOptions":
+        """Return the options with some of them set."""
+        return replace(self, **values)
+
+    def with_arms(self, texts: Sequence[str]) -> "ReadOptions":
+        """Add arms, each `name` or `name=word+word`."""
+        arms = dict(self.arms)
+        for text in texts:
+            name, equals, words = text.partition("=")
+            found = tuple(filter(None, words.split("+"))) if equals else (name,)
+            if not name or not found or name in arms:
+                raise InputError(f"--arms: {shown(text)}; expected a name once, or name=word+word")
+            arms[name] = found
+        return replace(self, arms=arms)
+
+    def over(self, other: "ReadOptions") -> "ReadOptions":
+        """Return these options, and what they leave open from another's."""
+        left = {
+            each.name: getattr(other, each.name) for each in fields(self) if each.name not in self.content()
+        }
+        return replace(self, **left | {"map": {**other.map, **self.map}})
+
+
+def read_options(path: str | Path) -> ReadOptions:
+    """Read the file of options that `write_options` wrote, or one written by hand.
+
+    Raises
+    ------
+    InputError
+        Where it is no YAML, repeats parts by alias, or holds what is no option.
+    """
+    where = str(path)
+    try:
+        if Path(path).stat().st_size > LARGEST:
+            raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{where}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        ) from None
+    return _from_content(_safe_yaml(text, where), where)
+
+
+def write_options(options: ReadOptions, path: str | Path) -> Path:
+    """Write the options as YAML, whole or not at all; `read_options` reads them."""
+    path = Path(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(
+            yaml.safe_dump(options.content(), sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+    return path
+
+
+def _unsafe(options: ReadOptions) -> bool:
+    """Tell whether a name holds what parts the pairs."""
+    names = [*options.map.values(), *(word for words in options.arms.values() for word in words)]
+    return any(re.search(r"[,=+{]|^\s|\s$", name) for name in names) or not all(options.arms.values())
+
+
+def _pairs(text: str) -> dict[str, dict]:
+    columns, arms = {}, {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        ours, equals, yours = (part.strip() for part in pair.partition("="))
+        if not equals or not yours:
+            raise InputError(f"map: {shown(pair)} is no pair; expected e.g. user=customer_id,item=asin")
+        if ours in columns or ours in arms:
+            raise InputError(f"map: column {ours!r} is given twice")
+        if ours in SOURCES:
+            arms[ours] = tuple(filter(None, yours.split("+")))
+        else:
+            columns[ours] = yours
+    _check_map(columns)
+    return {"map": columns, "arms": arms}
+
+
+def _check_map(columns: Mapping[str, str]) -> None:
+    for ours, yours in columns.items():
+        if ours not in COLUMNS:
+            raise unknown("log column", ours, [*COLUMNS, SELF, SYSTEM], where="map")
+        others = [name for name, column in columns.items() if column == yours != ABSENT and name != ours]
+        if others and {ours, *others} != {"item", "source"}:
+            raise InputError(f"map: your column {shown(yours)} stands for two; expected one use of each")
+        if yours == ABSENT and ours not in ("user", "item"):
+            raise InputError(f"map: {ours}=*; expected a column (only user and item may be absent)")
+
+
+def _safe_yaml(text: str, where: str) -> object:
+    """Return the content of YAML without aliases, which can make a short text endless."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise InputError(f"{where}: an alias (*name); expected each option written out")
+        return yaml.load(text, Loader=yaml.BaseLoader)  # text alone: `yes` and 01 stay what they are
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise InputError(
+            f"{where}: line {line}: no YAML; expected lines such as 'where: rating > 0'"
+        ) from None
+
+
+def _from_content(content: object, where: str) -> ReadOptions:
+    known = {each.name: each for each in fields(ReadOptions)}
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{where}: {type(content).__name__}; expected lines 'option: value', such as 'where: ...'"
+        )
+    values = {}
+    for name, value in content.items():
+        if name not in known:
+            raise unknown("option", name, known, where=where)
+        values[name] = _typed(name, value, where)
+    options = ReadOptions(**values)
+    _check_map(options.map)
+    return options
+
+
+def _typed(name: str, value: object, where: str) -> object:
+    """Return the value of an option with its type, or refuse it."""
+
+    def words(value):
+        value = [value] if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise InputError(f"{where}: {name}: {shown(value)}; expected words")
+        return tuple(value)
+
+    if name in ("map", "arms"):
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: {name}: {shown(value)}; expected lines 'ours: yours'")
+        if name == "arms":
+            return {arm: words(names) for arm, names in value.items()}
+        return {ours: "+".join(words(yours)) for ours, yours in value.items()}
+    if name in ("explode", "features", "header"):
+        return words(value)
+    try:
+        if name == "distinct":
+            return {"true": True, "false": False}[value]
+        return _seconds(value) if name == "merge" else "" + value
+    except (TypeError, ValueError, KeyError):
+        expected = {"merge": "seconds", "distinct": "true or false"}.get(name, "text")
+        raise InputError(f"{where}: {name}: {shown(value)}; expected {expected}") from None
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < 1e12:
+        raise ValueError(text)
+    return seconds

@@ -1,0 +1,353 @@
+"""What the rows of a table mean: the choices of `ReadOptions` as typed columns, ids and arms as codes."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from csrec_core.data.columns import COLUMNS, FEATURE, SOURCES
+from csrec_core.data.options import ABSENT, ReadOptions
+from csrec_core.data.tables import ROW, Table, quoted
+from csrec_core.data.values import (
+    Column,
+    as_text,
+    canonical,
+    check_columns,
+    id_column,
+    is_missing,
+    kind,
+    number_column,
+    time_column,
+)
+from csrec_core.data.views import (
+    ACCEPTED,
+    CONDITION,
+    PLACE,
+    View,
+    contains,
+    keep_rows,
+    open_lists,
+    split_decisions,
+    with_answers,
+    without_repeats,
+)
+from csrec_core.errors import InputError, listed, nearest, shown, unknown
+
+__all__ = ["MOST_ARMS", "Rows", "read_rows"]
+
+MOST_ARMS = 50
+MOST_LEVELS = 20  # of a feature of text
+NUMBERS = ("t", "propensity", "arm_propensity", "probability", "outcome", "position")
+CODES = {"user": "label", "item": "title"}
+NO_TIME = "(-9223372036854775807 - 1)::BIGINT"  # what numpy takes for no time
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The columns of the log in the order of the file.
+
+    Attributes
+    ----------
+    columns : dict
+        {column: array (N,)}; `row`, the number in the file, `place` in an exploded list.
+    labels : dict
+        {"user" or "item": texts by code from 1}, where they are named by text.
+    arms : tuple of str
+        By code of `source`.
+    times : str
+        The type of `timestamp` for numpy where it is a time.
+    left_out : dict
+        {reason: rows}.
+    """
+
+    columns: dict[str, np.ndarray]
+    labels: dict[str, list[str]]
+    arms: tuple[str, ...]
+    times: str = ""
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What stands where: columns of the log by the name that the file has for them."""
+
+    view: View
+    options: ReadOptions
+    own: dict[str, str]
+
+    def raw(self, name: str) -> str:
+        return quoted(self.own[name])
+
+    def kind(self, name: str) -> str:
+        return kind(self.view.types[self.own[name]])
+
+
+def read_rows(table: Table, options: ReadOptions) -> Rows:
+    """Read the rows that the options keep; see `Rows`.
+
+    Raises
+    ------
+    InputError
+        Names the row, the column, what was found and what was expected.
+    """
+    view = keep_rows(table, options)
+    left_out = {"--where": View(table, "file", {}).count() - view.count()} if options.where else {}
+    view = split_decisions(open_lists(view, options.explode), options)
+    found = _Found(view, options, _own_names(view, options))
+    _require(found)
+    source, arms = _arms(found)
+    if options.arms and "source" in found.own:
+        chosen = view.select("chosen", f"SELECT * FROM {view.name} WHERE {source.value} IS NOT NULL")
+        left_out["other arms"] = view.count() - chosen.count()
+        found = replace(found, view=chosen)
+    rows = found.view.count()
+    if rows == 0:
+        raise InputError(
+            f"{table.name}: no rows{' left' * any(left_out.values())}; expected at least one exposure"
+        )
+    columns, times = _columns(found)
+    checked = check_columns(table, found.view.name, [*columns, source])
+    kept = [each for each, missing in checked if missing < rows]
+    typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
+    typed += [f"{_whole(each, times)} AS {quoted(_alias(each, number))}" for number, each in enumerate(kept)]
+    view = found.view.select("typed", f"SELECT {', '.join(typed)} FROM {found.view.name}")
+    view, repeats = without_repeats(view, options)
+    view, unanswered = with_answers(view, options, times)
+    left_out |= repeats | unanswered
+    values, labels = _fetch(view)
+    values = {each.name: values[_alias(each, number)] for number, each in enumerate(kept)} | {
+        name: values[name] for name in ("row", "place")
+    }
+    return Rows(values, labels, arms, times, {reason: count for reason, count in left_out.items() if count})
+
+
+def _whole(each: Column, times: str) -> str:
+    """Return a value without NULL where a missing time would make floats of whole numbers."""
+    return f"coalesce({each.value}, {NO_TIME})" if each.name == "timestamp" and times else each.value
+
+
+def _alias(each: Column, number: int) -> str:
+    """Return a name that no other column has, whatever the words of a feature are."""
+    return each.name if each.name in COLUMNS else f"feature {number}"
+
+
+def _own_names(view: View, options: ReadOptions) -> dict[str, str]:
+    """Return {column of the log: column of the file} of what is there."""
+    found = {name: name for name in COLUMNS if name in view.types}
+    for name, own in options.map.items():
+        if own != ABSENT and own not in view.types:
+            raise unknown("column", own, view.table.types, where=view.table.name)
+        found[name] = own
+    if options.explode:
+        found.setdefault("position", PLACE.strip('"'))
+    if ACCEPTED.strip('"') in view.types:
+        found["decision"] = ACCEPTED.strip('"')
+    return found
+
+
+def _require(found: _Found) -> None:
+    """Refuse a table that lacks what a log needs; the message proposes how to read it."""
+    from csrec_core.data.guess import guess_options
+
+    missing = [name for name in ("user", "item", "decision", "source") if name not in found.own]
+    if "outcome" in found.own and "decision" in missing:
+        missing.remove("decision")
+    if len(found.options.arms) == 1 and "source" in missing:
+        missing.remove("source")
+    if not missing:
+        return
+    table = found.view.table
+    columns = (
+        f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found {listed(table.types, 120)}"
+    )
+    guess = found.options.over(guess_options(table).options)
+    proposed = {*guess.map, *(["decision"] if guess.accept else []), *(["source"] if guess.arms else [])}
+    if proposed - found.own.keys():
+        raise InputError(f"{table.name}: {columns}. Name yours with {guess.command()}"[:400])
+    reason = " (no column says who chose the exposure: --map source=..., or --arms NAME if one arm made all)"
+    raise InputError(f"{table.name}: {columns}{reason * ('source' in missing)}. See csrec data check")
+
+
+def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
+    """Return the column of codes of arms, and the arms; NULL for words that are none."""
+    options, view = found.options, found.view
+    if "source" not in found.own:
+        arms = _categories(set(options.arms))
+        return Column("source", "", f"{arms.index(*options.arms)}::TINYINT", "NULL", "false", "an arm"), arms
+    of, own = found.kind("source"), found.own["source"]
+    if of in ("list", "other", "time"):
+        raise InputError(
+            f"{view.table.name}: column {shown(own)} holds no words; expected {COLUMNS['source']}"
+        )
+    raw, missing = found.raw("source"), is_missing(found.raw("source"), of, words=True)
+    word = as_text(raw, of)
+    counted = f"SELECT {word} AS word FROM {view.name} WHERE NOT {missing} GROUP BY 1 ORDER BY 1 LIMIT 1000"
+    words = [row[0] for row in view.table.query(counted)]
+    arm_of = {word: arm for arm, named in options.arms.items() for word in named} or {
+        each: each for each in words
+    }
+    for each in arm_of:
+        if each not in words:
+            raise unknown("word", each, words, where=f"{view.table.name}, {own}")
+    if len(set(arm_of.values())) > MOST_ARMS:
+        raise InputError(
+            f"{view.table.name}: column {shown(own)} holds {len(words):,} words or more, such as "
+            f"{shown(words[0])}; expected at most {MOST_ARMS} arms: another column, or --arms with some words"
+        )
+    expected = COLUMNS["source"]
+    typos = [] if options.arms else [each for each in arm_of if _is_typo(each, words)]
+    if typos:
+        expected = f"'self' or 'system' (did you mean {nearest(typos[0].lower(), SOURCES)!r}?)"
+    arms = _categories({arm for word, arm in arm_of.items() if word not in typos})
+    cases = " ".join(
+        f"WHEN {_text(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
+    )
+    code = f"CAST(CASE {word} {cases} END AS TINYINT)" if cases else "NULL::TINYINT"
+    return Column("source", own, code, raw, missing, expected), arms
+
+
+def _categories(arms: set[str]) -> tuple[str, ...]:
+    return SOURCES if arms <= set(SOURCES) else tuple(sorted(arms))
+
+
+def _is_typo(word: str, words: list[str]) -> bool:
+    """Tell whether a word that is no arm of the paper is close to one, beside another that is one."""
+    others = {*words} - {word}
+    return (
+        word not in SOURCES
+        and bool(others & {*SOURCES})
+        and bool(nearest(word.lower(), SOURCES, cutoff=0.74))
+    )
+
+
+def _columns(found: _Found) -> tuple[list[Column], str]:
+    """Return the columns but the source, and the type of the times."""
+    table, view, times = found.view.table, found.view, ""
+    columns = [*_ids(found), *_decision(found)]
+    for name in NUMBERS:
+        if name in found.own:
+            columns.append(number_column(table, name, found.own[name], found.raw(name), found.kind(name)))
+    if "timestamp" in found.own:
+        own, raw, of = found.own["timestamp"], found.raw("timestamp"), found.kind("timestamp")
+        options = {"needed": "t" not in found.own, "form": found.options.time}
+        column, times = time_column(table, view.name, own, raw, of, **options)
+        columns.append(column)
+    return columns + _features(found), times
+
+
+def _ids(found: _Found) -> list[Column]:
+    """Return the columns of ids, as numbers where all of a column are proved so."""
+    table, columns = found.view.table, []
+    for name in CODES:
+        if found.own[name] == ABSENT:
+            value = ROW if name == "user" else "1::BIGINT"
+            columns.append(Column(name, name, value, "NULL", "false", COLUMNS[name]))
+            continue
+        own, raw, of = found.own[name], found.raw(name), found.kind(name)
+        if of in ("list", "other"):
+            what, remedy = (
+                ("lists", f"; --explode {own}") if of == "list" else ("values of a nested or binary type", "")
+            )
+            raise InputError(
+                f"{table.name}: column {shown(own)} holds {what}; expected {COLUMNS[name]}{remedy}"
+            )
+        proof = {"text": canonical(raw), "whole": f"TRY_CAST({raw} AS BIGINT) IS NOT NULL", "real": "true"}
+        missing = is_missing(raw, of, words=True)
+        all_are = f"coalesce(bool_and({proof.get(of, 'false')}), true)"
+        test = f"SELECT {all_are} FROM {found.view.name} WHERE NOT {missing}"
+        columns.append(id_column(name, own, raw, of, numbers=found.view.one(test)))
+    return columns
+
+
+def _decision(found: _Found) -> list[Column]:
+    table, options = found.view.table, found.options
+    if "decision" not in found.own:
+        positive = number_column(
+            table, "outcome", found.own["outcome"], found.raw("outcome"), found.kind("outcome")
+        )
+        return [replace(positive, name="decision", value=f"CAST({positive.value} > 0 AS TINYINT)")]
+    own, raw, of = found.own["decision"], found.raw("decision"), found.kind("decision")
+    item = options.map.get("item", "item")
+    if item in options.explode and own not in options.explode and own in table.types:
+        value = f"CAST(coalesce({contains(found.view, own, quoted(item))}, false) AS TINYINT)"
+        return [Column("decision", own, value, "NULL", "false", COLUMNS["decision"])]
+    if options.accept and not CONDITION.search(options.accept):
+        return [_accepted(found, own, raw, of)]
+    return [number_column(table, "decision", own, raw, of)]
+
+
+def _accepted(found: _Found, own: str, raw: str, of: str) -> Column:
+    """Return a column of words as decisions: the words of `accept` are 1, others 0."""
+    accepted = [word.strip() for word in found.options.accept.replace(",", "+").split("+") if word.strip()]
+    missing, word, view = is_missing(raw, of, words=True), as_text(raw, of), found.view
+    words = view.table.query(
+        f"SELECT {word} FROM {view.name} WHERE NOT {missing} GROUP BY 1 ORDER BY 1 LIMIT 1000"
+    )
+    for each in accepted:
+        if (each,) not in words:
+            raise unknown("word", each, [row[0] for row in words], where=f"--accept, column {own}")
+    value = f"CAST({word} IN ({', '.join(map(_text, accepted))}) AS TINYINT)"
+    return Column("decision", own, value, raw, missing, f"one of {listed(accepted)}, or another word")
+
+
+def _features(found: _Found) -> list[Column]:
+    columns, view = [], found.view
+    named = [name for name in found.options.features if not name.startswith(FEATURE)]
+    for own in [*(name for name in view.types if name.startswith(FEATURE)), *named]:
+        if own not in view.types:
+            raise unknown("column", own, view.table.types, where="--feature")
+        name = own if own.startswith(FEATURE) else FEATURE + own
+        raw, of = quoted(own), kind(view.types[own])
+        column = number_column(view.table, name, own, raw, of)
+        if of == "text" and view.one(f"SELECT count({column.value}) = 0 FROM {view.name}"):
+            if own not in found.options.features:
+                column = replace(column, expected=f"a finite number; for words --feature {own}")
+            else:
+                columns += _levels(view, name, own, raw)
+                continue
+        columns.append(column)
+    return columns
+
+
+def _levels(view: View, name: str, own: str, raw: str) -> list[Column]:
+    """Return a column of 0 and 1 for each word of a feature of text."""
+    missing = is_missing(raw, "text", words=True)
+    words = f"SELECT DISTINCT {raw} FROM {view.name} WHERE NOT {missing}"
+    levels = [row[0] for row in view.table.query(f"{words} ORDER BY 1 LIMIT {MOST_LEVELS + 1}")]
+    if len(levels) > MOST_LEVELS:
+        count = view.one(f"SELECT count(*) FROM ({words})")
+        raise InputError(
+            f"{view.table.name}: feature {shown(own)} has {count:,} words such as {shown(levels[0])}; "
+            f"expected at most {MOST_LEVELS}, or numbers"
+        )
+    value = "CAST({raw} = {level} AS DOUBLE)"
+    return [
+        Column(f"{name}_{level}", own, value.format(raw=raw, level=_text(level)), raw, missing, "a word")
+        for level in levels
+    ]
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _fetch(view: View) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Return the columns as arrays, with codes for ids of text, and the texts."""
+    labels, codes, joins = {}, [], ""
+    for name in CODES:
+        if view.types[name] != "VARCHAR":
+            continue
+        view.table.query(
+            f"CREATE TEMP TABLE {name}_codes AS SELECT label, row_number() OVER (ORDER BY label) AS code "
+            f'FROM (SELECT DISTINCT "{name}" AS label FROM {view.name})'
+        )
+        labels[name] = [row[0] for row in view.table.query(f"SELECT label FROM {name}_codes ORDER BY code")]
+        codes.append(f'{name}_codes.code AS "{name}"')
+        joins += f' JOIN {name}_codes ON typed_."{name}" = {name}_codes.label'
+    replaced = f" REPLACE ({', '.join(codes)})" if codes else ""
+    batches = list(view.table.batches(f"SELECT typed_.*{replaced} FROM {view.name} AS typed_{joins}"))
+    names = batches[0].schema.names
+    return {name: _array([batch[name] for batch in batches]) for name in names}, labels
+
+
+def _array(parts: list) -> np.ndarray:
+    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])

@@ -1,0 +1,363 @@
+"""Tables of any common form, known by their content and not by their suffix, as relations of DuckDB.
+
+DuckDB reads comma-, tab-, semicolon- and bar-separated text, JSON lines and Parquet, plain or compressed, in
+bounded memory. Text stays text here: what a column means, and its type, is for `csrec_core.data.rows`.
+"""
+
+import codecs
+import csv
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from csrec_core.errors import InputError, shown, unknown
+
+__all__ = ["ROW", "Table", "open_frame", "open_table", "quoted", "read_table", "readable"]
+
+ROW = '"row of the file"'  # from 1, the header not counted
+MEMORY = "1GB"  # of DuckDB, past which it works on disk
+HEAD = 1 << 20  # bytes that tell the form of a file
+SEPARATORS = (",", "\t", ";", "|")
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+OTHERS = {
+    b"PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
+    b"BZh": "compressed by bzip2; expected gzip or zstd",
+    b"\xfd7zXZ": "compressed by xz; expected gzip or zstd",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"ORC": "an ORC file; save it as Parquet",
+    b"ARROW1": "an Arrow file; save it as Parquet",
+    b"\x89HDF": "an HDF5 file; save it as Parquet",
+}
+VALUE = re.compile(r"\s*[-+]?(\d[\d.,]*([eE][-+]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?)\s*")
+TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # the header of RecBole's files
+
+
+@dataclass(frozen=True)
+class Table:
+    """An open table: its rows are the view `file` of the connection, with their number as `ROW`.
+
+    Attributes
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Sees no other file, and cannot be told to.
+    types : dict
+        {column: type as DuckDB names it}; text files have VARCHAR alone.
+    name : str
+        What messages call it.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    types: dict[str, str]
+    name: str
+
+    def query(self, sql: str) -> list[tuple]:
+        """Return the rows of a query; what DuckDB refuses becomes one message."""
+        with self.spoken():
+            return self.connection.execute(sql).fetchall()
+
+    def batches(self, sql: str, size: int = 1 << 20) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query as they come."""
+        with self.spoken():
+            yield from self.connection.sql(sql).to_arrow_reader(size)
+
+    @contextmanager
+    def spoken(self, part: str = "") -> Iterator[None]:
+        """Turn errors of DuckDB into messages; `part` is the option whose SQL it reads, such as `--where`."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise _explain(str(error), self, part) from None
+
+
+@contextmanager
+def open_table(
+    path: str | Path | Sequence[Path], *, header: Sequence[str] = (), separator: str = ""
+) -> Iterator[Table]:
+    """Open a file, or the Parquet files of one table, whatever their names.
+
+    Parameters
+    ----------
+    path : path or sequence of path
+        Text in UTF-8 with one of `SEPARATORS`, JSON lines, a JSON array of objects, or Parquet; text also
+        compressed by gzip or zstd. Of several files, all Parquet.
+    header : sequence of str, optional
+        The names of the columns, for text without a first line that tells them.
+    separator : str, optional
+        Stands between the columns; found by default.
+
+    Raises
+    ------
+    InputError
+        Where the file is none of these, or two columns have one name.
+    """
+    paths = [Path(path)] if isinstance(path, str | Path) else list(path)
+    head, compression = _read_head(paths[0])
+    name = readable(paths[0] if len(paths) == 1 else paths[0].parent)
+    with _connection(paths) as connection:
+        table = Table(connection, {}, name)
+        if head.startswith(b"PAR1"):
+            hive = any("=" in part for part in paths[0].parts)
+            options = f"hive_partitioning={hive}, hive_types_autocast=false"
+            source = f"read_parquet({_texts(map(str, paths))}, {options})"
+            _check_names(
+                [row[0] for row in table.query(f"SELECT name FROM parquet_schema({_text(paths[0])})")][1:],
+                name,
+            )
+        else:
+            text = _decode(head, name)
+            if text.lstrip()[:1] in ("{", "["):
+                source = _json_source(table, paths[0], compression, text)
+            else:
+                source = _text_source(paths[0], compression, text, name, tuple(header), separator)
+        yield _with_view(table, source)
+
+
+@contextmanager
+def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
+    """Open a DataFrame as a table; a column of mixed objects becomes text."""
+    frame = frame.rename(columns=str)
+    _check_names(list(frame.columns), name)
+    arrow = pa.table({column: _arrow(frame[column]) for column in frame.columns})
+    with _frames(os.getpid())[0].cursor() as connection:
+        connection.register("frame", arrow)
+        yield _with_view(Table(connection, {}, name), "frame")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a whole table, of Parquet with its types, of text with numbers where all are; ids stay text."""
+    if _read_head(path)[0].startswith(b"PAR1"):
+        try:
+            return pd.read_parquet(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(f"{readable(path)}: not a Parquet table: {shown(str(error), 200)}") from None
+    with open_table(path) as table, table.spoken():
+        frame = table.connection.sql(f"SELECT * EXCLUDE {ROW} FROM file").df()
+    for column in frame.columns.difference(KEYS):
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        if numbers.notna().eq(frame[column].notna()).all():
+            frame[column] = numbers
+    return frame
+
+
+KEYS = ("user", "item")  # text until all are proved numbers
+
+
+def quoted(column: str) -> str:
+    """Return the name of a column as SQL."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def readable(path: str | Path) -> str:
+    """Return a path as it can stand in a message: in one line, and of at most 120 characters."""
+    text = str(path)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 120 else f"{text[:30]}...{text[-87:]}"
+
+
+def _text(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _texts(values) -> str:
+    return f"[{', '.join(map(_text, values))}]"
+
+
+@contextmanager
+def _connection(paths: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection in bounded memory that reads these files and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="csrec-") as folder, _database(folder, paths) as connection:
+        yield connection
+
+
+def _database(folder: str, paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+    """Return a new database in memory, locked to these files."""
+    settings = {"memory_limit": MEMORY, "temp_directory": folder, "autoinstall_known_extensions": "false"}
+    connection = duckdb.connect(config=settings)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'; SET enable_progress_bar = false")
+    # Version 2.0 makes of TRY_CAST on a text file a cast that fails.
+    connection.execute("SET GLOBAL disabled_optimizers = 'type_pushdown'")
+    if paths:
+        connection.execute(f"SET allowed_paths = {_texts(map(str, paths))}")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return connection
+
+
+@cache
+def _frames(process: int) -> tuple[duckdb.DuckDBPyConnection, tempfile.TemporaryDirectory]:
+    """Return the database that all DataFrames of a process share: making one takes 60 ms."""
+    folder = tempfile.TemporaryDirectory(prefix="csrec-")
+    return _database(folder.name, []), folder
+
+
+def _with_view(table: Table, source: str) -> Table:
+    table.query(f"CREATE TEMP VIEW file AS SELECT row_number() OVER () AS {ROW}, * FROM {source}")
+    types = {name: kind for name, kind, *_ in table.query("DESCRIBE file")}
+    del types[ROW.strip('"')]
+    return Table(table.connection, types, table.name)
+
+
+def _arrow(values: pd.Series) -> pa.Array:
+    try:
+        array = pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        array = pa.array([None if _is_missing(value) else str(value) for value in values], pa.string())
+    if pa.types.is_null(array.type):
+        return array.cast(pa.string())
+    return pa.chunked_array([array]) if isinstance(array, pa.Array) else array
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def _read_head(path: Path) -> tuple[bytes, str]:
+    """Return the first bytes of a file, decompressed, and how it is compressed."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{readable(path)}: a folder; expected a file")
+        with path.open("rb") as stream:
+            start = stream.read(HEAD)
+    except FileNotFoundError:
+        raise InputError(f"{readable(path)}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{readable(path)}: cannot be read: {reason}") from None
+    for magic, what in OTHERS.items():
+        if start.startswith(magic):
+            raise InputError(f"{readable(path)}: {what}")
+    compression = next((how for magic, how in COMPRESSIONS.items() if start.startswith(magic)), "none")
+    if compression != "none":
+        try:
+            with pa.input_stream(str(path), compression=compression) as stream:
+                start = stream.read(HEAD)
+        except (OSError, pa.ArrowInvalid):
+            raise InputError(f"{readable(path)}: broken {compression} data") from None
+    if not start.strip():
+        raise InputError(f"{readable(path)}: the file is empty; expected a header and one row per exposure")
+    return start, compression
+
+
+def _decode(head: bytes, name: str) -> str:
+    """Return the head as text without its byte order mark and the line that may be cut."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=len(head) < HEAD)
+    except UnicodeDecodeError as error:
+        line = head[: error.start].count(b"\n") + 1
+        raise InputError(f"{name}: line {line}: not UTF-8; save the file as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{name}: holds zero bytes; expected text in UTF-8 or Parquet")
+    whole = text if len(head) < HEAD else text[: text.rfind("\n") + 1]
+    return whole or text
+
+
+def _json_source(table: Table, path: Path, compression: str, text: str) -> str:
+    form = "array" if text.lstrip().startswith("[") else "newline_delimited"
+    options = f"{_text(path)}, format='{form}', compression='{compression}'"
+    described = f"DESCRIBE SELECT * FROM read_json({options}, maximum_depth=1, sample_size=200000)"
+    columns = [row[0] for row in table.query(described)]
+    _check_names(columns, table.name)
+    typed = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in columns)
+    return f"read_json({options}, columns={{{typed}}})"
+
+
+def _text_source(
+    path: Path, compression: str, text: str, name: str, header: tuple[str, ...], separator: str
+) -> str:
+    separator = separator or _find_separator(text, name)
+    try:
+        first = next(csv.reader(text.splitlines(keepends=True), delimiter=separator), [])
+    except csv.Error as error:
+        raise InputError(f"{name}: line 1: {error}; expected a header") from None
+    columns = list(header) or _header(first, name)
+    if header and len(header) != len(first):
+        raise InputError(f"{name}: {len(header)} names in --header, but {len(first)} columns in line 1")
+    _check_names(columns, name)
+    typed = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in columns)
+    return (
+        f"read_csv({_text(path)}, auto_detect=false, delim={_text(separator)}, quote='\"', escape='\"', "
+        f"header={not header}, compression='{compression}', columns={{{typed}}})"
+    )
+
+
+def _find_separator(text: str, name: str) -> str:
+    """Return the separator by which most lines have as many columns as the first, and at least two."""
+    best, found = (0.0, 0), ""
+    lines = text.splitlines(keepends=True)[:200]
+    for separator in SEPARATORS:
+        try:
+            widths = [len(cells) for cells in csv.reader(lines, delimiter=separator) if cells]
+        except csv.Error:
+            continue
+        if widths and widths[0] > 1:
+            score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
+            best, found = max((best, found), (score, separator))
+    if not found:
+        start = shown(text.splitlines()[0])
+        raise InputError(
+            f"{name}: line 1: {start}: not a CSV table; expected columns between commas, tabs, semicolons or "
+            "bars, JSON lines, or Parquet"
+        )
+    return found
+
+
+def _header(cells: list[str], name: str) -> list[str]:
+    """Return the names of the columns; refuse a first line that holds values."""
+    cells = [cell.strip() for cell in cells]
+    typed = [TYPED.fullmatch(cell) for cell in cells]
+    if all(typed):
+        return [match[1] for match in typed]
+    values = [cell for cell in cells if VALUE.fullmatch(cell)]
+    if values:
+        raise InputError(
+            f"{name}: line 1 holds values such as {shown(values[0])}, and no names; expected a header, "
+            "or the names by --header user,item,..."
+        )
+    return [cell or f"column{number}" for number, cell in enumerate(cells, 1)]
+
+
+def _check_names(columns: Sequence[str], name: str) -> None:
+    seen = {}
+    for column in columns:
+        if (other := seen.setdefault(column.lower(), column)) is not column:
+            alike = "" if other == column else f" (beside {shown(other)}: capitals do not tell them apart)"
+            raise InputError(
+                f"{name}: two columns are named {shown(column)}{alike}; expected one name for each"
+            )
+        if not column.isprintable() or len(column) > 200 or column == ROW.strip('"'):
+            raise InputError(f"{name}: {shown(column)} is no name of a column; expected plain text")
+
+
+def _explain(text: str, table: Table, part: str) -> InputError:
+    """Return what an error of DuckDB says, in one line."""
+    column = re.search(r'Referenced column "(.*?)" not found|does not have a column named "(.*?)"', text)
+    if column:
+        return unknown("column", column[1] or column[2], table.types, where=part or table.name)
+    lines = [line for line in text.splitlines() if line.strip()]
+    line = re.search(r"CSV Error on Line: (\d+)|in line (\d+)", text)
+    place = f"{table.name}: line {line[1] or line[2]}" if line else part or table.name
+    if "Invalid unicode" in text:
+        return InputError(f"{place}: not UTF-8; save the file as UTF-8")
+    widths = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
+    if widths:
+        return InputError(
+            f"{place}: not a CSV table: {widths[2]} columns; expected {widths[1]}, as the header has"
+        )
+    if "CSV Error" in text:
+        reason = next((line for line in lines[2:] if line.endswith(".")), lines[0])
+        return InputError(f"{place}: not a CSV table: {shown(reason)}")
+    if "memory" in text.lower() and "limit" in text.lower():
+        return InputError(
+            f"{table.name}: does not fit into {MEMORY} of memory and the disk for temporary files"
+        )
+    kind = "" if part else "not a table that can be read: "
+    return InputError(f"{place}: {kind}{shown(re.sub(r'^[A-Za-z ]+ Error: ', '', lines[0]), 200)}")
