@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.program import FILE, OUTPUT, cli
 from csrec_core.errors import unknown
 from csrec_core.files import whole_file
 
@@ -23,7 +23,7 @@ __all__ = ["graph"]
 @click.option("--extra", default="", metavar="EDGES", help="Arrows to add, such as S1->P3,S[t-1]->D[t].")
 @click.option("--latent", default="", metavar="EDGES", help="Pairs with an unmeasured cause: S[t]<->D[t].")
 @click.option("--require", default="", metavar="NAMES", help="Verdicts that must hold, or exit with 1.")
-@click.option("--verdicts", "target", type=FILE, metavar="FILE", help="Write the verdicts as JSON.")
+@click.option("--verdicts", "target", type=OUTPUT, metavar="FILE", help="Write the verdicts as JSON.")
 def graph(file, horizon, exposure, online, regime, extra, latent, require, target):
     """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable."""
     from csrec_core.causal import audit as audits
