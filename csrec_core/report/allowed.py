@@ -16,8 +16,8 @@ msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none"""
 OTHERS = "embed iframe noscript object script style svg template textarea title"
 PLAIN = """accent accentunder align alt aria-label border class colspan columnalign columnlines columnspacing
 depth dir display displaystyle fence form height id largeop linethickness lspace mathbackground mathcolor
-mathsize mathvariant maxsize minsize movablelimits notation open role rowalign rowlines rowspacing rowspan rspace
-scope scriptlevel separator span start stretchy symmetric tabindex title valign voffset width"""
+mathsize mathvariant maxsize minsize movablelimits notation open role rowalign rowlines rowspacing rowspan
+rspace scope scriptlevel separator span start stretchy symmetric tabindex title valign voffset width"""
 TAGS, DROPPED, ATTRIBUTES = ({*words.split()} for words in (f"{HTML} {MATHML}", OTHERS, PLAIN))
 #: Attributes with a rule, by tag ("": any); a link leads along the web, or to a place or file of the run.
 RULED = {

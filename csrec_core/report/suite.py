@@ -158,6 +158,7 @@ class _Running:
 
     def work_off(self) -> None:
         """Run what is to do, `jobs` at once, a notebook after those that it reads; write down what comes."""
+        write_text(self.folder / "reading.html", render_guide(self.spec.run))
         running: dict[Future, Task] = {}
         with ThreadPoolExecutor(self.spec.jobs) as pool:
             try:
@@ -241,6 +242,5 @@ class _Running:
         write_json(self.folder / "manifest.json", self.manifest)
         run = read_run(self.folder)
         write_json(self.folder / "verdicts.json", run.verdicts)
-        write_text(self.folder / "reading.html", render_guide(self.spec.run))
         write_text(self.folder / "index.html", render_run(run))
         write_index(self.spec.reports)
