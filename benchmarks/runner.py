@@ -18,6 +18,7 @@ from pathlib import Path
 import papermill
 
 from csrec_core.report.parameters import notebooks_folder
+from csrec_core.report.plan import RunSpec
 from csrec_core.report.suite import run_suite
 
 SMALL = {"users": 200, "items": 60, "steps": 8}
@@ -41,15 +42,15 @@ def compare(name: str, repeats: int) -> None:
     notebook = notebooks_folder() / f"{name}.ipynb"
     times: dict[str, list[float]] = {"papermill": [], "csrec": []}
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    for number in range(repeats):
+    for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             given = {**SMALL, "out": str(Path(folder) / "plain")}
             plain = {"kernel_name": "python3", "progress_bar": False}
             times["papermill"].append(
                 seconds(papermill.execute_notebook, notebook, f"{folder}/out.ipynb", given, **plain)
             )
-            about = {"reports": Path(folder), "values": SMALL, "echo": lambda line: None}
-            times["csrec"].append(seconds(run_suite, f"run{number}", [notebook], **about))
+            spec = RunSpec(run="run", notebooks=[notebook], reports=Path(folder), values=SMALL)
+            times["csrec"].append(seconds(run_suite, spec, echo=lambda line: None))
     plain, ours = (statistics.median(times[name]) for name in ("papermill", "csrec"))
     print(f"{name}, median of {repeats}: papermill {plain:.2f} CPU s, csrec {ours:.2f}: {ours / plain:.3f}")
 

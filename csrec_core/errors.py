@@ -3,11 +3,29 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "listed", "nearest", "shown", "unknown"]
+__all__ = ["InputError", "listed", "nearest", "one_line", "shown", "unknown"]
+
+MESSAGE = 400  # characters of a message, whatever the input holds
 
 
 class InputError(ValueError):
-    """Bad input: says what, where, and what was expected. The command line exits with code 2 on it."""
+    """Bad input: says what, where, and what was expected. The command line exits with code 2 on it.
+
+    Examples
+    --------
+    >>> str(InputError("shop.csv: no\nrows"))
+    'shop.csv: no rows'
+    """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
+
+def one_line(text: str, longest: int = MESSAGE) -> str:
+    """Return a text on one line of printable characters, without its middle where it is longer."""
+    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    half = longest // 2 - 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
 LONGEST = 200  # characters of a name that is compared with others; the comparison is quadratic in them

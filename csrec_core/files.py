@@ -1,13 +1,40 @@
-"""Files that are either whole or absent, and their hashes."""
+"""Files that are either whole or absent, folders that one process at a time writes to, and what both hold."""
 
+import fcntl
 import hashlib
+import json
 import os
+import platform
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
-__all__ = ["hash_files", "whole_file"]
+from csrec_core.errors import InputError, shown
+
+__all__ = [
+    "COMPUTING",
+    "check_path",
+    "check_shape",
+    "file_hash",
+    "hash_files",
+    "locked",
+    "now",
+    "read_json",
+    "sweep",
+    "versions",
+    "whole_file",
+    "write_json",
+    "write_text",
+]
+
+UNDER_WAY = ".csrec-"  # how the names of unfinished files begin: what a killed process leaves is known by it
+KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
+LARGEST = 2**27  # bytes of a JSON file that is read
+#: What decides the numbers, beside the code of this package.
+COMPUTING = ("numpy", "pandas", "scipy", "scikit-learn", "torch")
 
 
 @contextmanager
@@ -18,15 +45,128 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=UNDER_WAY, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o644)
+        # Renamed before its bytes are on disk, a file is there but empty after a power cut.
+        _to_disk(temporary)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be gone, and what went wrong is worth more
+            temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path, pattern: str = "**/") -> None:
+    """Remove what killed processes left half-written below `folder`; for whoever holds its lock."""
+    for path in folder.glob(f"{pattern}{UNDER_WAY}*"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder for this process alone, made if need be; a dead process holds nothing.
+
+    Raises InputError, which says who holds it and since when, unless it is to `wait`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    while True:
+        with path.open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                stream.seek(0)
+                who = stream.read(200) or "another process"
+                raise InputError(f"{folder}: {who} is at work in it; wait for it, or name another") from None
+            # Whoever held it before may have removed it in the meantime: that one holds for nobody.
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                continue
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {platform.node()} since {now()}")
+            stream.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all, the same bytes on every system."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text.encode())
+    return path
+
+
+def write_json(path: Path, content: Mapping) -> None:
+    """Write a JSON file, whole or not at all; what JSON does not know is written as text."""
+    write_text(path, json.dumps(content, indent=1, default=str, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, shape: object = dict) -> dict:
+    """Return a JSON file's content, of a shape as in `check_shape`; else raises InputError."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from None
+    check_shape(content, shape, str(path))
+    return content
+
+
+def check_shape(content: object, shape: object, where: str) -> None:
+    """Raise InputError, which says where, unless what was read is of a shape.
+
+    A shape is a type; a tuple of shapes, any of which will do; [shape], a list of such; {name: shape}, a
+    mapping with these names; {...: shape}, a mapping with any.
+
+    Examples
+    --------
+    >>> check_shape({"files": {"a.png": 3}}, {"files": {...: str}}, "manifest.json")
+    Traceback (most recent call last):
+    csrec_core.errors.InputError: manifest.json: files.a.png is 3; expected text
+    """
+    if fault := _misfit(content, shape, ""):
+        raise InputError(f"{where}: {fault}")
+
+
+def _misfit(value: object, shape: object, at: str) -> str | None:
+    """Say where a value is not of a shape; None where it is."""
+    if isinstance(shape, tuple):
+        faults = [_misfit(value, each, at) for each in shape]
+        return None if None in faults else faults[-1]
+    kind = type(shape) if isinstance(shape, list | dict) else shape
+    if not isinstance(value, kind):
+        return f"{at or 'its content'} is {shown(value)}; expected {KINDS.get(kind, kind.__name__)}"
+    if kind is not shape and isinstance(shape, list):
+        parts = [(f"{at}[{place}]", each, shape[0]) for place, each in enumerate(value)]
+    elif kind is not shape:
+        names = dict.fromkeys(value, shape[...]) if ... in shape else shape
+        parts = [(f"{at}.{name}".lstrip("."), value.get(name), of) for name, of in names.items()]
+    else:
+        parts = []
+    return next((fault for place, each, of in parts if (fault := _misfit(each, of, place))), None)
+
+
+def file_hash(path: Path) -> str | None:
+    """Return the SHA-256 (hex) of a file; None where there is none."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def hash_files(paths: Iterable[str | Path]) -> str:
@@ -37,3 +177,32 @@ def hash_files(paths: Iterable[str | Path]) -> str:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def versions(packages: Iterable[str] = COMPUTING) -> dict[str, str]:
+    """Return the versions of Python and of packages."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+
+
+def now() -> str:
+    """Return the time, UTC, as ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_path(text: str | Path, *, what: str = "", output: bool = False) -> Path:
+    """Return a path, whole; InputError for one that no file has, or for `output` that cannot be written."""
+    begin = f"{what}: " if what else ""
+    try:
+        path = Path(text).expanduser().resolve()
+        if path.exists() and not output:
+            return path
+        # The nearest folder that is there decides whether what is missing can be made.
+        above = next(folder for folder in (path, *path.parents) if folder.exists())
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{begin}{shown(str(text))}: no path of a file: {reason}") from None
+    if output and not (above.is_dir() or above == path):
+        raise InputError(f"{begin}{path}: cannot be written: {above} is no folder")
+    if output and not os.access(above, os.W_OK):
+        raise InputError(f"{begin}{path}: cannot be written: no permission in {above}")
+    return path

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import csrec_core
 from csrec_core.cli import cli
-from csrec_core.report import parameters, plan, suite
+from csrec_core.report import kernel, parameters, plan, suite
 
 CELL = """\
 users: int = 5  # [1, 100] users
@@ -39,7 +39,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
     monkeypatch.setattr(plan, "NOTEBOOKS", ("01_a",))
     monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "full": {}})
-    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     monkeypatch.chdir(tmp_path)
     return given
 
@@ -126,7 +126,7 @@ def test_a_grid_comes_from_the_command_line_and_the_file(project, tmp_path):
 
 
 def test_the_list_shows_every_parameter(project):
-    result = call("report", "--list")
+    result = call("list")
     assert result.exit_code == 0 and project == []
     assert re.search(r"^01_a: ", result.output, re.M)
     assert re.search(r"^  users +int +5 +users \(int in \[1, 100\]\)$", result.output, re.M)
@@ -136,17 +136,17 @@ def test_the_list_shows_every_parameter(project):
 def test_two_runs_are_compared(project, tmp_path):
     report("--run", "a")
     report("--run", "b", "-p", "users=6")
-    result = report("--compare", "a", "b")
+    result = call("compare", "a", "b", "--out", "reports")
     assert result.exit_code == 0 and "Parameters that differ" in result.output
     assert result.output.splitlines()[-1] == str(tmp_path / "reports" / "compare-a-b" / "index.html")
-    assert report("--compare", "a", "c").exit_code == 2
+    assert call("compare", "a", "c", "--out", "reports").exit_code == 2
 
 
 def test_a_failure_is_exit_code_1(project, monkeypatch):
     def execute(*args, **options):
         raise RuntimeError("Kernel died")
 
-    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     monkeypatch.setattr(suite.nbformat, "read", lambda *a, **k: new_notebook())
     result = report()
     assert result.exit_code == 1 and "failed" in result.output and "Kernel died" in result.output

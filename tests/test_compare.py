@@ -1,11 +1,10 @@
 """Two runs side by side: what differs, what moved, and its page."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from run_files import write_manifest, write_record
 
 from csrec_core.errors import InputError
 from csrec_core.report.compare import compare_runs, comparison_text, write_comparison
@@ -14,21 +13,14 @@ from csrec_core.report.compare import compare_runs, comparison_text, write_compa
 def write_run(reports, name, *, numbers, parameters, holds=True):
     """Write what a run of one notebook leaves; `numbers` as (value, low, high) or (value,)."""
     folder = reports / name
-    (folder / "record").mkdir(parents=True)
     said = [
         {"kind": "finding", "text": "It is.", "numbers": {
             key: dict(zip(("value", "low", "high"), value, strict=False)) for key, value in numbers.items()
         }},
         {"kind": "verdict", "name": "estimable", "holds": holds, "detail": ""},
     ]  # fmt: skip
-    record = {"parameters": {"out": str(folder), **parameters}, "entries": said}
-    (folder / "record" / "04_effect.json").write_text(json.dumps(record))
-    manifest = {
-        "run": name, "status": "complete", "started": "2026-01-02T03:04:05+00:00", "seconds": 1.0,
-        "parameters": parameters, "data": {"path": None, "hash": None}, "versions": {},
-        "code": {"version": "c0de" * 10, "git": None}, "notebooks": {"04_effect": {"status": "done"}},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_record(folder, "04_effect", said, out=str(folder), **parameters)
+    write_manifest(folder, ["04_effect"], parameters=parameters)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from run_files import write_manifest
 
 from csrec_core.cli import cli
 from csrec_core.plots import plot_scores
@@ -25,7 +26,7 @@ def run(tmp_path):
         report = Report(name, out=tmp_path / "weekly")
         about = {"data": SCORES, "caption": f"Scores of {name}.", "alt": "Dots."}
         report.figure(plot_scores, "scores", **about, metric="AUC", controls=["c"])
-    (tmp_path / "weekly" / "manifest.json").write_text("{}")
+    write_manifest(tmp_path / "weekly", ["03_train", "04_effect"])
     return tmp_path / "weekly"
 
 

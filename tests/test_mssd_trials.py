@@ -11,6 +11,7 @@ from conftest import PROJECT
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from csrec_core.cache import Cache
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.simulate import World, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import read_sessions
@@ -18,7 +19,6 @@ from csrec_core.errors import InputError
 from csrec_core.models.train import Training
 from csrec_core.reproduction import mssd as module
 from csrec_core.reproduction.catalogue import accepted_history
-from csrec_core.reproduction.kept import Kept
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import (
     BY_EFFECT,
@@ -100,7 +100,7 @@ def test_no_decision_of_a_tested_second_half_reaches_a_system(trials, scores, tm
 def test_a_rank_share_is_that_of_the_track_after_the_accepted_first_half(trials, scores):
     log, cells = trials.log, trials.trial("SASRec", seed=0).cells
     model = module.build_backbone(log.learned, positions=17, backbone="sasrec", **EFFORT.hyper)
-    module.Kept.model(trials._kept, "next-sasrec-0", lambda: model, None)
+    trials._cache.model("next-sasrec-0", lambda: model, None)
     checked = 0
     for user, rows in cells.groupby("user"):
         session = np.flatnonzero(trials.sessions.users == user)[0]
@@ -133,7 +133,7 @@ def test_a_second_run_reads_what_is_kept(trials, scores, monkeypatch):
 
 
 def test_what_is_kept_is_whole_and_made_once(tmp_path):
-    kept, made = Kept(tmp_path), []
+    kept, made = Cache(tmp_path), []
 
     def train(part):
         made.append(part.name)

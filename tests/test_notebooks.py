@@ -11,8 +11,8 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import PROJECT
 
-from csrec_core.report.plan import NOTEBOOKS
-from csrec_core.report.runs import run_numbers
+from csrec_core.report.plan import NOTEBOOKS, RunSpec
+from csrec_core.report.run import read_run
 from csrec_core.report.suite import run_suite
 
 SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     """The folder of a small run of the whole suite."""
     reports = tmp_path_factory.mktemp("reports")
     notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
-    manifest = run_suite("small", notebooks, reports=reports, values=SMALL)
+    manifest = run_suite(RunSpec(run="small", notebooks=notebooks, reports=reports, values=SMALL))
     assert {name: entry["error"] for name, entry in manifest["notebooks"].items()} == dict.fromkeys(NOTEBOOKS)
     return reports / "small"
 
@@ -110,13 +110,12 @@ def test_the_same_seed_draws_the_same_bytes_again(run, tmp_path):
     """Notebooks 02 to 04 once more: figures, tables and headline numbers."""
     names = ["02_data", "03_train", "04_treatment_effect"]
     notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in names]
-    run_suite("again", notebooks, reports=tmp_path, values=SMALL)
+    run_suite(RunSpec(run="again", notebooks=notebooks, reports=tmp_path, values=SMALL))
     for name in names:
         for kind in ("figures", "tables"):
             again = sorted(path for path in (tmp_path / "again" / kind / name).rglob("*") if path.is_file())
             assert again
             for path in again:
                 assert path.read_bytes() == (run / path.relative_to(tmp_path / "again")).read_bytes(), path
-    pd.testing.assert_frame_equal(
-        run_numbers(tmp_path / "again"), run_numbers(run).query("notebook in @names").reset_index(drop=True)
-    )
+    again, first = (read_run(folder).numbers for folder in (tmp_path / "again", run))
+    pd.testing.assert_frame_equal(again, first.query("notebook in @names").reset_index(drop=True))

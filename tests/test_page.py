@@ -1,5 +1,6 @@
 """Pages: structure, formulas, folding, escaping, and nothing from outside."""
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from run_files import write_manifest, write_record
 
-from csrec_core.report.index import render_run, render_runs
+from csrec_core.report.index import render_run, write_index
 from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.parameters import Parameter
+from csrec_core.report.run import Run
 
 EVIL = "<script>alert('x')</script>"
 STYLE = Path(__file__).parents[1] / "csrec_core" / "report" / "templates" / "style.css"
@@ -250,7 +253,7 @@ def test_the_run_page_puts_the_last_notebooks_finding_first():
         "03_train": SAID,
         "04_x": [],
     }
-    html = render_run(manifest, said)
+    html = render_run(Run(folder=Path("weekly"), manifest=manifest, said=said, parameters={}))
     soup = BeautifulSoup(html, "html.parser")
     check_offline(soup)
     check_structure(soup)
@@ -261,19 +264,18 @@ def test_the_run_page_puts_the_last_notebooks_finding_first():
     assert {"01_graph.html", "03_train.html", "04_x.html"} <= {a["href"] for a in soup.find_all("a")}
 
 
-def test_the_list_of_runs_has_the_newest_first():
-    older = MANIFEST | {"run": "a b", "started": "2025-01-01T00:00:00+00:00", "finding": None, "numbers": {}}
-    newer = MANIFEST | {"finding": f"It rises {EVIL}.", "numbers": SAID[0]["numbers"]}
-    grid = {
-        "run": "g",
-        "started": "2025",
-        "axes": {"seed": ["1"]},
-        "points": {"seed-1": {}},
-        "done": 0,
-        "failed": 1,
-    }
-    compared = {"first": "a b", "second": EVIL, "folder": "compare-a-b", "started": "2025"}
-    soup = BeautifulSoup(render_runs([older, newer], grids=[grid], comparisons=[compared]), "html.parser")
+def test_the_list_of_runs_has_the_newest_first(tmp_path):
+    write_manifest(tmp_path / "a b", [], started="2025-01-01T00:00:00+00:00")
+    write_manifest(tmp_path / "weekly", ["03_train"], parameters={"users": 20})
+    write_record(tmp_path / "weekly", "03_train", [{**SAID[0], "text": f"It rises {EVIL}."}])
+    write_manifest(tmp_path / "g" / "seed-1", [], status="failed")
+    grid = {"run": "g", "started": "2025", "axes": {"seed": ["1"]}, "points": {"seed-1": {"seed": "1"}}}
+    compared = {"first": "a b", "second": EVIL, "started": "2025"}
+    for path, content in {"g/grid.json": grid, "compare-a-b/comparison.json": compared}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    write_index(tmp_path)
+    soup = BeautifulSoup((tmp_path / "index.html").read_text(), "html.parser")
     check_offline(soup)
     check_structure(soup)
     links = [a["href"] for a in soup.main.find_all("a")]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 
 import pytest
 from bs4 import BeautifulSoup
@@ -10,9 +11,9 @@ from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from csrec_core.errors import InputError
+from csrec_core.report import kernel
 from csrec_core.report import plan as planning
-from csrec_core.report import suite
-from csrec_core.report.plan import NOTEBOOKS, READS, SUITES, grid_points, plan
+from csrec_core.report.plan import NOTEBOOKS, READS, SUITES, RunSpec, grid_points, plan
 from csrec_core.report.suite import run_grid, run_suite
 
 PARAMETERS = 'users: int = 5  # [1, 100] users\nseed: int = 1  # seed\nout: str = ""  # the run\n'
@@ -55,7 +56,7 @@ def pretend(monkeypatch):
         ran.append(source.rsplit("/", 1)[1][:2])
         write(new_notebook(cells=[new_code_cell("1", execution_count=1)]), output)
 
-    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     return ran
 
 
@@ -65,8 +66,11 @@ def three(tmp_path):
 
 
 def run(paths, tmp_path, **options):
-    options = {"reports": tmp_path / "reports", "reads": {}, "echo": lambda line: None} | options
-    return run_suite("run", paths, **options)
+    return run_suite(spec("run", paths, tmp_path, **options), echo=lambda line: None)
+
+
+def spec(name, paths, tmp_path, **options):
+    return RunSpec(run=name, notebooks=paths, **({"reports": tmp_path / "reports", "reads": {}} | options))
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +79,13 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a b {c} é")
     paths = [notebook(folder, "02_bad", BAD), notebook(folder, "01_good", GOOD)]
     lines = []
-    spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
+    wrong = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
-    manifest = run_suite(
-        "run",
-        paths,
-        reports=folder / "reports",
-        values={"seed": 3},
-        texts={"users": "7"},
-        reads={},
-        echo=lines.append,
-    )
+    given = {"values": {"seed": 3}, "texts": {"users": "7"}}
+    manifest = run_suite(spec("run", paths, folder, **given), echo=lines.append)
     monkeypatch.undo()
     return folder / "reports", manifest, lines
 
@@ -119,7 +116,7 @@ def test_the_kernel_is_this_interpreter_whatever_is_registered(finished):
         "02_bad": {"finished": {"holds": False, "detail": "KeyError: 'gone'"}},
         "01_good": {
             "finished": {"holds": True, "detail": ""},
-            "interpreter": {"holds": True, "detail": suite.sys.executable},
+            "interpreter": {"holds": True, "detail": sys.executable},
         },
     }
 
@@ -191,14 +188,14 @@ def test_only_the_notebooks_asked_for_are_run(pretend, three, tmp_path):
 
 
 def test_an_interrupted_run_keeps_what_it_has(pretend, three, tmp_path, monkeypatch):
-    execute = suite.papermill.execute_notebook
+    execute = kernel.papermill.execute_notebook
 
     def interrupted(source, *args, **options):
         if "02_b" in source:
             raise KeyboardInterrupt
         execute(source, *args, **options)
 
-    monkeypatch.setattr(suite.papermill, "execute_notebook", interrupted)
+    monkeypatch.setattr(kernel.papermill, "execute_notebook", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(three, tmp_path)
     folder = tmp_path / "reports" / "run"
@@ -207,7 +204,7 @@ def test_an_interrupted_run_keeps_what_it_has(pretend, three, tmp_path, monkeypa
     assert (
         not list((folder / "notebooks").glob("*02_b*")) and "01_a.html" in (folder / "index.html").read_text()
     )
-    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     pretend.clear()
     assert run(three, tmp_path)["status"] == "complete"
     assert pretend == ["02", "03"]
@@ -218,7 +215,7 @@ def test_a_page_that_cannot_be_rendered_is_a_failure(pretend, three, tmp_path, m
         cell = new_markdown_cell("$\\unknown$" if "02_b" in source else "fine")
         write(new_notebook(cells=[cell]), output)
 
-    monkeypatch.setattr(suite.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     manifest = run(three, tmp_path)
     assert [entry["status"] for entry in manifest["notebooks"].values()] == ["done", "failed", "done"]
     assert "unknown command" in manifest["notebooks"]["02_b"]["error"]
@@ -248,7 +245,7 @@ def test_wrong_input_is_refused_before_anything_is_done(pretend, three, tmp_path
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
 def test_a_run_is_named_like_a_folder(three, tmp_path, name):
     with pytest.raises(InputError, match="run's name"):
-        run_suite(name, three, reports=tmp_path / "reports")
+        spec(name, three, tmp_path)
 
 
 def test_text_goes_before_values_and_each_notebook_gets_what_it_declares(tmp_path):
@@ -256,7 +253,8 @@ def test_text_goes_before_values_and_each_notebook_gets_what_it_declares(tmp_pat
         notebook(tmp_path, "01_a", "pass"),
         notebook(tmp_path, "02_b", "pass", parameters="alpha: float = 0.5  # [0, 1] level\n"),
     ]
-    first, second = plan(paths, values={"users": 8, "alpha": 1}, texts={"users": "9"})
+    given = {"values": {"users": 8, "alpha": 1}, "texts": {"users": "9"}}
+    first, second = plan(spec("run", paths, tmp_path, **given))
     assert first.parameters == {"users": 9} and second.parameters == {"alpha": 1.0}
 
 
@@ -267,9 +265,8 @@ def test_the_suites_name_notebooks_in_order():
     assert READS.keys() <= set(NOTEBOOKS) and {n for names in READS.values() for n in names} <= set(NOTEBOOKS)
 
 
-def grid(paths, tmp_path, axes, **options):
-    options = {"reports": tmp_path / "reports", "reads": {}, "echo": lambda line: None} | options
-    return run_grid("sizes", paths, axes=axes, **options)
+def grid(paths, tmp_path, axes, echo=lambda line: None, **options):
+    return run_grid(spec("sizes", paths, tmp_path, **options), axes, echo=echo)
 
 
 def test_a_grid_runs_every_combination_in_a_folder_of_its_own(pretend, three, tmp_path):
@@ -310,10 +307,10 @@ def test_a_wrong_grid_is_refused_before_its_first_point(pretend, three, tmp_path
 def test_a_run_and_a_grid_do_not_share_a_name(pretend, three, tmp_path):
     grid(three, tmp_path, {"users": ["7"]})
     with pytest.raises(InputError, match="is a grid"):
-        run_suite("sizes", three, reports=tmp_path / "reports")
+        run_suite(spec("sizes", three, tmp_path))
     run(three, tmp_path)
     with pytest.raises(InputError, match="is a run"):
-        run_grid("run", three, axes={"users": ["7"]}, reports=tmp_path / "reports")
+        run_grid(spec("run", three, tmp_path), {"users": ["7"]})
 
 
 def test_points_are_named_so_that_they_are_folders():
@@ -336,7 +333,7 @@ def test_jobs_run_at_once_in_processes_of_their_own_and_after_what_they_read(tmp
     names = ("01_a", "02_b", "03_c")
     paths = [notebook(tmp_path, name, TIMED.replace("{name}", name)) for name in names]
     lines = []
-    manifest = run(paths, tmp_path, jobs=2, reads={"03_c": ["01_a"]}, echo=lines.append)
+    manifest = run_suite(spec("run", paths, tmp_path, jobs=2, reads={"03_c": ["01_a"]}), echo=lines.append)
     assert manifest["status"] == "complete" and list(manifest["notebooks"]) == list(names)
     records = [json.loads((tmp_path / "reports/run/record" / f"{name}.json").read_text()) for name in names]
     numbers = [record["entries"][0]["numbers"] for record in records]
@@ -350,7 +347,7 @@ def test_jobs_run_at_once_in_processes_of_their_own_and_after_what_they_read(tmp
 def test_a_grid_on_a_cluster_leaves_the_files_of_one_here(scheduler, tmp_path, capfd):
     good, axes = notebook(tmp_path, "01_good", GOOD), {"users": ["7", "8"]}
     found = {
-        name: run_grid("sizes", [good], axes=axes, reports=tmp_path / name, reads={}, **how)
+        name: run_grid(spec("sizes", [good], tmp_path / name), axes, **how)
         for name, how in (("here", {}), ("there", {"scheduler": scheduler}))
     }
     assert list(found["there"]) == list(found["here"]) == ["users-7", "users-8"]
@@ -364,5 +361,5 @@ def test_a_grid_on_a_cluster_leaves_the_files_of_one_here(scheduler, tmp_path, c
         if path.suffix in (".csv", ".svg", ".png") or path.name == "verdicts.json":
             other = tmp_path / "there" / path.relative_to(tmp_path / "here")
             assert other.read_bytes() == path.read_bytes()
-    with pytest.raises(InputError, match="unknown notebook 'no'"):
-        run_grid("far", [good], axes={"users": ["7"]}, reports=tmp_path, scheduler=scheduler, only=["no"])
+    with pytest.raises(InputError, match="no such file"):
+        run_grid(spec("far", [good], tmp_path, data=tmp_path / "no"), {"users": ["7"]}, scheduler=scheduler)

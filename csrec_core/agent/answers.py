@@ -84,9 +84,11 @@ def _objects(text: str) -> list[dict]:
     while (start := text.find("{", start)) >= 0:
         try:
             value, start = DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except ValueError:
             start += 1
             continue
+        except RecursionError:  # and so would each of the braces within be, one after the other
+            break
         found.append(value)
     return found
 

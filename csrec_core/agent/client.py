@@ -1,6 +1,7 @@
 """One question to a chat-completions endpoint: retries, limits, and a key that nobody gets to see."""
 
 import asyncio
+import math
 import random
 import time
 from email.utils import parsedate_to_datetime
@@ -10,6 +11,7 @@ from csrec_core.agent.answers import REASONS, Unusable, read_answer, writable
 from csrec_core.agent.cache import Answered, Cache
 from csrec_core.agent.endpoint import KEY_NAMES, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
+from csrec_core.agent.transport import BROKEN, Refused, bounded_client
 from csrec_core.errors import InputError
 
 __all__ = ["Client"]
@@ -35,7 +37,10 @@ class Client:
         self._endpoint, self._cache = endpoint, cache
         # Its own retries are off: each request is to be counted, limited and written down.
         self._chat = self._openai.AsyncOpenAI(
-            api_key=self._key, base_url=endpoint.base_url, timeout=endpoint.timeout, max_retries=0
+            api_key=self._key,
+            base_url=endpoint.base_url,
+            max_retries=0,
+            http_client=bounded_client(self._openai.DefaultAsyncHttpxClient, endpoint.timeout),
         )
         self._places = asyncio.Semaphore(endpoint.concurrency)
         self._formats = ["json_schema", "json_object", "none"]
@@ -108,13 +113,16 @@ class Client:
         except openai.APIStatusError as error:
             self._cache.came_back(request, f"HTTP {error.status_code}")
             raise self._judge(error, form) from None
-        except openai.APITimeoutError:
+        except (openai.APITimeoutError, TimeoutError):
             self._cache.came_back(request, "time-out")
             raise _Passing("time-out") from None
+        except Refused as refused:
+            self._cache.came_back(request, "refused response")
+            raise _Passing(str(refused)) from None
         except openai.APIConnectionError:
             self._cache.came_back(request, "no connection")
             raise _Passing("no connection") from None
-        except (openai.APIError, ValueError):  # what came is no JSON, or no completion
+        except (openai.APIError, *BROKEN):
             self._cache.came_back(request, "broken response")
             raise _Passing("a broken response") from None
         text = self._clean(text)
@@ -130,6 +138,9 @@ class Client:
             if self._formats[0] == form:
                 self._formats.pop(0)
             return _Passing(f"HTTP {status}", wait=0.0)
+        if 300 <= status < 400:
+            # The key is for this address; whoever sits at another does not get it.
+            said = "it redirects to another address; expected the --base-url to be its own"
         hint = f"; the key is read from {' or '.join(KEY_NAMES)}" if status in (401, 403) else ""
         return self._stop(InputError(f"the endpoint refuses: HTTP {status}: {said}{hint}"))
 
@@ -187,16 +198,16 @@ def _response_format(form: str, prompt: Prompt) -> dict[str, Any]:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Return the seconds that a server asks to wait: it may give them, or a date."""
+    """Return the seconds that a server asks to wait: it may give them, or a date; else None."""
     text = headers.get("retry-after", "")
     try:
-        return max(0.0, float(text))
+        wait = float(text)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+        try:
+            wait = max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return wait if math.isfinite(wait) and wait >= 0 else None
 
 
 def _read_completion(completion: Any) -> tuple[str, tuple[int, int] | None]:

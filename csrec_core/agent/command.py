@@ -1,12 +1,14 @@
 """The part of `csrec data books` that asks an agent; what takes long to import is imported when it runs."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from csrec_core.errors import InputError
+from csrec_core.cli.program import FILE
+from csrec_core.errors import InputError, shown
 
 __all__ = ["agent_options", "ask_agent", "named"]
 
@@ -14,7 +16,7 @@ OPTIONS = (
     click.option("--agent", metavar="simulator|openai", help="Who answers for the readers."),
     click.option(
         "--catalogue",
-        type=click.Path(path_type=Path),
+        type=FILE,
         metavar="FILE",
         help="Your own books, a CSV with title, author, year, genre.  [default: 1,084 real books]",
     ),
@@ -122,6 +124,8 @@ def _prices(text: str | None) -> tuple[float, float] | None:
         return None
     try:
         prompts, answers = (float(part) for part in text.split(","))
+        if not (0 <= prompts < inf and 0 <= answers < inf):
+            raise ValueError
     except ValueError:
-        raise InputError(f"--price: expected two numbers such as 0.15,0.60, not {text!r}") from None
+        raise InputError(f"--price: expected two numbers such as 0.15,0.60, not {shown(text)}") from None
     return prompts, answers

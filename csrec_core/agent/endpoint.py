@@ -10,6 +10,7 @@ from csrec_core.errors import InputError
 __all__ = ["KEY_NAMES", "Endpoint", "Stopped", "check_endpoint"]
 
 KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
+LONGEST_REQUEST = 86_400  # seconds
 NO_KEY = "none"  # sent to an endpoint of one's own that asks for no key
 
 
@@ -42,7 +43,7 @@ class Endpoint:
         Of all requests written down in the cache, those of earlier sessions included. Tokens of answers are
         known only when they come: those under way may go over the limit.
     timeout : float
-        Seconds a request may take.
+        Seconds a request may take, from its first byte to the last of its answer.
     tries : int
         Requests for one answer that fail on the way (429, 5xx, time-out) before the run stops.
     asks : int
@@ -76,6 +77,8 @@ def check_endpoint(endpoint: Endpoint) -> tuple[ModuleType, str]:
             "the openai package is not installed; pip install 'csrec-core[openai]', or --agent simulator"
         ) from None
     _check_url(endpoint.base_url)
+    if not 0 < endpoint.timeout <= LONGEST_REQUEST:  # NaN is neither
+        raise InputError(f"--timeout: expected seconds up to {LONGEST_REQUEST:,}, not {endpoint.timeout}")
     return openai, _key(endpoint.base_url)
 
 
@@ -93,8 +96,12 @@ def _key(base_url: str | None) -> str:
 def _check_url(base_url: str | None) -> None:
     if base_url is None:
         return
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        whole = False
+    if not whole or not base_url.isprintable() or " " in base_url:
         raise InputError("--base-url: expected a URL such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise InputError(

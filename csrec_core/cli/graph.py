@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.program import FILE, OUTPUT, cli
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import whole_file
 
@@ -23,7 +23,7 @@ __all__ = ["graph", "identify"]
 @click.option("--extra", default="", metavar="EDGES", help="Arrows to add, such as S1->P3,S[t-1]->D[t].")
 @click.option("--latent", default="", metavar="EDGES", help="Pairs with an unmeasured cause: S[t]<->D[t].")
 @click.option("--require", default="", metavar="NAMES", help="Verdicts that must hold, or exit with 1.")
-@click.option("--verdicts", "target", type=FILE, metavar="FILE", help="Write the verdicts as JSON.")
+@click.option("--verdicts", "target", type=OUTPUT, metavar="FILE", help="Write the verdicts as JSON.")
 @click.option("--read", is_flag=True, help="Print what was read from the file, too.")
 @click.option("--without-certificate", is_flag=True, help="Leave the numeric certificates out.")
 def graph(file, horizon, exposure, online, regime, extra, latent, require, target, read, without_certificate):

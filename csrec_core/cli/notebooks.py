@@ -1,12 +1,37 @@
-"""`csrec clean`: notebooks without what runs leave in them, and fit to be read."""
+"""`csrec list` and `csrec clean`: what the notebooks take, and notebooks that are fit to be read."""
 
 import sys
 
 import click
 
 from csrec_core.cli.program import FILE, cli
+from csrec_core.errors import unknown
 
-__all__ = ["clean"]
+__all__ = ["clean", "show"]
+
+
+@cli.command("list", epilog="Example: csrec list --suite effect")
+@click.option(
+    "--suite", default="quick", show_default=True, metavar="NAME", help="Of this suite's notebooks."
+)
+def show(suite):
+    """Show what each notebook asks, and its parameters."""
+    from csrec_core.report import plan
+    from csrec_core.report.parameters import notebooks_folder, read_parameters
+
+    if suite not in plan.SUITES:
+        raise unknown("suite", suite, plan.SUITES)
+    for name in plan.PARTS.get(suite, plan.NOTEBOOKS):
+        path = notebooks_folder() / f"{name}.ipynb"
+        click.secho(f"{name}: {plan.read_title(path)}", bold=True)
+        for parameter in read_parameters(path).values():
+            if parameter.name == "out":
+                continue
+            default = str(parameter.default) if parameter.default != "" else '""'
+            kind = f"{parameter.type.__name__:5} {default:10}"
+            rule = "" if parameter.expected in ("text", "true or false") else f" ({parameter.expected})"
+            click.echo(f"  {parameter.name:14} {kind} {parameter.help}{rule}")
+        click.echo()
 
 
 @cli.command(epilog="Example: csrec clean --check")

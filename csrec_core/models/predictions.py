@@ -1,7 +1,5 @@
 """What f and f~ say of every exposure by the system: trained once, cross-fitted over users, kept on disk."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -9,18 +7,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from csrec_core.data.log import SELF, SYSTEM, Dataset, write_log
+from csrec_core.cache import Cache
+from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError
-from csrec_core.files import hash_files, whole_file
 from csrec_core.models.acceptance import Acceptance, build_model
 from csrec_core.models.csrec import predict_csrec, train_csrec
 from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.models.sequences import Sequences, to_sequences
-from csrec_core.models.train import Training, load_weights, save_weights
+from csrec_core.models.train import Training
 
-__all__ = ["Predictions", "Settings", "code_files", "predict", "unread_warnings"]
+__all__ = ["Predictions", "Settings", "predict", "unread_warnings"]
 
-TABLES = ("cells", "curves", "ranks")
+TABLES = ("cells", "curves", "ranks")  # in the order of `Predictions`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +80,10 @@ def predict(dataset: Dataset, settings: Settings, *, folder: str | Path) -> Pred
     goes on where it stopped.
     """
     _check_sources(dataset)
-    folder = Path(folder) / f"models-{_key(dataset, settings)[:12]}"
-    if not (folder / "cells.parquet").exists():
-        predictions = _predict(dataset, settings, folder)
-        with whole_file(folder / "settings.json") as path:
-            path.write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
-        for name in reversed(TABLES):  # the cells last: where they are, the rest is
-            write_log(getattr(predictions, name), folder / f"{name}.parquet")
-    return Predictions(**{name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES})
+    items = None if dataset.items is None else dataset.items.to_csv(index=False)
+    cache = Cache.of(folder, "models", [dataset.fingerprint, items, asdict(settings)])
+    *tables, _ = cache.tables("predictions", lambda: _predict(dataset, settings, cache), TABLES)
+    return Predictions(*tables)
 
 
 def unread_warnings(dataset: Dataset, cells: pd.DataFrame, settings: Settings) -> list[str]:
@@ -102,12 +96,6 @@ def unread_warnings(dataset: Dataset, cells: pd.DataFrame, settings: Settings) -
     ]
 
 
-def code_files() -> list[Path]:
-    """Return the sources that decide what is predicted: kept models are read again if none changed."""
-    models, data = Path(__file__).parent, Path(__file__).parent.parent / "data"
-    return [*sorted(models.rglob("*.py")), data / "items.py", data / "order.py"]
-
-
 def _check_sources(dataset: Dataset) -> None:
     for source, meaning in ((SELF, "chosen by the user, to train f~"), (SYSTEM, "by the system, to train f")):
         users = dataset.log.loc[dataset.log["source"] == source, "user"].nunique()
@@ -118,29 +106,18 @@ def _check_sources(dataset: Dataset) -> None:
             )
 
 
-def _key(dataset: Dataset, settings: Settings) -> str:
-    code = hash_files(code_files())
-    items = None if dataset.items is None else dataset.items.to_csv(index=False)
-    text = json.dumps([dataset.fingerprint, items, asdict(settings), code, torch.__version__], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
+def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple:
     history = dataset.log.loc[dataset.log["source"] == SELF].groupby("user").size().max()
     sequences = to_sequences(dataset, length=min(settings.length, int(history)), horizon=settings.horizon)
     common = {"backbone": settings.backbone, **settings.hyper}
     curves = {}
 
     def trained(name: str, train) -> Acceptance:
-        path = folder / f"{name}.safetensors"
-        if not path.exists():
-            model, curve = train(folder / f"{name}.part.safetensors")
-            save_weights(model, path, curve=curve.to_dict("list"))
-        model = build_model(sequences, **common)
-        curve = pd.DataFrame(load_weights(model, path)["curve"])
+        model = cache.model(name, lambda: build_model(sequences, **common), train)
+        curve = pd.DataFrame(cache.about(name)["curve"])
         model_of = curve["stage"].map({"next item": f"{name}, next item"}).fillna(name)
         curves[name] = curve.assign(model=model_of, epoch=curve.groupby(model_of).cumcount() + 1)
-        return model.requires_grad_(False)
+        return model
 
     preference = trained(
         "f_tilde",
@@ -179,9 +156,7 @@ def _predict(dataset: Dataset, settings: Settings, folder: Path) -> Predictions:
             filtered.cpu().numpy()[real],
             marginal.cpu().numpy()[real],
         )
-    return Predictions(
-        cells, pd.concat(curves.values(), ignore_index=True), pd.concat(ranks, ignore_index=True)
-    )
+    return cells, *(pd.concat(parts, ignore_index=True) for parts in (curves.values(), ranks))
 
 
 def _folds(sequences: Sequences, settings: Settings) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
@@ -116,9 +117,7 @@ def train_preference(
         return validate
 
     kept = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
-    if kept is not None and kept.exists():
-        first = pd.DataFrame(load_weights(model, kept)["curve"])
-    else:
+    if (first := _first_stage(model, kept)) is None:
         losses = loss_of(_next_item_loss), validation_of(_next_item_loss)
         with scored_by_features(sequences, cold, model.backbone.item.weight, model.backbone.bias):
             first = fit(
@@ -132,10 +131,18 @@ def train_preference(
         then = fit_acceptance(model, *losses, trainable, training=training, label="f~", checkpoint=checkpoint)
     history = pd.concat([first.assign(stage="next item"), then], ignore_index=True)
     if kept is not None:
-        kept.unlink()
+        kept.unlink(missing_ok=True)
     if not sequences.accepted_only:
         _calibrate(model, sequences, held)
     return model.requires_grad_(False), history
+
+
+def _first_stage(model: Acceptance, kept: Path | None) -> pd.DataFrame | None:
+    """Return the curve of the first stage, its weights read into the model; None where none is kept whole."""
+    try:
+        return None if kept is None else pd.DataFrame(load_weights(model, kept)["curve"])
+    except InputError:
+        return None
 
 
 @torch.no_grad()

@@ -1,20 +1,22 @@
 """One training loop for every model, and checkpoints that hold weights only."""
 
+import hashlib
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 from csrec_core.models.average import Average
 from csrec_core.models.devices import run_together
@@ -245,20 +247,24 @@ class _Run:
             tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
         tensors |= self.team.random_states()
         notes = {"history": self.history, "best": self.best_epoch, "steps": self.average.steps}
-        with whole_file(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+        _write(self.path, tensors, notes | {"name": self.path.name})
 
     def resume(self) -> None:
         if self.path is not None and self.path.exists():
-            self._read()
+            # A state that is damaged, or another model's, is as good as none.
+            with suppress(InputError):
+                self._read()
         self.team.wait()  # for all to have read what the first to finish removes
 
     def _read(self) -> None:
         tensors, notes = _read(self.path)
+        if notes["name"] != self.path.name:
+            raise InputError(f"{self.path}: the state of another training, {notes['name']}")
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
+        _check_shapes(self.model, part("now."), self.path)
         self.model.load_state_dict(part("now."))
         self.weights = part("best.") or None
         self.average.means.update(part("mean."))
@@ -323,19 +329,50 @@ def _threads(number: int | None) -> Iterator[None]:
 
 def save_weights(model: nn.Module, path: str | Path, **notes) -> None:
     """Write the weights as safetensors, with `notes` (JSON values) as metadata; whole or absent."""
-    with whole_file(path) as temporary:
-        save_file(model.state_dict(), temporary, metadata={"notes": json.dumps(notes, sort_keys=True)})
+    _write(path, model.state_dict(), notes)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict:
-    """Read weights into a model of the same shape, set it to evaluation mode, and return the notes."""
+    """Read weights into a model of the same shape, set it to evaluation mode, and return the notes.
+
+    Raises InputError where the file is not as it was written, or of another model.
+    """
     weights, notes = _read(path)
+    _check_shapes(model, weights, path)
     model.load_state_dict(weights)
     model.eval()
     return notes
 
 
+def _write(path: str | Path, tensors: Mapping[str, Tensor], notes: Mapping) -> None:
+    text = json.dumps(notes, sort_keys=True)
+    with whole_file(path) as temporary:
+        save_file(dict(tensors), temporary, metadata={"notes": text, "sha256": _digest(tensors, text)})
+
+
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    with safe_open(path, framework="pt") as file:
-        names = file.keys()
-        return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["notes"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            about = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read as safetensors: {error}") from None
+    # The format has no sum of its own: a flipped bit would be another weight.
+    if about.get("sha256") != _digest(tensors, about.get("notes", "")):
+        raise InputError(f"{path}: not as it was written: its sum is another")
+    return tensors, json.loads(about["notes"])
+
+
+def _check_shapes(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse another model's weights before any is taken over."""
+    own, read = ({name: t.shape for name, t in of.items()} for of in (model.state_dict(), weights))
+    if own != read:
+        raise InputError(f"{path}: the weights of another model, or of another size")
+
+
+def _digest(tensors: Mapping[str, Tensor], notes: str) -> str:
+    digest = hashlib.sha256(notes.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
+        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

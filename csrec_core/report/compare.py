@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.errors import InputError
-from csrec_core.report.handover import save_csv, write_text
-from csrec_core.report.index import numbers_shown, render_comparison
-from csrec_core.report.provenance import now
-from csrec_core.report.record import of_kind, read_json, read_said
-from csrec_core.report.runs import find_run, run_numbers, run_parameters, write_index, write_json
+from csrec_core.files import now, write_json, write_text
+from csrec_core.report.handover import save_csv
+from csrec_core.report.index import numbers_shown, render_comparison, write_index
+from csrec_core.report.run import Run, find_run, of_kind
 
 __all__ = ["Comparison", "compare_runs", "comparison_text", "write_comparison"]
 
@@ -50,7 +49,7 @@ def compare_runs(reports: Path, first: str, second: str) -> Comparison:
     (Zou and Donner 2008, Statistics in Medicine 27, eq. 3); of runs on the same users it is too wide, so that
     what it calls moved did move.
 
-    Raises InputError where a run is not there, or is compared with itself.
+    Raises InputError where a run is not there, cannot be read, or is compared with itself.
     """
     if first == second:
         raise InputError(f"the run {first!r} is compared with itself: expected two runs")
@@ -58,10 +57,10 @@ def compare_runs(reports: Path, first: str, second: str) -> Comparison:
     return Comparison(
         first,
         second,
-        _facts(*(read_json(folder / "manifest.json") for folder in sides)),
-        _parameters(*(run_parameters(folder) for folder in sides)),
-        _numbers(*(run_numbers(folder) for folder in sides)),
-        _verdicts(*(_given_verdicts(folder) for folder in sides)),
+        _facts(*(run.manifest for run in sides)),
+        _parameters(*(run.parameters for run in sides)),
+        _numbers(*(run.numbers for run in sides)),
+        _verdicts(*map(_given_verdicts, sides)),
     )
 
 
@@ -146,12 +145,11 @@ def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return both[["notebook", "number"]].assign(**sides, difference=gap, low=low, high=high, verdict=verdict)
 
 
-def _given_verdicts(folder: Path) -> dict[tuple[str, str], str]:
-    notebooks = read_json(folder / "manifest.json")["notebooks"]
+def _given_verdicts(run: Run) -> dict[tuple[str, str], str]:
     return {
         (name, entry["name"]): "holds" if entry["holds"] else "fails"
-        for name in notebooks
-        for entry in of_kind(read_said(folder, name), "verdict")
+        for name, entries in run.said.items()
+        for entry in of_kind(entries, "verdict")
     }
 
 

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 
+from csrec_core.report.allowed import keep_allowed
+
 __all__ = ["literal", "prose", "to_mathml"]
 
 # Signs that few fonts have, put together from signs that all have; and one without its spaces.
@@ -56,7 +58,7 @@ def to_mathml(latex: str, *, display: bool = False) -> str:
                 # A line drawn as a character does not stretch in all fonts; a border always does.
                 part.tag, part.attrib = "mrow", {"style": f"border-{side}:.06em solid;padding-{side}:.12em"}
                 part.remove(part[1])
-    mathml = ElementTree.tostring(root, "unicode", short_empty_elements=False)
+    mathml = keep_allowed(ElementTree.tostring(root, "unicode", short_empty_elements=False))
     for written, shown in REPAIRS.items():
         mathml = mathml.replace(written, shown)
     # A long formula scrolls in a box of its own, which the keyboard has to reach.

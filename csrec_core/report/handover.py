@@ -4,7 +4,7 @@ import ast
 import base64
 import csv
 import io
-import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from html import escape
@@ -14,27 +14,29 @@ from struct import unpack
 import pandas as pd
 
 from csrec_core import plots
-from csrec_core.errors import InputError, unknown
-from csrec_core.files import whole_file
+from csrec_core.files import whole_file, write_text
 from csrec_core.plots.files import DPI, save_drawing
+from csrec_core.report.run import Run
 
-__all__ = ["image", "list_figures", "save_csv", "save_figure", "write_text", "zip_figures"]
+__all__ = ["image", "read_csv", "save_csv", "save_figure", "zip_figures"]
 
 REDRAW = '''\
 """Draw this figure again from its data alone; run it where csrec is installed."""
 
 from pathlib import Path
 
-import pandas as pd
-
 from csrec_core.plots import save_drawing, use_style
+from csrec_core.report.handover import read_csv
 from {module} import {function}
 
 folder = Path(__file__).parent
 use_style()
-drawing = {function}(pd.read_csv(folder / "{slug}.csv"){options})
+drawing = {function}(read_csv(folder / "{slug}.csv"){options})
 save_drawing(drawing, folder / "redrawn")
 '''
+# What a spreadsheet takes for a formula and runs, and what of it is a number with or without an interval.
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+NUMBER = re.compile(r"[-+](inf|[\d\s.,:%e\[\]–−+-]*)")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same figures make the same archive
 
 
@@ -57,7 +59,7 @@ def save_figure(
         # A function written in a notebook cannot be imported, so there is no script to write.
         if drawing.__module__ != "__main__":
             script = [write_text(folder / "redraw.py", REDRAW.format(**call))]
-        drawing = drawing(pd.read_csv(table), **options)
+        drawing = drawing(read_csv(table), **options)
     elif options:
         raise TypeError(f"figure {slug!r}: {', '.join(options)} are for a function that draws, not a drawing")
     try:
@@ -70,16 +72,33 @@ def save_figure(
 
 
 def save_csv(frame: pd.DataFrame, path: Path) -> Path:
-    """Write exactly the data; the index too, where it is not just the row's number."""
+    """Write exactly the data, as `read_csv` reads it; the index too, where it is not just the row's number.
+
+    Text that a spreadsheet would run gets an apostrophe before it, by which it is shown as it is.
+    """
+    return write_text(path, _as_csv(frame))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return the data that `save_csv` wrote."""
+    frame = pd.read_csv(path)
+
+    def bare(value):
+        return value[1:] if isinstance(value, str) and value[0] == "'" and FORMULA.match(value) else value
+
+    for name in frame.select_dtypes(exclude="number"):
+        frame[name] = frame[name].map(bare)
+    return frame.rename(columns=bare)
+
+
+def _as_csv(frame: pd.DataFrame) -> str:
     named = not isinstance(frame.index, pd.RangeIndex)
-    return write_text(path, frame.to_csv(index=named, lineterminator="\n"))
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file, whole or not at all, the same bytes on every system."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(text.encode())
-    return path
+    rows, safe = csv.reader(io.StringIO(frame.to_csv(index=named, lineterminator="\n"))), io.StringIO()
+    csv.writer(safe, lineterminator="\n").writerows(
+        [f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell for cell in row]
+        for row in rows
+    )
+    return safe.getvalue()
 
 
 def image(png: Path, svg: Path, alt: str) -> str:
@@ -92,38 +111,15 @@ def image(png: Path, svg: Path, alt: str) -> str:
     return f'<img src="data:image/{kind};base64,{source}" alt="{escape(alt)}" {size}>'
 
 
-def list_figures(run: Path, *, notebook: str | None = None) -> list[dict]:
-    """Return the figures of a run in order: `notebook`, `slug`, `caption`, `alt`, `files` (from the run on).
-
-    Raises InputError where the folder holds no run, or the run no such notebook.
-    """
-    records = {path.stem: path for path in sorted((run / "record").glob("*.json"))}
-    if not records:
-        raise InputError(f"{run}: no run; expected a folder with manifest.json and record/")
-    if notebook is not None and notebook not in records:
-        raise unknown("notebook", notebook, records, where=run.name)
-    return [
-        {"notebook": name, **{key: entry[key] for key in ("slug", "caption", "alt", "files")}}
-        for name, path in records.items()
-        if notebook in (None, name)
-        for entry in json.loads(path.read_text("utf-8"))["entries"]
-        if entry["kind"] == "figure"
-    ]
-
-
-def zip_figures(run: Path, figures: list[dict], target: Path) -> Path:
+def zip_figures(run: Run, figures: list[dict], target: Path) -> Path:
     """Write the figures' folders and `figures.csv`, a list of them, as one archive; the same bytes again."""
-    listed = io.StringIO()
-    writer = csv.DictWriter(listed, ["notebook", "slug", "caption", "alt"], extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(figures)
-    content = {"figures.csv": listed.getvalue().encode()}
-    content |= {name: (run / name).read_bytes() for figure in figures for name in figure["files"]}
+    listed = pd.DataFrame(figures, columns=["notebook", "slug", "caption", "alt"])
+    content = {"figures.csv": _as_csv(listed).encode()}
+    names = [name for figure in figures for name in figure["files"]]
+    content |= {name.removeprefix("figures/"): (run.folder / name).read_bytes() for name in names}
     with whole_file(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
-            archive.writestr(
-                zipfile.ZipInfo(name.removeprefix("figures/"), EPOCH), data, zipfile.ZIP_DEFLATED
-            )
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), data, zipfile.ZIP_DEFLATED)
     return target
 
 

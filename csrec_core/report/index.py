@@ -1,28 +1,37 @@
 """The pages above the notebooks': of a run, of all runs, of a grid of runs, of two runs side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
+from csrec_core.errors import InputError
+from csrec_core.files import locked, read_json, sweep, write_text
+from csrec_core.report.formula import prose
+from csrec_core.report.handover import save_csv
 from csrec_core.report.markup import TEMPLATES, short
 from csrec_core.report.provenance import facts, moment, seconds, summary
-from csrec_core.report.record import all_of_kind, of_kind
+from csrec_core.report.run import NUMBERS, Run, all_of_kind, of_kind, read_run
 from csrec_core.report.table import table_html
 
-__all__ = ["numbers_shown", "render_comparison", "render_grid", "render_run", "render_runs"]
+__all__ = ["numbers_shown", "render_comparison", "render_run", "write_index"]
 
 WORLD = ("users", "items", "steps", "effect")  # parameters of the simulated books world
+GRID = {"run": str, "started": str, "axes": {...: [str]}, "points": {...: {...: str}}}
+COMPARISON = {"first": str, "second": str, "started": str}
 
 
-def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
-    """Return the page of a run from its manifest and what each notebook said."""
+def render_run(run: Run) -> str:
+    """Return the page of a run."""
+    manifest = run.manifest
     rows = [
         {
             **entry,
+            "name": name,
             "page": f"{name}.html",
             "seconds": seconds(entry),
-            "findings": of_kind(said[name], "finding"),
+            "findings": of_kind(run.said[name], "finding"),
         }
         for name, entry in manifest["notebooks"].items()
     ]
@@ -33,8 +42,8 @@ def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
         # The suite leads up to its last notebook, so what that one found comes first.
         telling=sorted(rows, key=lambda row: row is not last),
         failed=[row["title"] for row in rows if row["status"] == "failed"],
-        warnings=all_of_kind(said, "warning"),
-        verdicts=all_of_kind(said, "verdict"),
+        warnings=all_of_kind(run.said, "warning"),
+        verdicts=all_of_kind(run.said, "verdict"),
         numbers=[
             {"name": number, "number": value, "row": row}
             for row in rows
@@ -47,51 +56,97 @@ def render_run(manifest: Mapping, said: Mapping[str, Sequence[Mapping]]) -> str:
     )
 
 
-def render_runs(
-    runs: Sequence[Mapping], *, grids: Sequence[Mapping] = (), comparisons: Sequence[Mapping] = ()
-) -> str:
-    """Return the list of all runs, newest first, of grids and of comparisons.
+def write_index(reports: Path) -> None:
+    """Write the page that lists the runs in a folder or, where they are a grid's points, compares them.
 
-    Parameters
-    ----------
-    runs : sequence of mappings
-        Manifests, with the `finding` and the `numbers` of the run's last notebook.
-    grids, comparisons : sequence of mappings
-        What `grid.json` and `comparison.json` hold; of a grid also how many points are `done` and `failed`.
+    What is broken is named there, and keeps nothing else from being listed.
     """
-    return TEMPLATES.get_template("runs.html.j2").render(
-        runs=[_card(manifest) for manifest in _newest_first(runs)],
-        grids=_newest_first(grids),
-        comparisons=_newest_first(comparisons),
-    )
+    with locked(reports, wait=True):
+        sweep(reports, "")
+        broken: list[str] = []
+        pairs = _read_all(reports, "manifest.json", lambda path: _run_and_card(path.parent), broken)
+        if (reports / "grid.json").exists():
+            grid = read_json(reports / "grid.json", GRID)
+            page = _grid_page(grid, pairs, broken, reports)
+        else:
+            page = TEMPLATES.get_template("runs.html.j2").render(
+                runs=_newest_first([card for _, card in pairs]),
+                grids=_newest_first(_read_all(reports, "grid.json", _grid_card, broken)),
+                comparisons=_newest_first(_read_all(reports, "comparison.json", _comparison, broken)),
+                broken=broken,
+            )
+        write_text(reports / "index.html", page)
 
 
-def render_grid(grid: Mapping, runs: Sequence[Mapping], numbers: pd.DataFrame) -> str:
-    """Return the page that compares the points of a grid.
+def _read_all(reports: Path, name: str, read: Callable[[Path], object], broken: list[str]) -> list:
+    """Return what `read` makes of each file of a name, a folder down; what cannot be read is `broken`."""
+    found = []
+    for path in sorted(reports.glob(f"*/{name}")):
+        try:
+            found.append(read(path))
+        except (InputError, ValueError) as error:  # of an edited record, a formula may not be one
+            broken.append(f"{path.parent.name}: {str(error).replace(f'{reports}/', '')}")
+    return found
 
-    Parameters
-    ----------
-    grid : mapping
-        `run`, `started`, `axes`, `points`, as `run_grid` writes it.
-    runs : sequence of mappings
-        The points that have run, as for `render_runs`.
-    numbers : DataFrame
-        Headline numbers: `point`, a column an axis, `notebook`, `number`, `value`, `low`, `high`.
-    """
-    cards = {manifest["run"]: _card(manifest) for manifest in runs}
+
+def _run_and_card(folder: Path) -> tuple[Run, dict]:
+    """Return a run, and what the list of runs says of it."""
+    run = read_run(folder)
+    manifest, data = run.manifest, run.manifest["data"]
+    finding, numbers = "", {}
+    for name, entry in manifest["notebooks"].items():
+        found = of_kind(run.said[name], "finding")
+        if found and entry["status"] == "done":
+            # The last notebook has the last word: the effect.
+            finding = found[0]["text"]
+            numbers = {key: value for each in found for key, value in each["numbers"].items()}
+    # What a log of one's own is, and how large the simulated world would be, are no choices of the run.
+    left_out = ("path", "map", "data", *(WORLD if data["path"] else ()))
+    return run, {
+        "name": manifest["run"],
+        "status": manifest["status"],
+        "started": manifest["started"],
+        "moment": moment(manifest["started"]),
+        "seconds": seconds(manifest),
+        "finding": Markup(prose(finding)),
+        "numbers": numbers,
+        "data": data["path"].replace("\\", "/").rsplit("/", 1)[-1] if data["path"] else "books, simulated",
+        "parameters": {k: value for k, value in manifest["parameters"].items() if k not in left_out},
+    }
+
+
+def _grid_card(path: Path) -> dict:
+    states = [read_json(at, {"status": str})["status"] for at in path.parent.glob("*/manifest.json")]
+    counts = {"done": states.count("complete"), "failed": states.count("failed")}
+    return read_json(path, GRID) | counts | {"run": path.parent.name}
+
+
+def _comparison(path: Path) -> dict:
+    return read_json(path, COMPARISON) | {"folder": path.parent.name}
+
+
+def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence[str], reports: Path) -> str:
+    """Return the page that compares the points of a grid, and write their numbers as CSV."""
+    cards = {card["name"]: card for _, card in runs}
+    tables = [run.numbers.assign(point=run.folder.name) for run, _ in runs]
+    points = pd.DataFrame.from_dict(grid["points"], orient="index").rename_axis("point").reset_index()
+    empty = pd.DataFrame(columns=[*NUMBERS, "point"])
+    numbers = points.merge(pd.concat(tables, ignore_index=True) if tables else empty, on="point")
+    save_csv(numbers, reports / "numbers.csv")
     text = numbers.assign(text=[short(row) for row in _bounds(numbers, "")])
     wide = text.pivot_table("text", ["notebook", "number"], "point", aggfunc="first", sort=False)
     wide = wide.reindex(columns=[name for name in grid["points"] if name in wide]).fillna("–").reset_index()
     caption = "Every headline number at every point, with its 95% interval where it has one."
     return TEMPLATES.get_template("grid.html.j2").render(
-        run=grid["run"],
+        run=reports.name,
         started=moment(grid["started"]),
         axes=grid["axes"],
         points=[
             {"name": name, "values": point, "card": cards.get(name)} for name, point in grid["points"].items()
         ],
-        names=list(dict.fromkeys(name for manifest in runs for name in manifest["numbers"])),
+        names=list(dict.fromkeys(name for card in cards.values() for name in card["numbers"])),
         table=Markup(table_html(wide.rename_axis(columns=None), "numbers", caption=caption)),
+        broken=broken,
     )
 
 
@@ -132,23 +187,6 @@ def _bounds(numbers: pd.DataFrame, name: str) -> list[dict]:
     columns = numbers[list(ends.get(name, (name, f"{name}_low", f"{name}_high")))]
     rows = columns.set_axis(["value", "low", "high"], axis="columns").to_dict("records")
     return [{"value": None} | {key: value for key, value in row.items() if pd.notna(value)} for row in rows]
-
-
-def _card(manifest: Mapping) -> dict:
-    """Return what the list of runs says of one."""
-    data = manifest["data"]
-    # What a log of one's own is, and how large the simulated world would be, are no choices of the run.
-    left_out = ("path", "map", "data", *(WORLD if data["path"] else ()))
-    return {
-        "name": manifest["run"],
-        "status": manifest["status"],
-        "started": moment(manifest["started"]),
-        "seconds": seconds(manifest),
-        "finding": manifest["finding"],
-        "numbers": manifest["numbers"],
-        "data": data["path"].replace("\\", "/").rsplit("/", 1)[-1] if data["path"] else "books, simulated",
-        "parameters": {k: value for k, value in manifest["parameters"].items() if k not in left_out},
-    }
 
 
 def _newest_first(entries: Sequence[Mapping]) -> list[Mapping]:

@@ -1,5 +1,6 @@
 """The templates of all pages, and how values read in them."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,9 +21,11 @@ TEMPLATES = jinja2.Environment(
 
 def short(number: Mapping | None) -> str:
     """Return a headline number with its interval, all with the same decimals; small ones get more."""
-    if number is None or number["value"] is None:
+    if number is None or number.get("value") is None:
         return "–"
     parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
+    if not all(map(math.isfinite, parts)):
+        return "–"
     whole = all(part == int(part) for part in parts)
     digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
     texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
@@ -35,7 +38,7 @@ def _written(value) -> str:
 
 def file_label(name: str) -> str:
     """Return what a link to a file of a figure or table says: its format, or its name in the folder."""
-    stem, _, kind = name.rsplit("/", 1)[1].rpartition(".")
+    stem, _, kind = name.rsplit("/", 1)[-1].rpartition(".")
     return stem if kind in ("txt", "py") else kind.upper()
 
 

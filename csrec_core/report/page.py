@@ -1,5 +1,6 @@
 """From an executed notebook to a page: one file that needs no network and no script."""
 
+import base64
 import copy
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,12 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
+from csrec_core.report.allowed import keep_allowed
 from csrec_core.report.formula import to_mathml
 from csrec_core.report.markup import TEMPLATES, file_label
 from csrec_core.report.parameters import Parameter, shipped_folder
 from csrec_core.report.provenance import facts, summary
-from csrec_core.report.record import of_kind
+from csrec_core.report.run import of_kind
 
 __all__ = ["Page", "render_guide", "render_notebook"]
 
@@ -167,7 +169,12 @@ class _Exporter(HTMLExporter):
             extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
             exclude_input_prompt=True,
             exclude_output_prompt=True,
-            filters={"without_scripts": _without_scripts, "formula": _formula, "file_label": file_label},
+            filters={
+                "allowed": keep_allowed,
+                "formula": _formula,
+                "file_label": file_label,
+                "picture": _picture,
+            },
         )
         self._outline, self._folder = outline, folder
 
@@ -211,18 +218,13 @@ def _is_shown(output: nbformat.NotebookNode) -> bool:
     return WIDGET not in output.data and output.metadata.get("csrec", {}).get("kind") != "style"
 
 
-def _without_scripts(html: str) -> str:
-    """Return another library's HTML without what runs, loads or restyles the page."""
-    soup = BeautifulSoup(html, "html.parser")
-    for tag in soup(["script", "link", "iframe", "object", "embed", "base", "meta", "style"]):
-        tag.decompose()
-    for tag in soup(True):
-        tag.attrs = {name: value for name, value in tag.attrs.items() if not name.lower().startswith("on")}
-    return str(soup)
-
-
 def _formula(latex: str) -> str:
     return to_mathml(latex.strip().strip("$"), display=True)
+
+
+def _picture(svg: str) -> str:
+    """Return a drawing as a picture, in which nothing runs."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _text(html: str) -> str:

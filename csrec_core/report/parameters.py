@@ -10,11 +10,12 @@ import json
 import math
 import re
 import tokenize
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.errors import InputError, nearest, shown, unknown
 
 __all__ = [
     "Parameter",
@@ -29,6 +30,7 @@ __all__ = [
 
 TYPES = {"bool": bool, "float": float, "int": int, "str": str}
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+LONGEST = 4096  # characters of a text
 COMMENT = re.compile(r"#\s*(?P<rule>\[[^\]]*\]|\{[^}]*\})?\s*(?P<help>.*)")
 
 
@@ -95,7 +97,9 @@ def validate(parameter: Parameter, value):
     if parameter.type is float and type(value) is int:
         value = float(value)
     # bool is a kind of int to Python, but True is no number of users.
-    if type(value) is not parameter.type or (isinstance(value, float) and math.isnan(value)):
+    if type(value) is not parameter.type or (isinstance(value, float) and not math.isfinite(value)):
+        raise _wrong(parameter, value)
+    if isinstance(value, str) and (len(value) > LONGEST or any(map(_is_control, value))):
         raise _wrong(parameter, value)
     if parameter.choices is not None and value not in parameter.choices:
         raise _wrong(parameter, value)
@@ -140,10 +144,17 @@ def check_parameters(notebook: str, namespace: Mapping, *, folder: str | Path | 
     return {name: validate(p, namespace.get(name, p.default)) for name, p in declared.items()}
 
 
+def _is_control(sign: str) -> bool:
+    """Tell what no path, name or file can hold, or what ends a line: control characters, halves of others."""
+    return unicodedata.category(sign) in ("Cc", "Cs")
+
+
 def _wrong(parameter: Parameter, value) -> InputError:
     close = nearest(value, map(str, parameter.choices or ()))
     hint = f"; did you mean {close!r}?" if close else ""
-    return InputError(f"parameter {parameter.name!r}: expected {parameter.expected}, not {value!r}{hint}")
+    return InputError(
+        f"parameter {parameter.name!r}: expected {parameter.expected}, not {shown(value)}{hint}"
+    )
 
 
 def _assigned(source: str) -> list[str]:

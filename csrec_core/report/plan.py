@@ -3,20 +3,23 @@
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from csrec_core.errors import InputError
-from csrec_core.files import hash_files
+from csrec_core.errors import InputError, shown, unknown
+from csrec_core.files import COMPUTING, hash_files, versions
 from csrec_core.report.parameters import Parameter, read_parameters, resolve
 
 __all__ = [
     "NOTEBOOKS",
+    "PACKAGES",
     "PARTS",
     "READS",
     "SUITES",
+    "RunSpec",
     "Task",
     "grid_points",
     "package_files",
@@ -45,6 +48,81 @@ PARTS = {"effect": ("04_treatment_effect", "06_policy"), "reproduction": ("05_re
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",), "06_policy": ("03_train",)}
 
 
+#: Whose versions decide what a page says and shows.
+PACKAGES = (*COMPUTING, "networkx", "dowhy", "matplotlib", "papermill")
+MOST_POINTS, LONGEST_NAME = 10_000, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What a run is to be.
+
+    Attributes
+    ----------
+    run : str
+        Its name: its folder in `reports`.
+    notebooks : sequence of paths
+        The notebooks, in the order they run.
+    reports : path
+        The folder of all runs.
+    values, texts : mapping
+        Parameters of any of the notebooks: typed, as from YAML; as written on the command line, which go
+        before.
+    data : path, optional
+        The file, or the folder of files, that the run is about.
+    only : sequence of str
+        The notebooks to run, if not all; the rest is left as it is.
+    force : bool
+        Run again what is up to date.
+    jobs : int
+        Notebooks run at once, with equal shares of the cores; one that reads what another leaves runs after
+        it. Of a grid, points run at once, each in a process of its own.
+    reads : mapping
+        Whose artefacts a notebook reads.
+    """
+
+    run: str
+    notebooks: Sequence[Path]
+    reports: Path
+    values: Mapping[str, object] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    data: Path | None = None
+    only: Sequence[str] = ()
+    force: bool = False
+    jobs: int = 1
+    reads: Mapping[str, Sequence[str]] = field(default_factory=lambda: READS)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.run) or len(self.run.encode()) > LONGEST_NAME:
+            rule = f"letters, digits, '_', '-' and '.', at most {LONGEST_NAME}"
+            raise InputError(f"a run's name is made of {rule}, not {shown(self.run)}")
+        stems = [path.stem for path in self.notebooks]
+        for name in self.only:
+            if name not in stems:
+                raise unknown("notebook", name, stems)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.reports / self.run
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What is set, of all notebooks."""
+        return {**self.values, **self.texts}
+
+    def points(self, axes: Mapping[str, Sequence[str]]) -> dict[str, "RunSpec"]:
+        """Return the runs of a grid, in a folder of the run's name; raises InputError."""
+        if both := sorted(set(axes) & set(self.texts)):
+            raise InputError(
+                f"the parameter {both[0]!r} is set, and is an axis of the grid: expected one of them"
+            )
+        return {
+            name: replace(self, run=name, reports=self.folder, texts={**self.texts, **point}, jobs=1)
+            for name, point in grid_points(axes).items()
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One notebook to run: where it is, what it declares and is given, and the key of its result."""
@@ -61,53 +139,36 @@ class Task:
         return self.path.stem
 
 
-def plan(
-    notebooks: Sequence[Path],
-    *,
-    values: Mapping[str, object] | None = None,
-    texts: Mapping[str, str] | None = None,
-    data_hash: str | None = None,
-    reads: Mapping[str, Sequence[str]] = READS,
-) -> list[Task]:
+def plan(spec: RunSpec, *, data_hash: str | None = None) -> list[Task]:
     """Return the tasks of a run, all their parameters checked; raises InputError before anything is done.
 
-    Parameters
-    ----------
-    notebooks : sequence of paths
-        The notebooks, in the order they run.
-    values : mapping, optional
-        Parameters of any of them, typed, as from YAML.
-    texts : mapping, optional
-        Parameters as written on the command line; they go before `values`.
-    data_hash : str, optional
-        Hash of the data the notebooks are given.
-    reads : mapping, optional
-        Whose artefacts a notebook reads.
+    A task's key is the hash of all that decides its result: parameters, data, code, the versions of what
+    computes and draws, and the keys of the tasks whose artefacts it reads.
     """
-    declared = {path: read_parameters(path) for path in notebooks}
-    given = resolve(declared, values or {}, texts or {})
-    package = package_files()
+    declared = {path: read_parameters(path) for path in spec.notebooks}
+    given = resolve(declared, spec.values, spec.texts)
+    package, with_versions = package_files(), versions(PACKAGES)
     keys: dict[str, str] = {}
     tasks = []
     for path, parameters in declared.items():
-        version = hash_files([*package, path])
-        before = [keys[name] for name in reads.get(path.stem, ()) if name in keys]
-        content = json.dumps([given[path], data_hash, version, before], sort_keys=True)
+        code = hash_files([*package, path])
+        before = [keys[name] for name in spec.reads.get(path.stem, ()) if name in keys]
+        content = json.dumps([given[path], data_hash, code, with_versions, before], sort_keys=True)
         key = keys[path.stem] = hashlib.sha256(content.encode()).hexdigest()
-        tasks.append(
-            Task(path=path, declared=parameters, parameters=given[path], code_version=version, key=key)
-        )
+        tasks.append(Task(path=path, declared=parameters, parameters=given[path], code_version=code, key=key))
     return tasks
 
 
 def grid_points(axes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
     """Return every combination of the axes' values by its name, such as `backbone-sasrec_seed-1`.
 
-    Raises InputError where an axis has no value, or two points would have the same name.
+    Raises InputError where an axis has no value, two points would have the same name, or one too long a name.
     """
     for name, values in axes.items():
         if not values:
             raise InputError(f"the grid's parameter {name!r} has no values; expected {name}=value,value")
+    if (size := math.prod(map(len, axes.values()))) > MOST_POINTS:
+        raise InputError(f"the grid has {size:,} points; expected at most {MOST_POINTS:,}")
     points: dict[str, dict[str, str]] = {}
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, map(str, combination), strict=True))

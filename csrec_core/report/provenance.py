@@ -1,20 +1,14 @@
 """Where a run's numbers come from: data, commit, versions, time."""
 
-import platform
 import subprocess
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
-from csrec_core import __version__
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files
 from csrec_core.report.report import project_folder
 
-__all__ = ["about_data", "facts", "git_state", "moment", "now", "seconds", "summary", "versions"]
-
-PACKAGES = ("numpy", "pandas", "torch", "scikit-learn", "networkx", "dowhy", "matplotlib", "papermill")
+__all__ = ["about_data", "facts", "git_state", "moment", "seconds", "summary"]
 
 
 def about_data(path: Path | None) -> dict:
@@ -42,17 +36,6 @@ def git_state() -> dict | None:
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of what it computes with."""
-    own = {"python": platform.python_version(), "csrec-core": __version__}
-    return own | {name: metadata.version(name) for name in PACKAGES}
-
-
-def now() -> str:
-    """Return the time, UTC, as ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def summary(manifest: Mapping, part: Mapping) -> list[str]:
     """Return the few facts shown without opening anything."""
     git = manifest["code"]["git"]
@@ -64,7 +47,7 @@ def summary(manifest: Mapping, part: Mapping) -> list[str]:
 def facts(manifest: Mapping, part: Mapping) -> list[tuple[str, str]]:
     """Return all that is known of where the numbers of a run, or of one notebook in it, come from."""
     git = manifest["code"]["git"]
-    data = manifest["data"]
+    data, used = manifest["data"], part.get("versions", manifest["versions"])
     rows = {
         "Data file": data["path"],
         "Data hash": part.get("data_hash") or data["hash"],
@@ -72,7 +55,7 @@ def facts(manifest: Mapping, part: Mapping) -> list[tuple[str, str]]:
         "Git commit": git and git["commit"] + (", with changes not committed" if git["dirty"] else ""),
         "Started": moment(part["started"]),
         "Run time": seconds(part),
-        "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+        "Versions": ", ".join(f"{name} {version}" for name, version in used.items()),
     }
     return [(name, value) for name, value in rows.items() if value]
 

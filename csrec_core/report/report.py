@@ -4,7 +4,6 @@ Each call shows itself in the notebook and adds itself to `<out>/record/<noteboo
 page and the index put the findings first. Figures and tables are saved with the data they show.
 """
 
-import json
 import math
 import numbers
 import os
@@ -15,9 +14,10 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 
+from csrec_core.files import write_json
 from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
-from csrec_core.report.handover import image, save_csv, save_figure, write_text
+from csrec_core.report.handover import image, save_csv, save_figure
 from csrec_core.report.table import table_html
 
 __all__ = ["Report", "project_folder", "run_folder"]
@@ -201,8 +201,7 @@ class Report:
 
     def _save(self) -> None:
         entries = [{k: v for k, v in entry.items() if k != "cell"} for entry in self._entries]
-        record = json.dumps({**self._about, "entries": entries}, indent=1, default=str, ensure_ascii=False)
-        write_text(self.folder / "record" / f"{self.notebook}.json", record + "\n")
+        write_json(self.folder / "record" / f"{self.notebook}.json", {**self._about, "entries": entries})
 
     def _folder(self, kind: str) -> Path:
         return self.folder / kind / self.notebook

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from csrec_core.cache import Cache
 from csrec_core.cluster import run_tasks
 from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, write_dataset
 from csrec_core.errors import InputError
@@ -28,7 +29,6 @@ from csrec_core.models.preference import Readouts, rank_last_choice, read_out, t
 from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.sequences import Sequences, to_sequences
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
-from csrec_core.reproduction.kept import Kept, kept_key
 from csrec_core.reproduction.presets import FEWEST, Effort, Preset, tested_steps
 from csrec_core.reproduction.samples import sample_users
 
@@ -122,12 +122,13 @@ class Reproduction:
         return np.random.default_rng(0).permutation(np.arange(users) % FOLDS)
 
     @cached_property
-    def _kept(self) -> Kept:
+    def _cache(self) -> Cache:
         here = Path(__file__)
         code = [*(here.with_name(f"{name}.py") for name in ("catalogue", "presets", "samples")), here]
         genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
-        key = kept_key([self.dataset.fingerprint, genres, asdict(self.effort)], code)
-        return Kept(Path(self.folder) / f"reproduction-{key[:12]}")
+        return Cache.of(
+            self.folder, "reproduction", [self.dataset.fingerprint, genres, asdict(self.effort)], code
+        )
 
     def masks(self, preset: Preset) -> tuple[Tensor, Tensor | None]:
         """Return which exposures (U, T) f learns from and which stop its training (None: a tenth of users).
@@ -167,14 +168,14 @@ class Reproduction:
             share = rank_shares(model, self.sequences, last=self.last, seed=seed)
             return self._tested(rank_share=share), rank_next_item(model, with_repeats(self.sequences))
 
-        return Trial(*self._kept.tables(_name(backbone, seed, None), run))
+        return Trial(*self._cache.tables(_name(backbone, seed, None), run))
 
     def csrec(self, backbone: str, *, seed: int, preset: Preset) -> Trial:
         """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
         if (ground := self.sized(backbone)) is not self:
             return ground.csrec(backbone, seed=seed, preset=preset)
         name = _name(backbone, seed, preset)
-        return Trial(*self._kept.tables(name, lambda: self._run_csrec(name, backbone, seed, preset)))
+        return Trial(*self._cache.tables(name, lambda: self._run_csrec(name, backbone, seed, preset)))
 
     def _run_csrec(self, name: str, backbone: str, seed: int, preset: Preset) -> tuple:
         readouts, f_tilde = self._readouts(backbone, seed, preset)
@@ -186,7 +187,7 @@ class Reproduction:
             fold = torch.from_numpy(self._fold)
             own = fold == number if preset.crossed else torch.ones_like(fold, dtype=torch.bool)
             teachers = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
-            model = self._kept.model(
+            model = self._cache.model(
                 f"f-{name}-{number + 1}",
                 lambda: build_model(self.context, backbone=backbone, **self.effort.hyper),
                 lambda part, teachers=teachers: train_csrec(
@@ -244,7 +245,7 @@ class Reproduction:
     def _next_item(self, backbone: str, seed: int) -> nn.Module:
         window = self.sequences.self_items.shape[1] - max(HELD_OUT.values())
         common = {"backbone": backbone, **self.effort.hyper}
-        return self._kept.model(
+        return self._cache.model(
             f"next-{backbone}-{seed}",
             lambda: build_backbone(self.sequences, positions=window - 1, **common),
             lambda part: train_next_item(
@@ -261,7 +262,7 @@ class Reproduction:
                 return softmax_readouts(model, self.sequences)
         else:
             common = {"backbone": backbone, **self.effort.hyper}
-            model = self._kept.model(
+            model = self._cache.model(
                 f"f_tilde-{backbone}-{seed}",
                 lambda: build_model(self.sequences, **common),
                 lambda part: train_preference(
@@ -275,11 +276,11 @@ class Reproduction:
             def read() -> Readouts:
                 return read_out(model, self.sequences)
 
-        kept = self._kept.tensors(f"readouts-{preset.readout}-{backbone}-{seed}", lambda: vars(read()))
+        kept = self._cache.tensors(f"readouts-{preset.readout}-{backbone}-{seed}", lambda: vars(read()))
         return Readouts(**kept), None if preset.readout == "softmax" else model
 
     def _is_kept(self, wanted: Wanted) -> bool:
-        return self.sized(wanted[0])._kept.has_tables(_name(*wanted))
+        return self.sized(wanted[0])._cache.about(_name(*wanted)) is not None
 
     def _run_together(self, todo: Sequence[Wanted]) -> None:
         """Run trials in processes; those that wait for the same f~ or next-item model one after the other."""
@@ -287,11 +288,11 @@ class Reproduction:
         for each in sorted(todo, key=lambda each: self._is_causal(each[0])):  # those that take longest first
             backbone, seed, preset = each
             shared = "next" if preset is None else f"readouts-{preset.readout}"
-            alone = self.sized(backbone)._kept.has(f"{shared}-{backbone}-{seed}")
+            alone = self.sized(backbone)._cache.about(f"{shared}-{backbone}-{seed}") is not None
             groups.setdefault(_name(*each) if alone else f"{backbone}-{seed}", []).append(each)
         if len(groups) < 2:
             return
-        data = write_dataset(self.dataset, self._kept.folder / "data")
+        data = write_dataset(self.dataset, self._cache.folder / "data")
         tasks = {name: (data, self.effort, self.folder, trials) for name, trials in groups.items()}
         for _, result in run_tasks(_run_trials, tasks, workers=self.jobs, label="trials", reuse=True):
             if isinstance(result, InputError):

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from csrec_core.cache import Cache
 from csrec_core.data.log import SYSTEM
 from csrec_core.data.mssd.slots import Sessions
 from csrec_core.errors import InputError, unknown
@@ -39,7 +40,6 @@ from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.train import Training
 from csrec_core.reproduction.catalogue import accepted_history, softmax_readouts
 from csrec_core.reproduction.experiment import Trial
-from csrec_core.reproduction.kept import Kept, kept_key
 from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.sessions import Candidates, SessionLog, draw_candidates, rank_first
 
@@ -133,21 +133,20 @@ class SessionTrials:
         run = {"CSRec": self._csrec, "Few-Shot": self._few_shot, "CS-Few-Shot": self._cs_few_shot}.get(
             system, lambda seed: self._baseline(_BASELINES[system], seed)
         )
-        return Trial(*self._kept.tables(f"{system.lower()}-{seed}", lambda: run(seed)))
+        return Trial(*self._cache.tables(f"{system.lower()}-{seed}", lambda: run(seed)))
 
     def skips(self, seed: int) -> np.ndarray:
         """Return Few-Shot's probability of acceptance of every slot asked of the test, (n, 20); else NaN."""
         return predict_skips(self._few_shot_model(seed), self.test)
 
     @cached_property
-    def _kept(self) -> Kept:
+    def _cache(self) -> Cache:
         content = hashlib.sha256()
         for name, part in vars(self.sessions).items():
             content.update(part.astype("S6").tobytes() if name == "source" else part.tobytes())
         here = Path(__file__)
         code = [here.with_name(f"{name}.py") for name in ("catalogue", "presets", "sessions", "mssd")]
-        key = kept_key([content.hexdigest(), asdict(self.effort)], code)
-        return Kept(Path(self.folder) / f"sessions-{key[:12]}")
+        return Cache.of(self.folder, "sessions", [content.hexdigest(), asdict(self.effort)], code)
 
     def _training(self, seed: int) -> Training:
         return replace(self.effort.training, seed=seed)
@@ -158,7 +157,7 @@ class SessionTrials:
         window = learned.self_items.shape[1] - max(HELD_OUT.values())
         common = {"backbone": backbone, **self.effort.hyper}
         loss = "softmax" if len(learned.catalogue) <= LARGE else "sampled_softmax"
-        model = self._kept.model(
+        model = self._cache.model(
             f"next-{backbone}-{seed}",
             lambda: build_backbone(learned, positions=window - 1, **common),
             lambda part: train_next_item(
@@ -181,14 +180,14 @@ class SessionTrials:
         def build() -> nn.Module:
             return build_model(told, **common)
 
-        preference = self._kept.model(
+        preference = self._cache.model(
             f"f_tilde-{seed}", build, lambda part: train_preference(learned, checkpoint=part, **options)
         )
         readouts = Readouts(
-            **self._kept.tensors(f"readouts-{seed}", lambda: vars(read_out(preference, told)))
+            **self._cache.tensors(f"readouts-{seed}", lambda: vars(read_out(preference, told)))
         )
         teachers = torch.from_numpy(np.flatnonzero(~self.tested[self.log.rows]))
-        model = self._kept.model(
+        model = self._cache.model(
             f"f-{seed}",
             build,
             lambda part: train_csrec(
@@ -223,7 +222,7 @@ class SessionTrials:
     def _few_shot_model(self, seed: int) -> FewShot:
         size = {"channels": self.effort.channels, "norm": self.effort.norm}
         features = torch.from_numpy(self.sessions.features)
-        return self._kept.model(
+        return self._cache.model(
             f"few_shot-{seed}",
             lambda: FewShot(features, **size),
             lambda part: train_fewshot(self.train, training=self._training(seed), checkpoint=part, **size),
@@ -248,15 +247,15 @@ class SessionTrials:
         def build() -> nn.Module:
             return CSFewShot(features, **size)
 
-        preference = self._kept.model(
+        preference = self._cache.model(
             f"f_tilde-few_shot-{seed}",
             build,
             lambda part: train_fewshot_preference(self.train, checkpoint=part, **options),
         )
-        kept = self._kept.tensors(
+        kept = self._cache.tensors(
             f"readouts-few_shot-{seed}", lambda: vars(read_branches(preference, self.train))
         )
-        model = self._kept.model(
+        model = self._cache.model(
             f"f-few_shot-{seed}",
             build,
             lambda part: train_cs_fewshot(

@@ -1,0 +1,76 @@
+"""`csrec compare`, `csrec figures`, `csrec verify`: what runs have left in the folder of all runs."""
+
+import sys
+
+import click
+
+from csrec_core.cli.program import FOLDER, OUTPUT, cli
+
+__all__ = ["compare", "figures", "reports_folder", "verify"]
+
+OUT = click.option("--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: reports]")
+
+
+def reports_folder(out):
+    """Return the folder of all runs."""
+    from csrec_core.report.report import project_folder
+
+    return (out or project_folder() / "reports").resolve()
+
+
+@cli.command(epilog="Example: csrec compare weekly weekly-2")
+@click.argument("first")
+@click.argument("second")
+@OUT
+def compare(first, second, out):
+    """Say what differs between the runs FIRST and SECOND, and write the page that does."""
+    from csrec_core.report.compare import compare_runs, comparison_text, write_comparison
+
+    reports = reports_folder(out)
+    comparison = compare_runs(reports, first, second)
+    click.echo(comparison_text(comparison))
+    click.echo(write_comparison(comparison, reports))
+
+
+@cli.command(epilog="Example: csrec figures weekly --notebook 04_treatment_effect --zip figures.zip")
+@click.argument("run")
+@click.option("--notebook", metavar="NAME", help="Of this notebook only.")
+@click.option(
+    "--zip", "archive", type=OUTPUT, metavar="FILE", help="Write them, with their data, as one archive."
+)
+@OUT
+def figures(run, notebook, archive, out):
+    """List the figures of RUN, or hand them over in one archive.
+
+    Each figure has a folder: PNG (200 dots an inch), SVG, the data it draws as CSV, caption and
+    alternative text, and the script that draws it again from the CSV.
+    """
+    from csrec_core.report.handover import zip_figures
+    from csrec_core.report.run import find_run
+
+    found = find_run(reports_folder(out), run)
+    drawn = found.figures(notebook)
+    if archive:
+        click.echo(f"{len(drawn)} figures in {zip_figures(found, drawn, archive)}")
+        return
+    for figure in drawn:
+        click.echo(
+            f"{found.folder / 'figures' / figure['notebook'] / figure['slug']}\n    {figure['caption']}"
+        )
+
+
+@cli.command(epilog="Example: csrec verify weekly")
+@click.argument("run")
+@OUT
+def verify(run, out):
+    """Say which files of RUN are as they were written, by the hashes kept of them; exit with 1 if not all.
+
+    What is not, `csrec report` with the same options makes anew.
+    """
+    from csrec_core.report.run import find_run, verify_run
+
+    intact = True
+    for name, count, changed in verify_run(find_run(reports_folder(out), run)):
+        intact &= not changed
+        click.echo(f"{name:24} {count:4} files  {', '.join(changed) + ' changed' if changed else 'intact'}")
+    sys.exit(0 if intact else 1)

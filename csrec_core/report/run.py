@@ -1,0 +1,181 @@
+"""What a run has left in its folder, read back and checked: its manifest, and what each notebook said.
+
+`manifest.json` says which notebooks ran, how they ended, and the hash of every file that they left;
+`record/<notebook>.json` is what `csrec_core.report.report.Report` wrote down. Both may have been cut off by a
+crash, or edited, so nothing of them is believed that is not of its shape.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from csrec_core.errors import InputError, shown, unknown
+from csrec_core.files import check_path, check_shape, file_hash, read_json
+
+__all__ = [
+    "NUMBERS", "Run", "all_of_kind", "changed_files", "find_run", "of_kind", "read_manifest", "read_record",
+    "read_run", "verify_run",
+]  # fmt: skip
+
+NUMBERS = ["notebook", "number", "value", "low", "high"]
+NUMBER, NONE = (int, float), type(None)
+NOTEBOOK = {
+    "status": str, "error": (NONE, str), "title": str, "started": str, "seconds": NUMBER, "key": str,
+    "files": {...: str},
+}  # fmt: skip
+MANIFEST = {
+    "status": str, "started": str, "seconds": NUMBER, "parameters": dict, "versions": {...: str},
+    "data": {"path": (NONE, str), "hash": (NONE, str)},
+    "code": {"version": str, "git": (NONE, {"commit": str, "dirty": bool})},
+    "notebooks": {...: NOTEBOOK},
+}  # fmt: skip
+DRAWN = {"slug": str, "caption": str, "files": [str]}
+#: What is written down of each kind of thing said.
+SAID = {
+    "finding": {"text": str, "numbers": {...: {...: (NONE, *NUMBER)}}},
+    "warning": {"text": str},
+    "verdict": {"name": str, "holds": (NONE, str, bool), "detail": str},
+    "figure": {**DRAWN, "alt": str},
+    "table": DRAWN,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run, as its folder tells it.
+
+    Attributes
+    ----------
+    folder : path
+    manifest : mapping
+        `manifest.json`; its `run` is the folder's name.
+    said : mapping
+        What each notebook said, in order.
+    parameters : mapping
+        Every notebook's parameters, given or default, but the folder that it wrote to.
+    """
+
+    folder: Path
+    manifest: Mapping
+    said: Mapping[str, Sequence[Mapping]]
+    parameters: Mapping[str, Mapping[str, object]]
+
+    @property
+    def numbers(self) -> pd.DataFrame:
+        """The headline numbers: `notebook`, `number`, `value`, `low`, `high` (NaN: none)."""
+        rows = [
+            (name, number, value.get("value"), value.get("low"), value.get("high"))
+            for name, entry in self.manifest["notebooks"].items()
+            if entry["status"] == "done"
+            for finding in of_kind(self.said[name], "finding")
+            for number, value in finding["numbers"].items()
+        ]
+        return pd.DataFrame(rows, columns=NUMBERS).astype(dict.fromkeys(NUMBERS[2:], float))
+
+    @property
+    def verdicts(self) -> dict[str, dict[str, dict]]:
+        """By notebook and name, `holds` and `detail`; each notebook has at least `finished`."""
+        # A notebook that failed must not pass a gate by having said nothing.
+        return {
+            name: {"finished": {"holds": entry["status"] == "done", "detail": entry["error"] or ""}}
+            | {
+                verdict["name"]: {"holds": verdict["holds"], "detail": verdict["detail"]}
+                for verdict in of_kind(self.said[name], "verdict")
+            }
+            for name, entry in self.manifest["notebooks"].items()
+        }
+
+    def figures(self, notebook: str | None = None) -> list[dict]:
+        """Return the figures in order: `notebook`, `slug`, `caption`, `alt`, `files` (from the run on)."""
+        if notebook is not None and notebook not in self.said:
+            raise unknown("notebook", notebook, self.said, where=self.folder.name)
+        return [
+            {"notebook": name, **entry}
+            for name, entries in self.said.items()
+            if notebook in (None, name)
+            for entry in of_kind(entries, "figure")
+        ]
+
+
+def read_run(folder: Path) -> Run:
+    """Return the run in a folder; raises InputError where its manifest or a record is not as a run has it."""
+    manifest = read_manifest(folder)
+    records = {name: read_record(folder, name) for name in manifest["notebooks"]}
+    parameters = {
+        name: {key: value for key, value in record["parameters"].items() if key != "out"}
+        for name, record in records.items()
+    }
+    said = {name: record["entries"] for name, record in records.items()}
+    return Run(folder=folder, manifest=manifest, said=said, parameters=parameters)
+
+
+def read_manifest(folder: Path) -> dict:
+    """Return a run's manifest; its notebooks are named like files of the run."""
+    manifest = read_json(folder / "manifest.json", MANIFEST)
+    for name in manifest["notebooks"]:
+        _inside(folder, f"{name}.html")
+    return manifest | {"run": folder.name}
+
+
+def read_record(folder: Path, name: str) -> dict:
+    """Return what a notebook wrote down: its `parameters` and `entries`; of one without a record, nothing."""
+    path = folder / "record" / f"{name}.json"
+    if not path.exists():
+        return {"parameters": {}, "data_hash": None, "entries": []}
+    record = read_json(path, {"parameters": dict, "data_hash": (NONE, str), "entries": [{"kind": str}]})
+    for place, entry in enumerate(record["entries"]):
+        check_shape(entry, SAID.get(entry["kind"], {}), f"{path}: entries[{place}]")
+        for file in entry.get("files", ()):
+            _inside(folder, file)
+    return record
+
+
+def find_run(reports: Path, name: str) -> Run:
+    """Return a run by its name, or a grid's point as `grid/point`; raises InputError."""
+    folder = reports / name
+    if not (folder / "manifest.json").is_file():
+        paths = sorted([*reports.glob("*/manifest.json"), *reports.glob("*/*/manifest.json")])
+        known = [path.parent.relative_to(reports).as_posix() for path in paths]
+        raise unknown("run", name, known, where=str(reports))
+    return read_run(folder)
+
+
+def changed_files(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Return which of `files`, name to hash, are not there as they were written."""
+    return [name for name, sha in files.items() if file_hash(_inside(folder, name)) != sha]
+
+
+def verify_run(run: Run) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield for each notebook, and for each cache in the run, how many files it has and which are changed."""
+    for name, entry in run.manifest["notebooks"].items():
+        yield name, len(entry["files"]), changed_files(run.folder, entry["files"])
+    notes: dict[str, dict[str, str]] = {}
+    for path in sorted(run.folder.glob("*-????????????/*.json")):
+        name = path.parent.name
+        try:
+            files = read_json(path, {"files": {...: str}})["files"]
+        except InputError:
+            files = {path.name: ""}
+        notes[name] = notes.get(name, {}) | files
+    for name, files in notes.items():
+        yield name, len(files), changed_files(run.folder / name, files)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a run's file; raises InputError for a name that leads out of the run."""
+    if not check_path(folder / name).is_relative_to(folder.resolve()):
+        raise InputError(f"{folder}: it names a file outside of it, {shown(name)}")
+    return folder / name
+
+
+def of_kind(entries: Sequence[Mapping], kind: str) -> list[Mapping]:
+    """Return what was said of one kind: findings, warnings, verdicts, figures or tables."""
+    return [entry for entry in entries if entry["kind"] == kind]
+
+
+def all_of_kind(said: Mapping[str, Sequence[Mapping]], kind: str) -> list[Mapping]:
+    """Return what all notebooks said of one kind; what several said alike, once."""
+    entries = [entry for entries in said.values() for entry in of_kind(entries, kind)]
+    return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
