@@ -74,7 +74,9 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
     if world.randomised_arm:
         system = rng.random((n, length)) < 0.4
     elif world.interleaved:
-        system = np.argsort(np.argsort(np.where(place < total[:, None], rng.random((n, length)), 2), axis=1), axis=1)
+        system = np.argsort(
+            np.argsort(np.where(place < total[:, None], rng.random((n, length)), 2), axis=1), axis=1
+        )
         system = system % 2 == 1
     else:
         system = place >= each[:, None]
@@ -103,7 +105,14 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
             step[arm] += here & (name == arm)
         number = np.where(side, step["system"], step["self"])
         frame = pd.DataFrame(
-            {"user": everyone, "item": item, "decision": decision, "source": name, "t": number, "propensity": own}
+            {
+                "user": everyone,
+                "item": item,
+                "decision": decision,
+                "source": name,
+                "t": number,
+                "propensity": own,
+            }
         )
         frame["feature_affinity"] = affinity[everyone, item]
         if world.interleaved or world.randomised_arm:
@@ -138,7 +147,10 @@ WORLDS: dict[str, tuple[World, dict]] = {
         World(base=-4.5, heavy=True, users=2500, **PUBLISHED),
         {"confounders": ("feature_affinity",)},
     ),
-    "published, personal policy": (World(policy="personal", **PUBLISHED), {"confounders": ("feature_affinity",)}),
+    "published, personal policy": (
+        World(policy="personal", **PUBLISHED),
+        {"confounders": ("feature_affinity",)},
+    ),
     "published, personal, interleaved, drift": (
         World(policy="personal", interleaved=True, drift=1.0, spread=0.5, **PUBLISHED),
         {"confounders": ("feature_affinity",)},

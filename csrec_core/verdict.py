@@ -1,6 +1,7 @@
 """Verdicts: what a check found, in one of four words, with its number, interval and threshold."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 __all__ = ["FAILS", "HOLDS", "NOT_TESTED", "UNDECIDED", "Verdict", "against", "within"]
 
@@ -37,6 +38,16 @@ class Verdict:
     threshold: float = NAN
     severity: str = "minor"
     p: float = NAN
+
+    def to_dict(self) -> dict:
+        """Return what `verdicts.json` holds: the word as `verdict`; None for a number that is not there."""
+        about = asdict(self)
+        about = {"name": about.pop("name"), "verdict": about.pop("word"), **about}
+        return {key: _plain(value) for key, value in about.items()}
+
+
+def _plain(value):
+    return value if isinstance(value, str) else float(value) if math.isfinite(value) else None
 
 
 def within(lower: float, upper: float, *, least: float, most: float) -> str:

@@ -10,14 +10,14 @@ from csrec_core.errors import InputError
 from csrec_core.report.compare import compare_runs, comparison_text, write_comparison
 
 
-def write_run(reports, name, *, numbers, parameters, holds=True):
+def write_run(reports, name, *, numbers, parameters, verdict="holds"):
     """Write what a run of one notebook leaves; `numbers` as (value, low, high) or (value,)."""
     folder = reports / name
     said = [
         {"kind": "finding", "text": "It is.", "numbers": {
             key: dict(zip(("value", "low", "high"), value, strict=False)) for key, value in numbers.items()
         }},
-        {"kind": "verdict", "name": "estimable", "holds": holds, "detail": ""},
+        {"kind": "verdict", "name": "estimable", "verdict": verdict, "detail": ""},
     ]  # fmt: skip
     write_record(folder, "04_effect", said, out=str(folder), **parameters)
     write_manifest(folder, ["04_effect"], parameters=parameters)
@@ -28,7 +28,7 @@ def reports(tmp_path):
     first = {"effect": (0.10, 0.08, 0.12), "auc": (0.60, 0.50, 0.70), "users": (100.0,), "gone": (1.0,)}
     second = {"effect": (0.20, 0.17, 0.23), "auc": (0.62, 0.52, 0.72), "users": (200.0,), "new": (2.0,)}
     write_run(tmp_path, "a", numbers=first, parameters={"seed": 1, "users": 100})
-    write_run(tmp_path, "b", numbers=second, parameters={"seed": 1, "users": 200}, holds=False)
+    write_run(tmp_path, "b", numbers=second, parameters={"seed": 1, "users": 200}, verdict="undecided")
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_what_moved_beyond_its_interval(reports):
         {"parameter": "users", "first": "100", "second": "200", "notebooks": "04_effect"}
     ]
     assert found.verdicts.to_dict("records") == [
-        {"notebook": "04_effect", "verdict": "estimable", "first": "holds", "second": "fails"}
+        {"notebook": "04_effect", "verdict": "estimable", "first": "holds", "second": "undecided"}
     ]
 
 

@@ -11,7 +11,7 @@ from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
 from csrec_core.effect.estimate import _merge_small, estimate_effect, split_sums
 from csrec_core.effect.score import combine_splits, effects_of, intervals, merged, slope_of, sum_scores
-from csrec_core.effect.sensitivity import benchmark, e_value, sensitivity_band, tipping_point
+from csrec_core.effect.sensitivity import benchmark, e_value, sensitivity_band
 from csrec_core.effect.table import ItemCounts, covariates, describe, find_clock, fold_of, lay_rows
 from csrec_core.effect.weights import item_chances, row_weights
 from csrec_core.errors import InputError
@@ -47,7 +47,13 @@ def scores():
 
 
 def test_features_of_a_log_laid_out_by_hand():
-    rows = [(1, 1, 5, 1, "self"), (1, 2, 6, 0, "self"), (1, 3, 5, 0, "self"), (1, 1, 7, 1, "system"), (1, 2, 5, 0, "system")]
+    rows = [
+        (1, 1, 5, 1, "self"),
+        (1, 2, 6, 0, "self"),
+        (1, 3, 5, 0, "self"),
+        (1, 1, 7, 1, "system"),
+        (1, 2, 5, 0, "system"),
+    ]
     rows = lay_rows(make_log(rows), Design())
     found = describe(rows, find_clock(rows), rate=0.5)
     assert found["first"].tolist() == [1, 0, 0, 0, 0]
@@ -64,7 +70,9 @@ def test_a_record_is_as_long_under_either_arm(world):
     rows = lay_rows(world[0], Design())
     found = describe(rows, find_clock(rows), rate=0.5)
     # user_rate is (taken + 1) / (met + 2) with met = 6 of 8: its denominator tells the arms in no way.
-    eighths = (found["user_rate"] * 8)[found["step"] < 7]  # at the last of a phase there is no next to leave out
+    eighths = (found["user_rate"] * 8)[
+        found["step"] < 7
+    ]  # at the last of a phase there is no next to leave out
     np.testing.assert_allclose(eighths, eighths.round(), atol=1e-4)
 
 
@@ -72,14 +80,18 @@ def test_arms_that_alternate_are_told_by_their_clock():
     dataset, _ = simulate(World(users=60, mean=6, interleaved=True), seed=1)
     clock = find_clock(lay_rows(dataset, Design()))
     assert clock.columns == ("seen", "time") and not clock.phased
-    one_arm_each = make_log([(u, t, 1, u % 2, "self" if u < 5 else "system") for u in range(10) for t in (1, 2)])
+    one_arm_each = make_log(
+        [(u, t, 1, u % 2, "self" if u < 5 else "system") for u in range(10) for t in (1, 2)]
+    )
     assert find_clock(lay_rows(one_arm_each, Design())).between
 
 
 def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():
     rng = np.random.default_rng(0)
     rows = [(u, t, int(rng.integers(30)), int(rng.integers(2)), "self") for u in range(60) for t in range(5)]
-    rows += [(u, t, int(rng.integers(30)), int(rng.integers(2)), "system") for u in range(60) for t in range(5)]
+    rows += [
+        (u, t, int(rng.integers(30)), int(rng.integers(2)), "system") for u in range(60) for t in range(5)
+    ]
     rows = lay_rows(make_log(rows), Design())
     fold = fold_of(rows["user"].to_numpy(), 4, 0)
     held = fold == 2
@@ -142,7 +154,9 @@ def test_users_equally_is_a_mean_of_means():
     rows = lay_rows(dataset, design := find_design(dataset, unit="users"))
     counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 3, 0), 3)
     chances = item_chances(rows, counts, design, catalogue=1)
-    weights = row_weights(rows, chances, np.full(len(rows), 0.5), replace(design, target="exposed"), catalogue=1)
+    weights = row_weights(
+        rows, chances, np.full(len(rows), 0.5), replace(design, target="exposed"), catalogue=1
+    )
     shown = weights["w1"].to_numpy() @ rows["decision"].to_numpy() / weights["w1"].sum()
     assert shown == pytest.approx(0.5)
 
@@ -154,7 +168,10 @@ def test_the_effect_and_its_variance_by_hand(scores):
     found = effects_of(sum_scores(scores, {"all": (np.zeros(len(scores), int), 1)}), "all")
     one, nil = scores[scores["arm"] == 1], scores[scores["arm"] == 0]
     residual = one["decision"] - one["m0"], nil["decision"] - nil["m0"]
-    means = [np.average(part, weights=weight) for part, weight in zip(residual, (one["w1"], nil["w0"]), strict=True)]
+    means = [
+        np.average(part, weights=weight)
+        for part, weight in zip(residual, (one["w1"], nil["w0"]), strict=True)
+    ]
     assert found.effect[0] == pytest.approx(means[0] - means[1])
     influence = pd.concat(
         [
@@ -273,7 +290,12 @@ def test_the_published_e_value():
 def test_an_enumerated_model():
     """Two items, a hidden preference that moves choice and decision: the effect is a sum of four terms."""
     rng = np.random.default_rng(11)
-    accept = {(0, 0): (0.2, 0.3), (0, 1): (0.5, 0.55), (1, 0): (0.6, 0.75), (1, 1): (0.1, 0.3)}  # (preference, item)
+    accept = {
+        (0, 0): (0.2, 0.3),
+        (0, 1): (0.5, 0.55),
+        (1, 0): (0.6, 0.75),
+        (1, 1): (0.1, 0.3),
+    }  # (preference, item)
     truth = np.mean([after - before for before, after in accept.values()])
     rows = []
     for user in range(1500):
@@ -312,7 +334,9 @@ def test_groups_average_to_the_whole(world, effect):
     assert list(table["group"]) == [0, 1]
     assert table["exposures"].sum() == (world[0].log["source"] == "system").sum()
     # Each group has its own mean residual of the baseline, so the whole is their mean but for that.
-    assert np.average(table["effect"], weights=table["exposures"]) == pytest.approx(effect.mean["effect"], abs=0.01)
+    assert np.average(table["effect"], weights=table["exposures"]) == pytest.approx(
+        effect.mean["effect"], abs=0.01
+    )
 
 
 def test_one_arm_is_no_comparison():

@@ -79,8 +79,8 @@ def test_the_models_are_trained_once(run):
     assert len(list((run / "models").iterdir())) == 1
     assert (run / "data" / "log.parquet").exists()
     verdicts = json.loads((run / "verdicts.json").read_text())
-    assert verdicts["01_causal_graph"]["theorem"]["holds"]
-    assert verdicts["02_data"]["effect estimable"]["holds"]
+    assert verdicts["01_causal_graph"]["theorem"]["verdict"] == "holds"
+    assert verdicts["02_data"]["effect estimable"]["verdict"] == "holds"
 
 
 def papermill(tmp_path, *parameters):

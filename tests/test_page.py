@@ -25,7 +25,7 @@ SAID = [
     },
     {"kind": "finding", "text": "And falls.", "numbers": {"users": {"value": 2000.0}}},
     {"kind": "warning", "text": f"Few users {EVIL}."},
-    {"kind": "verdict", "name": "theorem", "holds": True, "detail": "steps A1 to A3"},
+    {"kind": "verdict", "name": "theorem", "verdict": "holds", "detail": "steps A1 to A3"},
     {
         "kind": "figure",
         "slug": "over-time",

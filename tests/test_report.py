@@ -11,6 +11,7 @@ from bs4 import BeautifulSoup
 from csrec_core.report import report as module
 from csrec_core.report.formula import prose, to_mathml
 from csrec_core.report.report import Report, project_folder, run_folder
+from csrec_core.verdict import FAILS, HOLDS, UNDECIDED, Verdict
 
 FRAME = pd.DataFrame({"t": [0, 1, 2], "ter": [0.1, -0.05, 1e-7]})
 EVIL = "<script>alert('x')</script> & co"
@@ -46,7 +47,7 @@ def draw(report, slug="over-time", **changes):
 def test_records_in_order_what_was_said(report):
     report.finding("It rises by 0.1.", ter=(0.1, 0.0, np.float32(0.2)), users=np.int64(5), lost=float("nan"))
     report.warning("Few users.")
-    report.verdict("theorem", np.bool_(True), "three steps")
+    report.verdict(Verdict("overlap", UNDECIDED, "few users", np.float64(0.4), 0.2, 0.6, 0.5, "decisive"))
     content = record(report)
     assert content["notebook"] == "03_train" and content["parameters"] == {"seed": 1}
     assert content["data_hash"] == "sha256:ab"
@@ -54,7 +55,10 @@ def test_records_in_order_what_was_said(report):
     assert finding["numbers"]["ter"] == {"value": 0.1, "low": 0.0, "high": pytest.approx(0.2)}
     assert finding["numbers"]["users"] == {"value": 5.0} and finding["numbers"]["lost"] == {"value": None}
     assert warning == {"kind": "warning", "text": "Few users."}
-    assert verdict == {"kind": "verdict", "name": "theorem", "holds": True, "detail": "three steps"}
+    assert verdict == {
+        "kind": "verdict", "name": "overlap", "verdict": "undecided", "detail": "few users", "value": 0.4,
+        "lower": 0.2, "upper": 0.6, "threshold": 0.5, "severity": "decisive", "p": None,
+    }  # fmt: skip
 
 
 def test_a_new_report_starts_a_new_record(report, tmp_path):
@@ -81,9 +85,9 @@ def test_refuses_the_same_number_verdict_or_slug_twice(report):
     report.finding("One.", ter=1)
     with pytest.raises(ValueError, match="'ter' was reported before"):
         report.finding("Two.", ter=2)
-    report.verdict("theorem", True, "x")
+    report.verdict(Verdict("theorem", HOLDS, "x"))
     with pytest.raises(ValueError, match="'theorem' was given before"):
-        report.verdict("theorem", False, "x")
+        report.verdict(Verdict("theorem", FAILS, "x"))
     draw(report)
     with pytest.raises(ValueError, match="'over-time' is taken"):
         report.table(FRAME, "over-time", caption="The same name.")
@@ -183,7 +187,7 @@ def test_a_table_aligns_its_numbers(report, shown):
 def test_everything_said_is_escaped(report, shown):
     report.finding(EVIL)
     report.warning(EVIL)
-    report.verdict(EVIL, False, EVIL)
+    report.verdict(Verdict(EVIL, FAILS, EVIL))
     report.text(EVIL)
     draw(report, caption=EVIL, alt=EVIL + '"')
     report.table(pd.DataFrame({EVIL: [EVIL]}, index=pd.Index([EVIL], name=EVIL)), "t", caption=EVIL)
@@ -218,7 +222,7 @@ def test_refuses_formulas_that_would_come_out_broken(report, latex):
 
 
 def test_a_sentence_with_a_broken_formula_is_not_recorded(report):
-    for say in (report.finding, report.warning, lambda words: report.verdict("x", True, words)):
+    for say in (report.finding, report.warning, lambda words: report.verdict(Verdict("x", HOLDS, words))):
         with pytest.raises(ValueError, match="cannot render"):
             say("The effect $\\frac{a$ rises.")
     assert record(report)["entries"] == []

@@ -24,7 +24,8 @@ from csrec_core.report.report import Report
 report = Report("01_good", out=out, data_hash="abc")
 for _ in tqdm(range(3), disable=None): pass
 report.finding(f"There are {users} users.", users=users)
-report.verdict("interpreter", True, sys.executable)
+from csrec_core.verdict import HOLDS, Verdict
+report.verdict(Verdict("interpreter", HOLDS, sys.executable))
 import pandas as pd, matplotlib.pyplot as plt
 frame = pd.DataFrame({"x": [1, 2]})
 report.figure(plt.subplots()[0], "empty", data=frame, caption="Nothing.", alt="Empty axes.")
@@ -112,12 +113,15 @@ def test_a_run_gives_pages_records_and_a_manifest(finished):
 def test_the_kernel_is_this_interpreter_whatever_is_registered(finished):
     reports, _, _ = finished
     verdicts = json.loads((reports / "run" / "verdicts.json").read_text())
-    assert verdicts == {
-        "02_bad": {"finished": {"holds": False, "detail": "KeyError: 'gone'"}},
-        "01_good": {
-            "finished": {"holds": True, "detail": ""},
-            "interpreter": {"holds": True, "detail": sys.executable},
-        },
+    said = {
+        (name, one["name"]): (one["verdict"], one["detail"])
+        for name, given in verdicts.items()
+        for one in given.values()
+    }
+    assert said == {
+        ("02_bad", "finished"): ("fails", "KeyError: 'gone'"),
+        ("01_good", "finished"): ("holds", ""),
+        ("01_good", "interpreter"): ("holds", sys.executable),
     }
 
 

@@ -83,7 +83,11 @@ class _Ratio:
         error = np.sqrt((np.bincount(user, found - expected) ** 2).sum()) / total
         by_user = np.bincount(user, found)
         worth = by_user.sum() ** 2 / max((by_user**2).sum(), 1e-300)
-        p = float(2 * student.sf(abs(ratio - 1) / error, max(worth - 1, 1))) if error > 0 else float(ratio == 1)
+        p = (
+            float(2 * student.sf(abs(ratio - 1) / error, max(worth - 1, 1)))
+            if error > 0
+            else float(ratio == 1)
+        )
         return cls(float(ratio), float(error), float(worth), p)
 
 
@@ -119,7 +123,9 @@ def _popularity(inverse, user, item, items, name) -> Verdict:
     if len(items) < GROUPS:
         return Verdict(title, NOT_TESTED, f"the log has {len(items)} items")
     code, first = np.searchsorted(items, item), user % 2 == 0
-    rank = np.argsort(np.argsort(np.bincount(code[first], minlength=len(items)), kind="stable"), kind="stable")
+    rank = np.argsort(
+        np.argsort(np.bincount(code[first], minlength=len(items)), kind="stable"), kind="stable"
+    )
     group = rank * GROUPS // len(items)
     inverse, user, own = inverse[~first], user[~first], group[code[~first]]
     size = np.bincount(group, minlength=GROUPS) / len(items)
@@ -147,10 +153,14 @@ def _repeats(inverse, user, genre, before, genres, name) -> Verdict:
     expected = inverse[known].mean() * share[before[known]]
     if (again > 0).sum() < 30:
         return Verdict(title, NOT_TESTED, "the same genre, or item, hardly ever comes twice in a row")
-    return _judge(title, _Ratio.of(again, expected, user[known]), "the genre of the exposure before comes again")
+    return _judge(
+        title, _Ratio.of(again, expected, user[known]), "the genre of the exposure before comes again"
+    )
 
 
-def audit_arms(scores: pd.DataFrame, rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> list[Verdict]:
+def audit_arms(
+    scores: pd.DataFrame, rows: pd.DataFrame, design: Design, given: np.ndarray | None
+) -> list[Verdict]:
     """Audit the chances of the arms.
 
     Parameters
@@ -185,6 +195,8 @@ def audit_arms(scores: pd.DataFrame, rows: pd.DataFrame, design: Design, given: 
     p, name = min(moved)
     p = min(1.0, p * len(moved))
     word = FAILS if p < SURE else HOLDS if p > 0.05 else UNDECIDED
-    detail = f"of {len(moved)} columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
+    detail = (
+        f"of {len(moved)} columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
+    )
     verdicts.append(Verdict(title, word, detail, severity="decisive", p=p))
     return verdicts

@@ -176,7 +176,8 @@ class Effect:
         if not len(names):
             raise InputError("no row has a group; expected a label for some")
         return list(names), [
-            sum_scores(scores, {"groups": (code[scores["place"].to_numpy()], len(names))}) for scores in self.scores
+            sum_scores(scores, {"groups": (code[scores["place"].to_numpy()], len(names))})
+            for scores in self.scores
         ]
 
     @cached_property
@@ -211,9 +212,11 @@ def _merge_small(worth: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
             group, have = group + 1, 0.0
     if not group:
         return None
-    return np.minimum(into, group - 1)[:steps] if steps == len(into) else np.r_[
-        np.minimum(into[:steps], group - 1), np.full(len(into) - steps, group - 1)
-    ]
+    return (
+        np.minimum(into, group - 1)[:steps]
+        if steps == len(into)
+        else np.r_[np.minimum(into[:steps], group - 1), np.full(len(into) - steps, group - 1)]
+    )
 
 
 def estimate_effect(

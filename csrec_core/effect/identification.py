@@ -85,8 +85,11 @@ def measure_overlap(scores: pd.DataFrame, design: Design) -> Overlap:
         support,
         float(roc_auc_score(shown[own], scores["e"].to_numpy()[own])) if both else 1.0,
         (int(chosen.sum()), int(shown.sum())),
-        tuple(int(len(np.unique(user[side]))) for side in (chosen, shown)),
-        tuple(float(scores["decision"].to_numpy()[side].mean()) if side.any() else np.nan for side in (chosen, shown)),
+        tuple(len(np.unique(user[side])) for side in (chosen, shown)),
+        tuple(
+            float(scores["decision"].to_numpy()[side].mean()) if side.any() else np.nan
+            for side in (chosen, shown)
+        ),
     )
 
 
@@ -172,7 +175,10 @@ def judge(
     status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows)
     undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
     if status == "identified" and undecided:
-        status, reasons = "assumed", [f"the audit is undecided, {undecided[0].name}: {undecided[0].detail}", *reasons]
+        status, reasons = (
+            "assumed",
+            [f"the audit is undecided, {undecided[0].name}: {undecided[0].detail}", *reasons],
+        )
     if not np.isnan(overlap.support) and overlap.support < SUPPORT[1]:
         reasons.append(
             f"{1 - overlap.support:.0%} of the exposures by {design.arm} are of items that {design.baseline} "
@@ -269,7 +275,9 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
     if kind == "personal":
         return (
             "assumed",
-            [f"{arm} picks items by user, and its chances at the exposures of {baseline} are modelled, not logged"],
+            [
+                f"{arm} picks items by user, and its chances at the exposures of {baseline} are modelled, not logged"
+            ],
             [*item, f"what the log shows before an exposure tells how {arm} picks items", no_drift],
             [
                 f"log at every exposure of {baseline} the chance with which {arm} would have shown the item, or "
@@ -285,7 +293,9 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
             [f"log the propensity of {missing.get(1, 0):,} exposures by {arm}"],
         )
     lacking = missing.get(0, 0)
-    remedy = [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"] if lacking else []
+    remedy = (
+        [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"] if lacking else []
+    )
     if design.propensity == "unused":
         remedy = ["use the logged chances of the items"]
     return _claimed(claimed, f"what {baseline} and {arm} expose", [*remedy])

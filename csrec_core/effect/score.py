@@ -23,7 +23,17 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import t as student
 
-__all__ = ["FEWEST", "Effects", "Sums", "combine_splits", "effects_of", "intervals", "merged", "slope_of", "sum_scores"]
+__all__ = [
+    "FEWEST",
+    "Effects",
+    "Sums",
+    "combine_splits",
+    "effects_of",
+    "intervals",
+    "merged",
+    "slope_of",
+    "sum_scores",
+]
 
 TERMS = 7  # of x_u
 FEWEST = 5.0  # effective users with, and without, an accepted exposure on either side, for an interval
@@ -85,7 +95,10 @@ def sum_scores(
         found[name] = np.asarray(table.sum(axis=0)).ravel()
         found[f"{name} cross"] = (table.T @ table).toarray()
         mass = _table(row, group, [one[used] for one in masses], len(users), groups)
-        sums, squares = np.asarray(mass.sum(axis=0)).ravel(), np.asarray(mass.multiply(mass).sum(axis=0)).ravel()
+        sums, squares = (
+            np.asarray(mass.sum(axis=0)).ravel(),
+            np.asarray(mass.multiply(mass).sum(axis=0)).ravel(),
+        )
         found[f"{name} events"] = np.stack([sums, squares], axis=-1).reshape(groups, 4, 2)
     return found
 
@@ -163,7 +176,9 @@ def effects_of(sums: Sums, name: str, *, shared: bool = False) -> Effects:
     covariance = flat @ sums[f"{name} cross"] @ flat.T
     events = sums[f"{name} events"]
     if shared:
-        events = np.concatenate([events[:, :2], np.broadcast_to(events[:, 2:].sum(axis=0), events[:, 2:].shape)], 1)
+        events = np.concatenate(
+            [events[:, :2], np.broadcast_to(events[:, 2:].sum(axis=0), events[:, 2:].shape)], 1
+        )
     worth = (events[..., 0] ** 2 / np.maximum(events[..., 1], 1e-300)).min(axis=1)
     return Effects(effect, covariance, worth, baseline)
 

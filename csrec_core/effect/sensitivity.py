@@ -140,5 +140,3 @@ def e_value(ratio: float, lower: float, upper: float) -> tuple[float, float]:
 
     nearer = 1.0 if lower <= 1 <= upper else lower if ratio > 1 else upper
     return from_null(ratio), from_null(nearer)
-
-

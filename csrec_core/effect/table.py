@@ -13,7 +13,17 @@ import pandas as pd
 from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.design import Design
 
-__all__ = ["ITEM", "Clock", "ItemCounts", "covariates", "describe", "find_clock", "fold_of", "hashes", "lay_rows"]
+__all__ = [
+    "ITEM",
+    "Clock",
+    "ItemCounts",
+    "covariates",
+    "describe",
+    "find_clock",
+    "fold_of",
+    "hashes",
+    "lay_rows",
+]
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
@@ -26,7 +36,16 @@ HISTORY = ("first", "last", "before_last", "run", "user_rate")
 WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
 LIKENESS = ("like_accepted", "like_seen")
 ITEM = ("appeal", "fame", "push")
-CONFLICTS = {"user", "item", "arm", "decision", "t", "time", "genre", "place"}  # columns of rows that are no features
+CONFLICTS = {
+    "user",
+    "item",
+    "arm",
+    "decision",
+    "t",
+    "time",
+    "genre",
+    "place",
+}  # columns of rows that are no features
 
 
 def covariates(dataset: Dataset) -> pd.DataFrame:
@@ -98,7 +117,9 @@ def lay_rows(dataset: Dataset, design: Design) -> pd.DataFrame:
     shared = not log.duplicated(["user", "t"]).any() and log.duplicated("user").any()
     if "timestamp" in log.columns:
         stamp = log["timestamp"]
-        rows["time"] = stamp.to_numpy(dtype=float) if stamp.dtype.kind in "iuf" else stamp.astype("int64") / 1e9
+        rows["time"] = (
+            stamp.to_numpy(dtype=float) if stamp.dtype.kind in "iuf" else stamp.astype("int64") / 1e9
+        )
     else:
         rows["time"] = log["t"].to_numpy(dtype=float) if shared else np.nan
     for name in ("propensity", "arm_propensity"):
@@ -146,7 +167,9 @@ def find_clock(rows: pd.DataFrame) -> Clock:
     return Clock(("seen", "time") if inside > 0.5 else (), False)
 
 
-def describe(rows: pd.DataFrame, clock: Clock, *, rate: float, vectors: np.ndarray | None = None) -> pd.DataFrame:
+def describe(
+    rows: pd.DataFrame, clock: Clock, *, rate: float, vectors: np.ndarray | None = None
+) -> pd.DataFrame:
     """Describe every exposure by what lies before its decision, and by its user's record.
 
     The record (`user_rate`, `genre_share`, `genre_rate`) is of exposures that are not the arm's, so that it
@@ -203,7 +226,10 @@ def describe(rows: pd.DataFrame, clock: Clock, *, rate: float, vectors: np.ndarr
         "time": np.nan_to_num(rows["time"].to_numpy()),
     }
     if vectors is not None:
-        for name, weight, count in (("like_accepted", decision, taken), ("like_seen", np.ones(len(rows)), met)):
+        for name, weight, count in (
+            ("like_accepted", decision, taken),
+            ("like_seen", np.ones(len(rows)), met),
+        ):
             means = [past.sums(column * weight) / np.maximum(count, 1) for column in vectors.T]
             found[name] = np.einsum("rv,rv->r", vectors, np.stack(means, axis=1))
     beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]

@@ -64,7 +64,13 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
     exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
     table = pd.DataFrame(
-        {"user": users, "effect": effect, "lower": effect - half, "upper": effect + half, "exposures": exposures}
+        {
+            "user": users,
+            "effect": effect,
+            "lower": effect - half,
+            "upper": effect + half,
+            "exposures": exposures,
+        }
     )
     return table[here].sort_values("effect", ignore_index=True)
 
@@ -84,5 +90,9 @@ def _by_user(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.
     several = (rows >= FEWEST)[user]
     worth = np.where(some, total**2 / np.maximum(square, 1e-300), 1.0)
     lost = np.where(rows >= FEWEST, total * (1 - 1 / worth), 0.0).sum()
-    variance = away[several].sum() / lost if lost > 0 else np.average(residual**2, weights=np.maximum(weight, 1e-300))
+    variance = (
+        away[several].sum() / lost
+        if lost > 0
+        else np.average(residual**2, weights=np.maximum(weight, 1e-300))
+    )
     return mean, np.where(some, variance / worth, np.nan_to_num(np.inf)), some

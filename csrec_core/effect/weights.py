@@ -105,7 +105,11 @@ def row_weights(
     e = np.clip(propensity, 1e-6, 1 - 1e-6)
     if design.target == "everyone":
         kept = (e <= 1 - trim) & (e >= trim)
-        parts = kept.astype(float), np.where(shown & kept, 1 / e, 0.0), np.where(chosen & kept, 1 / (1 - e), 0.0)
+        parts = (
+            kept.astype(float),
+            np.where(shown & kept, 1 / e, 0.0),
+            np.where(chosen & kept, 1 / (1 - e), 0.0),
+        )
     else:
         kept = e <= 1 - trim
         own, ratio = item_weights(rows, chances, design, catalogue=catalogue)

@@ -31,7 +31,7 @@ class Comparison:
         Headline numbers: `notebook`, `number`, `first`, `first_low`, `first_high`, the same of `second`,
         `difference`, `low`, `high` and `verdict` (moved, not told apart, differs, equal, only in one).
     verdicts : DataFrame
-        Checks that differ: `notebook`, `verdict`, `first`, `second` (holds, fails or a dash).
+        Checks that differ: `notebook`, `verdict`, `first`, `second` (their words, or a dash).
     """
 
     first: str
@@ -147,7 +147,7 @@ def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 def _given_verdicts(run: Run) -> dict[tuple[str, str], str]:
     return {
-        (name, entry["name"]): "holds" if entry["holds"] else "fails"
+        (name, entry["name"]): entry["verdict"]
         for name, entries in run.said.items()
         for entry in of_kind(entries, "verdict")
     }

@@ -19,6 +19,7 @@ from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
 from csrec_core.report.handover import image, save_csv, save_figure
 from csrec_core.report.table import table_html
+from csrec_core.verdict import Verdict
 
 __all__ = ["Report", "project_folder", "run_folder"]
 
@@ -101,14 +102,15 @@ class Report:
         self._add("warning", text=sentence)
         self._show("warning", html, text=f"Warning. {sentence}")
 
-    def verdict(self, name: str, holds: bool, detail: str) -> None:
-        """Record whether the named check holds, and what was checked. A pipeline can gate on it."""
+    def verdict(self, verdict: Verdict, /) -> None:
+        """Record what a check found, in one of four words. A pipeline can gate on it."""
+        name, word, detail = verdict.name, verdict.word, verdict.detail
         if any(entry["name"] == name for entry in self._of_kind("verdict")):
             raise ValueError(f"the verdict {name!r} was given before")
-        word = "holds" if holds else "fails"
         said = f"<strong>{prose(_sentence(name))}: {word}.</strong> {prose(_sentence(detail))}"
-        self._add("verdict", name=name, holds=bool(holds), detail=detail)
-        self._show("verdict", f'<p class="verdict {word}">{said}</p>', text=f"{name}: {word}. {detail}")
+        self._add("verdict", **verdict.to_dict())
+        shown = word.replace(" ", "-")
+        self._show("verdict", f'<p class="verdict {shown}">{said}</p>', text=f"{name}: {word}. {detail}")
 
     def text(self, sentence: str, /) -> None:
         """Show a paragraph made from the run's numbers."""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import check_path, check_shape, file_hash, read_json
+from csrec_core.verdict import FAILS, HOLDS, Verdict
 
 __all__ = [
     "NUMBERS", "Run", "all_of_kind", "changed_files", "find_run", "of_kind", "read_manifest", "read_record",
@@ -36,7 +37,7 @@ DRAWN = {"slug": str, "caption": str, "files": [str]}
 SAID = {
     "finding": {"text": str, "numbers": {...: {...: (NONE, *NUMBER)}}},
     "warning": {"text": str},
-    "verdict": {"name": str, "holds": (NONE, str, bool), "detail": str},
+    "verdict": {"name": str, "verdict": str, "detail": str},
     "figure": {**DRAWN, "alt": str},
     "table": DRAWN,
 }
@@ -76,12 +77,12 @@ class Run:
 
     @property
     def verdicts(self) -> dict[str, dict[str, dict]]:
-        """By notebook and name, `holds` and `detail`; each notebook has at least `finished`."""
+        """By notebook and name, a verdict (`Verdict.to_dict`); each notebook has at least `finished`."""
         # A notebook that failed must not pass a gate by having said nothing.
         return {
-            name: {"finished": {"holds": entry["status"] == "done", "detail": entry["error"] or ""}}
+            name: {"finished": _finished(entry).to_dict()}
             | {
-                verdict["name"]: {"holds": verdict["holds"], "detail": verdict["detail"]}
+                verdict["name"]: {key: value for key, value in verdict.items() if key != "kind"}
                 for verdict in of_kind(self.said[name], "verdict")
             }
             for name, entry in self.manifest["notebooks"].items()
@@ -97,6 +98,10 @@ class Run:
             if notebook in (None, name)
             for entry in of_kind(entries, "figure")
         ]
+
+
+def _finished(entry: Mapping) -> Verdict:
+    return Verdict("finished", HOLDS if entry["status"] == "done" else FAILS, entry["error"] or "")
 
 
 def read_run(folder: Path) -> Run:
