@@ -17,6 +17,7 @@ def run_tasks(
     function: Callable,
     tasks: Mapping[str, tuple],
     *,
+    common: tuple = (),
     scheduler: str = "",
     workers: int = 1,
     label: str = "",
@@ -33,6 +34,8 @@ def run_tasks(
         Importable by the workers.
     tasks : mapping
         {name: arguments}.
+    common : tuple
+        Further arguments, the same for all tasks: they are sent to each worker once.
     scheduler : str, optional
         Address of a Dask scheduler, such as `tcp://host:8786`. Its workers need this package and must see
         the files under the same paths.
@@ -48,7 +51,7 @@ def run_tasks(
         tqdm(total=len(tasks), desc=label, disable=None, leave=False, unit="file") as bar,
         work_place(scheduler, min(workers, len(tasks)), reuse=reuse) as address,
     ):
-        done = _on_dask(function, tasks, address) if address else _here(function, tasks)
+        done = _on_dask(function, tasks, common, address) if address else _here(function, tasks, common)
         for name, result in done:
             bar.update()
             yield name, result
@@ -88,19 +91,24 @@ def _connect(scheduler: str):
         yield client
 
 
-def _here(function: Callable, tasks: Mapping[str, tuple]) -> Iterator[tuple[str, object]]:
+def _here(function: Callable, tasks: Mapping[str, tuple], common: tuple) -> Iterator[tuple[str, object]]:
     for name, arguments in tasks.items():
         try:
-            yield name, function(*arguments)
+            yield name, function(*arguments, *common)
         except InputError as error:
             yield name, error
 
 
-def _on_dask(function: Callable, tasks: Mapping[str, tuple], scheduler: str) -> Iterator[tuple[str, object]]:
+def _on_dask(
+    function: Callable, tasks: Mapping[str, tuple], common: tuple, scheduler: str
+) -> Iterator[tuple[str, object]]:
     from distributed import KilledWorker, as_completed
 
     with _connect(scheduler) as client:
-        futures = {client.submit(function, *arguments, pure=False): name for name, arguments in tasks.items()}
+        sent = client.scatter(list(common), broadcast=True, hash=False) if common else []
+        futures = {
+            client.submit(function, *arguments, *sent, pure=False): name for name, arguments in tasks.items()
+        }
         for future in as_completed(futures, loop=client.loop):
             try:
                 yield futures[future], future.result()

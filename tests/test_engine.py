@@ -9,9 +9,10 @@ from worlds import World, simulate
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
-from csrec_core.effect.estimate import _merge_small, estimate_effect, split_sums
+from csrec_core.effect.estimate import _merge_small, estimate_effect
 from csrec_core.effect.score import combine_splits, effects_of, intervals, merged, slope_of, sum_scores
 from csrec_core.effect.sensitivity import benchmark, e_value, sensitivity_band
+from csrec_core.effect.sums import split_sums
 from csrec_core.effect.table import ItemCounts, covariates, describe, find_clock, fold_of, lay_rows
 from csrec_core.effect.weights import item_chances, row_weights
 from csrec_core.errors import InputError
@@ -391,4 +392,4 @@ def _known():
     from csrec_core.effect.engine import Known
     from csrec_core.effect.table import Clock
 
-    return Known(Clock((), False), True, 1.0, 0.5, 0.5, 400, 1)
+    return Known(Clock((), False), True, 1.0, 0.5, 0.5, 400, 40, 1)

@@ -50,7 +50,7 @@ class Known:
         Mean decision of both arms.
     share : float
         Share of the arm's rows among those of both.
-    rows : int
+    rows, users : int
         Of both arms.
     catalogue : int
         Items that could be exposed.
@@ -62,7 +62,13 @@ class Known:
     rate: float
     share: float
     rows: int
+    users: int
     catalogue: int
+
+    @property
+    def middle(self) -> float:
+        """What a decision above counts as accepted."""
+        return 0.5 if self.binary else self.rate
 
 
 def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
@@ -76,6 +82,7 @@ def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
         float(decision[own].mean()),
         float((arm[own] == 1).mean()),
         int(own.sum()),
+        rows.loc[own, "user"].nunique(),
         max(catalogue or 0, rows["item"].nunique()),
     )
 

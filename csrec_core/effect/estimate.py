@@ -1,43 +1,28 @@
 """The estimated effect of one arm against another, with what it rests on."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import Dataset
+from csrec_core.effect import answer
 from csrec_core.effect.audit import audit_arms, audit_items
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
-from csrec_core.effect.identification import Identification, judge, measure_overlap
+from csrec_core.effect.identification import Identification, Overlap, judge, measure_overlap
 from csrec_core.effect.nuisance import fit_model
-from csrec_core.effect.score import (
-    FEWEST,
-    Sums,
-    combine_splits,
-    effects_of,
-    intervals,
-    merged,
-    slope_of,
-    sum_scores,
-)
+from csrec_core.effect.score import FEWEST, Sums, combine_splits, effects_of, intervals, merged, slope_of
 from csrec_core.effect.sensitivity import benchmark, sensitivity_band, tipping_point
+from csrec_core.effect.sums import ESTIMATORS, group_rows, group_scores, item_fifths, split_sums
 from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
 from csrec_core.effect.users import user_effects
-from csrec_core.errors import InputError
+from csrec_core.errors import InputError, unknown
 
-__all__ = ["ESTIMATORS", "Effect", "estimate_effect"]
+__all__ = ["Effect", "conclude", "deal_seeds", "estimate_effect", "learn_engines", "with_checks"]
 
-#: The estimators that are shown beside each other, on the same rows; the first one is reported.
-ESTIMATORS = {
-    "doubly robust": "weights and regression together: right where either is",
-    "weighting": "weights alone",
-    "regression": "regressions of both arms alone",
-    "observed": "the plain difference of the two acceptance rates",
-}
-LAST_STEP = 100  # later exposures count with it
 SPLITS = 3
 MANY = 200_000  # rows, from which on the deal of users into folds moves the effect too little to repeat it thrice
 
@@ -52,7 +37,7 @@ class Effect:
     identification : Identification
     known : Known
     splits : list of Sums
-        One of each deal: `all`, `estimators`, `step`, `band`; and groupings that a log in parts asked for.
+        One of each deal: `all`, `estimators`, `step`, `band`, and `groups`.
     scores : tuple of DataFrame
         Of `Engine.score`, one of each deal, rows as in `lay_rows`; empty for a log in parts.
     benchmark : tuple of (str, float)
@@ -60,6 +45,8 @@ class Effect:
     level : float
         Of all intervals.
     name : str
+    groups : dict of str to tuple of str
+        The groupings of a log in parts, and their groups.
     """
 
     design: Design
@@ -70,6 +57,7 @@ class Effect:
     benchmark: tuple[str, float]
     level: float
     name: str
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def mean(self) -> pd.Series:
@@ -138,14 +126,14 @@ class Effect:
         return tipping_point(self.splits, span=self.known.span, level=self.level)
 
     def by(
-        self, labels: pd.Series | np.ndarray, *, shared: bool = False, level: float | None = None
+        self, labels: str | pd.Series | np.ndarray, *, shared: bool = False, level: float | None = None
     ) -> pd.DataFrame:
         """Return the effect in each group of rows.
 
         Parameters
         ----------
-        labels : array (rows of the log,)
-            A group for each; NaN leaves a row out.
+        labels : array (rows of the log,) or str
+            A group for each; NaN leaves a row out. Or one of `groups`.
         shared : bool
             Take the baseline's residuals over all groups: for labels that mean nothing there.
         level : float, optional
@@ -157,37 +145,45 @@ class Effect:
             `group`, `effect`, `lower`, `upper`, `error`, `exposures`, `users` (of the arm). A group with too few
             users or accepted exposures for an interval is left out.
         """
-        names, splits = self.group_sums(labels)
-        found = self._grouped(splits, "groups", shared=shared, level=level)
-        found.insert(0, "group", names)
-        scores = self.scores[0]
-        own = scores[(scores["w1"] > 0) & (scores["arm"] == 1)]
-        group = pd.Series(np.asarray(labels), dtype=object).to_numpy()[own["place"]]
-        counts = own.groupby(group)["user"].agg(["size", "nunique"])
-        found["exposures"] = found["group"].map(counts["size"]).fillna(0).astype(int)
-        found["users"] = found["group"].map(counts["nunique"]).fillna(0).astype(int)
+        if isinstance(labels, str):
+            if labels not in self.groups:
+                raise unknown("grouping", labels, self.groups)
+            names, splits, key = self.groups[labels], self.splits, labels
+        else:
+            (names, splits), key = self.group_sums(labels), "groups"
+        found = self._grouped(splits, key, shared=shared, level=level)
+        found.insert(0, "group", list(names))
+        found[["exposures", "users"]] = splits[0][f"{key} counts"]
         return found.dropna(subset="effect", ignore_index=True)
 
     def group_sums(self, labels: pd.Series | np.ndarray) -> tuple[list, list[Sums]]:
         """Return the groups of a label of the log's rows, and the sums by them, one of each deal."""
-        if not self.scores:
-            raise InputError("an effect of a log in parts has no rows; expected one of its groupings")
+        self._needs_rows()
         code, names = pd.factorize(np.asarray(labels, dtype=object), sort=True)
         if not len(names):
             raise InputError("no row has a group; expected a label for some")
         return list(names), [
-            sum_scores(scores, {"groups": (code[scores["place"].to_numpy()], len(names))})
+            group_scores(scores, self.known, {"groups": (code[scores["place"].to_numpy()], len(names))})
             for scores in self.scores
         ]
+
+    def _needs_rows(self) -> None:
+        if not self.scores:
+            raise InputError(
+                f"an effect of a log in parts holds no rows; expected one of its groupings, "
+                f"{', '.join(self.groups)}, or a log in memory"
+            )
 
     @cached_property
     def users(self) -> pd.DataFrame:
         """The users' effects, partially pooled (`csrec_core.effect.users.user_effects`)."""
+        self._needs_rows()
         return user_effects(self.scores[0], error=float(self.mean["error"]), level=self.level)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The rows of both arms with their scores, means over the deals of users into folds."""
+        self._needs_rows()
         first = self.scores[0]
         names = ["e", "m1", "m0", "tau", "w1", "w0"]
         mean = np.mean([scores[names].to_numpy() for scores in self.scores], axis=0)
@@ -199,6 +195,26 @@ class Effect:
         effect, error = combine_splits(np.array([one.effect for one in found]), errors)
         worth = np.median([one.worth for one in found], axis=0)
         return intervals(effect, error, worth, level=level or self.level)
+
+    def to_dict(self) -> dict:
+        """Return what `effect.json` holds (`csrec_core.effect.answer.as_dict`)."""
+        return answer.as_dict(self)
+
+    def summary(self) -> str:
+        """Return the answer on one screen (`csrec_core.effect.answer.as_text`)."""
+        return answer.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return answer.as_card(self)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def plot(self, *, ax=None):
+        """Draw the estimates beside each other, or the band (`csrec_core.plots.answer.plot_answer`)."""
+        from csrec_core.plots.answer import plot_answer
+
+        return plot_answer(self.to_dict(), ax=ax)
 
 
 def _merge_small(worth: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
@@ -227,6 +243,7 @@ def estimate_effect(
     splits: int | None = None,
     level: float = 0.95,
     seed: int = 0,
+    groups: bool = False,
     **declared,
 ) -> Effect:
     """Estimate the mean effect of an arm against a baseline, and judge what it rests on.
@@ -245,6 +262,8 @@ def estimate_effect(
         Of the intervals, in (0, 1).
     seed : int
         Of the deals.
+    groups : bool
+        Whether the effect is summed by the groupings of every log (`csrec_core.effect.sums.group_rows`), too.
 
     Raises
     ------
@@ -260,89 +279,116 @@ def estimate_effect(
     >>> bool(found.mean["lower"] < 0.13 < found.mean["upper"])
     True
     """
+    check_numbers(folds, splits, level)
+    design = find_design(dataset, **declared) if design is None else design
+    rows = lay_rows(dataset, design)
+    counts = rows["arm"].value_counts()
+    check_arms(design, (counts.get(0, 0), counts.get(1, 0)), dataset.name)
+    known = look_over(rows, catalogue=None if dataset.items is None else dataset.items["item"].nunique())
+    seeds = deal_seeds(splits or deals_for(known.rows), seed)
+    user = rows["user"].to_numpy()
+    counts = [ItemCounts.count(rows, fold_of(user, folds, one), folds) for one in seeds]
+    engines, features = learn_engines(rows, design, known, counts, folds=folds, seeds=seeds)
+    scores = tuple(engine.score(rows, features=features) for engine in engines)
+    codes, names = group_rows(rows, features, known, item_fifths(counts[0])) if groups else ({}, {})
+    return conclude(
+        rows,
+        features,
+        engines,
+        scores[0],
+        [split_sums(one, known, codes) for one in scores],
+        measure_overlap(scores[0], design),
+        scores=scores,
+        level=level,
+        name=dataset.name,
+        groups=names,
+    )
+
+
+def check_numbers(folds: int, splits: int | None, level: float) -> None:
+    """Refuse numbers out of range."""
     if folds < 3:
         raise InputError(f"folds = {folds}; expected at least 3")
     if splits is not None and splits < 1:
         raise InputError(f"splits = {splits}; expected at least 1")
     if not 0 < level < 1:
         raise InputError(f"level = {level}; expected a share in (0, 1)")
-    design = find_design(dataset, **declared) if design is None else design
-    rows = lay_rows(dataset, design)
-    _check_arms(rows, design, dataset)
-    known = look_over(rows, catalogue=None if dataset.items is None else dataset.items["item"].nunique())
-    splits = splits or (SPLITS if known.rows < MANY else 2)
-    engines, scores, features = [], [], None
-    for engine, features in _engines(rows, design, known, folds, splits, seed):
-        engines.append(engine)
-        scores.append(engine.score(rows, features=features))
-    first = engines[0]
-    chance, given = first.arm_chance(rows, scores[0]["e"].to_numpy())
-    audit = [
-        *audit_items(rows, design, catalogue=known.catalogue) * (design.estimand == "exposure"),
-        *audit_arms(scores[0], rows, design, chance if given else None),
-    ]
-    overlap = measure_overlap(scores[0], design)
-    identification = judge(design, first.chances(rows), overlap, audit, arm_given=given, rows=rows)
-    sums = [split_sums(one, known) for one in scores]
-    return Effect(
-        design=design,
-        identification=identification,
-        known=known,
-        splits=sums,
-        scores=tuple(scores),
-        benchmark=("", 1.0) if given else strongest(first, rows, features, scores[0]),
-        level=level,
-        name=dataset.name,
-    )
 
 
-def _check_arms(rows: pd.DataFrame, design: Design, dataset: Dataset) -> None:
-    for side, name in ((0, design.baseline), (1, design.arm)):
-        if not (rows["arm"] == side).any():
+def check_arms(design: Design, exposures: tuple[int, int], name: str) -> None:
+    """Refuse a log without exposures of the baseline, or of the arm."""
+    for count, arm in zip(exposures, (design.baseline, design.arm), strict=True):
+        if not count:
             raise InputError(
-                f"{dataset.name}: no exposure has source={name!r}; expected exposures of two arms to compare"
+                f"{name}: no exposure has source={arm!r}; expected exposures of two arms to compare"
             )
 
 
-def _engines(rows, design, known, folds, splits, seed) -> Iterator[tuple[Engine, pd.DataFrame]]:
-    """Yield an engine for each deal of users, and the features, which are the same for all."""
-    learners, features = None, None
-    for number in range(splits):
-        own = seed * 1000 + number
-        counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), folds, own), folds)
-        options = {"folds": folds, "seed": own, "learners": learners}
-        if features is None:
-            features = Engine(design, known, counts, folds, own).describe(rows)
-        engine = Engine.learn(rows, design, known, counts, features=features, **options)
-        learners = engine.learners
-        yield engine, features
+def deals_for(rows: int) -> int:
+    """Return how many deals of users into folds a log of so many rows gets."""
+    return SPLITS if rows < MANY else 2
 
 
-def split_sums(scores: pd.DataFrame, known: Known, **groupings: tuple[np.ndarray, int]) -> Sums:
-    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of it."""
-    one = np.zeros(len(scores), dtype=int)
-    step = np.where(scores["arm"] == 0, 0, np.minimum(scores["step"].to_numpy(), LAST_STEP) - 1)
-    value = 0.5 if known.binary else known.rate
-    found = sum_scores(
-        scores, {"all": (one, 1), "step": (step, LAST_STEP), **groupings}, span=known.span, value=value
+def deal_seeds(splits: int, seed: int) -> list[int]:
+    """Return the seed of each deal of users into folds."""
+    return [seed * 1000 + number for number in range(splits)]
+
+
+def learn_engines(
+    rows: pd.DataFrame,
+    design: Design,
+    known: Known,
+    counts: Sequence[ItemCounts],
+    *,
+    folds: int,
+    seeds: Sequence[int],
+) -> tuple[list[Engine], pd.DataFrame]:
+    """Learn an engine for each deal; return also the features of the rows, which are the same for all."""
+    engines, learners = [], None
+    features = Engine(design, known, counts[0], folds, seeds[0]).describe(rows)
+    for own, seed in zip(counts, seeds, strict=True):
+        options = {"folds": folds, "seed": seed, "learners": learners}
+        engines.append(Engine.learn(rows, design, known, own, features=features, **options))
+        learners = engines[0].learners
+    return engines, features
+
+
+def conclude(
+    rows: pd.DataFrame,
+    features: pd.DataFrame,
+    engines: Sequence[Engine],
+    scored: pd.DataFrame,
+    sums: list[Sums],
+    overlap: Overlap,
+    **others,
+) -> Effect:
+    """Judge what the sums rest on, and return the effect.
+
+    Parameters
+    ----------
+    rows, features, scored : DataFrames (rows,)
+        Of the users that the engines learned from: all, or of a larger log those that were drawn. They are
+        audited, and the observed columns measured.
+    sums : list of Sums
+        Of all rows, one of each deal.
+    overlap : Overlap
+        Of all rows.
+    """
+    first = engines[0]
+    design, known = first.design, first.known
+    chance, given = first.arm_chance(rows, scored["e"].to_numpy())
+    audit = [
+        *audit_items(rows, design, catalogue=known.catalogue) * (design.estimand == "exposure"),
+        *audit_arms(scored, rows, design, chance if given else None),
+    ]
+    return Effect(
+        design=design,
+        identification=judge(design, first.chances(rows), overlap, audit, arm_given=given, rows=rows),
+        known=known,
+        splits=sums,
+        benchmark=("", 1.0) if given else strongest(first, rows, features, scored),
+        **{"scores": (), **others},
     )
-    variants = pd.concat(list(_variants(scores, value)), ignore_index=True)
-    label = np.repeat(np.arange(len(ESTIMATORS)), len(scores))
-    found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}))
-    return found
-
-
-def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:
-    """Yield the scores as each of `ESTIMATORS` has them."""
-    names = ["user", "decision", "tau", "w1", "w0", "m1", "m0"]
-    own, arm = scores[names], scores["arm"].to_numpy()
-    own = own.assign(accepted=own["decision"] > value)
-    yield own
-    yield own.assign(m1=0.0, m0=0.0)
-    # A regression alone has no residuals: every row decides as it is expected to.
-    yield own.assign(decision=np.where(arm == 1, own["m1"], own["m0"]))
-    plain = {"tau": (arm == 1) * 1.0, "w1": (arm == 1) * 1.0, "w0": (arm == 0) * 1.0}
-    yield own.assign(m1=0.0, m0=0.0, **plain)
 
 
 def strongest(

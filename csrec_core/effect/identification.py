@@ -253,8 +253,7 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
         return _claimed(claimed, f"the choice of {arm}", remedy)
     item = ["the logged chances of the items are those with which they were drawn"]
     if design.target == "uniform" and not np.isnan(chances.own[(rows["arm"] >= 0).to_numpy()]).any():
-        logged = not rows.loc[rows["arm"] >= 0, "propensity"].isna().any()
-        kind = "by item" if logged else "frequency"
+        kind = "frequency" if any(chances.unlogged) else "by item"
     else:
         kind = chances.kind
     if kind in ("uniform", "by item"):
@@ -271,7 +270,7 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
             ["the estimated chances hold all that moves both item and decision", no_drift],
             ["log the chances with which the items were drawn, as they were drawn"],
         )
-    missing = rows.loc[rows["arm"] >= 0].groupby("arm")["propensity"].agg(lambda one: int(one.isna().sum()))
+    lacking, unlogged = chances.unlogged
     if kind == "personal":
         return (
             "assumed",
@@ -290,9 +289,8 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
             status,
             [f"the items of {arm} have no logged chances: they are taken to be drawn alike for all users"],
             [*item, f"{arm} picks items alike for all users", no_drift],
-            [f"log the propensity of {missing.get(1, 0):,} exposures by {arm}"],
+            [f"log the propensity of {unlogged:,} exposures by {arm}"],
         )
-    lacking = missing.get(0, 0)
     remedy = (
         [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"] if lacking else []
     )

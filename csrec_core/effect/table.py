@@ -23,6 +23,8 @@ __all__ = [
     "fold_of",
     "hashes",
     "lay_rows",
+    "shares_clock",
+    "table_moments",
 ]
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
@@ -48,19 +50,40 @@ CONFLICTS = {
 }  # columns of rows that are no features
 
 
-def covariates(dataset: Dataset) -> pd.DataFrame:
+def table_moments(users: pd.DataFrame | None, items: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each number of the tables, as `user: ...` and `item: ...`."""
+    found = {}
+    for prefix, table in (("user", users), ("item", items)):
+        if table is not None:
+            numbers = table.drop(columns=prefix, errors="ignore").select_dtypes("number")
+            for name in numbers.columns:
+                values = numbers[name].to_numpy(dtype=float)
+                values = values[~np.isnan(values)] if not np.isnan(values).all() else np.zeros(1)
+                found[f"{prefix}: {name}"] = float(values.mean()), float(values.std()) or 1.0
+    return found
+
+
+def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None = None) -> pd.DataFrame:
     """Return what the log's owner knows of users, items and exposures beside what happened.
+
+    Parameters
+    ----------
+    moments : dict, optional
+        Of the whole tables (`table_moments`), where those of the dataset hold what a part of the log needs.
 
     Returns
     -------
     DataFrame
         Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the
         log; `preference`, from the columns `taste: <genre>` of the users table, at the exposed item's genre;
-        the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`. A value
-        that is missing is the column's mean, with a column `missing: ...` of ones beside it.
+        the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`, these of
+        mean 0 and standard deviation 1. A value that is missing is the mean of its table, so that the parts
+        of a log agree on it, with a column `missing: ...` of ones beside it.
     """
     log, users, items = dataset.log, dataset.users, dataset.items
+    moments = table_moments(users, items) if moments is None else moments
     known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(FEATURE)}
+    fill = {name: mean for name, (mean, _) in moments.items()}
     if users is not None:
         by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
         row = by_user.index.get_indexer(log["user"])
@@ -69,15 +92,19 @@ def covariates(dataset: Dataset) -> pd.DataFrame:
             genre = pd.Index([name.removeprefix(TASTE) for name in tastes]).get_indexer(genres(dataset))
             value = by_user[tastes].to_numpy()[row, genre]
             known[PREFERENCE] = np.where((row >= 0) & (genre >= 0), value, np.nan)
+            fill[PREFERENCE] = np.mean([fill[f"user: {name}"] for name in tastes])
         rest = by_user.drop(columns=tastes)
         known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
     if items is not None:
         by_item = items.drop_duplicates("item").set_index("item").select_dtypes("number")
-        known |= {f"item: {name}": by_item[name].reindex(log["item"]).to_numpy() for name in by_item.columns}
+        for name in by_item.columns:
+            mean, spread = moments[f"item: {name}"]
+            values = by_item[name].reindex(log["item"]).to_numpy(dtype=float)
+            known[f"item: {name}"], fill[f"item: {name}"] = (values - mean) / spread, 0.0
     frame = pd.DataFrame(known, index=log.index, dtype=np.float32)
     for name in list(frame.columns[frame.isna().any()]):
         frame[f"missing: {name}"] = frame[name].isna().astype(np.float32)
-        frame[name] = frame[name].fillna(frame[name].mean() if frame[name].notna().any() else 0.0)
+        frame[name] = frame[name].fillna(fill.get(name, 0.0))
     return frame
 
 
@@ -88,10 +115,28 @@ def genres(dataset: Dataset) -> pd.Series:
     return dataset.log["item"].map(dataset.items.drop_duplicates("item").set_index("item")["genre"])
 
 
-def lay_rows(dataset: Dataset, design: Design) -> pd.DataFrame:
+def shares_clock(log: pd.DataFrame) -> tuple[bool, bool]:
+    """Return whether a `t` of a user is in two arms, and whether a user has several rows at all."""
+    return bool(log.duplicated(["user", "t"]).any()), bool(log.duplicated("user").any())
+
+
+def lay_rows(
+    dataset: Dataset,
+    design: Design,
+    *,
+    shared: bool | None = None,
+    moments: dict[str, tuple[float, float]] | None = None,
+) -> pd.DataFrame:
     """Lay out the rows of a log by user, in the order in which they were lived.
 
     That is by `timestamp`, else by `t` where no `t` of a user is in two arms, else the baseline's rows first.
+
+    Parameters
+    ----------
+    shared : bool, optional
+        Whether the arms share `t`; by default as this log has it (`shares_clock`), which a part of one may not.
+    moments : dict, optional
+        See `covariates`.
 
     Returns
     -------
@@ -114,7 +159,9 @@ def lay_rows(dataset: Dataset, design: Design) -> pd.DataFrame:
             "t": log["t"].to_numpy(),
         }
     )
-    shared = not log.duplicated(["user", "t"]).any() and log.duplicated("user").any()
+    if shared is None:
+        twice, several = shares_clock(log)
+        shared = several and not twice
     if "timestamp" in log.columns:
         stamp = log["timestamp"]
         rows["time"] = (
@@ -124,7 +171,7 @@ def lay_rows(dataset: Dataset, design: Design) -> pd.DataFrame:
         rows["time"] = log["t"].to_numpy(dtype=float) if shared else np.nan
     for name in ("propensity", "arm_propensity"):
         rows[name] = log[name].to_numpy(dtype=float) if name in log.columns else np.nan
-    rows = pd.concat([rows, covariates(dataset).reset_index(drop=True)], axis=1)
+    rows = pd.concat([rows, covariates(dataset, moments).reset_index(drop=True)], axis=1)
     # A clock decides; without one the baseline (0) comes before the arm (1), and -1 stands in between by t.
     order = np.lexsort((rows["t"], rows["arm"], np.nan_to_num(rows["time"]), rows["user"]))
     return rows.iloc[order].reset_index(drop=True)
@@ -298,18 +345,14 @@ class _Record:
 
 
 def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
-    """Return the standardised measured features of each row's item; None with fewer than `VECTOR`."""
+    """Return the measured features of each row's item, scaled; None with fewer than `VECTOR`."""
     names = [name for name in rows.columns if str(name).startswith("item: ")]
-    if len(names) < VECTOR:
-        return None
-    values = rows[names].to_numpy(dtype=float)
-    spread = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1) / np.sqrt(len(names))
+    return rows[names].to_numpy(dtype=float) / np.sqrt(len(names)) if len(names) >= VECTOR else None
 
 
 @dataclass(frozen=True, eq=False)
 class ItemCounts:
-    """How often each item was exposed and accepted, by fold and arm; counts of parts add up.
+    """How often each item was exposed and accepted, by fold and arm, and by which chances; parts add up.
 
     Attributes
     ----------
@@ -317,38 +360,52 @@ class ItemCounts:
         Sorted.
     rows, accepted : arrays (folds, items, 2)
         By arm: the baseline's, the arm's.
+    chance : array (items, 3)
+        The least, the largest and the sum of the arm's logged chances of the item (inf, -inf, 0 without any).
+    unlogged : array (2,)
+        By arm, exposures without a logged chance.
     """
 
     item: np.ndarray
     rows: np.ndarray
     accepted: np.ndarray
+    chance: np.ndarray
+    unlogged: np.ndarray
 
     @classmethod
     def count(cls, rows: pd.DataFrame, fold: np.ndarray, folds: int) -> "ItemCounts":
         """Count the rows of either arm."""
-        own = (rows["arm"] >= 0).to_numpy()
-        item, code = np.unique(rows["item"].to_numpy()[own], return_inverse=True)
+        own = rows[rows["arm"] >= 0]
+        item, code = np.unique(own["item"].to_numpy(), return_inverse=True)
+        arm, chance = own["arm"].to_numpy(), own["propensity"].to_numpy(dtype=float)
         shape = (folds, len(item), 2)
-        cell = np.ravel_multi_index((fold[own], code, rows["arm"].to_numpy()[own]), shape)
+        cell = np.ravel_multi_index((fold[(rows["arm"] >= 0).to_numpy()], code, arm), shape)
         size = int(np.prod(shape))
-        decision = rows["decision"].to_numpy()[own]
+        logged = (arm == 1) & ~np.isnan(chance)
+        ends = np.tile([np.inf, -np.inf, 0.0], (len(item), 1))
+        for place, add in enumerate((np.minimum, np.maximum, np.add)):
+            add.at(ends[:, place], code[logged], chance[logged])
         return cls(
             item,
             np.bincount(cell, minlength=size).reshape(shape).astype(float),
-            np.bincount(cell, decision, minlength=size).reshape(shape),
+            np.bincount(cell, own["decision"], minlength=size).reshape(shape),
+            ends,
+            np.bincount(arm[np.isnan(chance)], minlength=2),
         )
 
     def add(self, other: "ItemCounts") -> "ItemCounts":
         """Return the counts of both."""
         item = np.union1d(self.item, other.item)
-        shape = (self.rows.shape[0], len(item), 2)
-        found = []
-        for name in ("rows", "accepted"):
-            total = np.zeros(shape)
-            for one in (self, other):
-                total[:, np.searchsorted(item, one.item)] += getattr(one, name)
-            found.append(total)
-        return ItemCounts(item, *found)
+        rows, accepted = (np.zeros((self.rows.shape[0], len(item), 2)) for _ in range(2))
+        chance = np.tile([np.inf, -np.inf, 0.0], (len(item), 1))
+        for one in (self, other):
+            at = np.searchsorted(item, one.item)
+            rows[:, at] += one.rows
+            accepted[:, at] += one.accepted
+            chance[at, 0] = np.minimum(chance[at, 0], one.chance[:, 0])
+            chance[at, 1] = np.maximum(chance[at, 1], one.chance[:, 1])
+            chance[at, 2] += one.chance[:, 2]
+        return ItemCounts(item, rows, accepted, chance, self.unlogged + other.unlogged)
 
     @property
     def rates(self) -> np.ndarray:

@@ -34,11 +34,14 @@ class ItemChances:
         The chance p of the row's item by its own arm; NaN where not known.
     other : array (rows,)
         At the baseline's rows, the chance by the arm; NaN where not known, 0 where the arm never goes.
+    unlogged : tuple of int
+        Exposures of the log without a logged chance: the baseline's, the arm's.
     """
 
     kind: str
     own: np.ndarray
     other: np.ndarray
+    unlogged: tuple[int, int] = (0, 0)
 
 
 def item_chances(rows: pd.DataFrame, counts: ItemCounts, design: Design, *, catalogue: int) -> ItemChances:
@@ -47,38 +50,39 @@ def item_chances(rows: pd.DataFrame, counts: ItemCounts, design: Design, *, cata
     Parameters
     ----------
     rows : DataFrame
-        Of `csrec_core.effect.table.lay_rows`.
+        Of `csrec_core.effect.table.lay_rows`; or of a part of it, as what kind of chances they are is told by
+        the counts.
     counts : ItemCounts
         Of the whole log.
     catalogue : int
         Number of items that could be exposed.
     """
     arm, unknown = rows["arm"].to_numpy(), np.full(len(rows), np.nan)
+    missing = tuple(int(count) for count in counts.unlogged)
     own = rows["propensity"].to_numpy(dtype=float).copy()
     if design.estimand == "arm" or design.propensity == "unused":
-        return ItemChances("none", unknown, unknown)
-    logged = [not np.isnan(own[arm == side]).any() for side in (0, 1)]
+        return ItemChances("none", unknown, unknown, missing)
     item = np.minimum(np.searchsorted(counts.item, rows["item"]), len(counts.item) - 1)
-    frequency = counts.rows.sum(axis=0)[:, 1]
-    frequency = frequency / max(frequency.sum(), 1)
-    if not logged[1]:
+    shown = counts.rows.sum(axis=0)[:, 1]
+    frequency = shown / max(shown.sum(), 1)
+    if missing[1]:
         own = np.where((arm == 1) & np.isnan(own), frequency[item], own)
-    if not logged[0]:
-        return ItemChances("none", own, unknown)
-    shown = pd.DataFrame({"item": item[arm == 1], "chance": own[arm == 1]})
-    if not logged[1]:
-        return ItemChances("frequency", own, np.where(arm == 0, frequency[item], np.nan))
-    chance = shown["chance"]
-    if np.ptp(chance) <= PERSONAL * chance.max():
+    if missing[0]:
+        return ItemChances("none", own, unknown, missing)
+    if missing[1]:
+        return ItemChances("frequency", own, np.where(arm == 0, frequency[item], np.nan), missing)
+    met = shown > 0
+    low, high, total = counts.chance[met].T
+    if high.max() - low.min() <= PERSONAL * high.max():
         # A constant chance is that of every item it could fall on; of seen ones only, if they are that few.
-        everywhere = 1 / chance.iloc[0] > 0.9 * catalogue
-        other = np.where(everywhere | (frequency[item] > 0), chance.iloc[0], 0.0)
-        return ItemChances("uniform", own, np.where(arm == 0, other, np.nan))
-    by_item = shown.groupby("item")["chance"].agg(["min", "max", "mean"])
-    if ((by_item["max"] - by_item["min"]) <= PERSONAL * by_item["max"]).all():
-        other = by_item["mean"].reindex(np.arange(len(counts.item)), fill_value=0.0).to_numpy()[item]
-        return ItemChances("by item", own, np.where(arm == 0, other, np.nan))
-    return ItemChances("personal", own, unknown)
+        everywhere = 1 / low.min() > 0.9 * catalogue
+        other = np.where(everywhere | met[item], low.min(), 0.0)
+        return ItemChances("uniform", own, np.where(arm == 0, other, np.nan), missing)
+    if ((high - low) <= PERSONAL * high).all():
+        mean = np.zeros(len(met))
+        mean[met] = total / shown[met]
+        return ItemChances("by item", own, np.where(arm == 0, mean[item], np.nan), missing)
+    return ItemChances("personal", own, unknown, missing)
 
 
 def row_weights(
