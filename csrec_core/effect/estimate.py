@@ -1,7 +1,7 @@
 """The estimated effect of one arm against another, with what it rests on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -60,6 +60,10 @@ class Effect:
     level : float
         Of all intervals.
     name : str
+    learners : dict
+        By nuisance, the learner that was chosen.
+    seed : int
+        Of the deals.
     """
 
     design: Design
@@ -70,6 +74,8 @@ class Effect:
     benchmark: tuple[str, float]
     level: float
     name: str
+    learners: dict[str, str] = field(default_factory=dict)
+    seed: int = 0
 
     @cached_property
     def mean(self) -> pd.Series:
@@ -224,6 +230,7 @@ def estimate_effect(
     splits: int | None = None,
     level: float = 0.95,
     seed: int = 0,
+    learners: dict[str, str] | None = None,
     **declared,
 ) -> Effect:
     """Estimate the mean effect of an arm against a baseline, and judge what it rests on.
@@ -242,6 +249,8 @@ def estimate_effect(
         Of the intervals, in (0, 1).
     seed : int
         Of the deals.
+    learners : dict, optional
+        Those of an estimate that this one repeats on other data: none are chosen, and no `benchmark` is sought.
 
     Raises
     ------
@@ -269,7 +278,7 @@ def estimate_effect(
     known = look_over(rows, catalogue=None if dataset.items is None else dataset.items["item"].nunique())
     splits = splits or (SPLITS if known.rows < MANY else 2)
     engines, scores, features = [], [], None
-    for engine, features in _engines(rows, design, known, folds, splits, seed):
+    for engine, features in _engines(rows, design, known, folds, splits, seed, learners):
         engines.append(engine)
         scores.append(engine.score(rows, features=features))
     first = engines[0]
@@ -287,9 +296,11 @@ def estimate_effect(
         known=known,
         splits=sums,
         scores=tuple(scores),
-        benchmark=("", 1.0) if given else strongest(first, rows, features, scores[0]),
+        benchmark=("", 1.0) if given or learners else strongest(first, rows, features, scores[0]),
         level=level,
         name=dataset.name,
+        learners=first.learners,
+        seed=seed,
     )
 
 
@@ -301,9 +312,9 @@ def _check_arms(rows: pd.DataFrame, design: Design, dataset: Dataset) -> None:
             )
 
 
-def _engines(rows, design, known, folds, splits, seed) -> Iterator[tuple[Engine, pd.DataFrame]]:
+def _engines(rows, design, known, folds, splits, seed, learners) -> Iterator[tuple[Engine, pd.DataFrame]]:
     """Yield an engine for each deal of users, and the features, which are the same for all."""
-    learners, features = None, None
+    features = None
     for number in range(splits):
         own = seed * 1000 + number
         counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), folds, own), folds)
