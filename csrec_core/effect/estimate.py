@@ -15,7 +15,8 @@ from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.identification import Identification, Overlap, judge, measure_overlap
 from csrec_core.effect.nuisance import fit_model
 from csrec_core.effect.score import FEWEST, Sums, combine_splits, effects_of, intervals, merged, slope_of
-from csrec_core.effect.sensitivity import benchmark, sensitivity_band, tipping_point
+from csrec_core.effect.sensitivity import benchmark as strength
+from csrec_core.effect.sensitivity import sensitivity_band, tipping_point
 from csrec_core.effect.sums import ESTIMATORS, group_rows, group_scores, item_fifths, split_sums
 from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
 from csrec_core.effect.users import user_effects
@@ -47,6 +48,10 @@ class Effect:
     name : str
     groups : dict of str to tuple of str
         The groupings of a log in parts, and their groups.
+    learners : dict
+        By nuisance, the learner that was chosen.
+    seed : int
+        Of the deals.
     """
 
     design: Design
@@ -58,6 +63,8 @@ class Effect:
     level: float
     name: str
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    learners: dict[str, str] = field(default_factory=dict)
+    seed: int = 0
 
     @cached_property
     def mean(self) -> pd.Series:
@@ -244,6 +251,7 @@ def estimate_effect(
     level: float = 0.95,
     seed: int = 0,
     groups: bool = False,
+    learners: dict[str, str] | None = None,
     **declared,
 ) -> Effect:
     """Estimate the mean effect of an arm against a baseline, and judge what it rests on.
@@ -264,6 +272,8 @@ def estimate_effect(
         Of the deals.
     groups : bool
         Whether the effect is summed by the groupings of every log (`csrec_core.effect.sums.group_rows`), too.
+    learners : dict, optional
+        Those of an estimate that this one repeats on other data: none are chosen, and no `benchmark` is sought.
 
     Raises
     ------
@@ -288,7 +298,9 @@ def estimate_effect(
     seeds = deal_seeds(splits or deals_for(known.rows), seed)
     user = rows["user"].to_numpy()
     counts = [ItemCounts.count(rows, fold_of(user, folds, one), folds) for one in seeds]
-    engines, features = learn_engines(rows, design, known, counts, folds=folds, seeds=seeds)
+    engines, features = learn_engines(
+        rows, design, known, counts, folds=folds, seeds=seeds, learners=learners
+    )
     scores = tuple(engine.score(rows, features=features) for engine in engines)
     codes, names = group_rows(rows, features, known, item_fifths(counts[0])) if groups else ({}, {})
     return conclude(
@@ -302,6 +314,8 @@ def estimate_effect(
         level=level,
         name=dataset.name,
         groups=names,
+        seed=seed,
+        benchmark=("", 1.0) if learners else None,
     )
 
 
@@ -342,9 +356,10 @@ def learn_engines(
     *,
     folds: int,
     seeds: Sequence[int],
+    learners: dict[str, str] | None = None,
 ) -> tuple[list[Engine], pd.DataFrame]:
     """Learn an engine for each deal; return also the features of the rows, which are the same for all."""
-    engines, learners = [], None
+    engines = []
     features = Engine(design, known, counts[0], folds, seeds[0]).describe(rows)
     for own, seed in zip(counts, seeds, strict=True):
         options = {"folds": folds, "seed": seed, "learners": learners}
@@ -360,6 +375,8 @@ def conclude(
     scored: pd.DataFrame,
     sums: list[Sums],
     overlap: Overlap,
+    *,
+    benchmark: tuple[str, float] | None = None,
     **others,
 ) -> Effect:
     """Judge what the sums rest on, and return the effect.
@@ -373,6 +390,8 @@ def conclude(
         Of all rows, one of each deal.
     overlap : Overlap
         Of all rows.
+    benchmark : tuple of (str, float), optional
+        Sought here by default.
     """
     first = engines[0]
     design, known = first.design, first.known
@@ -386,7 +405,8 @@ def conclude(
         identification=judge(design, first.chances(rows), overlap, audit, arm_given=given, rows=rows),
         known=known,
         splits=sums,
-        benchmark=("", 1.0) if given else strongest(first, rows, features, scored),
+        benchmark=benchmark or (("", 1.0) if given else strongest(first, rows, features, scored)),
+        learners=first.learners,
         **{"scores": (), **others},
     )
 
@@ -394,7 +414,7 @@ def conclude(
 def strongest(
     engine: Engine, rows: pd.DataFrame, features: pd.DataFrame, scores: pd.DataFrame, *, most: int = 12
 ) -> tuple[str, float]:
-    """Return the observed column whose loss moves the odds of the arm most (`benchmark`).
+    """Return the observed column whose loss moves the odds of the arm most (`sensitivity.benchmark`).
 
     All are regressions on some of the rows, none of them cross-fitted: it is a measure of strength, no part of
     the estimate.
@@ -415,7 +435,7 @@ def strongest(
         rest = [other for other in names if other != name]
         found = fit_model(table[rest], arm).predict(table[rest]) if rest else np.full(len(arm), arm.mean())
         without[name] = found
-    return benchmark(full, without, weight)
+    return strength(full, without, weight)
 
 
 def with_checks(effect: Effect, checks: list) -> Effect:

@@ -120,8 +120,10 @@ def _boosted(features, target, weight, *, binary: bool, seed: int) -> Model:
         min_samples_leaf=40,
         l2_regularization=5.0,
         early_stopping=False,
-        random_state=seed,
-    ).fit(features.to_numpy(), target, weight)
+        random_state=seed % 2**32,
+    ).fit(
+        features.to_numpy(), target, weight if np.ptp(weight) > 0 else None
+    )  # its weighted quantiles are slow
     if not binary:
         return Model(lambda rows: trees.predict(rows.to_numpy()))
     return Model(lambda rows: trees.predict_proba(rows.to_numpy())[:, 1])

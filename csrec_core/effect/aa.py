@@ -1,0 +1,121 @@
+"""A/A: how often effects are found where there is none, on the log's own exposures with arms dealt at random."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta
+
+from csrec_core.data.log import Dataset
+from csrec_core.effect.design import Design, find_design
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.table import hashes, lay_rows
+from csrec_core.errors import InputError
+
+__all__ = ["FINDINGS", "false_alarms", "in_order", "permute_arms", "relabel"]
+
+SEGMENTS = 4  # groups of users that a finding by segment is looked for in
+#: What is looked for in every relabelled log.
+FINDINGS = {
+    "mean": "the mean effect",
+    "trend": "the change of the effect an exposure",
+    "first step": "the effect at the first exposures by the arm",
+    "segment": "the effect in a quarter of the users, drawn at random",
+}
+
+
+def in_order(dataset: Dataset, design: Design) -> pd.DataFrame:
+    """Return the rows of both arms by user, in the order in which they were lived."""
+    rows = lay_rows(replace(dataset, users=None, items=None), design)
+    return dataset.log.iloc[rows.loc[rows["arm"] >= 0, "place"]].reset_index(drop=True)
+
+
+def relabel(
+    dataset: Dataset, design: Design, log: pd.DataFrame, arm: np.ndarray, *, phased: bool = False
+) -> tuple[Dataset, Design]:
+    """Return rows of a log (`in_order`) with other arms, and the design that is left of one for them.
+
+    Logged chances were those of the arms that the rows had, and are dropped.
+
+    Parameters
+    ----------
+    arm : array (rows,) bool
+    phased : bool
+        Whether the arm follows the baseline, and is compared with it as where no clock is shared.
+    """
+    log = log.drop(columns=["propensity", "arm_propensity"], errors="ignore")
+    names = [design.baseline, design.arm]
+    log["source"] = pd.Categorical(np.where(arm, design.arm, design.baseline), categories=names)
+    # Numbered by user, t is a clock that both arms share; numbered by user and arm, it is none.
+    log["t"] = (log.groupby(["user", "source"] if phased else "user", observed=True).cumcount() + 1).astype(
+        np.int32
+    )
+    if phased:
+        log, design = log.drop(columns="timestamp", errors="ignore"), replace(design, arm_propensity=None)
+    if design.target == "uniform":  # takes the chances of the items
+        design = replace(design, target="exposed")
+    return replace(dataset, log=log, truth=None), design
+
+
+def permute_arms(dataset: Dataset, design: Design, rng: np.random.Generator) -> tuple[Dataset, Design]:
+    """Deal the arms at random: among each user's rows where users have both arms, else among users."""
+    log = in_order(dataset, design)
+    arm, user = (log["source"].astype(str) == design.arm).to_numpy(), pd.factorize(log["user"])[0]
+    share = np.bincount(user, arm) / np.bincount(user)
+    if ((share == 0) | (share == 1)).all():
+        return relabel(dataset, design, log, rng.permutation(share)[user] == 1)
+    # Rows lie by user, so that both orders have the same users at the same places.
+    return relabel(dataset, design, log, arm[np.lexsort((rng.random(len(log)), user))])
+
+
+def false_alarms(
+    dataset: Dataset, *, design: Design | None = None, times: int = 60, seed: int = 0
+) -> pd.DataFrame:
+    """Measure on a log how often each of `FINDINGS` is made though there is nothing to find.
+
+    The log's own arms are dealt at random, `times` times, and the effect is estimated each time as it would be
+    of the log, with one deal of users into folds. A finding is a 95% interval without zero.
+
+    Returns
+    -------
+    DataFrame
+        `finding`, `rate`, `lower`, `upper` (Jeffreys 95%), `asked`: how often there was an interval.
+
+    Examples
+    --------
+    >>> from csrec_core.data.books import simulate_books
+    >>> found = false_alarms(simulate_books(users=100, steps=6, seed=1), times=3)
+    >>> list(found["finding"])
+    ['mean', 'trend', 'first step', 'segment']
+    """
+    if times < 1:
+        raise InputError(f"times = {times}; expected at least 1")
+    design = find_design(dataset) if design is None else design
+    asked, alarms, learners = dict.fromkeys(FINDINGS, 0), dict.fromkeys(FINDINGS, 0), None
+    for number in range(times):
+        placebo, left = permute_arms(dataset, design, np.random.default_rng([seed, number]))
+        effect = estimate_effect(
+            placebo, design=left, splits=1, seed=seed * times + number, learners=learners
+        )
+        learners = effect.learners
+        segment = hashes(placebo.log["user"].to_numpy(), seed, number + 2) % np.uint64(SEGMENTS)
+        found = {
+            "mean": effect.mean.to_frame().T,
+            "trend": effect.trend.to_frame().T,
+            "first step": effect.over_time.head(1),
+            "segment": effect.by(segment),
+        }
+        for name, table in found.items():
+            table = table.dropna(subset=["lower", "upper"])
+            asked[name] += len(table)
+            alarms[name] += int(((table["lower"] > 0) | (table["upper"] < 0)).sum())
+    rows = [(name, *_rate(alarms[name], asked[name]), asked[name]) for name in FINDINGS]
+    return pd.DataFrame(rows, columns=["finding", "rate", "lower", "upper", "asked"])
+
+
+def _rate(count: int, asked: int) -> tuple[float, float, float]:
+    """Return a share with Jeffreys's interval, which holds the ends where none, or all, were counted."""
+    if not asked:
+        return (float("nan"),) * 3
+    ends = beta.ppf([0.025, 0.975], count + 0.5, asked - count + 0.5)
+    return count / asked, float(ends[0]) if count else 0.0, float(ends[1]) if count < asked else 1.0

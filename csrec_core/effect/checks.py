@@ -1,0 +1,331 @@
+"""Attempts to refute an effect: the same design on data of which the answer is known, and what does not fit.
+
+Every check takes the reported `Effect`, and repeats its estimate, with its design and learners, on altered
+data. None proves an effect. One that fails speaks against it as much as its severity says
+(`csrec_core.effect.identification.Identification.after`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.effect.aa import in_order, permute_arms, relabel
+from csrec_core.effect.design import Design
+from csrec_core.effect.engine import FOLDS
+from csrec_core.effect.estimate import ESTIMATORS, Effect, estimate_effect
+from csrec_core.effect.likeness import choice_likeness
+from csrec_core.effect.score import combine_splits, effects_of
+from csrec_core.effect.table import hashes
+from csrec_core.errors import InputError, unknown
+from csrec_core.metrics import holm
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
+
+__all__ = ["CHECKS", "check_effect"]
+
+LARGE = 0.5  # standard errors that a random common cause may shift the estimate by
+ROUGH = 20  # users, below which a check says nothing
+BEFORE = 4  # exposures of a user by the baseline, from which on they are split
+ALPHA = 0.05  # chance that any of the tests fails though nothing is wrong (Holm)
+
+Check = Callable[[Effect, Dataset, np.random.Generator], Verdict]
+
+
+def check_effect(
+    effect: Effect, dataset: Dataset, *, checks: Sequence[str] | None = None, seed: int = 0
+) -> list[Verdict]:
+    """Try to refute an effect.
+
+        Parameters
+        ----------
+        effect : Effect
+            As reported, of `dataset`.
+        checks : sequence of str, optional
+            Keys of `CHECKS`; by default all.
+        seed : int
+            Of all that is drawn.
+
+        Returns
+        -------
+        list of Verdict
+            One a check. A test fails if its p-value, adjusted for the number of tests (Holm 1979), is at most .05.
+            Where it does not, it holds if its 95% interval is within the reported effect, or its interval, around
+            zero: a bias as large would have been seen; else it is undecided.
+
+        Examples
+        --------
+        >>> from csrec_core.data.books import simulate_books
+        >>> from csrec_core.effect.engine import FOLDS
+    from csrec_core.effect.estimate import estimate_effect
+        >>> log = simulate_books(users=200, seed=1)
+        >>> [one.word for one in check_effect(estimate_effect(log), log, checks=["both decisions"])]
+        ['holds']
+    """
+    names = list(CHECKS) if checks is None else list(checks)
+    for name in names:
+        if name not in CHECKS:
+            raise unknown("check", name, CHECKS)
+    found = []
+    for name in names:
+        severity, check = CHECKS[name]
+        try:
+            if np.isnan(effect.mean["lower"]) and check is not _both_decisions:
+                raise InputError("there is no estimate to refute")
+            verdict = check(effect, dataset, np.random.default_rng([seed, list(CHECKS).index(name)]))
+        except InputError as error:
+            verdict = _silent(str(error))
+        found.append(replace(verdict, name=name, severity=severity))
+    tests = [number for number, one in enumerate(found) if not np.isnan(one.p)]
+    for number, p in zip(tests, holm(np.array([found[number].p for number in tests])), strict=True):
+        found[number] = _judged(found[number], p)
+    return found
+
+
+def _judged(one: Verdict, adjusted: float) -> Verdict:
+    if adjusted <= ALPHA:
+        return replace(one, word=FAILS)
+    return replace(one, word=HOLDS if max(abs(one.lower), abs(one.upper)) < one.threshold else UNDECIDED)
+
+
+def _silent(why: str) -> Verdict:
+    return Verdict("", NOT_TESTED, why)
+
+
+def _again(effect: Effect, dataset: Dataset, design: Design | None = None, *, folds: int = 3) -> Effect:
+    """Repeat an estimate on other data, with the first of its deals of users."""
+    options = {"splits": 1, "level": effect.level, "learners": effect.learners, "seed": effect.seed}
+    return estimate_effect(dataset, design=design or effect.design, folds=folds, **options)
+
+
+def _margin(effect: Effect) -> float:
+    """Return the bias that would matter: as large as the effect, or what is not told from it."""
+    return float(max(abs(effect.mean["effect"]), (effect.mean["upper"] - effect.mean["lower"]) / 2))
+
+
+def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
+    """Test that an estimate of nothing is nothing."""
+    sums = effects_of(found.splits[0], "all")
+    value, lower, upper = found.mean[["effect", "lower", "upper"]]
+    if np.isnan(lower):
+        return _silent(f"{what}: too few users and accepted exposures for an interval")
+    p = _p_value(value, np.sqrt(sums.covariance[0, 0]), sums.worth[0] - 1)
+    return _tested(effect, value, lower, upper, p, what)
+
+
+def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
+    detail = f"{what}: expected 0, found {value:+.4f}, from {lower:+.4f} to {upper:+.4f}".replace(
+        "-0.", "−0."
+    )
+    return Verdict(
+        "", UNDECIDED, detail, float(value), float(lower), float(upper), _margin(effect), p=float(p)
+    )
+
+
+def _p_value(shift: float, error: float, freedom: float = np.inf) -> float:
+    return float(2 * student.sf(abs(shift) / error, max(freedom, 1))) if error > 0 else float(shift == 0)
+
+
+def _both_decisions(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    rates = effect.identification.overlap.accepted
+    names = effect.design.baseline, effect.design.arm
+    text = ", ".join(f"{name}: {rate:.1%} accepted" for name, rate in zip(names, rates, strict=True))
+    return Verdict("", HOLDS if all(0 < rate < 1 for rate in rates) else FAILS, text)
+
+
+def _placebo(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    found = _again(effect, *permute_arms(dataset, effect.design, rng))
+    return _zero(effect, found, "effect of an arm dealt at random")
+
+
+def _before(effect: Effect, dataset: Dataset) -> pd.DataFrame:
+    """Return the baseline's rows before the arm exposed, of users who have a few; or say why not."""
+    if effect.known.clock.between:
+        raise InputError("every user is of one arm")
+    log = in_order(dataset, effect.design)
+    later = (log["source"].astype(str) == effect.design.arm).groupby(log["user"]).cummax()
+    log = log[~later]
+    log = log[log.groupby("user")["user"].transform("size") >= BEFORE].reset_index(drop=True)
+    if log["user"].nunique() < ROUGH or log["decision"].nunique() < 2:
+        raise InputError(
+            f"fewer than {ROUGH} users have {BEFORE} exposures by {effect.design.baseline} before the first by "
+            f"{effect.design.arm}"
+        )
+    return log
+
+
+def _negative_control(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    log = _before(effect, dataset)
+    last = ~log.duplicated("user", keep="last").to_numpy()
+    found = _again(effect, *relabel(dataset, effect.design, log, last, phased=True))
+    return _zero(effect, found, f"effect at the last decision before {effect.design.arm} exposed")
+
+
+def _drift(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    if effect.known.clock.columns:
+        return _silent("the arms share a clock: drift is in both")
+    log = _before(effect, dataset)
+    late = log.groupby("user").cumcount() >= log.groupby("user")["user"].transform("size") / 2
+    found = _again(effect, *relabel(dataset, effect.design, log, late.to_numpy(), phased=True))
+    return _zero(effect, found, f"effect of the later half of the exposures by {effect.design.baseline}")
+
+
+def _dummy(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    log = dataset.log.drop(columns="outcome", errors="ignore")
+    rate = log["decision"].mean()
+    if effect.design.estimand == "exposure":  # else items are part of the arm, and may differ between arms
+        item = log.groupby("item")["decision"]
+        rate = (item.transform("sum") + 5 * rate) / (item.transform("size") + 5)
+    log = log.assign(decision=(rng.random(len(log)) < rate).astype(np.int8))
+    found = _again(effect, replace(dataset, log=log, truth=None))
+    return _zero(effect, found, "effect on decisions drawn by the item alone")
+
+
+def _random_cause(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    log = dataset.log.assign(**{f"{FEATURE}random": rng.normal(size=len(dataset.log))})
+    found = effects_of(_again(effect, replace(dataset, log=log), folds=FOLDS).splits[0], "all").effect[0]
+    first = effects_of(effect.splits[0], "all")
+    shift = float(found - first.effect[0])
+    most = float(LARGE * np.sqrt(first.covariance[0, 0]))
+    detail = f"a random column shifts the effect by {shift:+.4f}; expected at most {most:.4f}".replace(
+        "-0.", "−0."
+    )
+    return Verdict("", HOLDS if abs(shift) <= most else FAILS, detail, shift, threshold=most)
+
+
+def _subset(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    users = dataset.log["user"].to_numpy()
+    half = hashes(users, int(rng.integers(2**31)), 3) % np.uint64(2) == 0
+    if len(np.unique(users[half])) < ROUGH:
+        return _silent(f"fewer than {ROUGH} users in a half")
+    found = _again(effect, replace(dataset, log=dataset.log[half].reset_index(drop=True), truth=None))
+    shift = found.mean["effect"] - effect.mean["effect"]
+    # A mean over half the users differs from that over all by as much as the latter from the truth.
+    error = float(effect.mean["error"])
+    lower, upper = shift - norm.ppf(0.975) * error, shift + norm.ppf(0.975) * error
+    return _tested(
+        effect, shift, lower, upper, _p_value(shift, error), "shift of the effect in half of the users"
+    )
+
+
+def _agreement(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    """Test that the doubly robust estimate is that of the weights, or that of the regressions.
+
+    It is right where either is: if it is neither, then neither is right, and nothing speaks for it.
+    """
+    found = [effects_of(sums, "estimators") for sums in effect.splits]
+    names = list(ESTIMATORS)
+    tests = {}
+    for name in ("weighting", "regression"):
+        contrast = np.zeros(len(names))
+        contrast[0], contrast[names.index(name)] = 1, -1
+        shifts = np.array([contrast @ one.effect for one in found])
+        errors = np.sqrt(np.maximum([contrast @ one.covariance @ contrast for one in found], 0))
+        shift, error = combine_splits(shifts, errors)
+        tests[name] = float(shift), float(error), _p_value(shift, error)
+    name = max(tests, key=lambda one: tests[one][2])
+    shift, error, p = tests[name]
+    if np.isnan(p):
+        return _silent("an estimator has no value")
+    half = norm.ppf(0.975) * error
+    what = f"doubly robust less {name} alone, the nearer to it of weighting and regression"
+    return _tested(effect, shift, shift - half, shift + half, p, what)
+
+
+def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    """Test that the log knows no preference that the estimate does not.
+
+    How like an item is to what its user chose before, by what other users choose together, tells of
+    preferences. It biases the effect where it both differs between the weighted arms and goes with acceptance
+    beyond the regression: the test is of the weaker of the two.
+    """
+    if effect.design.estimand != "exposure":
+        return _silent("the items are part of the arm")
+    scores = effect.scores[0]
+    z = choice_likeness(scores, seed=int(rng.integers(2**31)))
+    used = np.isfinite(z) & (scores["arm"].to_numpy() >= 0)
+    scores, z = scores[used], z[used]
+    w1, w0 = scores["w1"].to_numpy(), scores["w0"].to_numpy()
+    user = pd.factorize(scores["user"])[0]
+    if min((w1 > 0).sum(), (w0 > 0).sum()) < 100 or user.max() + 1 < ROUGH:
+        return _silent("too few exposures follow a choice of the same user")
+    w1, w0 = w1 / w1.sum(), w0 / w0.sum()
+    left = (scores["decision"] - scores["m0"]).to_numpy()
+    z1, z0, middle = w1 @ z, w0 @ z, w0 @ left
+    gap, spread = z1 - z0, w0 @ (z - z0) ** 2
+    slope = w0 @ ((z - z0) * left) / spread
+    of_gap = np.bincount(user, w1 * (z - z1) - w0 * (z - z0))
+    of_slope = np.bincount(user, w0 * (z - z0) * (left - middle - slope * (z - z0))) / spread
+    value = slope * gap
+    half = norm.ppf(0.975) * np.sqrt(((slope * of_gap + gap * of_slope) ** 2).sum())
+    p = max(_p_value(gap, np.sqrt((of_gap**2).sum())), _p_value(slope, np.sqrt((of_slope**2).sum())))
+    what = "what users choose together would move the effect, were it taken in, by at least"
+    return _tested(effect, value, value - half, value + half, p, what)
+
+
+def _influence(effect: Effect) -> pd.Series:
+    """Return by how much each user moves the mean effect of the first deal (sums of influence functions)."""
+    one = effect.scores[0]
+    parts = (
+        ("tau", one["m1"] - one["m0"]),
+        ("w1", one["decision"] - one["m1"]),
+        ("w0", one["m0"] - one["decision"]),
+    )
+    total = sum(one[w] * (term - np.average(term, weights=one[w])) / one[w].sum() for w, term in parts)
+    return total.groupby(one["user"]).sum()
+
+
+def _leans(effect: Effect, other: Effect, what: str) -> Verdict:
+    """Say how far an estimate is from another one of the same users, which need not be right."""
+    shift = effects_of(effect.splits[0], "all").effect[0] - effects_of(other.splits[0], "all").effect[0]
+    # The two share their users: their influence functions are subtracted user by user.
+    error = float(np.sqrt((_influence(effect).sub(_influence(other), fill_value=0.0) ** 2).sum()))
+    half = norm.ppf(0.975) * error
+    p = _p_value(shift, error)
+    detail = f"{what} moves the effect by {shift:+.4f}, from {shift - half:+.4f} to {shift + half:+.4f}"
+    detail = detail.replace("-0.", "−0.") + ("" if p > ALPHA else ": it rests on them")
+    return Verdict("", HOLDS if p > ALPHA else UNDECIDED, detail, shift, shift - half, shift + half, 0.0)
+
+
+def _without_chances(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    design = effect.design
+    if "propensity" not in dataset.log or design.estimand != "exposure" or design.propensity == "unused":
+        return _silent("no chances of items are used")
+    if design.target == "uniform":
+        return _silent("the target takes the chances of the items")
+    return _leans(
+        effect, _again(effect, dataset, replace(design, propensity="unused")), "taking the logged chances"
+    )
+
+
+def _without_covariates(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    names = [name for name in dataset.log.columns if str(name).startswith(FEATURE)]
+    items = dataset.items
+    if items is not None:
+        items = items[[name for name in ("item", "genre") if name in items.columns]]
+    bare = replace(dataset, log=dataset.log.drop(columns=names), items=items, users=None)
+    tables = (dataset.users, dataset.items)
+    if not names and all(table is None or table.select_dtypes("number").shape[1] < 2 for table in tables):
+        return _silent("the log has no covariates")
+    return _leans(
+        effect, _again(effect, bare, replace(effect.design, confounders=())), "taking the covariates"
+    )
+
+
+#: The checks: the severity of a failure, and the check.
+CHECKS: dict[str, tuple[str, Check]] = {
+    "both decisions": ("decisive", _both_decisions),
+    "placebo arm": ("serious", _placebo),
+    "negative control outcome": ("serious", _negative_control),
+    "no drift": ("serious", _drift),
+    "dummy outcome": ("serious", _dummy),
+    "random common cause": ("minor", _random_cause),
+    "half of the users": ("minor", _subset),
+    "the estimators agree": ("serious", _agreement),
+    "no preference is left out": ("serious", _likeness),
+    "without the logged chances": ("minor", _without_chances),
+    "without the covariates": ("minor", _without_covariates),
+}

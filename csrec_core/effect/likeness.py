@@ -1,0 +1,72 @@
+"""How like an item is to what its user chose before, by what other users choose together."""
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from csrec_core.effect.table import hashes
+
+__all__ = ["choice_likeness"]
+
+AXES = 4  # of the correspondence analysis
+PRIOR = 5.0  # exposures that an item's coordinates are shrunk by
+FEWEST = 40  # users of a half, and items, below which nothing can be learned
+
+
+def choice_likeness(rows: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
+    """Return for every row the likeness of its item to what the baseline exposed to its user before.
+
+    Items get coordinates by a correspondence analysis of users by items, of the baseline's exposures (Greenacre
+    1984): by its reconstitution formula their product with the mean of a user's items says how much more often
+    than others the user gets an item. Coordinates are learned from the half of the users that the row's user
+    is not in.
+
+    Parameters
+    ----------
+    rows : DataFrame (rows,)
+        `user`, `item`, `arm` (0 for the baseline), by user and in the order in which they were lived.
+
+    Returns
+    -------
+    array (rows,)
+        In standard deviations. NaN where nothing came before, or nothing could be learned.
+    """
+    user, users = pd.factorize(rows["user"])
+    item, items = pd.factorize(rows["item"])
+    chosen = rows["arm"].to_numpy() == 0
+    half = (hashes(np.asarray(users), seed, 4) % np.uint64(2)).astype(int)[user]
+    found = np.full(len(rows), np.nan)
+    start = np.r_[True, user[1:] != user[:-1]].cumsum() - 1
+    first = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])[start]
+    for one in (0, 1):
+        place = _coordinates(user[chosen & (half != one)], item[chosen & (half != one)], len(items), seed)
+        if place is None:
+            continue
+        own = place[item] * chosen[:, None]
+        before = np.cumsum(own, axis=0) - own
+        count = np.cumsum(chosen) - chosen
+        count = count - count[first]
+        mean = (before - before[first]) / np.maximum(count, 1)[:, None]
+        used = (half == one) & (count > 0)
+        found[used] = np.einsum("rk,rk->r", mean[used], place[item[used]])
+    spread = np.nanstd(found) if np.isfinite(found).any() else 0.0
+    return found / spread if spread > 0 else np.full(len(rows), np.nan)
+
+
+def _coordinates(user: np.ndarray, item: np.ndarray, items: int, seed: int) -> np.ndarray | None:
+    """Return the coordinates of the items, (items, AXES), each axis by its singular value."""
+    if not len(user):
+        return None
+    user = pd.factorize(user)[0]
+    table = sparse.coo_matrix((np.ones(len(user)), (user, item)), shape=(user.max() + 1, items)).tocsr()
+    by_user, by_item = np.asarray(table.sum(axis=1)).ravel(), np.asarray(table.sum(axis=0)).ravel()
+    if len(by_user) < FEWEST or (by_item > 0).sum() < FEWEST:
+        return None
+    left, right = 1 / np.sqrt(by_user), 1 / np.sqrt(np.maximum(by_item, 1))
+    scaled = sparse.diags(left) @ table @ sparse.diags(right)
+    start = np.random.default_rng(seed).normal(size=min(scaled.shape))
+    _, size, axes = svds(scaled, k=AXES + 1, v0=start)
+    # The largest is 1, of popularity alone, whatever users choose together.
+    axes, size = axes[:-1].T, size[:-1]
+    return axes * size * np.sqrt(by_user.sum() / (by_item + PRIOR))[:, None]
