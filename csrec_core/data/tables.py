@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from csrec_core.errors import InputError, shown, unknown
 
@@ -109,10 +110,7 @@ def open_table(
             hive = any("=" in part for part in paths[0].parts)
             options = f"hive_partitioning={hive}, hive_types_autocast=false"
             source = f"read_parquet({_texts(map(str, paths))}, {options})"
-            _check_names(
-                [row[0] for row in table.query(f"SELECT name FROM parquet_schema({_text(paths[0])})")][1:],
-                name,
-            )
+            _check_names(_parquet_names(paths[0], name), name)
         else:
             text = _decode(head, name)
             if text.lstrip()[:1] in ("{", "["):
@@ -162,6 +160,14 @@ def readable(path: str | Path) -> str:
     text = str(path)
     text = text if text.isprintable() else repr(text)[1:-1]
     return text if len(text) <= 120 else f"{text[:30]}...{text[-87:]}"
+
+
+def _parquet_names(path: Path, name: str) -> list[str]:
+    """Return the names of the columns, of which DuckDB would make different ones."""
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{name}: not a Parquet table: {shown(str(error).splitlines()[0], 200)}") from None
 
 
 def _text(value: object) -> str:
