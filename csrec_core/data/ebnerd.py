@@ -11,9 +11,8 @@ import pandas as pd
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
 from csrec_core.data.options import ReadOptions
-from csrec_core.data.tables import readable
 from csrec_core.data.views import NOT_SHOWN
-from csrec_core.errors import InputError
+from csrec_core.errors import InputError, readable
 
 __all__ = ["load_ebnerd"]
 
