@@ -1,8 +1,8 @@
-"""Generated logs through `csrec data check`: each is read, or refused in one message of at most 400 characters.
+"""Generated logs through `csrec data check`: each is read, or refused by one short message.
 
-A log is drawn at random: its form (CSV with one of four separators, JSON lines, Parquet, sequences, a folder),
-its encoding and compression, its names, types and values (nested and binary ones too), and then spoiled or not,
-by cuts, flipped bytes, quotes, empty columns, huge cells. The options are drawn as well.
+A log is drawn at random: its form (CSV with one of four separators, JSON lines, Parquet, sequences, a
+folder), its encoding and compression, its names, types and values (nested and binary ones too), and then
+spoiled or not, by cuts, flipped bytes, quotes, empty columns, huge cells. The options are drawn as well.
 
 Run: python benchmarks/fuzz_logs.py [LOGS] [SEED]     (default 5,000 logs, seed 0)
 """
@@ -81,15 +81,42 @@ TIMES = [
     "2026-01-02 10:00:00+25:00",
 ]
 OPTIONS = [
-    ["--map", "user=customer_id,item=sku"], ["--map", "user=*"], ["--map", "x"], ["--map", "user=nothing"],
-    ["--map", "self=organic,system=recommended"], ["--where", "1 = 1"], ["--where", "rating > 2"], ["--where", ") --"],
-    ["--where", "select"], ["--where", "(SELECT 1); DROP VIEW file"], ["--where", "read_text('/etc/passwd') <> ''"],
-    ["--accept", "yes"], ["--accept", "rating >= 4"], ["--accept", "1+click"], ["--explode", "items,clicks"],
-    ["--explode", "items"], ["--feature", "extra"], ["--arms", "self,system"], ["--arms", "a=organic"], ["--arms", "app"],
-    ["--header", "user,item,decision,source"], ["--separator", ";"], ["--separator", "tab"], ["--time", "%d/%m/%Y"],
-    ["--time", "'%"], ["--merge", "60"], ["--distinct"], ["--data", "sequences"], ["--data", "gpt4books"],
-    ["--data", "ebnerd"], ["--data", "mssd"], ["--data", "boks"], ["--as", "log.yaml"],
-]  # fmt: skip
+    line.split(" ", 1)
+    for line in """\
+--map user=customer_id,item=sku
+--map user=*
+--map x
+--map user=nothing
+--map self=organic,system=recommended
+--where 1 = 1
+--where rating > 2
+--where ) --
+--where select
+--where (SELECT 1); DROP VIEW file
+--where read_text('/etc/passwd') <> ''
+--accept yes
+--accept rating >= 4
+--accept 1+click
+--explode items,clicks
+--explode items
+--feature extra
+--arms self,system
+--arms a=organic
+--arms app
+--header user,item,decision,source
+--separator ;
+--separator tab
+--time %d/%m/%Y
+--time '%
+--merge 60
+--distinct
+--data sequences
+--data gpt4books
+--data ebnerd
+--data mssd
+--data boks
+--as log.yaml""".splitlines()
+]
 YAMLS = [
     "where: rating > 1",
     "map: [1]",
@@ -139,6 +166,14 @@ def column(rng: random.Random, role: str, rows: int) -> list:
 
 
 def table(rng: random.Random) -> dict[str, list]:
+    """Draw a table: half of the time one that can be read, given the right options."""
+    if rng.random() < 0.5:
+        rows, roles = rng.choice([30, 300]), ["user", "item", "source", "decision", "timestamp"]
+        values = {role: [cell(rng, role) for _ in range(3)] for role in roles}
+        values |= {"timestamp": [rng.choice(TIMES[:2])], "decision": [0, 1]}
+        return {
+            rng.choice(NAMES[role][:4]): [rng.choice(values[role]) for _ in range(rows)] for role in roles
+        }
     rows = rng.choice([0, 1, 2, 5, 30, 300])
     roles = [role for role in NAMES if rng.random() < 0.85]
     return {rng.choice(NAMES[role]): column(rng, role, rows) for role in roles}
@@ -156,7 +191,7 @@ def as_csv(rng: random.Random, columns: dict[str, list]) -> bytes:
 
     lines = [list(columns), *zip(*columns.values(), strict=True)]
     end = rng.choice(["\n", "\r\n", "\r"])
-    encoding = rng.choice(["utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1"])
+    encoding = rng.choice(["utf-8"] * 7 + ["utf-8-sig", "utf-16", "latin-1"])
     return end.join(separator.join(map(text, line)) for line in lines).encode(encoding, "replace")
 
 
@@ -188,7 +223,7 @@ def as_parquet(rng: random.Random, columns: dict[str, list], path: Path) -> None
 
 def spoil(rng: random.Random, data: bytes) -> bytes:
     """Cut, flip, repeat or compress the bytes; half of the time nothing."""
-    how = rng.randrange(12)
+    how = rng.randrange(16)
     if how == 0:
         return data[: rng.randrange(len(data) + 1)]
     if how == 1 and data:
@@ -234,10 +269,15 @@ def write(rng: random.Random, folder: Path) -> Path:
     return folder if rng.random() < 0.1 or how >= 0.9 else path
 
 
-EBNERD = (
-    "user_id", "article_id_fixed", "impression_time_fixed", "impression_id", "impression_time", "article_ids_inview",
-    "article_ids_clicked",
-)  # fmt: skip
+EBNERD = [
+    "user_id",
+    "article_id_fixed",
+    "impression_time_fixed",
+    "impression_id",
+    "impression_time",
+    "article_ids_inview",
+]
+EBNERD.append("article_ids_clicked")
 
 
 def check(number: int, seed: int) -> tuple[str, str]:
@@ -246,7 +286,7 @@ def check(number: int, seed: int) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write(rng, folder)
-        words = [word for option in rng.sample(OPTIONS, rng.choice([0, 0, 1, 2])) for word in option]
+        words = [word for option in rng.sample(OPTIONS, rng.choice([0, 0, 0, 1, 2])) for word in option]
         words = [str(folder / word) if word == "log.yaml" else word for word in words]
         before = sorted(folder.rglob("*"))
         clock = time.perf_counter()
@@ -282,7 +322,9 @@ def main() -> None:
         f"{total:,} logs, seed {seed}: "
         + ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
     )
-    print(f"{len(messages):,} different messages (by their first words)")
+    print(f"{len(messages):,} different messages (by their first words), the most common:")
+    for message, count in messages.most_common(25):
+        print(f"{count:6,}  {message}")
     sys.exit(any(what not in ("read", "refused") for what in counts))
 
 

@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["InputError", "listed", "nearest", "one_line", "shown", "unknown"]
+__all__ = ["InputError", "listed", "nearest", "one_line", "readable", "shown", "unknown"]
 
 MESSAGE = 400  # characters of a message, whatever the input holds
 
@@ -63,3 +64,10 @@ def listed(names: Iterable[str], length: int = 150) -> str:
         kept -= 1
     text = ", ".join(name if len(name) <= length else f"{name[: length - 3]}..." for name in names[:kept])
     return text + (f" and {len(names) - kept} more" if kept < len(names) else "")
+
+
+def readable(path: str | Path) -> str:
+    """Return a path as it can stand in a message: in one line, and of at most 120 characters."""
+    text = str(path)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 120 else f"{text[:30]}...{text[-87:]}"

@@ -189,7 +189,7 @@ def test_bad_files(tmp_path):
         "ragged.csv": "line 2: not a CSV table: 3 columns; expected 4",
         "absent.csv": "no such file",
         "log.xlsx": "a zip archive or an Excel file; save the table as CSV",
-        "cut.parquet": "not a table that can be read",
+        "cut.parquet": "not a Parquet table",
         "zeros.csv": "zero bytes",
         "twice.csv": "two columns are named 'user'",
         "values.csv": "line 1 holds values such as '1', and no names; expected a header, .*--header",

@@ -11,8 +11,8 @@ from csrec_core.data.loaders import read_data
 from csrec_core.data.log import SELF, SYSTEM, Dataset, find_files
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.profile import Profile, profile_log
-from csrec_core.data.tables import Table, open_frame, open_table, quoted, readable
-from csrec_core.errors import InputError
+from csrec_core.data.tables import Table, open_frame, open_table, quoted
+from csrec_core.errors import InputError, readable
 
 __all__ = ["Check", "Fault", "check_data", "find_faults"]
 

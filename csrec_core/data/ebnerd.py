@@ -7,23 +7,32 @@ clicks only, and nearly every list has one click, so the log does not identify t
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
-from csrec_core.errors import InputError
+from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
+from csrec_core.data.options import ReadOptions
+from csrec_core.data.views import NOT_SHOWN
+from csrec_core.errors import InputError, readable
 
 __all__ = ["load_ebnerd"]
 
-#: The columns that are read, by file.
+#: How each file is read: all of the history was clicked; of a list, what is in `article_ids_clicked`.
 FILES = {
-    "history.parquet": ("user_id", "article_id_fixed", "impression_time_fixed"),
-    "behaviors.parquet": (
-        "impression_id",
-        "user_id",
-        "impression_time",
-        "article_ids_inview",
-        "article_ids_clicked",
+    "history.parquet": ReadOptions(
+        map={"user": "user_id", "item": "article_id_fixed", "timestamp": "impression_time_fixed"},
+        explode=("article_id_fixed", "impression_time_fixed"),
+        accept="1 = 1",
+        arms={SELF: (SELF,)},
+    ),
+    "behaviors.parquet": ReadOptions(
+        map={
+            "user": "user_id",
+            "item": "article_ids_inview",
+            "timestamp": "impression_time",
+            "decision": "article_ids_clicked",
+        },
+        explode=("article_ids_inview",),
+        arms={SYSTEM: (SYSTEM,)},
     ),
 }
 
@@ -49,62 +58,26 @@ def load_ebnerd(folder: str | Path) -> Dataset:
     InputError
         Where a file or a column is missing, lists do not match, or a click is on an article not shown.
     """
-    folder = Path(folder)
-    history, behaviors = (_read(folder / name, columns) for name, columns in FILES.items())
-    rows = [_clicks(history, folder / "history.parquet"), _lists(behaviors, folder / "behaviors.parquet")]
-    return Dataset(validate_log(pd.concat(rows, ignore_index=True), where=str(folder)), name="ebnerd")
+    parts = [_read(Path(folder) / name, options) for name, options in FILES.items()]
+    return Dataset(validate_log(pd.concat(parts, ignore_index=True), where=str(folder)), name="ebnerd")
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a folder with {' and '.join(FILES)}")
+def _read(path: Path, options: ReadOptions) -> pd.DataFrame:
+    """Return the rows of a file, with the ids that it has."""
     try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a Parquet table: {str(error).splitlines()[0]}") from None
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns))
+        found = path.is_file()
+    except (OSError, ValueError):
+        found = False
+    if not found:
+        raise InputError(f"{readable(path)}: no such file; expected a folder with {' and '.join(FILES)}")
+    dataset = read_log(path, options=options)
+    if lost := dataset.left_out.get(NOT_SHOWN, 0):
         raise InputError(
-            f"{path}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found {found}"
-        )
-    return frame[list(columns)]
-
-
-def _clicks(history: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return a row for each click of the history."""
-    lengths = history["article_id_fixed"].map(len), history["impression_time_fixed"].map(len)
-    differs = (lengths[0] != lengths[1]).to_numpy()
-    if differs.any():
-        row = differs.argmax()
-        raise InputError(
-            f"{path}: row {row + 1}: {lengths[0].iloc[row]} articles and {lengths[1].iloc[row]} times; "
-            "expected a time for each article"
-        )
-    clicks = history.explode(["article_id_fixed", "impression_time_fixed"], ignore_index=True)
-    clicks = clicks.rename(columns={"user_id": "user", "article_id_fixed": "item"})
-    clicks["timestamp"] = pd.to_datetime(clicks.pop("impression_time_fixed"))
-    clicks = clicks.dropna(subset="item").sort_values(["user", "timestamp"], kind="stable")
-    return clicks.assign(source=SELF, decision=1, t=clicks.groupby("user").cumcount() + 1)
-
-
-def _lists(behaviors: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return a row for each article of each list that was shown."""
-    clicked = behaviors[["impression_id", "article_ids_clicked"]].explode("article_ids_clicked").dropna()
-    clicked = clicked.rename(columns={"article_ids_clicked": "item"}).drop_duplicates()
-    behaviors = behaviors.sort_values(["user_id", "impression_time", "impression_id"], kind="stable")
-    shown = behaviors.drop(columns="article_ids_clicked").explode("article_ids_inview", ignore_index=True)
-    shown = shown.rename(columns={"user_id": "user", "article_ids_inview": "item"}).dropna(subset="item")
-    shown["timestamp"] = pd.to_datetime(shown.pop("impression_time"))
-    key = ["impression_id", "item"]
-    hits = pd.MultiIndex.from_frame(shown[key]).isin(pd.MultiIndex.from_frame(clicked))
-    on_list = pd.MultiIndex.from_frame(clicked).isin(pd.MultiIndex.from_frame(shown[key]))
-    if not on_list.all():
-        impression, item = clicked.iloc[np.argmin(on_list)]
-        raise InputError(
-            f"{path}: list {impression}: article {item} was clicked but not shown; expected it in "
+            f"{readable(path)}: {lost:,} articles were clicked but not shown; expected them in the list of "
             "article_ids_inview"
         )
-    return shown.drop(columns="impression_id").assign(
-        source=SYSTEM, decision=hits.astype(np.int8), t=shown.groupby("user").cumcount() + 1
-    )
+    log = dataset.log.drop(columns="position").astype({"source": "str"})
+    for key, table, label in (("user", dataset.users, "label"), ("item", dataset.items, "title")):
+        if table is not None:
+            log[key] = table[label].to_numpy()[log[key] - 1]
+    return log.assign(t=log["t"] + 1)

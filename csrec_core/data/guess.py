@@ -175,7 +175,8 @@ def _needed(table: Table, chosen: dict[str, str], lists: tuple[str, ...]) -> lis
         column = quoted(name)
         shown = name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else column
         if role in ("user", "item", "decision", "source") or (role == "timestamp" and "t" not in chosen):
-            tests[f"{shown} is not null"] = is_missing(column, of, words=role in ("user", "item", "source"))
+            words = role in ("user", "item", "source") and of == "text"
+            tests[f"{shown} <> ''" if words else f"{shown} is not null"] = is_missing(column, of, words=words)
         elif role == "propensity":
             tests[f"{shown} > 0"] = f"TRY_CAST({column} AS DOUBLE) = 0"
     if not tests:

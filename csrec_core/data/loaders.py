@@ -13,8 +13,7 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
 from csrec_core.data.mssd.sessions import sample_sessions
 from csrec_core.data.mssd.simulate import truth_files
 from csrec_core.data.options import ReadOptions
-from csrec_core.data.tables import readable
-from csrec_core.errors import InputError, shown, unknown
+from csrec_core.errors import InputError, readable, shown, unknown
 
 __all__ = ["LOADERS", "load_gpt4books", "load_mssd", "load_sequences", "make_dataset", "read_data"]
 

@@ -10,8 +10,8 @@ import pandas as pd
 from csrec_core.data.columns import COLUMNS, FEATURE, KEY, SELF, SOURCES, SYSTEM
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.rows import Rows, read_rows
-from csrec_core.data.tables import Table, open_frame, open_table, read_table, readable
-from csrec_core.errors import InputError, listed, nearest, shown
+from csrec_core.data.tables import Table, open_frame, open_table, read_table
+from csrec_core.errors import InputError, listed, nearest, readable, shown
 from csrec_core.files import whole_file
 
 __all__ = [

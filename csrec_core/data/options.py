@@ -9,12 +9,13 @@ from pathlib import Path
 import yaml
 
 from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
-from csrec_core.errors import InputError, shown, unknown
+from csrec_core.errors import InputError, readable, shown, unknown
 from csrec_core.files import whole_file
 
 __all__ = ["ABSENT", "ReadOptions", "read_options", "write_options"]
 
 ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
+MOST_BRACKETS = 200
 LARGEST = 100_000  # bytes of a file of options
 
 
@@ -153,15 +154,16 @@ def read_options(path: str | Path) -> ReadOptions:
     InputError
         Where it is no YAML, repeats parts by alias, or holds what is no option.
     """
-    where = str(path)
+    where = readable(path)
     try:
-        if Path(path).stat().st_size > LARGEST:
-            raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as stream:
+            text = stream.read(LARGEST + 1).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{where}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
         ) from None
+    if len(text) > LARGEST:
+        raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
     return _from_content(_safe_yaml(text, where), where)
 
 
@@ -209,7 +211,11 @@ def _check_map(columns: Mapping[str, str]) -> None:
 
 
 def _safe_yaml(text: str, where: str) -> object:
-    """Return the content of YAML without aliases, which can make a short text endless."""
+    """Return the content of YAML without aliases and deep nesting, which make a short text endless."""
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise InputError(
+            f"{where}: over {MOST_BRACKETS} brackets; expected lines such as 'where: rating > 0'"
+        )
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise InputError(f"{where}: an alias (*name); expected each option written out")

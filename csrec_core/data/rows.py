@@ -21,9 +21,11 @@ from csrec_core.data.values import (
 from csrec_core.data.views import (
     ACCEPTED,
     CONDITION,
+    NOT_SHOWN,
     PLACE,
     View,
     contains,
+    count_not_shown,
     keep_rows,
     open_lists,
     split_decisions,
@@ -91,6 +93,9 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     """
     view = keep_rows(table, options)
     left_out = {"--where": View(table, "file", {}).count() - view.count()} if options.where else {}
+    decision, item = (options.map.get(name, name) for name in ("decision", "item"))
+    if item in options.explode and decision not in options.explode and {decision, item} <= view.types.keys():
+        left_out[NOT_SHOWN] = count_not_shown(view, decision, item)
     view = split_decisions(open_lists(view, options.explode), options)
     found = _Found(view, options, _own_names(view, options))
     _require(found)

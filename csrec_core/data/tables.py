@@ -18,8 +18,9 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from csrec_core.errors import InputError, shown, unknown
+from csrec_core.errors import InputError, readable, shown, unknown
 
 __all__ = ["ROW", "Table", "open_frame", "open_table", "quoted", "read_table", "readable"]
 
@@ -109,10 +110,7 @@ def open_table(
             hive = any("=" in part for part in paths[0].parts)
             options = f"hive_partitioning={hive}, hive_types_autocast=false"
             source = f"read_parquet({_texts(map(str, paths))}, {options})"
-            _check_names(
-                [row[0] for row in table.query(f"SELECT name FROM parquet_schema({_text(paths[0])})")][1:],
-                name,
-            )
+            _check_names(_parquet_names(paths[0], name), name)
         else:
             text = _decode(head, name)
             if text.lstrip()[:1] in ("{", "["):
@@ -157,11 +155,12 @@ def quoted(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
-def readable(path: str | Path) -> str:
-    """Return a path as it can stand in a message: in one line, and of at most 120 characters."""
-    text = str(path)
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= 120 else f"{text[:30]}...{text[-87:]}"
+def _parquet_names(path: Path, name: str) -> list[str]:
+    """Return the names of the columns, of which DuckDB would make different ones."""
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{name}: not a Parquet table: {shown(str(error).splitlines()[0], 200)}") from None
 
 
 def _text(value: object) -> str:
@@ -254,6 +253,8 @@ def _decode(head: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = head[: error.start].count(b"\n") + 1
         raise InputError(f"{name}: line {line}: not UTF-8; save the file as UTF-8") from None
+    if not text.strip():
+        raise InputError(f"{name}: the file is empty; expected a header and one row per exposure")
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes; expected text in UTF-8 or Parquet")
     whole = text if len(head) < HEAD else text[: text.rfind("\n") + 1]

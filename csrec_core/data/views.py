@@ -11,9 +11,11 @@ from csrec_core.errors import InputError, shown, unknown
 __all__ = [
     "ACCEPTED",
     "CONDITION",
+    "NOT_SHOWN",
     "PLACE",
     "View",
     "contains",
+    "count_not_shown",
     "keep_rows",
     "open_lists",
     "split_decisions",
@@ -23,6 +25,7 @@ __all__ = [
 
 PLACE = '"place in the list"'
 ACCEPTED = '"is accepted"'  # by the condition of `ReadOptions.accept`
+NOT_SHOWN = "accepted, but in no list"
 AS_IT_IS = " as it is"  # the text of a column that stands for its numbers in a condition
 CONDITION = re.compile(r"[<>=!()]|\b(is|in|like|between|and|or|not)\b", re.IGNORECASE)
 LIST_AND_DECISION = "'^(.+)-([01])$'"  # an element of a list as MIND writes it: N55689-1
@@ -101,7 +104,7 @@ def open_lists(view: View, names: tuple[str, ...]) -> View:
         return view
     for name in names:
         if name not in view.types:
-            raise unknown("column", name, view.types, where="--explode")
+            raise unknown("column", name, view.table.types, where=f"{view.table.name}, --explode")
     if len(set(names)) < len(names):
         raise InputError(f"--explode {','.join(names)}: a column is named twice; expected each once")
     lists = ", ".join(f"{_as_list(view, name)} AS {quoted(name)}" for name in names)
@@ -137,11 +140,14 @@ def _as_list(view: View, name: str) -> str:
 
 def contains(view: View, name: str, item: str) -> str:
     """Return SQL that tells whether a column of lists holds the item."""
-    return (
-        f"list_contains({_as_list(view, name)}, {item})"
-        if kind(view.types[name]) == "text"
-        else (f"list_contains({quoted(name)}, {item})")
-    )
+    return f"list_contains({_as_list(view, name)}, {item})"
+
+
+def count_not_shown(view: View, decision: str, item: str) -> int:
+    """Return how many elements of the lists of accepted items are not in the lists of items."""
+    accepted, shown_items = _as_list(view, decision), _as_list(view, item)
+    lost = f"len(list_distinct({accepted})) - len(list_intersect({accepted}, {shown_items}))"
+    return int(view.one(f"SELECT coalesce(sum({lost}), 0) FROM {view.name}"))
 
 
 def split_decisions(view: View, options: ReadOptions) -> View:
