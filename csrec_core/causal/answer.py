@@ -1,4 +1,4 @@
-"""All there is to say of one effect on one graph: whether it is identifiable, why, how, and what would help."""
+"""All there is to say of one effect on a graph: whether it is identifiable, why, how, what would help."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ import networkx as nx
 from csrec_core.causal.adjustment import front_doors, implications, instruments
 from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.graph import plain_names
-from csrec_core.causal.identify import Identification, identify, law
+from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.repair import identifying_changes
+from csrec_core.causal.search import law
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
 __all__ = ["Answer", "answer"]
@@ -49,22 +50,22 @@ class Answer:
         y, do = plain_names(self.found.y), plain_names(self.found.do)
         if not self.found:
             return (
-                f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds that "
-                "look the same in every table would answer differently. Randomise, measure more, or assume more."
+                f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds "
+                "that look the same in every table answer differently. Randomise, measure more or assume more."
             )
         if not any(nx.has_path(self.found.graph, a, b) for a in self.found.do for b in self.found.y):
             return f"By this graph {do} is no cause of {y}: setting it changes nothing."
         if self.found.adjustment:
-            nodes = self.found.adjustment[0]
+            nodes = plain_names(self.found.adjustment[0])
             if not nodes:
                 return f"Compare {y} between the values of {do} as they are: nothing else moves both."
             return (
-                f"Compare {y} between the values of {do} among cases with the same {plain_names(nodes)}, then "
-                f"average over how often each {plain_names(nodes)} occurs. No experiment is needed, if the graph is right."
+                f"Compare {y} between the values of {do} among cases with the same {nodes}, then average "
+                f"over how often each {nodes} occurs. No experiment is needed, if the graph is right."
             )
         return (
-            f"No set of measured nodes can be adjusted for, yet the formula gives the effect of {do} on {y} from "
-            "data without an experiment, if the graph is right."
+            f"No set of measured nodes can be adjusted for, yet the formula gives the effect of {do} on {y} "
+            "from data without an experiment, if the graph is right."
         )
 
     def text(self) -> str:
@@ -108,14 +109,16 @@ class Answer:
     def _why_not(self) -> list[str]:
         group, part = self.found.hedge
         parts = [
-            f"Hedge: what acts on {_set(part)} cannot be told apart from the unmeasured causes shared within {_set(group)}."
+            f"Hedge: what acts on {_set(part)} cannot be told apart from the unmeasured causes shared within "
+            f"{_set(group)}."
         ]
         if isinstance(self.twins, Twins):
             one, other = self.twins.effects
             values = ", ".join(f"{node}=1" for node in sorted(self.found.do | self.found.given))
             parts.append(
-                f"Two models, one law of what is measured (to {self.twins.law_gap:.0e}), two effects at {values}: "
-                f"{one:.4f} and {other:.4f}. Nodes that are not named have no say.\n{self.twins.text()}"
+                f"Two models, one law of what is measured (to {self.twins.law_gap:.0e}), two effects at "
+                f"{values}: {one:.4f} and {other:.4f}. Nodes not named have no say.\n"
+                f"{self.twins.text()}"
             )
         else:
             parts.append(f"Two models: {self.twins}")

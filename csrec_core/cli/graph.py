@@ -73,8 +73,8 @@ def _print_audit(checked, plain) -> None:
         click.echo(f"The graph repeats no slice: nothing is claimed beyond t = {checked.t}.")
     if ways := audits.blocked_ways(checked.graph):
         click.echo(
-            f"{', '.join(ways)}: part of what an exposure does goes through tastes; given the tastes that part "
-            "is blocked, so these formulas do not speak of the whole effect."
+            f"{', '.join(ways)}: part of what an exposure does goes through tastes; given the tastes that "
+            "part is blocked, so these formulas do not speak of the whole effect."
         )
 
 
@@ -88,10 +88,10 @@ def _print_audit(checked, plain) -> None:
 @click.option("--python", "source", is_flag=True, help="Print the formula as a Python function, too.")
 @click.option("--without-certificate", is_flag=True, help="Leave the numeric certificate out.")
 def identify(file, y, do, given, read, latex, source, without_certificate):
-    """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE: how, or why not.
+    """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE; how, or why not.
 
-    FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of your
-    own. Names are separated by commas. Exits with 0 where the effect is identifiable, with 1 where it is not.
+    FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of
+    your own. Names are separated by commas. Exits with 0 where the effect is identifiable, else with 1.
     """
     from csrec_core.causal.answer import answer
     from csrec_core.causal.graph_input import read_drawing, read_graph

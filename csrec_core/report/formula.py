@@ -70,7 +70,7 @@ def literal(name: str) -> str:
 
 
 def prose(sentence: str) -> str:
-    r"""Return a sentence as HTML: escaped, its formulas between dollar signs as MathML; \$ is a dollar sign."""
+    r"""Return a sentence as HTML: escaped, formulas between dollar signs as MathML; \$ is a dollar sign."""
     parts = re.split(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$", sentence)
     return "".join(
         to_mathml(part) if i % 2 else escape(part.replace(r"\$", "$")) for i, part in enumerate(parts)
