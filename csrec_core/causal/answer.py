@@ -51,7 +51,7 @@ class Answer:
         if not self.found:
             return (
                 f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds "
-                "that look the same in every table answer differently. Randomise, measure more or assume more."
+                "that look the same in every table answer differently. Randomise, measure or assume more."
             )
         if not any(nx.has_path(self.found.graph, a, b) for a in self.found.do for b in self.found.y):
             return f"By this graph {do} is no cause of {y}: setting it changes nothing."
