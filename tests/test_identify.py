@@ -261,7 +261,7 @@ def test_an_experiment_on_another_node_gives_what_the_log_cannot():
     def shaped(array):
         return array.transpose(order + hidden).reshape([array.shape[i] for i in order])
 
-    value = found.value(shaped(conditional(model, list(found.order))), trial=shaped(arm))
+    value = found.value(shaped(conditional(model, list(found.order))), {"trial": shaped(arm)})
     np.testing.assert_allclose(value, shaped(conditional(model, ["y"], do=["x"])), atol=1e-12)
 
 

@@ -44,8 +44,8 @@ def _meaning(audit: Audit) -> str:
         )
     rest = "; what an exposure does by changing tastes is left out" if blocked_ways(audit.graph) else ""
     return (
-        f"By this graph {alike} are decided alike, whoever chose them, so self-chosen and recommended "
-        f"exposures can be compared once taste and last decision are the same{rest}."
+        "By this graph self-chosen and recommended exposures of the same item can be compared once taste and "
+        f"last decision are the same: nothing else moves both{rest}."
     )
 
 
@@ -55,7 +55,7 @@ def _what_to_do(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> st
     if tastes_measured:
         return (
             "This log holds the tastes, so nothing more has to be logged if the graph is right; randomise "
-            "a share of the exposures to test what no log shows: that nothing hidden moves both sides."
+            "a share of the exposures to test what no log shows: that nothing hidden moves both."
         )
     chances = log["propensity"].notna() if "propensity" in log else pd.Series(False, index=log.index)
     sources = log["source"].astype(str)

@@ -1,6 +1,6 @@
 """All there is to say of one effect on a graph: whether it is identifiable, why, how, what would help."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -10,7 +10,7 @@ from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.graph import plain_names
 from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.repair import identifying_changes
-from csrec_core.causal.search import law
+from csrec_core.causal.search import Source, law
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
 __all__ = ["Answer", "answer"]
@@ -48,6 +48,8 @@ class Answer:
     def meaning(self) -> str:
         """Say in one or two plain sentences what follows for who has data."""
         y, do = plain_names(self.found.y), plain_names(self.found.do)
+        if len(self.found.sources) > 1 and self.found:
+            return "The sources together give the effect; which part comes from which the formula says."
         if not self.found:
             return (
                 f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds "
@@ -71,9 +73,11 @@ class Answer:
     def text(self) -> str:
         """Return the whole answer as plain text."""
         parts = [f"{self.query}: {'identifiable' if self.found else 'not identifiable'}", self.meaning()]
+        parts += [f"Data: {'; '.join(map(str, self.found.sources))}"] if len(self.found.sources) > 1 else []
         parts += self._why() if self.found else self._why_not()
+        single = len(self.found.sources) == 1
         ways = [
-            ("adjust for", [_set(nodes) for nodes in self.found.adjustment]),
+            ("adjust for", [_set(nodes) for nodes in self.found.adjustment] if single else []),
             ("front door", [_set(nodes) for nodes in self.front_doors]),
             (
                 "instrument (with linear or monotone effects)",
@@ -120,7 +124,7 @@ class Answer:
                 f"{values}: {one:.4f} and {other:.4f}. Nodes not named have no say.\n"
                 f"{self.twins.text()}"
             )
-        else:
+        elif self.twins:
             parts.append(f"Two models: {self.twins}")
         for change, sets in self.changes.items():
             entries = [", ".join(sorted(_change(unit) for unit in names)) for names in sets]
@@ -135,6 +139,7 @@ def answer(
     y: Iterable[str],
     do: Iterable[str],
     given: Iterable[str] = (),
+    sources: Sequence[Source] = (Source(),),
     certificate: bool = True,
     seed: int = 0,
 ) -> Answer:
@@ -143,6 +148,7 @@ def answer(
     Parameters
     ----------
     graph, y, do, given : as for `identify`
+    sources : where data come from, as for `identify`
     certificate : whether to compare the formula with the effect in random models
     seed : of the random models
 
@@ -151,19 +157,19 @@ def answer(
     InputError
         As `identify`.
     """
-    found = identify(graph, y=y, do=do, given=given)
+    found = identify(graph, y=y, do=do, given=given, sources=sources)
     is_small = len(found.order) <= LARGE
     is_single = len(found.y) == len(found.do) == 1 and not found.given
     ends = {"y": next(iter(found.y)), "do": next(iter(found.do))} if is_single else {}
-    core = None if found else smallest_core(found)
+    core = smallest_core(found) if not found and len(sources) == 1 else None
     return Answer(
         found,
         certify_formula(found, seed=seed) if found and certificate else None,
         front_doors(graph, **ends) if ends and is_small else [],
         instruments(graph, **ends) if ends and is_small else [],
         implications(graph) if is_small else [],
-        None if found else twin_models(found, core=core, seed=seed),
-        {} if found else identifying_changes(found, core),
+        None if core is None else twin_models(found, core=core, seed=seed),
+        {} if core is None else identifying_changes(found, core),
     )
 
 

@@ -245,7 +245,12 @@ def _formula_gap(found: Identification, model: BinaryModel, mentioned: frozenset
         array = array.transpose(shape + rest)
         return array.reshape([next(lengths) if node in mentioned else 1 for node in found.order])
 
-    value = found.value(to_found(conditional(model, mentioned)))
+    arms = {
+        source.name: to_found(conditional(model, mentioned - source.do, do=source.do)) / 2 ** len(source.do)
+        for source in found.sources
+        if source.name
+    }
+    value = found.value(to_found(conditional(model, mentioned)), arms)
     truth = to_found(conditional(model, found.y, do=found.do, given=found.given))
     return float(np.abs(value - truth).max())
 

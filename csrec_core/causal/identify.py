@@ -1,6 +1,6 @@
 """Whether an effect can be computed from observed data at all, with latent causes, and by which formula."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -102,7 +102,7 @@ class Identification:
         """Return the formula as a Python function of the joint distribution, axes as in `order`."""
         return python_source(self.formula, self.order)
 
-    def value(self, joint: np.ndarray, **arms: np.ndarray) -> np.ndarray:
+    def value(self, joint: np.ndarray, arms: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """Evaluate the formula on the joint distribution of the measured nodes, one axis each in `order`.
 
         `arms` are the joint distributions of other sources, by name.
@@ -110,7 +110,7 @@ class Identification:
 
         def marginal(nodes: Nodes, source: str = "") -> np.ndarray:
             gone = tuple(i for i, node in enumerate(self.order) if node not in nodes)
-            return (arms[source] if source else joint).sum(axis=gone, keepdims=True)
+            return ((arms or {})[source] if source else joint).sum(axis=gone, keepdims=True)
 
         return self.formula.value(marginal)
 

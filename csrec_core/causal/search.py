@@ -23,6 +23,11 @@ class Source:
     do: Nodes = frozenset()
     differs: Nodes = frozenset()
 
+    def __str__(self) -> str:
+        how = f"{plain_names(self.do)} drawn at random" if self.do else "as it came about"
+        own = f", {plain_names(self.differs)} made in its own way" if self.differs else ""
+        return f"{self.name or 'the data'} ({how}{own})"
+
 
 @dataclass(frozen=True)
 class Line:
