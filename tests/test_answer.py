@@ -109,6 +109,31 @@ def test_the_command_says_no(ask):
     assert "instrument (with linear or monotone effects):\n  z" in done.output
 
 
+LOG = """user,t,item,decision,source,propensity
+1,0,5,1,self,
+1,1,6,0,self,
+1,0,7,1,system,0.5
+2,0,5,1,self,
+2,0,8,0,system,0.5
+"""
+HIDDEN_TASTE = "taste [latent=true]; taste -> {S D}; S -> D"
+
+
+def test_the_regimes_of_a_log_are_sources(ask, tmp_path):
+    query = ["--y", "D", "--do", "S"]
+    assert ask(f"digraph {{ {HIDDEN_TASTE} }}", *query).exit_code == 1
+    (tmp_path / "log.csv").write_text(LOG)
+    query += ["--log", str(tmp_path / "log.csv")]
+    both = ask(f"digraph {{ {HIDDEN_TASTE} }}", *query)
+    assert both.exit_code == 0, both.output
+    assert "P(D | do(S)) = P[system](D | S)" in both.output
+    assert "Certificate: formula and effect differ by at most" in both.output
+    # where being recommended acts on the decision itself, the trial says nothing of self-chosen exposures
+    assert ask(f"digraph {{ {HIDDEN_TASTE}; R -> S; R -> D }}", *query).exit_code == 1
+    (tmp_path / "log.csv").write_text(LOG.replace("0.5", ""))
+    assert ask(f"digraph {{ {HIDDEN_TASTE} }}", *query).exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -8,7 +8,8 @@ from csrec_core.causal.adjustment import adjustment_sets, front_doors, implicati
 from csrec_core.causal.certificate import conditional, random_model
 from csrec_core.causal.expression import Conditional, Product, Sum
 from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
-from csrec_core.causal.identify import Source, identifiability_table, identify, project_latents
+from csrec_core.causal.identify import identifiability_table, identify
+from csrec_core.causal.search import Source, project_latents
 from csrec_core.errors import InputError
 from csrec_core.report.formula import to_mathml
 
@@ -260,7 +261,7 @@ def test_an_experiment_on_another_node_gives_what_the_log_cannot():
     def shaped(array):
         return array.transpose(order + hidden).reshape([array.shape[i] for i in order])
 
-    value = found.value(shaped(conditional(model, list(found.order))), trial=shaped(arm))
+    value = found.value(shaped(conditional(model, list(found.order))), {"trial": shaped(arm)})
     np.testing.assert_allclose(value, shaped(conditional(model, ["y"], do=["x"])), atol=1e-12)
 
 

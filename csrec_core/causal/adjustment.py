@@ -43,7 +43,7 @@ def adjustment_sets(
 
 
 def front_doors(graph: nx.DiGraph, *, y: str, do: str) -> list[Nodes]:
-    """Return the minimal sets M through which all of the effect goes, unconfounded on both sides (Pearl 1995)."""
+    """Return the minimal sets M that all of the effect goes through, unconfounded on both sides (Pearl)."""
     between = _descendants(graph, {do}) & _ancestors(graph, {y}) & observed(graph) - {do, y}
 
     def qualifies(nodes: Nodes) -> bool:
@@ -61,7 +61,7 @@ def front_doors(graph: nx.DiGraph, *, y: str, do: str) -> list[Nodes]:
 def instruments(graph: nx.DiGraph, *, y: str, do: str) -> list[tuple[str, Nodes]]:
     """Return (instrument, what to condition on): nodes that move `do`, and `y` through it alone.
 
-    They give the effect only with a further assumption (linear, or none does the opposite of what it is told).
+    They give the effect only under a further assumption: linear effects, or none that defies its instrument.
     """
     through = _ancestors(graph, {y})
     first = [(do, child) for child in graph.succ[do] if child in through]

@@ -1,6 +1,6 @@
-"""All there is to say of one effect on one graph: whether it is identifiable, why, how, and what would help."""
+"""All there is to say of one effect on a graph: whether it is identifiable, why, how, what would help."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -8,8 +8,9 @@ import networkx as nx
 from csrec_core.causal.adjustment import front_doors, implications, instruments
 from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.graph import plain_names
-from csrec_core.causal.identify import Identification, identify, law
+from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.repair import identifying_changes
+from csrec_core.causal.search import Source, law
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
 __all__ = ["Answer", "answer"]
@@ -47,32 +48,36 @@ class Answer:
     def meaning(self) -> str:
         """Say in one or two plain sentences what follows for who has data."""
         y, do = plain_names(self.found.y), plain_names(self.found.do)
+        if len(self.found.sources) > 1 and self.found:
+            return "The sources together give the effect; which part comes from which the formula says."
         if not self.found:
             return (
-                f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds that "
-                "look the same in every table would answer differently. Randomise, measure more, or assume more."
+                f"No amount of data on the measured nodes tells what setting {do} does to {y}: two worlds "
+                "that look the same in every table answer differently. Randomise, measure or assume more."
             )
         if not any(nx.has_path(self.found.graph, a, b) for a in self.found.do for b in self.found.y):
             return f"By this graph {do} is no cause of {y}: setting it changes nothing."
         if self.found.adjustment:
-            nodes = self.found.adjustment[0]
+            nodes = plain_names(self.found.adjustment[0])
             if not nodes:
                 return f"Compare {y} between the values of {do} as they are: nothing else moves both."
             return (
-                f"Compare {y} between the values of {do} among cases with the same {plain_names(nodes)}, then "
-                f"average over how often each {plain_names(nodes)} occurs. No experiment is needed, if the graph is right."
+                f"Compare {y} between the values of {do} among cases with the same {nodes}, then average "
+                f"over how often each {nodes} occurs. No experiment is needed, if the graph is right."
             )
         return (
-            f"No set of measured nodes can be adjusted for, yet the formula gives the effect of {do} on {y} from "
-            "data without an experiment, if the graph is right."
+            f"No set of measured nodes can be adjusted for, yet the formula gives the effect of {do} on {y} "
+            "from data without an experiment, if the graph is right."
         )
 
     def text(self) -> str:
         """Return the whole answer as plain text."""
         parts = [f"{self.query}: {'identifiable' if self.found else 'not identifiable'}", self.meaning()]
+        parts += [f"Data: {'; '.join(map(str, self.found.sources))}"] if len(self.found.sources) > 1 else []
         parts += self._why() if self.found else self._why_not()
+        single = len(self.found.sources) == 1
         ways = [
-            ("adjust for", [_set(nodes) for nodes in self.found.adjustment]),
+            ("adjust for", [_set(nodes) for nodes in self.found.adjustment] if single else []),
             ("front door", [_set(nodes) for nodes in self.front_doors]),
             (
                 "instrument (with linear or monotone effects)",
@@ -108,16 +113,18 @@ class Answer:
     def _why_not(self) -> list[str]:
         group, part = self.found.hedge
         parts = [
-            f"Hedge: what acts on {_set(part)} cannot be told apart from the unmeasured causes shared within {_set(group)}."
+            f"Hedge: what acts on {_set(part)} cannot be told apart from the unmeasured causes shared within "
+            f"{_set(group)}."
         ]
         if isinstance(self.twins, Twins):
             one, other = self.twins.effects
             values = ", ".join(f"{node}=1" for node in sorted(self.found.do | self.found.given))
             parts.append(
-                f"Two models, one law of what is measured (to {self.twins.law_gap:.0e}), two effects at {values}: "
-                f"{one:.4f} and {other:.4f}. Nodes that are not named have no say.\n{self.twins.text()}"
+                f"Two models, one law of what is measured (to {self.twins.law_gap:.0e}), two effects at "
+                f"{values}: {one:.4f} and {other:.4f}. Nodes not named have no say.\n"
+                f"{self.twins.text()}"
             )
-        else:
+        elif self.twins:
             parts.append(f"Two models: {self.twins}")
         for change, sets in self.changes.items():
             entries = [", ".join(sorted(_change(unit) for unit in names)) for names in sets]
@@ -132,6 +139,7 @@ def answer(
     y: Iterable[str],
     do: Iterable[str],
     given: Iterable[str] = (),
+    sources: Sequence[Source] = (Source(),),
     certificate: bool = True,
     seed: int = 0,
 ) -> Answer:
@@ -140,6 +148,7 @@ def answer(
     Parameters
     ----------
     graph, y, do, given : as for `identify`
+    sources : where data come from, as for `identify`
     certificate : whether to compare the formula with the effect in random models
     seed : of the random models
 
@@ -148,19 +157,19 @@ def answer(
     InputError
         As `identify`.
     """
-    found = identify(graph, y=y, do=do, given=given)
+    found = identify(graph, y=y, do=do, given=given, sources=sources)
     is_small = len(found.order) <= LARGE
     is_single = len(found.y) == len(found.do) == 1 and not found.given
     ends = {"y": next(iter(found.y)), "do": next(iter(found.do))} if is_single else {}
-    core = None if found else smallest_core(found)
+    core = smallest_core(found) if not found and len(sources) == 1 else None
     return Answer(
         found,
         certify_formula(found, seed=seed) if found and certificate else None,
         front_doors(graph, **ends) if ends and is_small else [],
         instruments(graph, **ends) if ends and is_small else [],
         implications(graph) if is_small else [],
-        None if found else twin_models(found, core=core, seed=seed),
-        {} if found else identifying_changes(found, core),
+        None if core is None else twin_models(found, core=core, seed=seed),
+        {} if core is None else identifying_changes(found, core),
     )
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 from csrec_core.causal.certificate import TOLERANCE, Certificate, certify, recursion_errors
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import TIMED, VARIANTS, sequential_graph, variant_graph
-from csrec_core.causal.identify import Identification, identify, project_latents
+from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.induction import Proof, prove_steps
 from csrec_core.causal.repair import additions, breaking_edges, find_repairs
+from csrec_core.causal.search import project_latents
 from csrec_core.causal.theorem import Derivation, Step, check_base, check_transport, derive_theorem
 
 __all__ = [
@@ -126,7 +127,7 @@ def verdicts(audit: Audit) -> dict[str, bool | None]:
 
 
 def every_t(audit: Audit) -> dict[str, bool | None]:
-    """Return for the theorem, the recursion and transport whether they hold at every t; None if not proved."""
+    """Return for the theorem, the recursion and transport whether each holds at every t; None if unproved."""
     parts = {"theorem": "A", "recursion": "H", "transport": "T"}
     found = {}
     for part, letter in parts.items():
@@ -137,7 +138,7 @@ def every_t(audit: Audit) -> dict[str, bool | None]:
 
 
 def blocked_ways(graph: nx.DiGraph) -> list[str]:
-    """Return the arrows from an exposure to a taste: ways of an effect that conditioning on the taste blocks."""
+    """Return the arrows from an exposure to a taste: ways of the effect that tastes given block."""
     return [
         f"{a} → {b}"
         for a, b in graph.edges

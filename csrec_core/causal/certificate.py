@@ -206,9 +206,9 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
     Returns
     -------
     DataFrame
-        One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over exposures
-        and tastes. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t), "recursion"
-        against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both tastes" against
+        One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over
+        exposures and tastes. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t),
+        "recursion" against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both tastes" against
         P(D_t | do S_{1:t}, P_{t-1}, P_t). What speaks of P_{t-1} and P_t is weighted by how often the two
         occur together; all exposures, and in the recursion all histories, count alike.
 
@@ -245,7 +245,12 @@ def _formula_gap(found: Identification, model: BinaryModel, mentioned: frozenset
         array = array.transpose(shape + rest)
         return array.reshape([next(lengths) if node in mentioned else 1 for node in found.order])
 
-    value = found.value(to_found(conditional(model, mentioned)))
+    arms = {
+        source.name: to_found(conditional(model, mentioned - source.do, do=source.do)) / 2 ** len(source.do)
+        for source in found.sources
+        if source.name
+    }
+    value = found.value(to_found(conditional(model, mentioned)), arms)
     truth = to_found(conditional(model, found.y, do=found.do, given=found.given))
     return float(np.abs(value - truth).max())
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import TIMED, latents, latex_names
+from csrec_core.causal.graph import TIMED, latents, plot_label
 from csrec_core.causal.theorem import Step
 
 __all__ = ["graph_frames", "join_parts", "stack_steps", "verdict_grid"]
@@ -75,7 +75,10 @@ def stack_steps(steps: Iterable[Step]) -> pd.DataFrame:
     frames = []
     for step in steps:
         verdict = "holds" if step.check else "fails"
-        title = f"{step.name}, rule {step.check.rule}, {verdict}: ${step.separation}$"
+        check = step.check
+        in_mathematics = all(plot_label(node).startswith("$") for node in check.y | check.z | check.given)
+        asked = f"${step.separation}$" if in_mathematics else check.separation.replace("$", r"\$")
+        title = f"{step.name}, rule {check.rule}, {verdict}: {asked}"
         frames.append(join_parts(*graph_frames(step.check.graph, check=step.check)).assign(panel=title))
     return pd.concat(frames, ignore_index=True)
 
@@ -100,7 +103,7 @@ def _kind(graph: nx.DiGraph, node: str) -> str:
 
 
 def _label(name: str, kind: str) -> str:
-    return "U" if kind == "latent" else f"${latex_names([name])}$"
+    return "U" if kind == "latent" else plot_label(name)
 
 
 def _places(graph: nx.DiGraph) -> dict[str, Place]:

@@ -8,12 +8,12 @@ import re
 from collections import ChainMap
 from dataclasses import dataclass, field
 
-from csrec_core.causal.drawing import Drawing, Place
-from csrec_core.errors import InputError
+from csrec_core.causal.drawing import Drawing
+from csrec_core.causal.scanner import Place, Scanner
 
 __all__ = ["parse_dot"]
 
-SKIP = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)+", re.DOTALL | re.MULTILINE)
+SKIPPED = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)+", re.DOTALL | re.MULTILINE)
 NAMES = {
     "dot": re.compile(r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*|-?(?:\.\d+|\d+(?:\.\d*)?)(?![\w.])"),
     "dag": re.compile(r"[\w\x80-\U0010ffff.]+"),
@@ -57,9 +57,9 @@ def parse_dot(text: str) -> Drawing:
     return _Parser(text).graph()
 
 
-class _Parser:
+class _Parser(Scanner):
     def __init__(self, text: str):
-        self.text, self.at = text, 0
+        super().__init__(text, SKIPPED)
         self.drawing = Drawing()
         self.dialect, self.strict = "dot", False
         self.edges: dict[tuple, tuple[dict, Place, str]] = {}
@@ -68,19 +68,21 @@ class _Parser:
     def graph(self) -> Drawing:
         self.strict = self.word("strict")
         if self.word("graph"):
-            raise self.wrong("an undirected graph: a causal graph is a digraph, its edges are ->", back=5)
+            raise self.wrong(
+                "an undirected graph: a causal graph is a digraph, its edges are ->", of_last=True
+            )
         if self.take(re.compile(r"(?:mag|pdag|pag)\b")):
-            raise self.wrong("an equivalence class of graphs (mag, pdag, pag): expected a dag", back=3)
+            raise self.wrong("an equivalence class of graphs (mag, pdag, pag): expected a dag", of_last=True)
         if self.take(re.compile(r"dag\b")):
             self.dialect = "dag"
         elif not self.word("digraph"):
             raise self.wrong("expected digraph { … } or dag { … }")
-        if not self.peek("{"):
+        if not self.is_next("{"):
             self.value()
-        self.sign("{")
+        if not self.taken("{"):
+            raise self.wrong("expected {")
         self.statements(_Scope())
-        self.skip()
-        if self.at < len(self.text):
+        if not self.is_done:
             second = re.match(r"(strict|digraph|graph|dag)\b", self.text[self.at :], re.IGNORECASE)
             raise self.wrong(
                 "a second graph begins: save each in a file of its own" if second else "text after the graph"
@@ -93,7 +95,9 @@ class _Parser:
 
     def statements(self, scope: _Scope) -> None:
         while not self.taken("}"):
-            if self.at >= len(self.text):
+            if self.is_next("/*"):
+                raise self.wrong("the comment that begins here is not closed by */")
+            if self.is_done:
                 raise self.wrong("the text ends before the closing }")
             if not self.taken(";"):
                 self.statement(scope)
@@ -101,7 +105,7 @@ class _Parser:
     def statement(self, scope: _Scope) -> None:
         for word in ("graph", "node", "edge"):
             if self.word(word):
-                if not self.peek("["):
+                if not self.is_next("["):
                     raise self.wrong(f"expected [ after {word}")
                 attributes, _ = self.attributes()
                 if word != "graph":
@@ -113,7 +117,7 @@ class _Parser:
             self.value()
             return
         self.create(scope, ends, start)
-        if not self.edge(scope, ends, start) and self.peek("["):
+        if not self.edge(scope, ends, start) and self.is_next("["):
             attributes, place = self.attributes()
             if not named:
                 raise place.wrong("attributes after a group: they belong to a node, an edge or a default")
@@ -129,10 +133,12 @@ class _Parser:
             chain.append((ends, sign[0], onward))
             ends = onward
         if foreign := self.take(FOREIGN_SIGN):
-            raise self.wrong(f"the edge {foreign[0]} has no single direction: expected ->, <- or <->", back=2)
+            raise self.wrong(
+                f"the edge {foreign[0]} has no single direction: expected ->, <- or <->", of_last=True
+            )
         if not chain:
             return False
-        attributes = self.attributes()[0] if self.peek("[") else {}
+        attributes = self.attributes()[0] if self.is_next("[") else {}
         for sources, sign, targets in chain:
             for source in sources:
                 for target in targets:
@@ -150,8 +156,8 @@ class _Parser:
     def operand(self, scope: _Scope) -> tuple[list[str], bool]:
         """Return the nodes of a list a, b or of a group, and whether it was a list."""
         grouped = self.word("subgraph")
-        name = self.value() if grouped and not self.peek("{") else None
-        if not grouped and not self.peek("{"):
+        name = self.value() if grouped and not self.is_next("{") else None
+        if not grouped and not self.is_next("{"):
             names = [self.node()]
             while self.dialect == "dot" and self.taken(","):
                 names.append(self.node())
@@ -197,7 +203,7 @@ class _Parser:
                     raise self.wrong("expected a quoted text after +")
                 parts.append(more[1])
             return re.sub(r"\\\r?\n", "", "".join(parts)).replace('\\"', '"')
-        if self.peek("<") and not is_node:
+        if self.is_next("<") and not is_node:
             return self.markup()
         start = self.at
         if found := self.take(NAMES[self.dialect]):
@@ -220,40 +226,6 @@ class _Parser:
                 return self.text[start : at + 1]
         raise self.wrong("the markup that begins here is not closed by >")
 
-    def skip(self) -> None:
-        if found := SKIP.match(self.text, self.at):
-            self.at = found.end()
-        if self.text.startswith("/*", self.at):
-            raise self.wrong("the comment that begins here is not closed by */")
-
-    def take(self, pattern: re.Pattern) -> re.Match | None:
-        self.skip()
-        found = pattern.match(self.text, self.at)
-        if found:
-            self.at = found.end()
-        return found
-
-    def taken(self, sign: str) -> bool:
-        if self.peek(sign):
-            self.at += len(sign)
-            return True
-        return False
-
-    def sign(self, sign: str) -> None:
-        if not self.taken(sign):
-            raise self.wrong(f"expected {sign}")
-
     def word(self, word: str) -> bool:
         """Take a word of the language, in any case."""
         return bool(self.take(re.compile(rf"{word}(?![\w\x80-\U0010ffff])", re.IGNORECASE)))
-
-    def peek(self, sign: str) -> bool:
-        self.skip()
-        return self.text.startswith(sign, self.at)
-
-    def place(self, *, back: int = 0) -> Place:
-        at = max(self.at - back, 0)
-        return Place(self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
-
-    def wrong(self, message: str, *, back: int = 0) -> InputError:
-        return self.place(back=back).wrong(message)

@@ -6,120 +6,27 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from csrec_core.causal.graph import Edge, causal_graph
+from csrec_core.causal.scanner import Place
 from csrec_core.errors import InputError, nearest
 
-__all__ = ["Arrow", "Drawing", "Place", "name_of"]
+__all__ = ["Arrow", "Drawing", "name_of"]
 
-# What tells how a node or an arrow is drawn, and nothing of what causes what: Graphviz', and what editors add.
-LAYOUT = frozenset(
-    [
-        "area",
-        "arrowsize",
-        "bb",
-        "beta",
-        "bgcolor",
-        "class",
-        "color",
-        "colorscheme",
-        "comment",
-        "constraint",
-        "decorate",
-        "distortion",
-        "fillcolor",
-        "fixedsize",
-        "fontcolor",
-        "fontname",
-        "fontsize",
-        "fontpath",
-        "gradientangle",
-        "graphics",
-        "group",
-        "headclip",
-        "headlabel",
-        "headport",
-        "headurl",
-        "height",
-        "href",
-        "id",
-        "image",
-        "imagepos",
-        "imagescale",
-        "key",
-        "label",
-        "labelangle",
-        "labeldistance",
-        "labelfloat",
-        "labelfontcolor",
-        "labelfontname",
-        "labelfontsize",
-        "labelgraphics",
-        "labelloc",
-        "labeljust",
-        "labeltooltip",
-        "labelurl",
-        "layer",
-        "len",
-        "lp",
-        "margin",
-        "metadata",
-        "minlen",
-        "nojustify",
-        "ordering",
-        "orientation",
-        "penwidth",
-        "peripheries",
-        "pin",
-        "pos",
-        "position",
-        "rank",
-        "regular",
-        "samehead",
-        "sametail",
-        "shape",
-        "shapefile",
-        "showboxes",
-        "sides",
-        "skew",
-        "sortv",
-        "style",
-        "tailclip",
-        "taillabel",
-        "tailport",
-        "tailurl",
-        "target",
-        "tooltip",
-        "url",
-        "vertices",
-        "weight",
-        "width",
-        "x",
-        "xlabel",
-        "xlp",
-        "y",
-        "z",
-        "name",
-        "head_lp",
-        "tail_lp",
-    ]
-)
+# What tells how a node or an arrow is drawn, and nothing of what causes what: of Graphviz and of editors.
+LAYOUT_WORDS = """
+    area arrowsize bb beta bgcolor class color colorscheme comment constraint decorate distortion fillcolor
+    fixedsize fontcolor fontname fontsize fontpath gradientangle graphics group head_lp headclip headlabel
+    headport headurl height href id image imagepos imagescale key label labelangle labeldistance labelfloat
+    labelfontcolor labelfontname labelfontsize labelgraphics labelloc labeljust labeltooltip labelurl layer
+    len lp margin metadata minlen name nojustify ordering orientation penwidth peripheries pin pos position
+    rank regular samehead sametail shape shapefile showboxes sides skew sortv style tail_lp tailclip taillabel
+    tailport tailurl target tooltip url vertices weight width x xlabel xlp y z
+"""
+LAYOUT = frozenset(LAYOUT_WORDS.split())
 YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
 ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
 HIDDEN = {"latent", "unobserved", "u", "l"}
 ADJUSTED = {"adjusted", "a"}
 LONGEST = 100  # characters of a name
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place in a text, both numbers from 1; `column` 0 means the whole line."""
-
-    line: int
-    column: int = 0
-
-    def wrong(self, message: str) -> InputError:
-        """Return the error that says what is wrong here."""
-        column = f", column {self.column}" if self.column else ""
-        return InputError(f"line {self.line}{column}: {message}")
 
 
 @dataclass(frozen=True)
@@ -174,8 +81,8 @@ class Drawing:
                 self.notes.append(f"the node {name} is invisible in the drawing, but read")
             elif key not in LAYOUT:
                 raise place.wrong(
-                    f"the attribute {written!r} of the node {name!r} is not understood: an unmeasured node is "
-                    'marked latent="true"; take other attributes out'
+                    f"the attribute {written!r} of the node {name!r} is not understood: an unmeasured node "
+                    'is marked latent="true"; take other attributes out'
                 )
 
     def add_edge(

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterable
 from xml.parsers import expat
 
-from csrec_core.causal.drawing import Drawing, Place, name_of
+from csrec_core.causal.drawing import Drawing, name_of
+from csrec_core.causal.scanner import Place, Scanner
 from csrec_core.errors import InputError, nearest
 
 __all__ = ["parse_csv", "parse_gml", "parse_graphml", "parse_json"]
 
-GML_TOKEN = re.compile(r'\s*(?:#[^\n]*\n\s*)*([A-Za-z][\w.]*|[-+]?\d[\d.eE+-]*|"[^"]*"|\[|\])')
+GML_SKIPPED = re.compile(r"(?:\s+|#[^\n]*)+")
+GML_KEY = re.compile(r"[A-Za-z][\w.]*")
+GML_VALUE = re.compile(r'[-+]?\d[\d.eE+-]*|"[^"]*"')
 JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 SOURCES, TARGETS = ("source", "from", "cause", "tail"), ("target", "to", "effect", "head")
 DEEPEST = 100
@@ -20,7 +23,10 @@ DEEPEST = 100
 
 def parse_gml(text: str) -> Drawing:
     """Read one graph in GML, the names of nodes from `label`, or `id` where there is none."""
-    entries = _gml_entries(text)
+    scanner = Scanner(text, GML_SKIPPED)
+    entries = _gml_entries(scanner)
+    if not scanner.is_done:
+        raise scanner.wrong("a ] too many")
     graphs = [(value, place) for key, value, place in entries if key == "graph"]
     if len(graphs) != 1 or not isinstance(graphs[0][0], list):
         raise (graphs[1][1] if len(graphs) > 1 else Place(1)).wrong("expected one graph [ … ]")
@@ -60,7 +66,7 @@ def parse_graphml(text: str) -> Drawing:
 
 
 def parse_json(text: str) -> Drawing:
-    """Read {"edges": [[a, b], …], "bidirected", "latent", "nodes"}, node-link data, or causalfusion's form."""
+    """Read {"edges": [[a, b], …], "bidirected", "latent", "nodes"}, node-link data or causalfusion's form."""
     try:
         content = json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
@@ -139,35 +145,25 @@ def _flat(value, place: Place) -> dict[str, str]:
     return {key: "" if isinstance(inner, list) else inner for key, inner, _ in value}
 
 
-def _gml_entries(text: str) -> list:
-    """Return (key, value, place) of a GML text; a value is text, or such a list."""
-    top: list = []
-    stack, key, at = [top], None, 0
-    while text[at:].strip() and (found := GML_TOKEN.match(text, at)):
-        token, at = found[1], found.end()
-        place = _place(text, found.start(1))
-        if token == "]":
-            if len(stack) == 1 or key:
-                raise place.wrong("a ] too many, or a key without a value")
-            stack.pop()
-        elif key is None:
-            if not token[0].isalpha():
-                raise place.wrong(f"expected a key, found {token[:20]}")
-            key = (token, place)
+def _gml_entries(text: Scanner, *, depth: int = 0) -> list:
+    """Return (key, value, place) up to the closing ]; a value is text, or such a list."""
+    entries = []
+    while not text.is_done and not text.is_next("]"):
+        place, key = text.place(), text.take(GML_KEY)
+        if not key:
+            raise place.wrong("expected a key")
+        if text.taken("["):
+            if depth == DEEPEST:
+                raise place.wrong(f"nested more than {DEEPEST} deep")
+            value = _gml_entries(text, depth=depth + 1)
+            if not text.taken("]"):
+                raise text.wrong("the text ends before the closing ]")
+        elif found := text.take(GML_VALUE):
+            value = _unescape(found[0].strip('"'))
         else:
-            value = [] if token == "[" else _unescape(token.strip('"'))
-            stack[-1].append((key[0], value, key[1]))
-            key = None
-            if value == []:
-                stack.append(value)
-                if len(stack) > DEEPEST:
-                    raise place.wrong(f"nested more than {DEEPEST} deep")
-    if text[at:].strip():
-        rest = at + len(text[at:]) - len(text[at:].lstrip())
-        raise _place(text, rest).wrong(f"no GML from {text[rest : rest + 12]!r} on")
-    if len(stack) > 1 or key:
-        raise _place(text, len(text)).wrong("the text ends before the closing ]")
-    return top
+            raise text.wrong(f"expected a number, a quoted text or [ after {key[0]}")
+        entries.append((key[0], value, place))
+    return entries
 
 
 def _unescape(text: str) -> str:

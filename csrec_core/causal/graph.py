@@ -18,6 +18,7 @@ __all__ = [
     "latex_names",
     "observed",
     "plain_names",
+    "plot_label",
     "require_nodes",
     "sequential_graph",
     "unroll",
@@ -240,6 +241,13 @@ def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> st
         letter = f"{accent}{{{letter}}}" if accent else letter
         parts = [f"{letter}_{{{run}}}{mark}" for run in _runs(sorted(series[name]))] + parts
     return ", ".join(parts)
+
+
+def plot_label(name: str) -> str:
+    """Return a node's name for a figure: D_{3} in mathematics, any other as it is, cut where it is long."""
+    if SERIES.match(name) or (len(name) == 1 and name.isalpha()):
+        return f"${latex_names([name])}$"
+    return (name if len(name) <= 16 else name[:15] + "…").replace("$", r"\$")
 
 
 def plain_names(nodes: Iterable[str], *, mark: str = "") -> str:

@@ -143,7 +143,7 @@ def _template(a: str, b: str) -> Edge:
 
 
 def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
-    """Read arrows such as ``"S1->P2, S[t-1]->D[t]"``, or with `pairs` unmeasured causes: ``"S[t]<->D[t]"``."""
+    """Read arrows such as ``"S1->P2, S[t-1]->D[t]"``, with `pairs` unmeasured causes: ``"S[t]<->D[t]"``."""
     edges = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         found = re.fullmatch(r"([^<>→↔]*[^<>→↔\s-])\s*(<-+>|↔|-+>|→)\s*([^<>→↔\s-][^<>→↔]*)", part)

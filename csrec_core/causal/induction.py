@@ -118,7 +118,7 @@ class _Slices:
         self.alike = self._alike()
 
     def _alike(self) -> tuple[int, int] | None:
-        """Return (first, far): the slices after `first` and before the last `far` are alike; None if few are."""
+        """Return (first, far): slices from `first` to before the last `far` are alike; None if few are."""
         looks = {t: self.look(t) for t in range(1, self.last + 1)}
         for far in range(self.last - 1):
             first = self.last - far
@@ -173,7 +173,7 @@ class _Slices:
                     stack.append(state)
 
     def named(self, edge: tuple[str, str], k: int) -> Crossing:
-        """Name an arrow by how far its ends are from slice k; one of R by what row it ends in, of all slices."""
+        """Name an arrow by how far its ends are from slice k; one of R by the row that it ends in."""
         if self.timeless & set(edge):
             return _TIMES.sub("", edge[0]), _TIMES.sub("", edge[1])
         return self.relative(edge[0], k), self.relative(edge[1], k)

@@ -8,7 +8,8 @@ import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import latents, observed, with_ancestors
-from csrec_core.causal.identify import Identification, Source, identify
+from csrec_core.causal.identify import Identification, identify
+from csrec_core.causal.search import Source
 
 __all__ = ["Repairs", "additions", "breaking_edges", "find_repairs", "identifying_changes"]
 

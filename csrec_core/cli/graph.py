@@ -73,8 +73,8 @@ def _print_audit(checked, plain) -> None:
         click.echo(f"The graph repeats no slice: nothing is claimed beyond t = {checked.t}.")
     if ways := audits.blocked_ways(checked.graph):
         click.echo(
-            f"{', '.join(ways)}: part of what an exposure does goes through tastes; given the tastes that part "
-            "is blocked, so these formulas do not speak of the whole effect."
+            f"{', '.join(ways)}: part of what an exposure does goes through tastes; given the tastes that "
+            "part is blocked, so these formulas do not speak of the whole effect."
         )
 
 
@@ -83,18 +83,23 @@ def _print_audit(checked, plain) -> None:
 @click.option("--y", multiple=True, metavar="NAMES", help="Outcome; from a DAGitty file, its outcome.")
 @click.option("--do", multiple=True, metavar="NAMES", help="What is set; from a DAGitty file, its exposure.")
 @click.option("--given", multiple=True, metavar="NAMES", help="What is conditioned on.")
+@click.option(
+    "--log", type=FILE, help="A log: its recommended exposures, where drawn at random, are a trial."
+)
 @click.option("--read", is_flag=True, help="Print what was read from the file, too.")
 @click.option("--latex", is_flag=True, help="Print the formula as LaTeX, too.")
 @click.option("--python", "source", is_flag=True, help="Print the formula as a Python function, too.")
 @click.option("--without-certificate", is_flag=True, help="Leave the numeric certificate out.")
-def identify(file, y, do, given, read, latex, source, without_certificate):
-    """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE: how, or why not.
+def identify(file, y, do, given, log, read, latex, source, without_certificate):
+    """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE; how, or why not.
 
-    FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of your
-    own. Names are separated by commas. Exits with 0 where the effect is identifiable, with 1 where it is not.
+    FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of
+    your own. Names are separated by commas. Exits with 0 where the effect is identifiable, else with 1.
     """
     from csrec_core.causal.answer import answer
     from csrec_core.causal.graph_input import read_drawing, read_graph
+    from csrec_core.causal.log_sources import log_sources
+    from csrec_core.causal.search import Source
 
     drawing, graph = read_drawing(file), read_graph(file)
     if read:
@@ -105,7 +110,8 @@ def identify(file, y, do, given, read, latex, source, without_certificate):
     for name in ("y", "do"):
         if not sets[name]:
             raise InputError(f"{file}: --{name} is missing, a node such as {next(iter(graph))!r}")
-    told = answer(graph, **sets, certificate=not without_certificate)
+    sources = log_sources(graph, log, do=sets["do"]) if log else (Source(),)
+    told = answer(graph, **sets, sources=sources, certificate=not without_certificate)
     click.echo(told.text())
     if told.found and latex:
         click.echo("\n" + told.found.latex())

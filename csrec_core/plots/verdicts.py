@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from csrec_core.causal.graph import plot_label
 from csrec_core.errors import InputError
 
 __all__ = ["plot_breaking", "plot_verdicts"]
@@ -92,7 +93,7 @@ def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
         color = "white" if value > 0.6 * top else "#333333"
         ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center", color=color, fontsize=font)
     for axis, names in ((ax.xaxis, grid.columns), (ax.yaxis, grid.index)):
-        axis.set_ticks(np.arange(len(names)) + 0.5, [_node_label(name) for name in names])
+        axis.set_ticks(np.arange(len(names)) + 0.5, [plot_label(name) for name in names])
     ax.tick_params(length=0, labelsize=font + 1)
     ax.invert_yaxis()
     ax.grid(False)
@@ -103,8 +104,3 @@ def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
 def _by_time(node: str) -> tuple[int, int, str]:
     timed = TIMED.fullmatch(node)
     return (int(timed[2]), "PSD".index(timed[1]), "") if timed else (0, 0, node)
-
-
-def _node_label(node: str) -> str:
-    parts = re.fullmatch(r"([A-Za-z]+)(\d+)", node)
-    return f"${parts[1]}_{{{parts[2]}}}$" if parts else f"${node}$" if len(node) == 1 else node

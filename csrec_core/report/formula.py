@@ -51,7 +51,8 @@ def to_mathml(latex: str, *, display: bool = False) -> str:
         raise ValueError(f"cannot render the formula {latex!r}: unknown command {raw[0].strip()}")
     for part in root.iter():
         if part.text and len(part.text) == 1 and 0 <= ord(part.text) - PLACEHOLDER < len(texts):
-            part.text = texts[ord(part.text) - PLACEHOLDER]
+            # MathML drops a space at either end of a text.
+            part.text = texts[ord(part.text) - PLACEHOLDER].replace(" ", "\xa0")
     for side, tag in (("top", "mover"), ("bottom", "munder")):
         for part in root.iter(tag):
             if part[1].text == "―":
@@ -72,7 +73,7 @@ def literal(name: str) -> str:
 
 
 def prose(sentence: str) -> str:
-    r"""Return a sentence as HTML: escaped, its formulas between dollar signs as MathML; \$ is a dollar sign."""
+    r"""Return a sentence as HTML: escaped, formulas between dollar signs as MathML; \$ is a dollar sign."""
     parts = re.split(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$", sentence)
     return "".join(
         to_mathml(part) if i % 2 else escape(part.replace(r"\$", "$")) for i, part in enumerate(parts)

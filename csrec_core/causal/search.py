@@ -1,0 +1,253 @@
+"""The search for a formula: confounded groups of nodes (c-components) taken apart (Tian and Pearl 2002).
+
+It is complete (Huang and Valtorta 2006; Shpitser and Pearl 2006): where it finds no formula there is none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from csrec_core.causal.docalculus import RuleCheck, check_rule
+from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, Term, product
+from csrec_core.causal.graph import latents, observed, plain_names
+
+__all__ = ["Hedge", "Line", "Search", "Source", "law", "project_latents"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data source: its name, the nodes that were set at random in it, those whose mechanism is its own."""
+
+    name: str = ""
+    do: Nodes = frozenset()
+    differs: Nodes = frozenset()
+
+    def __str__(self) -> str:
+        how = f"{plain_names(self.do)} drawn at random" if self.do else "as it came about"
+        own = f", {plain_names(self.differs)} made in its own way" if self.differs else ""
+        return f"{self.name or 'the data'} ({how}{own})"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a derivation: what is done, the formula after it, the rules that license it."""
+
+    words: str
+    formula: str
+    checks: tuple[RuleCheck, ...] = ()
+
+
+class Hedge(Exception):
+    """Raised where a confounded group cannot be taken further apart."""
+
+
+def law(y: Iterable[str], do: Iterable[str] = (), given: Iterable[str] = ()) -> str:
+    """Return P(y | do(…), given) as plain text."""
+    conditions = [f"do({plain_names(do)})"] if do else []
+    conditions += [plain_names(given)] if given else []
+    return f"P({plain_names(y)}{' | ' if conditions else ''}{', '.join(conditions)})"
+
+
+def project_latents(graph: nx.DiGraph) -> tuple[nx.DiGraph, nx.Graph]:
+    """Project the graph on its measured nodes.
+
+    Returns
+    -------
+    directed, confounded
+        The arrows between measured nodes (those through latent nodes included), and the pairs of measured
+        nodes that share a latent cause.
+    """
+    directed, confounded = nx.DiGraph(graph.edges), nx.Graph()
+    directed.add_nodes_from(graph)
+    confounded.add_nodes_from(observed(graph))
+    reach: dict[str, set[str]] = {}
+    hidden = latents(graph)
+    for node in reversed(list(nx.topological_sort(graph))):
+        if node in hidden:  # the measured nodes it acts on, directly or through latent ones
+            reach[node] = set().union(*(reach.get(child, {child}) for child in graph.succ[node]))
+    for cause, children in reach.items():
+        confounded.add_edges_from((a, b) for a in children for b in children if a < b)
+        directed.add_edges_from((parent, child) for parent in graph.pred[cause] for child in children)
+    directed.remove_nodes_from(hidden)
+    return directed, confounded
+
+
+@dataclass
+class Search:
+    """The c-component factorisation of one projected graph, from one or several sources."""
+
+    graph: nx.DiGraph
+    directed: nx.DiGraph
+    confounded: nx.Graph
+    order: tuple[str, ...]
+    axes: tuple[str, ...]
+    sources: tuple[Source, ...]
+    record: bool = False
+    lines: list[Line] = field(default_factory=list)
+
+    def conditional(self, y: Nodes, do: Nodes, given: Nodes) -> Term:
+        """Return P(y | do, given), or raise `Hedge`."""
+        start = law(y, do, given)
+        # What may as well be set as seen is set: only the rest has to be conditioned on (Shpitser and Pearl).
+        while movable := next(
+            (c for n in sorted(given) if (c := check_rule(self.graph, 2, y=y, x=do, z=n, w=given - {n}))),
+            None,
+        ):
+            do, given = do | movable.z, given - movable.z
+            self.note(f"set {plain_names(movable.z)} in the place of seeing it", law(y, do, given), [movable])
+        if given:
+            top, bottom = law(y | given, do), law(given, do)
+            self.note("by the definition of a conditional probability", f"{start} = {top} / {bottom}")
+        term = self.effect(y | given, do)
+        return self.normalise(term, y) if given else term
+
+    def effect(self, target: Nodes, do: Nodes) -> Term:
+        """Return P(target | do), or raise `Hedge`."""
+        world = self.ancestors(target, frozenset(self.order))
+        needed = self.ancestors(target, world - do)
+        rest = world - needed
+        self.note_rule(3, target, do & world, do - world, "drop actions that are no causes of the outcome")
+        self.note_rule(3, target, do & world, rest - do, "set what acts through actions only")
+        parts = self.components(needed)
+        if self.record:
+            laws = " ".join(law(part, world - part) for part in parts)
+            over = f"Σ_{{{plain_names(needed - target)}}} " if needed - target else ""
+            checks = [check for part in parts for check in self.split(part, needed, rest)]
+            self.note("factorise, and take apart what shares no unmeasured cause", over + laws, checks)
+        factors = [self.factor(part, world) for part in parts]
+        return self.sum(needed - target, product(factors))
+
+    def factor(self, part: Nodes, world: Nodes) -> Term:
+        """Return P(part | do everything else) from the first source that gives it."""
+        blocked: Hedge | None = None
+        for source in self.sources:
+            seen = world - source.do
+            if part & source.differs or not part <= seen:
+                continue
+            group = next(group for group in self.components(seen) if part <= group)
+            term = self.observed_factor(group, seen, source)
+            if self.record:
+                checks = self.split(group, seen, source.do & world)
+                self.note(
+                    f"read from {source.name or 'the data'}",
+                    f"{law(group, world - group)} = {term.text()}",
+                    checks,
+                )
+            try:
+                return self.reduce(part, group, term, world)
+            except Hedge as hedge:
+                blocked = blocked or hedge
+        raise blocked or Hedge(part, part)
+
+    def reduce(self, part: Nodes, group: Nodes, term: Term, world: Nodes) -> Term:
+        """Return the factor of `part` from the `term` of the confounded `group` that holds it."""
+        kept = self.ancestors(part, group)
+        if kept == part:
+            return self.sum_noted(part, group, term, world)
+        if kept == group:
+            raise Hedge(group, part)
+        marginal = self.sum_noted(kept, group, term, world)
+        inner = next(found for found in self.components(kept) if part <= found)
+        if inner != kept:
+            ordered = [node for node in self.order if node in kept]
+            marginal = product([self.slice(node, ordered, marginal) for node in ordered if node in inner])
+            if self.record:
+                checks = self.split(inner, kept, world - kept)
+                self.note("take apart", f"{law(inner, world - inner)} = {marginal.text()}", checks)
+        return self.reduce(part, inner, marginal, world)
+
+    def slice(self, node: str, ordered: list[str], term: Term) -> Term:
+        """Return the conditional of `node` given what comes before it, within `term`."""
+        after = ordered[ordered.index(node) + 1 :]
+        return Ratio(self.sum(frozenset(after), term), self.sum(frozenset([node, *after]), term))
+
+    def observed_factor(self, group: Nodes, seen: Nodes, source: Source) -> Term:
+        """Return the factor of a confounded group as conditionals of what a source shows."""
+        factors = []
+        for i, node in enumerate(self.order):
+            if node in group:
+                earlier = seen & set(self.order[: i + 1])
+                near = next(found for found in self.components(earlier) if node in found)
+                blanket = near.union(*(self.directed.pred[member] for member in near)) - {node}
+                factors.append(Conditional(frozenset([node]), blanket, source.name))
+        return product(factors)
+
+    def sum_noted(self, kept: Nodes, group: Nodes, term: Term, world: Nodes) -> Term:
+        """Sum the nodes of a group out that are no causes of those kept."""
+        result = self.sum(group - kept, term)
+        if self.record and group - kept:
+            checks = [check_rule(self.graph, 3, y=kept, x=world - group, z=group - kept)]
+            self.note(
+                f"sum out {plain_names(group - kept)}", f"{law(kept, world - kept)} = {result.text()}", checks
+            )
+        return result
+
+    def sum(self, over: Nodes, term: Term) -> Term:
+        """Sum out nodes; a conditional whose node is spoken of nowhere else sums to one."""
+        over = frozenset(over)
+        factors = list(term.factors) if isinstance(term, Product) else [term]
+        dropped = True
+        while dropped:
+            dropped = False
+            for factor in factors:
+                elsewhere = frozenset().union(*(other.nodes for other in factors if other is not factor))
+                if isinstance(factor, Conditional) and factor.left <= over - elsewhere:
+                    factors.remove(factor)
+                    over -= factor.left
+                    dropped = True
+                    break
+        for node in self.order:  # causes first, which gives recursions their usual shape
+            if node in over:
+                touched = [factor for factor in factors if node in factor.nodes]
+                rest = [factor for factor in factors if node not in factor.nodes]
+                factors = [*rest, Sum(node, self.axes.index(node), product(touched))]
+        return product(factors)
+
+    def normalise(self, term: Term, y: Nodes) -> Term:
+        """Divide by the sum over `y`; factors that do not speak of `y` cancel, a sum of one is left out."""
+        factors = term.factors if isinstance(term, Product) else (term,)
+        top = product([factor for factor in factors if factor.nodes & y])
+        bottom = self.sum(y, top)
+        return top if bottom == Product(()) else Ratio(top, bottom)
+
+    def ancestors(self, nodes: Nodes, within: Nodes) -> Nodes:
+        """Return `nodes` and their ancestors in the graph cut down to `within`."""
+        found, stack = set(nodes), list(nodes)
+        while stack:
+            for parent in self.directed.pred[stack.pop()]:
+                if parent in within and parent not in found:
+                    found.add(parent)
+                    stack.append(parent)
+        return frozenset(found)
+
+    def components(self, within: Nodes) -> list[Nodes]:
+        """Return the groups of nodes linked by shared latent causes."""
+        groups = nx.connected_components(self.confounded.subgraph(within))
+        return sorted(map(frozenset, groups), key=lambda group: min(map(self.order.index, group)))
+
+    def note(self, words: str, formula: str, checks: Iterable[RuleCheck] = ()) -> None:
+        """Write a line of the derivation, if one is asked for."""
+        if self.record:
+            self.lines.append(Line(words, formula, tuple(checks)))
+
+    def note_rule(self, rule: int, y: Nodes, x: Nodes, z: Nodes, words: str) -> None:
+        """Write the line of one rule, if it does anything."""
+        if self.record and z:
+            self.note(words, law(y, x | z if rule == 3 and "set" in words else x), [
+                check_rule(self.graph, rule, y=y, x=x, z=z)
+            ])  # fmt: skip
+
+    def split(self, part: Nodes, within: Nodes, done: Nodes) -> list[RuleCheck]:
+        """Return why each factor of `part`, given all before it, may take the others of `within` as set."""
+        checks = []
+        for i, node in enumerate(self.order):
+            if node in part:
+                before = within & set(self.order[:i])
+                seen, moved = before & part, before - part
+                later = within - before - part
+                if moved:
+                    checks.append(check_rule(self.graph, 2, y=node, x=done, z=moved, w=seen))
+                if later:
+                    checks.append(check_rule(self.graph, 3, y=node, x=done | moved, z=later, w=seen))
+        return checks
