@@ -29,7 +29,7 @@ from csrec_core.files import UNDER_WAY
 SMALL = {
     "users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1,
 }  # fmt: skip
-NOTEBOOKS = ("01_causal_graph", "02_data", "03_train")
+NOTEBOOKS = ("02_data", "03_train")
 LONGEST = 300.0  # seconds in which a run has to end
 
 

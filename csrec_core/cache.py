@@ -21,7 +21,7 @@ from csrec_core.models.train import load_weights, save_weights
 
 __all__ = ["Cache", "code_files"]
 
-NOTE = {"files": {...: str}, "versions": {...: str}, "about": dict}
+NOTE = {"files": {...: str}, "versions": {...: str}, "about": dict, "sum": str}
 TRIAL = ("cells", "ranks")
 
 
@@ -56,8 +56,8 @@ class Cache:
         code : sequence of paths
             The sources that decide it beside `code_files`.
         """
-        text = json.dumps([*content, hash_files([*code_files(), *code]), versions()], sort_keys=True)
-        return cls(Path(parent) / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}")
+        key = _sum([*content, hash_files([*code_files(), *code]), versions()])
+        return cls(Path(parent) / f"{kind}-{key[:12]}")
 
     def about(self, name: str) -> dict | None:
         """Return what is noted of an entry; None where it is not there, or not as it was written."""
@@ -65,7 +65,8 @@ class Cache:
             note = read_json(self.folder / f"{name}.json", NOTE)
         except InputError:
             return None
-        intact = all(file_hash(self.folder / file) == sha for file, sha in note["files"].items())
+        intact = note.pop("sum") == _sum(note)
+        intact &= all(file_hash(self.folder / file) == sha for file, sha in note["files"].items())
         return note["about"] if intact else None
 
     def model(self, name: str, build: Callable[[], nn.Module], train: Callable[[Path], tuple]) -> nn.Module:
@@ -124,7 +125,10 @@ class Cache:
         if (about := self.about(name)) is None:
             about = make(*paths)
             hashes = {path.name: file_hash(path) for path in paths}
-            write_json(
-                self.folder / f"{name}.json", {"files": hashes, "versions": versions(), "about": about}
-            )
+            note = {"files": hashes, "versions": versions(), "about": about}
+            write_json(self.folder / f"{name}.json", note | {"sum": _sum(note)})
         return paths, about
+
+
+def _sum(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -80,7 +80,7 @@ def _brief() -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
-        error.message = one_line(error.message)
+        error.message = one_line(error.message, 300)
         raise
 
 

@@ -67,10 +67,10 @@ def verify(run, out):
 
     What is not, `csrec report` with the same options makes anew.
     """
-    from csrec_core.report.run import find_run, verify_run
+    from csrec_core.report.run import find_folder, verify_run
 
     intact = True
-    for name, count, changed in verify_run(find_run(reports_folder(out), run)):
+    for name, count, changed in verify_run(find_folder(reports_folder(out), run)):
         intact &= not changed
         click.echo(f"{name:24} {count:4} files  {', '.join(changed) + ' changed' if changed else 'intact'}")
     sys.exit(0 if intact else 1)

@@ -64,7 +64,7 @@ def _parameter_faults(path: str | Path, notebook: nbformat.NotebookNode) -> list
 def _read(path: str | Path) -> nbformat.NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError) as error:
+    except Exception as error:  # nbformat looks into what it has not checked
         raise InputError(f"cannot read the notebook {path}: {error}") from None
 
 

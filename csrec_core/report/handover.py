@@ -93,12 +93,17 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def _as_csv(frame: pd.DataFrame) -> str:
     named = not isinstance(frame.index, pd.RangeIndex)
-    rows, safe = csv.reader(io.StringIO(frame.to_csv(index=named, lineterminator="\n"))), io.StringIO()
-    csv.writer(safe, lineterminator="\n").writerows(
-        [f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell for cell in row]
-        for row in rows
-    )
-    return safe.getvalue()
+    # All text in quotation marks: else pandas writes a carriage return that no reader gets past.
+    text = frame.to_csv(index=named, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    rows = csv.reader(io.StringIO(text, newline=""))
+    lines = [",".join(map(_as_cell, row)) if row != [""] else '""' for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _as_cell(text: str) -> str:
+    runs = FORMULA.match(text) and not NUMBER.fullmatch(text)
+    safe = f"'{text}" if runs else text
+    return '"{}"'.format(safe.replace('"', '""')) if re.search(r'[,"\r\n]', safe) else safe
 
 
 def image(png: Path, svg: Path, alt: str) -> str:

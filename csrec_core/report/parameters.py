@@ -75,7 +75,7 @@ def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
     path = Path(notebook)
     try:
         cells = json.loads(path.read_text("utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"cannot read the notebook {path}: {error}") from error
     for cell in cells:
         if "parameters" in cell.get("metadata", {}).get("tags", []):

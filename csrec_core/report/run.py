@@ -16,8 +16,8 @@ from csrec_core.files import check_path, check_shape, file_hash, read_json
 from csrec_core.verdict import FAILS, HOLDS, Verdict
 
 __all__ = [
-    "NUMBERS", "Run", "all_of_kind", "changed_files", "find_run", "of_kind", "read_manifest", "read_record",
-    "read_run", "verify_run",
+    "NUMBERS", "Run", "all_of_kind", "changed_files", "find_folder", "find_run", "of_kind", "read_manifest",
+    "read_record", "read_run", "verify_run",
 ]  # fmt: skip
 
 NUMBERS = ["notebook", "number", "value", "low", "high"]
@@ -139,12 +139,17 @@ def read_record(folder: Path, name: str) -> dict:
 
 def find_run(reports: Path, name: str) -> Run:
     """Return a run by its name, or a grid's point as `grid/point`; raises InputError."""
-    folder = reports / name
+    return read_run(find_folder(reports, name))
+
+
+def find_folder(reports: Path, name: str) -> Path:
+    """Return the folder of a run, whether or not it can be read; raises InputError where there is none."""
+    folder = check_path(reports / name)
     if not (folder / "manifest.json").is_file():
         paths = sorted([*reports.glob("*/manifest.json"), *reports.glob("*/*/manifest.json")])
         known = [path.parent.relative_to(reports).as_posix() for path in paths]
         raise unknown("run", name, known, where=str(reports))
-    return read_run(folder)
+    return folder
 
 
 def changed_files(folder: Path, files: Mapping[str, str]) -> list[str]:
@@ -152,12 +157,12 @@ def changed_files(folder: Path, files: Mapping[str, str]) -> list[str]:
     return [name for name, sha in files.items() if file_hash(_inside(folder, name)) != sha]
 
 
-def verify_run(run: Run) -> Iterator[tuple[str, int, list[str]]]:
+def verify_run(folder: Path) -> Iterator[tuple[str, int, list[str]]]:
     """Yield for each notebook, and for each cache in the run, how many files it has and which are changed."""
-    for name, entry in run.manifest["notebooks"].items():
-        yield name, len(entry["files"]), changed_files(run.folder, entry["files"])
+    for name, entry in read_manifest(folder)["notebooks"].items():
+        yield name, len(entry["files"]), changed_files(folder, entry["files"])
     notes: dict[str, dict[str, str]] = {}
-    for path in sorted(run.folder.glob("*-????????????/*.json")):
+    for path in sorted(folder.glob("*-????????????/*.json")):
         name = path.parent.name
         try:
             files = read_json(path, {"files": {...: str}})["files"]
@@ -165,7 +170,7 @@ def verify_run(run: Run) -> Iterator[tuple[str, int, list[str]]]:
             files = {path.name: ""}
         notes[name] = notes.get(name, {}) | files
     for name, files in notes.items():
-        yield name, len(files), changed_files(run.folder / name, files)
+        yield name, len(files), changed_files(folder / name, files)
 
 
 def _inside(folder: Path, name: str) -> Path:
