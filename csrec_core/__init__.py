@@ -1,7 +1,7 @@
 """Causal analysis of sequential recommendation: graph, models, treatment effect, report.
 
 >>> import csrec_core
->>> found = csrec_core.estimate(frame, map={"user": "customer_id", "item": "asin"})  # doctest: +SKIP
+>>> found = csrec_core.effect(frame, map={"user": "customer_id", "item": "asin"})  # doctest: +SKIP
 >>> found.summary(), found.plot(), found.to_dict()  # doctest: +SKIP
 """
 
@@ -20,6 +20,7 @@ PUBLIC = {
     "Effect": "csrec_core.effect.estimate",
     "InputError": "csrec_core.errors",
     "check": "csrec_core.frames",
+    "effect": "csrec_core.effect",  # the package itself, which can be called
     "estimate": "csrec_core.frames",
     "read": "csrec_core.frames",
 }
@@ -29,7 +30,8 @@ __all__ = [*PUBLIC, "__version__"]
 def __getattr__(name):
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(PUBLIC[name]), name)
+    module = importlib.import_module(PUBLIC[name])
+    return module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
 
 
 def __dir__():

@@ -32,7 +32,11 @@ def read(log: Log, *, map: Mapping[str, str] | str = "") -> Dataset:
         return log
     text = map if isinstance(map, str) else ",".join(f"{ours}={yours}" for ours, yours in map.items())
     options = ReadOptions.parse(text)
-    return frame_to_dataset(log, options=options) if isinstance(log, pd.DataFrame) else read_log(log, options=options)
+    return (
+        frame_to_dataset(log, options=options)
+        if isinstance(log, pd.DataFrame)
+        else read_log(log, options=options)
+    )
 
 
 def estimate(log: Log, *, map: Mapping[str, str] | str = "", checks: bool = False, seed: int = 0, **design):

@@ -13,7 +13,9 @@ __all__ = ["effect"]
 @cli.command(epilog="Example: csrec effect shop.csv --map user=customer_id,item=asin --out out")
 @click.argument("log", type=FILE)
 @reading_options
-@click.option("--design", default="", metavar="FILE|TEXT", help="What is declared, as YAML: 'confounders: [age]'.")
+@click.option(
+    "--design", default="", metavar="FILE|TEXT", help="What is declared, as YAML: 'confounders: [age]'."
+)
 @click.option("--arm", metavar="NAME", help="Whose effect it is.  [default: system, or the largest]")
 @click.option("--baseline", metavar="NAME", help="Against which arm.  [default: self, or the control]")
 @click.option("--target", metavar="NAME", help="exposed, uniform or everyone.")
@@ -22,7 +24,9 @@ __all__ = ["effect"]
 @click.option("--checks/--fast", default=True, show_default=True, help="Try to refute the effect, or not.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, for parts.")
-@click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask cluster, for parts: tcp://host:8786.")
+@click.option(
+    "--scheduler", default="", metavar="ADDRESS", help="A Dask cluster, for parts: tcp://host:8786."
+)
 def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers, scheduler, **reading):
     """Estimate the effect on acceptance that an arm, such as the recommender, chose the item.
 
@@ -42,7 +46,9 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     estimate, shared = _in_parts_or_memory(log, chosen_options(**reading), out, work)
     found, rows = estimate(**declared)
     own = found.design
-    others = sorted(set(rows.log["source"].astype(str)) - {own.arm, own.baseline, "other" if shared else own.arm})
+    others = sorted(
+        set(rows.log["source"].astype(str)) - {own.arm, own.baseline, "other" if shared else own.arm}
+    )
     pairs = [estimate(**declared | {"arm": name, "baseline": own.baseline})[0] for name in others]
     if checks:
         from csrec_core.effect.checks import check_effect
@@ -67,7 +73,10 @@ def _in_parts_or_memory(path, options, out, work):
         from csrec_core.effect.estimate import estimate_effect
 
         dataset = read_data(find_kind(path), path, map=str(options))
-        return lambda **declared: (estimate_effect(dataset, groups=True, seed=work["seed"], **declared), dataset), ()
+        return lambda **declared: (
+            estimate_effect(dataset, groups=True, seed=work["seed"], **declared),
+            dataset,
+        ), ()
     if out is None:
         raise InputError(f"{path} lies in parts; expected --out DIR, where what is done is kept")
     from csrec_core.effect.parts import SHARED, estimate_parts

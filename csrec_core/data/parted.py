@@ -57,7 +57,9 @@ class PartedLog:
 
     def files(self, part: str) -> list[Path]:
         """Return the files of a part."""
-        return [self.folder / name / f"{part}.parquet" for name in (("log", "apart") if self.mssd else ("log",))]
+        return [
+            self.folder / name / f"{part}.parquet" for name in (("log", "apart") if self.mssd else ("log",))
+        ]
 
     def table(self, name: str, keys: np.ndarray) -> pd.DataFrame | None:
         """Return the rows of some ids of the table of items, or of users."""
@@ -78,7 +80,9 @@ class PartedLog:
         for key in ("user", "item"):
             path = self.folder / f"{key}s.parquet"
             for field in pq.read_schema(path) if path.is_file() else ():
-                if field.name != key and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+                if field.name != key and (
+                    pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+                ):
                     yield f"{key}s", pq.read_table(path, columns=[field.name]).to_pandas()
 
     @property

@@ -84,7 +84,9 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
         "assumptions": list(judged.assumptions),
         "remedies": list(judged.remedies),
         "design": design.to_dict(),
-        "pairs": [{name: as_dict(one)[name] for name in ("arm", *numbers, "status", "reasons")} for one in pairs],
+        "pairs": [
+            {name: as_dict(one)[name] for name in ("arm", *numbers, "status", "reasons")} for one in pairs
+        ],
         "log": effect.name,
         "level": effect.level,
     }
@@ -110,19 +112,32 @@ def sentences(found: dict) -> dict[str, str]:
         Of `as_dict`.
     """
     write, unit = (points, " points") if found["unit"] == "probability" else (plain, "")
-    said = {"headline": _headline(found, write, unit), "status": f"{found['status'].capitalize()}: {found['reasons'][0]}."}
-    bands = [f"{one['odds']:g}: {interval(one['lower'], one['upper'], write)}" for one in found["band"][1:] if one["lower"] is not None]
+    said = {
+        "headline": _headline(found, write, unit),
+        "status": f"{found['status'].capitalize()}: {found['reasons'][0]}.",
+    }
+    bands = [
+        f"{one['odds']:g}: {interval(one['lower'], one['upper'], write)}"
+        for one in found["band"][1:]
+        if one["lower"] is not None
+    ]
     if bands:
         tipping = found["tipping"]
-        where = "Zero enters at no odds up to 20" if tipping is None else (
-            "Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}"
+        where = (
+            "Zero enters at no odds up to 20"
+            if tipping is None
+            else ("Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}")
         )
         name, odds = found["benchmark"]["name"], found["benchmark"]["odds"]
         strongest = f"; the strongest thing observed moves them by {odds:.2f} ({name})" if name else ""
-        said["band"] = f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}{strongest}."
+        said["band"] = (
+            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}{strongest}."
+        )
     words = [one["verdict"] for one in found["checks"]]
     if words:
-        counts = [f"{words.count(word)} {word}" for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words]
+        counts = [
+            f"{words.count(word)} {word}" for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words
+        ]
         said["checks"] = f"Checks: {', '.join(counts)}."
     if found["remedies"]:
         said["remedy"] = f"What would settle it: {found['remedies'][0]}."
@@ -136,10 +151,19 @@ def _headline(found: dict, write, unit: str) -> str:
     if found["effect"] is None:
         return f"What {who[0].lower() + who[1:] if arm == SYSTEM else who.rstrip(',')} does to {what} cannot be told from this log."
     rates = [share(rate) if unit else plain(rate) for rate in found["rates"].values()]
-    middle, ends = found["effect"], f"{interval(found['lower'], found['upper'], write)}" if found["lower"] is not None else "without an interval: too few accepted"
+    middle, ends = (
+        found["effect"],
+        f"{interval(found['lower'], found['upper'], write)}"
+        if found["lower"] is not None
+        else "without an interval: too few accepted",
+    )
     if found["status"] == BOUNDED:
         widest = [one for one in found["band"] if one["odds"] == 2.0 and one["lower"] is not None]
-        wide = f" and by {interval(widest[0]['lower'], widest[0]['upper'], write)} if it moves the odds of the arm twofold" if widest else ""
+        wide = (
+            f" and by {interval(widest[0]['lower'], widest[0]['upper'], write)} if it moves the odds of the arm twofold"
+            if widest
+            else ""
+        )
         return f"{who} changes {what} by {write(middle)}{unit} {ends} if nothing is hidden{wide}."
     sure = found["lower"] is not None and (found["lower"] > 0 or found["upper"] < 0)
     verb = ("raises" if middle > 0 else "lowers") if sure else "changes"
@@ -155,7 +179,11 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     found = as_dict(effect, pairs)
     said = sentences(found)
     mean = f"{ESTIMANDS[found['estimand']]}; {TARGETS[found['target']]}, {UNITS[found['design']['unit']]}"
-    lines = [said["headline"], said["status"], *(f"  also: {reason}." for reason in found["reasons"][1:SHOWN])]
+    lines = [
+        said["headline"],
+        said["status"],
+        *(f"  also: {reason}." for reason in found["reasons"][1:SHOWN]),
+    ]
     lines += [said[name] for name in ("band", "checks") if name in said]
     failed = [one for one in found["checks"] if one["verdict"] == FAILS]
     lines += [f"  fails: {one['name']}: {one['detail']}" for one in failed[:SHOWN]]
@@ -164,7 +192,9 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     if found["remedies"]:
         lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:SHOWN])]
     arms = ", ".join(f"{name} {count(arm['exposures'])}" for name, arm in found["arms"].items())
-    lines.append(f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms}). The mean is of {mean}.")
+    lines.append(
+        f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms}). The mean is of {mean}."
+    )
     return "\n".join(lines)
 
 
@@ -204,15 +234,28 @@ def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:
         `grouping`, `group`, `effect`, `lower`, `upper`, `error`, `exposures`.
     """
     mean = effect.mean if effect.identification.status != NONE else effect.mean * np.nan
-    tables = [mean.to_frame().T.assign(grouping="overall", group="all", exposures=effect.identification.overlap.rows[1])]
+    tables = [
+        mean.to_frame().T.assign(
+            grouping="overall", group="all", exposures=effect.identification.overlap.rows[1]
+        )
+    ]
     if effect.identification.allows:
         steps = effect.over_time
         if len(steps):
-            ends = steps["step"].astype(str).where(steps["step"] == steps["last"], steps["step"].astype(str) + " to " + steps["last"].astype(str))
+            ends = (
+                steps["step"]
+                .astype(str)
+                .where(
+                    steps["step"] == steps["last"],
+                    steps["step"].astype(str) + " to " + steps["last"].astype(str),
+                )
+            )
             tables.append(steps.assign(grouping="exposure number", group=ends))
         tables += [effect.by(name, shared=name in shared).assign(grouping=name) for name in effect.groups]
     columns = ["grouping", "group", "effect", "lower", "upper", "error", "exposures"]
-    return pd.concat([one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True)
+    return pd.concat(
+        [one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True
+    )
 
 
 def write_answer(effect, out: Path, pairs: Sequence = (), *, shared: Sequence[str] = ()) -> Path:

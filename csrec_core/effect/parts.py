@@ -196,7 +196,9 @@ def estimate_parts(
 
         def each(function, tasks, *common):
             found = {}
-            for part, result in run_tasks(function, tasks, common=common, scheduler=address, label=function.__name__[1:]):
+            for part, result in run_tasks(
+                function, tasks, common=common, scheduler=address, label=function.__name__[1:]
+            ):
                 if isinstance(result, InputError):
                     raise InputError(f"{part}: {result}")
                 found[part] = result
@@ -226,7 +228,7 @@ def estimate_parts(
     _, names = group_rows(rows, features, known, fifths)
     names |= MSSD_GROUPS if log.mssd else {}
     effect = conclude(
-        rows, features, engines, scores, sums, overlap, level=level, name=log.folder.name, groups=names
+        rows, features, engines, scores, sums, overlap, level=level, name=log.folder.name, groups=names, seed=seed
     )
     return effect, sample
 
@@ -238,7 +240,9 @@ def _design(
     for part, one in zip(log.parts, glances, strict=True):
         if one.columns != glances[0].columns:
             odd = sorted(set(one.columns) ^ set(glances[0].columns)) or ["their order"]
-            raise InputError(f"{part} and {log.parts[0]} differ in columns, {odd[0]}; expected the same in each part")
+            raise InputError(
+                f"{part} and {log.parts[0]} differ in columns, {odd[0]}; expected the same in each part"
+            )
     by_arm = pd.concat([one.arms for one in glances]).groupby(level=0)
     how = {"size": "sum", "sum": "sum", "min": "min", "max": "max", "binary": "all"}
     arms = by_arm.agg(how).sort_values("size", kind="stable")
@@ -291,7 +295,9 @@ def _overlap(drawn: Overlap, sums: Sums, parts: list[dict], counts: ItemCounts) 
     """Return the overlap of all rows; how well a model tells the arms apart (AUC) is of those drawn."""
     rows, users, decisions, trimmed = np.sum([one["sides"] for one in parts], axis=0).T
     total, cross = sums["all"], sums["all cross"]
-    worth = {name: float(total[at] ** 2 / max(cross[at, at], 1e-300)) for name, at in (("arm", 3), ("baseline", 5))}
+    worth = {
+        name: float(total[at] ** 2 / max(cross[at, at], 1e-300)) for name, at in (("arm", 3), ("baseline", 5))
+    }
     often, shown = counts.rows.sum(axis=0).T
     support = drawn.support if np.isnan(drawn.support) else float(shown[often > 0].sum() / shown.sum())
     return replace(
@@ -311,6 +317,11 @@ def _key(plan: _Plan, drawn: int) -> str:
     log = plan.log
     files = [path for part in log.parts for path in log.files(part)]
     files += [path for path in (log.folder / "items.parquet", log.folder / "users.parquet") if path.is_file()]
-    facts = [hash_files(Path(__file__).parent.glob("*.py")), sklearn.__version__, str(log.options), plan.design.to_dict()]
+    facts = [
+        hash_files(Path(__file__).parent.glob("*.py")),
+        sklearn.__version__,
+        str(log.options),
+        plan.design.to_dict(),
+    ]
     facts += [[identity(path) for path in files], plan.folds, plan.seeds, drawn]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

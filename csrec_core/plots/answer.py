@@ -18,11 +18,15 @@ def plot_answer(found: dict, *, ax: Axes | None = None) -> Axes:
     """
     scale = 100 if found["unit"] == "probability" else 1
     rows = [(one["name"], one["effect"], one["lower"], one["upper"], BLUE) for one in found["estimates"]]
-    rows += [(f"hidden odds {one['odds']:g}", None, one["lower"], one["upper"], GREY) for one in found["band"][1:]]
+    rows += [
+        (f"hidden odds {one['odds']:g}", None, one["lower"], one["upper"], GREY) for one in found["band"][1:]
+    ]
     rows = [row for row in rows if row[2] is not None]
     ax = ax or plt.figure(figsize=(6.6, 1.0 + 0.34 * max(len(rows), 1))).gca()
     for place, (_, middle, lower, upper, colour) in enumerate(rows):
-        ax.plot([scale * lower, scale * upper], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
+        ax.plot(
+            [scale * lower, scale * upper], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt"
+        )
         if middle is not None:
             ax.plot(scale * middle, place, "o", color=colour, markersize=6)
     ax.axvline(0, color="#333333", linewidth=0.8)
