@@ -206,3 +206,13 @@ def check_path(text: str | Path, *, what: str = "", output: bool = False) -> Pat
     if output and not os.access(above, os.W_OK):
         raise InputError(f"{begin}{path}: cannot be written: no permission in {above}")
     return path
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder, and refuse one that cannot be written to, before any work is done for it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to: {error.strerror}; choose another folder") from None

@@ -1,32 +1,84 @@
-"""`csrec effect`: the effect of recommending over a folder in parts, on one machine or past it."""
+"""`csrec effect`: the effect of an arm on any log, in seconds, without training a network."""
 
 import click
 
 from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.reading import chosen_options, reading_options
+from csrec_core.errors import InputError
+from csrec_core.files import check_writable
 
 __all__ = ["effect"]
 
 
-@cli.command(epilog="Example: csrec effect data/mssd --out data/mssd-effect --workers 8")
-@click.argument("folder", type=FILE)
-@click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder to write to, or to go on with.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes here.")
-@click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask cluster: tcp://host:8786.")
-@click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="Of sessions.")
+@cli.command(epilog="Example: csrec effect shop.csv --map user=customer_id,item=asin --out out")
+@click.argument("log", type=FILE)
+@reading_options
 @click.option(
-    "--drawn", default=50_000, show_default=True, type=click.IntRange(1), help="Sessions to learn from."
+    "--design", default="", metavar="FILE|TEXT", help="What is declared, as YAML: 'confounders: [age]'."
 )
+@click.option("--arm", metavar="NAME", help="Whose effect it is.  [default: system, or the largest]")
+@click.option("--baseline", metavar="NAME", help="Against which arm.  [default: self, or the control]")
+@click.option("--target", metavar="NAME", help="exposed, uniform or everyone.")
+@click.option("--unit", metavar="NAME", help="exposures or users: what counts once.")
+@click.option("--out", type=FILE, metavar="DIR", help="Folder for effect.json and effect.csv.")
+@click.option("--checks/--fast", default=True, show_default=True, help="Try to refute the effect, or not.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
-def effect(folder, out, workers, scheduler, folds, drawn, seed):
-    """Estimate the mean effect of recommending over all sessions of FOLDER, which csrec data mssd wrote.
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, for parts.")
+@click.option(
+    "--scheduler", default="", metavar="ADDRESS", help="A Dask cluster, for parts: tcp://host:8786."
+)
+def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers, scheduler, **reading):
+    """Estimate the effect on acceptance that an arm, such as the recommender, chose the item.
 
-    Writes effect.csv, by group, effect.json, and the scores of every exposure, a file a part. What is done is
-    not done again. The result does not depend on who did the work.
+    LOG is a file or folder in any common form, or a folder in parts: that csrec data mssd wrote, or one with
+    whole users in each of log/*.parquet. Prints the answer and what it rests on. A folder in parts needs --out,
+    where what is done is kept; the result does not depend on who does the work.
     """
-    from csrec_core.effect.parts.run import estimate_parts
+    if out is not None:
+        check_writable(out)
+    from csrec_core.effect.answer import as_text, write_answer
+    from csrec_core.effect.design import read_design
+    from csrec_core.effect.estimate import with_checks
 
-    found = estimate_parts(
-        folder, out, scheduler=scheduler, workers=workers, folds=folds, drawn=drawn, seed=seed
+    stated = {"arm": arm, "baseline": baseline, "target": target, "unit": unit}
+    declared = read_design(design) | {name: value for name, value in stated.items() if value is not None}
+    work = {"scheduler": scheduler, "workers": workers, "seed": seed}
+    estimate, shared = _in_parts_or_memory(log, chosen_options(**reading), out, work)
+    found, rows = estimate(**declared)
+    own = found.design
+    others = sorted(
+        set(rows.log["source"].astype(str)) - {own.arm, own.baseline, "other" if shared else own.arm}
     )
-    click.echo(found)
-    click.echo(out / "effect.json")
+    pairs = [estimate(**declared | {"arm": name, "baseline": own.baseline})[0] for name in others]
+    if checks:
+        from csrec_core.effect.checks import check_effect
+        from csrec_core.effect.estimate import estimate_effect
+
+        # Of a log in parts, which holds no rows, the users that were drawn are checked.
+        held = found if found.scores else estimate_effect(rows, design=own, seed=seed)
+        found = with_checks(found, check_effect(held, rows, seed=seed))
+    click.echo(as_text(found, pairs))
+    if out is not None:
+        click.echo(write_answer(found, out, pairs, shared=shared))
+
+
+def _in_parts_or_memory(path, options, out, work):
+    """Return what estimates by a declaration, giving the effect and rows to check; and groupings of one arm."""
+    from csrec_core.data.parted import PartedLog
+
+    parts = PartedLog.find(path, options) if path.is_dir() else None
+    if parts is None:
+        from csrec_core.data.check import find_kind
+        from csrec_core.data.loaders import read_data
+        from csrec_core.effect.estimate import estimate_effect
+
+        dataset = read_data(find_kind(path), path, map=str(options))
+        return lambda **declared: (
+            estimate_effect(dataset, groups=True, seed=work["seed"], **declared),
+            dataset,
+        ), ()
+    if out is None:
+        raise InputError(f"{path} lies in parts; expected --out DIR, where what is done is kept")
+    from csrec_core.effect.parts import SHARED, estimate_parts
+
+    return lambda **declared: estimate_parts(parts, out, **work, **declared), SHARED

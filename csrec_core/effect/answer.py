@@ -1,1 +1,268 @@
-"""x"""
+"""The answer that an effect is: as `effect.json` has it, in sentences, as a card, as a table by group.
+
+Every form is made from the one dictionary of `as_dict`, so that none says what another does not.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.columns import SELF, SYSTEM
+from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
+from csrec_core.files import whole_file
+from csrec_core.numbers import count, interval, plain, points, share
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+
+__all__ = ["as_card", "as_dict", "as_table", "as_text", "sentences", "write_answer"]
+
+NONE = "not identified"
+BOUNDED = "bounded"
+COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
+SHOWN = 3  # reasons, remedies and failed checks that a screen lists
+
+
+def as_dict(effect, pairs: Sequence = ()) -> dict:
+    """Return the answer as JSON can hold it: plain numbers, null where there is none.
+
+    Parameters
+    ----------
+    effect : Effect
+    pairs : sequence of Effect
+        Of the other arms against the same baseline.
+
+    Returns
+    -------
+    dict
+        `effect`, `lower`, `upper` (null where not identified), `unit` ("probability", or "outcome" where
+        decisions are no yes or no), `rates` (mean decision at the target under either arm), `baseline` and
+        `arm` (names), `target`, `estimand`, `status`, `reasons`, `band`, `tipping` (odds at which zero enters;
+        null where none do), `benchmark`, `estimates`, `checks`, `users`, `exposures`, `arms` (of all
+        exposures, `accepted` a count), `assumptions`, `remedies`, `design`, `pairs`.
+    """
+    judged, design, known = effect.identification, effect.design, effect.known
+    told = judged.status != NONE
+    mean = effect.mean if told else dict.fromkeys(("effect", "lower", "upper"))
+    rates = {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]} if told else None
+    estimates = effect.estimates
+    numbers = ["effect", "lower", "upper"]
+    if not told:  # the plain difference is a fact of the log; the others would be claims
+        estimates = estimates.assign(**estimates[numbers].where(estimates["name"] == "observed"))
+    arms = {}
+    for one in (*pairs, effect):
+        overlap, names = one.identification.overlap, (one.design.baseline, one.design.arm)
+        for name, rows, accepted in zip(names, overlap.rows, overlap.accepted, strict=True):
+            total = accepted * rows if rows else 0
+            arms[name] = {"exposures": rows, "accepted": round(total) if known.binary else total}
+    checks = [
+        {"name": one.name, "verdict": one.word, "detail": one.detail}
+        | {name: getattr(one, name) for name in ("value", "lower", "upper", "threshold")}
+        for one in judged.evidence
+    ]
+    found = {
+        **{name: mean[name] for name in numbers},
+        "unit": "probability" if known.binary else "outcome",
+        "rates": rates,
+        "baseline": design.baseline,
+        "arm": design.arm,
+        "target": design.target,
+        "estimand": design.estimand,
+        "status": judged.status,
+        "reasons": list(judged.reasons),
+        "band": effect.band[["odds", "lower", "upper"]].to_dict("records") if told else [],
+        "tipping": effect.tipping if told else None,
+        "benchmark": dict(zip(("name", "odds"), effect.benchmark, strict=True)),
+        "estimates": estimates[["name", *numbers]].to_dict("records"),
+        "checks": checks,
+        "users": known.users,
+        "exposures": known.rows,
+        "arms": arms,
+        "assumptions": list(judged.assumptions),
+        "remedies": list(judged.remedies),
+        "design": design.to_dict(),
+        "pairs": [
+            {name: as_dict(one)[name] for name in ("arm", *numbers, "status", "reasons")} for one in pairs
+        ],
+        "log": effect.name,
+        "level": effect.level,
+    }
+    return _clean(found)
+
+
+def _clean(value):
+    """Return what JSON holds: no numpy, no NaN, no infinity."""
+    if isinstance(value, dict):
+        return {str(name): _clean(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(one) for one in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sentences(found: dict) -> dict[str, str]:
+    """Return the answer in words: `headline`, `status`, and, where there are, `band`, `checks`, `remedy`.
+
+    Parameters
+    ----------
+    found : dict
+        Of `as_dict`.
+    """
+    write, unit = (points, " points") if found["unit"] == "probability" else (plain, "")
+    said = {
+        "headline": _headline(found, write, unit),
+        "status": f"{found['status'].capitalize()}: {found['reasons'][0]}.",
+    }
+    bands = [
+        f"{one['odds']:g}: {interval(one['lower'], one['upper'], write)}"
+        for one in found["band"][1:]
+        if one["lower"] is not None
+    ]
+    if bands:
+        tipping = found["tipping"]
+        where = (
+            "Zero enters at no odds up to 20"
+            if tipping is None
+            else ("Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}")
+        )
+        name, odds = found["benchmark"]["name"], found["benchmark"]["odds"]
+        strongest = f"; the strongest thing observed moves them by {odds:.2f} ({name})" if name else ""
+        said["band"] = (
+            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}{strongest}."
+        )
+    words = [one["verdict"] for one in found["checks"]]
+    if words:
+        counts = [
+            f"{words.count(word)} {word}" for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words
+        ]
+        said["checks"] = f"Checks: {', '.join(counts)}."
+    if found["remedies"]:
+        said["remedy"] = f"What would settle it: {found['remedies'][0]}."
+    return said
+
+
+def _headline(found: dict, write, unit: str) -> str:
+    arm, baseline = found["arm"], found["baseline"]
+    who = "Recommending" if (arm, baseline) == (SYSTEM, SELF) else f"{arm}, against {baseline},"
+    what = "acceptance" if unit else "the outcome"
+    if found["effect"] is None:
+        return f"What {who[0].lower() + who[1:] if arm == SYSTEM else who.rstrip(',')} does to {what} cannot be told from this log."
+    rates = [share(rate) if unit else plain(rate) for rate in found["rates"].values()]
+    middle, ends = (
+        found["effect"],
+        f"{interval(found['lower'], found['upper'], write)}"
+        if found["lower"] is not None
+        else "without an interval: too few accepted",
+    )
+    if found["status"] == BOUNDED:
+        widest = [one for one in found["band"] if one["odds"] == 2.0 and one["lower"] is not None]
+        wide = (
+            f" and by {interval(widest[0]['lower'], widest[0]['upper'], write)} if it moves the odds of the arm twofold"
+            if widest
+            else ""
+        )
+        return f"{who} changes {what} by {write(middle)}{unit} {ends} if nothing is hidden{wide}."
+    sure = found["lower"] is not None and (found["lower"] > 0 or found["upper"] < 0)
+    verb = ("raises" if middle > 0 else "lowers") if sure else "changes"
+    size = write(abs(middle)) if sure else write(middle)
+    if sure and middle < 0:
+        ends = interval(-found["upper"], -found["lower"], write)
+    doubt = "" if sure else ", not told apart from zero"
+    return f"{who} {verb} {what} by {size}{unit} {ends}, from {rates[0]} to {rates[1]}{doubt}."
+
+
+def as_text(effect, pairs: Sequence = ()) -> str:
+    """Return the answer on one screen."""
+    found = as_dict(effect, pairs)
+    said = sentences(found)
+    mean = f"{ESTIMANDS[found['estimand']]}; {TARGETS[found['target']]}, {UNITS[found['design']['unit']]}"
+    lines = [
+        said["headline"],
+        said["status"],
+        *(f"  also: {reason}." for reason in found["reasons"][1:SHOWN]),
+    ]
+    lines += [said[name] for name in ("band", "checks") if name in said]
+    failed = [one for one in found["checks"] if one["verdict"] == FAILS]
+    lines += [f"  fails: {one['name']}: {one['detail']}" for one in failed[:SHOWN]]
+    for one, pair in zip(pairs, found["pairs"], strict=True):
+        lines.append(f"Also: {sentences(as_dict(one))['headline']} {pair['status'].capitalize()}.")
+    if found["remedies"]:
+        lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:SHOWN])]
+    arms = ", ".join(f"{name} {count(arm['exposures'])}" for name, arm in found["arms"].items())
+    lines.append(
+        f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms}). The mean is of {mean}."
+    )
+    return "\n".join(lines)
+
+
+def as_card(effect) -> str:
+    """Return the answer as a piece of HTML: the number, both rates as bars, status, band and remedy."""
+    found = as_dict(effect)
+    said = sentences(found)
+    bars = ""
+    if found["rates"] and found["unit"] == "probability":
+        most = max(*found["rates"].values(), 1e-9)
+        for (name, rate), colour in zip(found["rates"].items(), ("#9aa3ad", "#174f91"), strict=True):
+            width = max(0.0, 180 * rate / most)
+            bars += (
+                f'<div style="margin:3px 0">{escape(name)} <span style="display:inline-block;height:.7em;'
+                f'width:{width:.0f}px;background:{colour}"></span> {share(rate)}</div>'
+            )
+    rest = "".join(f"<p>{escape(said[name])}</p>" for name in ("band", "checks", "remedy") if name in said)
+    return (
+        '<div style="max-width:46em;line-height:1.45">'
+        f'<p style="font-size:1.25em;font-weight:600;margin:.3em 0">{escape(said["headline"])}</p>{bars}'
+        f'<p style="border-left:5px solid {COLOURS[found["status"]]};padding:.2em .8em">{escape(said["status"])}</p>'
+        f"{rest}</div>"
+    )
+
+
+def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the effect overall and, where the status allows it, by step and by group.
+
+    Parameters
+    ----------
+    shared : sequence of str
+        Groupings whose groups meet the baseline of all (`Effect.by`).
+
+    Returns
+    -------
+    DataFrame
+        `grouping`, `group`, `effect`, `lower`, `upper`, `error`, `exposures`.
+    """
+    mean = effect.mean if effect.identification.status != NONE else effect.mean * np.nan
+    tables = [
+        mean.to_frame().T.assign(
+            grouping="overall", group="all", exposures=effect.identification.overlap.rows[1]
+        )
+    ]
+    if effect.identification.allows:
+        steps = effect.over_time
+        if len(steps):
+            ends = (
+                steps["step"]
+                .astype(str)
+                .where(
+                    steps["step"] == steps["last"],
+                    steps["step"].astype(str) + " to " + steps["last"].astype(str),
+                )
+            )
+            tables.append(steps.assign(grouping="exposure number", group=ends))
+        tables += [effect.by(name, shared=name in shared).assign(grouping=name) for name in effect.groups]
+    columns = ["grouping", "group", "effect", "lower", "upper", "error", "exposures"]
+    return pd.concat(
+        [one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True
+    )
+
+
+def write_answer(effect, out: Path, pairs: Sequence = (), *, shared: Sequence[str] = ()) -> Path:
+    """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter."""
+    with whole_file(out / "effect.csv") as temporary:
+        as_table(effect, shared=shared).to_csv(temporary, index=False)
+    text = json.dumps(as_dict(effect, pairs), indent=1, allow_nan=False, ensure_ascii=False)
+    with whole_file(out / "effect.json") as temporary:
+        temporary.write_text(text + "\n", "utf-8")
+    return out / "effect.json"

@@ -102,7 +102,7 @@ class Effect:
         table = self._grouped([merged(sums, "step", into) for sums in self.splits], "step", shared=True)
         steps = pd.Series(np.arange(1, len(into) + 1)).groupby(into)
         table.insert(0, "step", steps.min().to_numpy())
-        table.insert(1, "last", steps.max().to_numpy())
+        table.insert(1, "last", np.minimum(steps.max(), np.flatnonzero(rows > 0).max() + 1).to_numpy())
         return table.dropna(ignore_index=True)
 
     @cached_property

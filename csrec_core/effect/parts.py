@@ -13,16 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import sklearn
 
 from csrec_core.cluster import run_tasks, work_place
-from csrec_core.data.loaders import read_data
 from csrec_core.data.log import FEATURE, Dataset
-from csrec_core.data.mssd.part import identity, parts_of
-from csrec_core.data.mssd.schema import CONTEXTS, whole_numbers
+from csrec_core.data.mssd.part import identity
+from csrec_core.data.mssd.schema import CONTEXTS
+from csrec_core.data.parted import OTHER, PartedLog
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.estimate import (
@@ -41,11 +38,9 @@ from csrec_core.effect.table import ItemCounts, fold_of, hashes, lay_rows, share
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
 
-__all__ = ["DRAWN", "PartedLog", "estimate_parts"]
+__all__ = ["DRAWN", "SHARED", "estimate_parts"]
 
 DRAWN = 200_000  # exposures of the users that are drawn to learn from, and to be audited
-OTHER = "other"  # the arm of MSSD's contexts that are neither's: history alone
-KEY = "csrec-text-00000"  # of the hash that numbers ids of text alike in every part
 LAST_POSITION = 20  # of MSSD's sessions; later ones are counted with it
 #: The groupings of MSSD beside those of every log.
 MSSD_GROUPS = {
@@ -55,101 +50,6 @@ MSSD_GROUPS = {
     "context": CONTEXTS,
 }
 SHARED = ("context",)  # groupings whose groups hold one arm only: they meet the baseline of all
-
-
-@dataclass(frozen=True)
-class PartedLog:
-    """A folder whose log lies in parts: that `csrec data mssd` wrote, or one with `log/*.parquet`.
-
-    Attributes
-    ----------
-    folder : Path
-    parts : tuple of str
-    map : str
-        See `csrec_core.data.loaders.make_dataset`.
-    """
-
-    folder: Path
-    parts: tuple[str, ...]
-    map: str = ""
-
-    @classmethod
-    def find(cls, folder: str | Path, *, map: str = "") -> "PartedLog | None":
-        """Return the log in parts that a folder holds; None where it holds none, or one part only."""
-        folder = Path(folder).expanduser().resolve()
-        if (folder / "options.json").exists():
-            parts = parts_of(folder)
-            if not parts:
-                raise InputError(f"{folder}: no part in it is whole; run csrec data mssd again")
-            return cls(folder, tuple(parts), map)
-        parts = sorted(path.stem for path in (folder / "log").glob("[!._]*.parquet"))
-        return cls(folder, tuple(parts), map) if len(parts) > 1 else None
-
-    @property
-    def mssd(self) -> bool:
-        """Whether these are sessions of MSSD."""
-        return (self.folder / "options.json").exists()
-
-    def files(self, part: str) -> list[Path]:
-        """Return the files of a part."""
-        return [
-            self.folder / name / f"{part}.parquet" for name in (("log", "apart") if self.mssd else ("log",))
-        ]
-
-    def table(self, name: str, keys: np.ndarray) -> pd.DataFrame | None:
-        """Return the rows of some ids of the table of items, or of users."""
-        path, key = self.folder / f"{name}.parquet", name.removesuffix("s")
-        if not path.is_file():
-            return None
-        schema = pq.read_schema(path)
-        if key not in schema.names:
-            raise InputError(f"{path}: no column {key!r}; found {', '.join(schema.names)}")
-        if pa.types.is_integer(schema.field(key).type):
-            return pq.read_table(path, filters=pc.field(key).isin(pa.array(keys))).to_pandas()
-        table = pd.read_parquet(path)
-        table[key] = _numbers(table[key])
-        return table[table[key].isin(keys)].reset_index(drop=True)
-
-    def moments(self) -> dict[str, tuple[float, float]]:
-        """Return `table_moments` of the whole tables, a column in memory at a time."""
-        found = {}
-        for key in ("user", "item"):
-            path = self.folder / f"{key}s.parquet"
-            for field in pq.read_schema(path) if path.is_file() else ():
-                if field.name != key and (
-                    pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-                ):
-                    column = pq.read_table(path, columns=[field.name]).to_pandas()
-                    found |= table_moments(**{"users": None, "items": None, f"{key}s": column})
-        return found
-
-    @property
-    def listed(self) -> int:
-        """Items in the table of items; 0 without one."""
-        path = self.folder / "items.parquet"
-        return pq.read_metadata(path).num_rows if path.is_file() else 0
-
-    def read(self, part: str) -> Dataset:
-        """Read a part, with what the tables know of its users and items."""
-        if self.mssd:
-            log = pd.concat([pq.read_table(path).to_pandas() for path in self.files(part)], ignore_index=True)
-            log = log.assign(source=log["source"].astype(object).where(log["source"].notna(), OTHER))
-        else:
-            found = read_data("log", self.files(part)[0], map=self.map)
-            log = found.log
-            for key, table, label in (("user", found.users, "label"), ("item", found.items, "title")):
-                if table is not None and label in table.columns:  # text, numbered from 1 in this part alone
-                    numbers = _numbers(table.sort_values(key)[label])
-                    log = log.assign(**{key: numbers[log[key].to_numpy() - 1]})
-        items, users = (self.table(name, log[name[:-1]].unique()) for name in ("items", "users"))
-        return Dataset(log, items=items, users=users, name=self.folder.name)
-
-
-def _numbers(ids: pd.Series) -> np.ndarray:
-    """Return ids as whole numbers: text by its hash."""
-    if pd.api.types.is_integer_dtype(ids):
-        return ids.to_numpy()
-    return whole_numbers(ids.astype(str).to_numpy(dtype=object), KEY).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,10 +103,10 @@ def _drawn(user: np.ndarray, share: float, seed: int) -> np.ndarray:
     return hashes(user, seed, 2) < np.uint64(share * (2**64 - 1))
 
 
-def _score(part: str, target: Path, key: str, plan: _Plan, engines: list[Engine], columns: list[str], fifths):
+def _score(part: str, target: Path, plan: _Plan, engines: list[Engine], columns: list[str], fifths):
     """Score and sum a part, unless that is kept; return its sums by deal, and what tells its overlap."""
-    if (kept := _read_kept(target, key)) is not None:
-        return kept
+    if target.exists():
+        return _read_kept(target)
     dataset = plan.log.read(part)
     # A covariate that is missing nowhere in this part has no column of its own here.
     rows = plan.lay(dataset).reindex(columns=columns, fill_value=0.0)
@@ -225,16 +125,12 @@ def _score(part: str, target: Path, key: str, plan: _Plan, engines: list[Engine]
         first.to_parquet(temporary, index=False)
     with whole_file(target) as temporary, temporary.open("wb") as stream:
         flat = {f"{number} {name}": value for number, one in enumerate(sums) for name, value in one.items()}
-        np.savez(stream, allow_pickle=False, key=np.array(key), **flat, **overlap)
+        np.savez(stream, allow_pickle=False, **flat, **overlap)
     return sums, overlap
 
 
-def _read_kept(path: Path, key: str) -> tuple[list[Sums], dict[str, np.ndarray]] | None:
-    if not path.exists() or not path.with_suffix(".parquet").exists():
-        return None
+def _read_kept(path: Path) -> tuple[list[Sums], dict[str, np.ndarray]]:
     with np.load(path, allow_pickle=False) as found:
-        if str(found["key"]) != key:
-            return None
         sums: dict[int, Sums] = {}
         for name in found.files:
             number, _, rest = name.partition(" ")
@@ -280,8 +176,8 @@ def estimate_parts(
     Parameters
     ----------
     out : path
-        Keeps sums and scores of each part, under a key of all that they depend on: a run that was cut short
-        goes on. The result does not depend on who does the work.
+        Keeps sums and scores of each part, in a folder named by all that they depend on: a run that was cut
+        short goes on. The result does not depend on who does the work.
     scheduler, workers
         See `csrec_core.cluster.run_tasks`. The workers must see both folders under the same paths.
     drawn : int
@@ -315,7 +211,7 @@ def estimate_parts(
         check_arms(design, rows_of, log.folder.name)
         seeds = tuple(deal_seeds(splits or deals_for(sum(rows_of)), seed))
         twice, several = (any(getattr(one, name) for one in glances) for name in ("twice", "several"))
-        plan = _Plan(log, design, several and not twice, log.moments(), folds, seeds)
+        plan = _Plan(log, design, several and not twice, _moments(log), folds, seeds)
         counted = each(_count, {part: (part,) for part in parts}, plan, drawn / total)
         counts = [reduce(ItemCounts.add, deal) for deal in zip(*(one[0] for one in counted), strict=True)]
         sample = _sample(log, [one[1] for one in counted])
@@ -323,8 +219,8 @@ def estimate_parts(
         known = _known(rows, design, arms, glances, sum(one[2] for one in counted), log)
         engines, features = learn_engines(rows, design, known, counts, folds=folds, seeds=seeds)
         fifths = item_fifths(counts[0])
-        key = _key(plan, drawn)
-        tasks = {part: (part, out / f"{part}.npz", key) for part in parts}
+        kept = out / _key(plan, drawn)
+        tasks = {part: (part, kept / f"{part}.npz") for part in parts}
         scored = each(_score, tasks, plan, engines, list(rows.columns), fifths)
     sums = [reduce(Sums.add, deal, Sums()) for deal in zip(*(one[0] for one in scored), strict=True)]
     scores = engines[0].score(rows, features=features)
@@ -332,7 +228,7 @@ def estimate_parts(
     _, names = group_rows(rows, features, known, fifths)
     names |= MSSD_GROUPS if log.mssd else {}
     effect = conclude(
-        rows, features, engines, scores, sums, overlap, level=level, name=log.folder.name, groups=names
+        rows, features, engines, scores, sums, overlap, level=level, name=log.folder.name, groups=names, seed=seed
     )
     return effect, sample
 
@@ -359,6 +255,13 @@ def _design(
         tables = {name: log.table(name, np.zeros(0, dtype=np.int64)) for name in ("users", "items")}
         design = find_design(Dataset(small.assign(item=np.resize(items, len(small))), **tables), **declared)
     return arms, design
+
+
+def _moments(log: PartedLog) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name, column in log.columns():
+        found |= table_moments(**{"users": None, "items": None, name: column})
+    return found
 
 
 def _sample(log: PartedLog, drawn: list[pd.DataFrame]) -> Dataset:
@@ -417,8 +320,8 @@ def _key(plan: _Plan, drawn: int) -> str:
     facts = [
         hash_files(Path(__file__).parent.glob("*.py")),
         sklearn.__version__,
-        log.map,
+        str(log.options),
         plan.design.to_dict(),
     ]
     facts += [[identity(path) for path in files], plan.folds, plan.seeds, drawn]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

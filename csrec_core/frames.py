@@ -1,0 +1,78 @@
+"""The package from Python: a DataFrame, or a file, in; the effect and what it rests on out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from csrec_core.data.log import Dataset, frame_to_dataset, read_log
+from csrec_core.data.options import ReadOptions
+from csrec_core.verdict import Verdict
+
+__all__ = ["check", "estimate", "read"]
+
+Log = pd.DataFrame | Dataset | str | Path
+
+
+def read(log: Log, *, map: Mapping[str, str] | str = "") -> Dataset:
+    """Return the log that a DataFrame, a file or a folder holds.
+
+    Parameters
+    ----------
+    map : dict or str
+        {log column: your column}, and {"self" or "system": your word}; or as on the command line.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"who": ["bo", "al"], "item": [7, 8], "decision": [1, 0], "source": ["self", "self"]})
+    >>> read(frame, map={"user": "who"}).log["user"].tolist()
+    [2, 1]
+    """
+    if isinstance(log, Dataset):
+        return log
+    text = map if isinstance(map, str) else ",".join(f"{ours}={yours}" for ours, yours in map.items())
+    options = ReadOptions.parse(text)
+    return (
+        frame_to_dataset(log, options=options)
+        if isinstance(log, pd.DataFrame)
+        else read_log(log, options=options)
+    )
+
+
+def estimate(log: Log, *, map: Mapping[str, str] | str = "", checks: bool = False, seed: int = 0, **design):
+    """Return the effect of an arm on acceptance, and what it rests on.
+
+    Parameters
+    ----------
+    log : DataFrame, Dataset or path
+        An exposure a row: who, what, accepted or not, by which arm.
+    map
+        See `read`.
+    checks : bool
+        Try to refute it; a check that fails lowers the status.
+    **design
+        What is declared: fields of `csrec_core.effect.design.Design`.
+
+    Returns
+    -------
+    Effect
+        `.summary()`, `.to_dict()`, `.plot()`, `.mean`, `.by(labels)`, ...; shows itself in a notebook.
+
+    Examples
+    --------
+    >>> from csrec_core.data.books import simulate_books
+    >>> estimate(simulate_books(users=200, seed=1)).identification.status
+    'identified'
+    """
+    from csrec_core.effect.estimate import estimate_effect, with_checks
+
+    dataset = read(log, map=map)
+    found = estimate_effect(dataset, groups=True, seed=seed, **design)
+    return with_checks(found, check(found, dataset, seed=seed)) if checks else found
+
+
+def check(effect, log: Log, *, map: Mapping[str, str] | str = "", seed: int = 0) -> list[Verdict]:
+    """Return what tries to refute an effect of a log find (`csrec_core.effect.checks.check_effect`)."""
+    from csrec_core.effect.checks import check_effect
+
+    return check_effect(effect, read(log, map=map), seed=seed)
