@@ -253,12 +253,16 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     if min((w1 > 0).sum(), (w0 > 0).sum()) < 100 or user.max() + 1 < ROUGH:
         return _silent("too few exposures follow a choice of the same user")
     w1, w0 = w1 / w1.sum(), w0 / w0.sum()
+    chosen = (scores["arm"] == 0).to_numpy()
+    one = chosen / chosen.sum()
     left = (scores["decision"] - scores["m0"]).to_numpy()
-    z1, z0, middle = w1 @ z, w0 @ z, w0 @ left
-    gap, spread = z1 - z0, w0 @ (z - z0) ** 2
-    slope = w0 @ ((z - z0) * left) / spread
+    gap, z1, z0 = w1 @ z - w0 @ z, w1 @ z, w0 @ z
     of_gap = np.bincount(user, w1 * (z - z1) - w0 * (z - z0))
-    of_slope = np.bincount(user, w0 * (z - z0) * (left - middle - slope * (z - z0))) / spread
+    # Where nothing is left out no weights are needed for the slope, and without them it is told far better.
+    centred = z - one @ z
+    spread, middle = one @ centred**2, one @ left
+    slope = (one * centred) @ left / spread
+    of_slope = np.bincount(user, one * centred * (left - middle - slope * centred)) / spread
     value = slope * gap
     half = norm.ppf(0.975) * np.sqrt(((slope * of_gap + gap * of_slope) ** 2).sum())
     p = max(_p_value(gap, np.sqrt((of_gap**2).sum())), _p_value(slope, np.sqrt((of_slope**2).sum())))

@@ -94,12 +94,16 @@ class Effect:
 
         Steps are put together until an interval has enough users and accepted exposures to rest on.
         """
-        worth = np.median([effects_of(sums, "step", shared=True).worth for sums in self.splits], axis=0)
+        worth = np.median(
+            [effects_of(sums, "step", shared=self.known.clock.phased).worth for sums in self.splits], axis=0
+        )
         rows = np.median([sums["step"].reshape(len(worth), -1)[:, 3] for sums in self.splits], axis=0)
         into = _merge_small(worth, rows)
         if into is None:
             return pd.DataFrame(columns=["step", "last", "effect", "lower", "upper", "error"])
-        table = self._grouped([merged(sums, "step", into) for sums in self.splits], "step", shared=True)
+        table = self._grouped(
+            [merged(sums, "step", into) for sums in self.splits], "step", shared=self.known.clock.phased
+        )
         steps = pd.Series(np.arange(1, len(into) + 1)).groupby(into)
         table.insert(0, "step", steps.min().to_numpy())
         table.insert(1, "last", np.minimum(steps.max(), np.flatnonzero(rows > 0).max() + 1).to_numpy())
@@ -110,7 +114,7 @@ class Effect:
         """Change of the effect an exposure, steps weighted by their information."""
         found = []
         for sums in self.splits:
-            effects = effects_of(sums, "step", shared=True)
+            effects = effects_of(sums, "step", shared=self.known.clock.phased)
             found.append(slope_of(effects, np.arange(1.0, len(effects.effect) + 1)))
         effect, error, worth = np.array(found).T
         return intervals(*combine_splits(effect, error), np.median(worth), level=self.level).iloc[0]

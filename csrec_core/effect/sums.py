@@ -33,7 +33,7 @@ def split_sums(
 ) -> Sums:
     """Return the sums that an `Effect` needs of the scores of one deal, or of a part of it."""
     one = np.zeros(len(scores), dtype=int)
-    step = np.where(scores["arm"] == 0, 0, np.minimum(scores["step"].to_numpy(), LAST_STEP) - 1)
+    step = np.minimum(_step(scores, known), LAST_STEP - 1)
     value = known.middle
     found = sum_scores(scores, {"all": (one, 1), "step": (step, LAST_STEP)}, span=known.span, value=value)
     if groupings:
@@ -54,6 +54,20 @@ def group_scores(scores: pd.DataFrame, known: Known, groupings: Mapping[str, tup
         counts = [np.bincount(one, minlength=groups) for one in (label[used], pairs[:, 0])]
         found[f"{name} counts"] = np.column_stack(counts).astype(int)
     return found
+
+
+def _step(scores: pd.DataFrame, known: Known) -> np.ndarray:
+    """Return how many exposures by the arm lie before each row; of the baseline's where they can be compared.
+
+    Where the arms share a clock, a step is compared with the baseline's rows between the same exposures by the
+    arm, or of the same number: what changes with time is then in both, whatever its form. Where one phase
+    follows the other the steps mean nothing in the baseline, and all compare with all of it.
+    """
+    own, shown = scores["step"].to_numpy() - 1, scores["arm"] == 1
+    if known.clock.between:
+        return own
+    before = 0 if known.clock.phased else shown.groupby(scores["user"]).cumsum().to_numpy()
+    return np.where(scores["arm"] == 0, before, own)
 
 
 def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:

@@ -1,0 +1,205 @@
+"""Checks fire on what they are made for and stay silent otherwise; A/A deals arms and counts right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from csrec_core.cli import cli
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import Dataset, validate_log
+from csrec_core.effect import checks
+from csrec_core.effect.aa import false_alarms, permute_arms
+from csrec_core.effect.checks import CHECKS, check_effect
+from csrec_core.effect.design import Design
+from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.likeness import choice_likeness
+from csrec_core.effect.score import effects_of
+from csrec_core.errors import InputError
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+
+from worlds import UNTOLD, WORLDS, World, simulate
+
+USERS = 250
+
+
+def world(name: str, seed: int = 0, **declared) -> tuple[Effect, Dataset]:
+    known, told = WORLDS.get(name) or (UNTOLD[name], {})
+    dataset, _ = simulate(replace(known, users=USERS), seed)
+    return estimate_effect(dataset, splits=1, **{**told, **declared}), dataset
+
+
+def word(effect: Effect, dataset: Dataset, check: str) -> str:
+    return check_effect(effect, dataset, checks=[check])[0].word
+
+
+@pytest.fixture(scope="module")
+def told():
+    return world("logged, logit")
+
+
+def test_nothing_fails_where_the_number_is_right(told):
+    effect, dataset = told
+    found = check_effect(effect, dataset)
+    assert [one.name for one in found] == list(CHECKS)
+    assert not [one for one in found if one.word == FAILS]
+    words = {one.name: one.word for one in found}
+    assert words["placebo arm"] == words["random common cause"] == HOLDS
+    assert words["without the covariates"] == NOT_TESTED
+    assert words["without the logged chances"] == UNDECIDED  # the effect rests on them, and says so
+    assert effect.identification.after(found).status == effect.identification.status == "identified"
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("hidden preferences, nothing logged", "no preference is left out"),
+        ("chances misreported", "no preference is left out"),
+        ("chances sharpened", "no preference is left out"),
+        ("chances of one arm, personal policy", "no preference is left out"),
+    ],
+)
+def test_a_preference_that_is_left_out_is_found(name, check):
+    assert word(*world(name), check) == FAILS
+
+
+def test_a_preference_that_is_a_column_is_not():
+    assert word(*world("published, logit"), "no preference is left out") == HOLDS
+
+
+def test_a_noise_column_that_is_declared_to_tell_all_does_not_survive():
+    dataset, _ = simulate(replace(World(logged=(), noise="exposure"), users=USERS), 0)
+    effect = estimate_effect(dataset, splits=1, confounders=("feature_noise",))
+    assert effect.identification.status == "assumed"
+    after = effect.identification.after(check_effect(effect, dataset, checks=["no preference is left out"]))
+    assert after.status == "bounded" and "no preference is left out" in after.reasons[0]
+
+
+def test_drift_between_phases_is_found():
+    dataset, _ = simulate(World(users=USERS, drift=3.0), 0)
+    effect = estimate_effect(dataset, splits=1)
+    assert word(effect, dataset, "no drift") == FAILS
+    shared, _ = simulate(World(users=USERS, drift=3.0, interleaved=True), 0)
+    assert word(estimate_effect(shared, splits=1), shared, "no drift") == NOT_TESTED
+
+
+def test_an_arm_that_starts_after_an_acceptance_is_found():
+    log = simulate_books(users=800, items=80, steps=15, seed=3).log
+    accepted = log.index.to_series().where((log["decision"] == 1) & (log["source"] == "self"))
+    last = accepted.groupby(log["user"]).transform("max")
+    dataset = Dataset(log[(log["source"] == "system") | (log.index <= last)].reset_index(drop=True))
+    assert word(estimate_effect(dataset, splits=1), dataset, "negative control outcome") == FAILS
+
+
+def test_decisions_of_one_kind_are_decisive(told):
+    log = told[1].log
+    dataset = Dataset(log[(log["source"] == "system") | (log["decision"] == 1)].reset_index(drop=True))
+    effect = estimate_effect(dataset, splits=1)
+    found = check_effect(effect, dataset, checks=["both decisions"])
+    assert found[0].word == FAILS and found[0].severity == "decisive"
+
+
+def test_an_estimate_that_finds_the_effect_everywhere_fails_every_test_of_nothing(told, monkeypatch):
+    effect, dataset = told
+    monkeypatch.setattr(checks, "estimate_effect", lambda *_, **__: effect)
+    tests = ["placebo arm", "negative control outcome", "no drift", "dummy outcome"]
+    found = check_effect(effect, dataset, checks=tests)
+    assert [one.word for one in found] == [FAILS] * 4
+    assert effect.identification.after(found).status == "bounded"
+
+
+def test_estimators_that_disagree_with_both_halves_of_themselves(told):
+    """The shift and its error are those of differences of influence functions, user by user."""
+    effect, dataset = told
+    verdict = check_effect(effect, dataset, checks=["the estimators agree"])[0]
+    estimates = effect.estimates.set_index("name")["effect"]
+    shifts = [estimates["doubly robust"] - estimates[name] for name in ("weighting", "regression")]
+    assert any(verdict.value == pytest.approx(shift) for shift in shifts)
+    scores = effect.scores[0]
+    w1, w0 = scores["w1"] / scores["w1"].sum(), scores["w0"] / scores["w0"].sum()
+    shift = (w0 * scores["m0"]).sum() - (w1 * scores["m0"]).sum()  # doubly robust less weighting, at tau = w1
+    terms = w0 * (scores["m0"] - (w0 * scores["m0"]).sum()) - w1 * (scores["m0"] - (w1 * scores["m0"]).sum())
+    error = np.sqrt((terms.groupby(scores["user"]).sum() ** 2).sum())
+    if verdict.value == pytest.approx(shift):
+        assert (verdict.upper - verdict.lower) / 2 / 1.959964 == pytest.approx(error, rel=1e-6)
+    assert checks._p_value(shift, error) > 0.001
+
+
+def test_influence_functions_give_the_error_of_the_mean(told):
+    effect, _ = told
+    square = float((checks._influence(effect) ** 2).sum())
+    assert square == pytest.approx(effects_of(effect.splits[0], "all").covariance[0, 0])
+
+
+def test_likeness_knows_who_chooses_together():
+    """Two kinds of users, each of their own half of the items: an item is like those of its half."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(400), 10)
+    kind = user % 2
+    item = rng.integers(0, 60, len(user)) + 60 * kind
+    arm = np.tile(np.r_[np.zeros(8), np.ones(2)], 400).astype(int)
+    item = np.where(arm == 1, rng.integers(0, 120, len(user)), item)
+    found = choice_likeness(pd.DataFrame({"user": user, "item": item, "arm": arm}))
+    own = (arm == 1) & (item // 60 == kind)
+    other = (arm == 1) & (item // 60 != kind)
+    assert np.isnan(found[::10]).all() and np.isfinite(found[1::10]).all()
+    assert (found[own] > 0).mean() > 0.99 and (found[other] < 0).mean() > 0.99
+    few = pd.DataFrame({"user": user, "item": item % 5, "arm": arm})
+    assert np.isnan(choice_likeness(few)).all()
+
+
+def test_arms_are_dealt_within_users_or_among_them(told):
+    _, dataset = told
+    design, rng = Design(), np.random.default_rng(0)
+    placebo, left = permute_arms(dataset, design, rng)
+    before, after = (one.log.groupby(["user", "source"], observed=True).size() for one in (dataset, placebo))
+    pd.testing.assert_series_equal(before.sort_index(), after.sort_index(), check_index_type=False)
+    assert "propensity" not in placebo.log and left == design
+    assert (placebo.log["source"].astype(str) == dataset.log["source"].astype(str)).mean() < 0.9
+    key = ["user", "item", "decision"]
+    same = [one.log[key].value_counts().sort_index() for one in (dataset, placebo)]
+    pd.testing.assert_series_equal(*same)
+    apart = replace(dataset, log=dataset.log[(dataset.log["source"] == "self") == (dataset.log["user"] % 3 == 0)])
+    dealt, _ = permute_arms(apart, design, rng)
+    arms = dealt.log.groupby("user")["source"].nunique()
+    assert (arms == 1).all()
+    assert (dealt.log.groupby("user")["source"].first() == "self").sum() == len(arms[arms.index % 3 == 0])
+
+
+def test_false_alarms_are_counted():
+    dataset = simulate_books(users=120, steps=8, items=30, seed=1)
+    found = false_alarms(dataset, times=4).set_index("finding")
+    assert found.loc["mean", "asked"] == 4 and found.loc["segment", "asked"] == 16
+    none = found[found["rate"] == 0]
+    assert (none["lower"] == 0).all() and ((0 <= found["lower"]) & (found["upper"] <= 1)).all()
+    # Brown, Cai and DasGupta 2001: Jeffreys's interval of 0 in 10 ends at .217
+    from csrec_core.effect.aa import _rate
+
+    assert _rate(0, 10) == pytest.approx((0, 0, 0.217), abs=1e-3) and _rate(10, 10)[2] == 1
+
+
+def test_the_command_says_rates_beside_the_finding(tmp_path):
+    path = tmp_path / "log.csv"
+    simulate_books(users=80, steps=6, items=30, seed=1).log.to_csv(path, index=False)
+    result = CliRunner().invoke(cli, ["aa", str(path), "--times", "2"])
+    assert result.exit_code == 0, result.output
+    assert "Identified" in result.output and "first step" in result.output and "of 2" in result.output
+    bad = CliRunner().invoke(cli, ["aa", str(path), "--design", "target: nowhere"])
+    assert bad.exit_code == 2 and "nowhere" in bad.output
+
+
+def test_bad_input_is_refused(told):
+    with pytest.raises(InputError, match="did you mean 'placebo arm'"):
+        check_effect(*told, checks=["placebo amr"])
+    with pytest.raises(InputError, match="times = 0"):
+        false_alarms(told[1], times=0)
+
+
+def test_a_design_with_unequal_chances_is_kept_in_the_placebo():
+    frame = pd.DataFrame({"user": np.arange(400), "t": 1, "item": 0, "decision": np.arange(400) % 3 == 0})
+    frame["source"] = np.where(np.arange(400) % 4 == 0, "system", "self")
+    design = Design(estimand="arm", target="everyone", arm_propensity=0.25)
+    placebo, left = permute_arms(Dataset(validate_log(frame.astype({"decision": int}))), design, np.random.default_rng(0))
+    assert left.arm_propensity == 0.25 and (placebo.log["source"] == "system").sum() == 100
