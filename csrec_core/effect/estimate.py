@@ -52,6 +52,8 @@ class Effect:
         By nuisance, the learner that was chosen.
     seed : int
         Of the deals.
+    inflation : float
+        What the standard errors are multiplied by, as the nuisances were fitted to the same rows.
     """
 
     design: Design
@@ -65,6 +67,7 @@ class Effect:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     learners: dict[str, str] = field(default_factory=dict)
     seed: int = 0
+    inflation: float = 1.0
 
     @cached_property
     def mean(self) -> pd.Series:
@@ -116,7 +119,7 @@ class Effect:
         for sums in self.splits:
             effects = effects_of(sums, "step", shared=self.known.clock.phased)
             found.append(slope_of(effects, np.arange(1.0, len(effects.effect) + 1)))
-        effect, error, worth = np.array(found).T
+        effect, error, worth = np.array(found).T * np.array([[1.0], [self.inflation], [1.0]])
         return intervals(*combine_splits(effect, error), np.median(worth), level=self.level).iloc[0]
 
     @cached_property
@@ -202,7 +205,7 @@ class Effect:
 
     def _grouped(self, splits, name, *, shared=False, level=None) -> pd.DataFrame:
         found = [effects_of(sums, name, shared=shared) for sums in splits]
-        errors = np.array([np.sqrt(np.maximum(np.diag(one.covariance), 0)) for one in found])
+        errors = np.array([np.sqrt(np.maximum(np.diag(one.covariance), 0)) for one in found]) * self.inflation
         effect, error = combine_splits(np.array([one.effect for one in found]), errors)
         worth = np.median([one.worth for one in found], axis=0)
         return intervals(effect, error, worth, level=level or self.level)
@@ -411,8 +414,18 @@ def conclude(
         splits=sums,
         benchmark=benchmark or (("", 1.0) if given else strongest(first, rows, features, scored)),
         learners=first.learners,
+        inflation=_inflation(overlap.baseline, max(one["m0"].width for one in first.models.values())),
         **{"scores": (), **others},
     )
+
+
+def _inflation(users: float, width: int) -> float:
+    """Return sqrt(n / (n - p)), n effective users of the baseline and p coefficients of its regression.
+
+    The influence function takes the nuisances as given. With as many coefficients as a tenth of the effective
+    users it is some 5% too short; among many users nothing is left of that.
+    """
+    return float(np.sqrt(users / (users - min(width, users / 2)))) if users > 0 else 1.0
 
 
 def strongest(

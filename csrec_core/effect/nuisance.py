@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 __all__ = ["LEARNERS", "Basis", "Model", "choose_learner", "fit_model"]
 
-KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles at which a slope may change
+#: Quantiles at which a slope may change, by how many rows of the rarer label there are at least.
+KNOTS = {0: (), 300: (0.33, 0.67), 3000: (0.1, 0.3, 0.5, 0.7, 0.9)}
 PAIRED = 4  # up to so many columns beside the log meet every other column in a product
 STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
 SMALLEST = 1e-4  # a probability is kept this far from 0 and 1
@@ -41,18 +42,18 @@ class Basis:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, features: pd.DataFrame) -> "Basis":
-        """Place the knots at quantiles of the features."""
-        knots = {}
+    def fit(cls, features: pd.DataFrame, rows: float) -> "Basis":
+        """Place the knots at quantiles of the features, as many as `rows` of the rarer label can tell."""
+        knots, quantiles = {}, KNOTS[max(least for least in KNOTS if least <= rows)]
         for name in features.columns:
             values = features[name].to_numpy()
             if not len(values) or not np.ptp(values) > 0:
                 continue
-            inner = np.unique(np.quantile(values, KNOTS))
+            inner = np.unique(np.quantile(values, quantiles))
             inner = inner[(inner > values.min()) & (inner < values.max())]
             knots[name] = inner if len(np.unique(values[:1000])) > 2 else inner[:0]
         beside = [name for name in knots if name.startswith(("feature_", "user: ", "preference"))]
-        beside = beside if len(beside) <= PAIRED else []
+        beside = beside if len(beside) <= PAIRED and quantiles else []
         products = [(one, other) for one in beside for other in knots if other not in beside]
         products = [pair for pair in products if not pair[1].startswith(("item", "missing"))]
         raw = cls._lay(features, knots, products)
@@ -89,9 +90,12 @@ class Model:
     ----------
     predict : callable
         From features (rows,) to the probability of each row, or the mean of an outcome that is no yes or no.
+    width : int
+        Coefficients, or leaves of a tree, that were fitted.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray]
+    width: int = 0
 
 
 def _constant(value: float) -> Model:
@@ -99,33 +103,35 @@ def _constant(value: float) -> Model:
 
 
 def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
-    basis = Basis.fit(features)
+    rarer = min((target > 0).sum(), (target <= 0).sum()) if binary else len(target)
+    basis = Basis.fit(features, rarer)
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))
     design = basis.design(features)
     if not binary:
         fitted = Ridge(alpha=1 / STRENGTH).fit(design, target, weight)
-        return Model(lambda rows: fitted.predict(basis.design(rows)))
+        return Model(lambda rows: fitted.predict(basis.design(rows)), design.shape[1])
     model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
     fitted = model.fit(design, target, weight)
-    return Model(lambda rows: fitted.predict_proba(basis.design(rows))[:, 1])
+    return Model(lambda rows: fitted.predict_proba(basis.design(rows))[:, 1], design.shape[1])
 
 
 def _boosted(features, target, weight, *, binary: bool, seed: int) -> Model:
+    leaves = 15
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     even = np.ptp(weight) == 0  # bins of weighted rows take scikit-learn several times as long as the trees
     trees = kind(
         learning_rate=0.1,
         max_iter=40,
-        max_leaf_nodes=15,
+        max_leaf_nodes=leaves,
         min_samples_leaf=40,
         l2_regularization=5.0,
         early_stopping=False,
         random_state=seed % 2**32,
     ).fit(features.to_numpy(), target, None if even else weight)
     if not binary:
-        return Model(lambda rows: trees.predict(rows.to_numpy()))
-    return Model(lambda rows: trees.predict_proba(rows.to_numpy())[:, 1])
+        return Model(lambda rows: trees.predict(rows.to_numpy()), leaves)
+    return Model(lambda rows: trees.predict_proba(rows.to_numpy())[:, 1], leaves)
 
 
 #: How a nuisance may be learned, by name.
