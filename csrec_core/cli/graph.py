@@ -98,7 +98,6 @@ def identify(file, y, do, given, log, read, latex, source, without_certificate):
     """
     from csrec_core.causal.answer import answer
     from csrec_core.causal.graph_input import read_drawing, read_graph
-    from csrec_core.causal.log_sources import log_sources
     from csrec_core.causal.search import Source
 
     drawing, graph = read_drawing(file), read_graph(file)
@@ -110,7 +109,7 @@ def identify(file, y, do, given, log, read, latex, source, without_certificate):
     for name in ("y", "do"):
         if not sets[name]:
             raise InputError(f"{file}: --{name} is missing, a node such as {next(iter(graph))!r}")
-    sources = log_sources(graph, log, do=sets["do"]) if log else (Source(),)
+    sources = _log_sources(graph, log, do=sets["do"]) if log else (Source(),)
     told = answer(graph, **sets, sources=sources, certificate=not without_certificate)
     click.echo(told.text())
     if told.found and latex:
@@ -128,3 +127,26 @@ def _names(words, graph) -> list[str]:
         for name in ([word] if word in graph else word.split(","))
         if name.strip()
     ]
+
+
+def _log_sources(graph, path, *, do):
+    """Return the sources of data that a log is for an effect of exposure.
+
+    Self-chosen exposures are observed; recommended ones whose chances are all logged are an experiment on
+    `do`, in which nodes that R, the regime, acts on beside `do` are made in their own way.
+    """
+    from csrec_core.causal.search import Source
+    from csrec_core.data.loaders import make_dataset
+    from csrec_core.data.log import SELF, SYSTEM
+
+    log = make_dataset("log", path=str(path)).log
+    own = frozenset(graph.succ["R"]) - frozenset(do) if "R" in graph else frozenset()
+    sources = [Source(SELF)] if (log["source"] == SELF).any() else []
+    recommended = log[log["source"] == SYSTEM]
+    if len(recommended) and "propensity" in log and recommended["propensity"].notna().all():
+        sources.append(Source(SYSTEM, frozenset(do), own))
+    if not sources:
+        raise InputError(
+            f"{path}: no self-chosen exposures, and recommended ones without their chances (`propensity`)"
+        )
+    return tuple(sources)
