@@ -69,7 +69,7 @@ def work_place(scheduler: str = "", workers: int = 1, *, reuse: bool = False) ->
     import dask
     from distributed import LocalCluster
 
-    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     before = "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_"
     with (
         dask.config.set({before: LARGE} if reuse else {}),
