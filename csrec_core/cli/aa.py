@@ -35,5 +35,9 @@ def aa(path, design, times, seed, **chosen):
     click.echo(f"effect {mean['effect']:+.4f}, from {mean['lower']:+.4f} to {mean['upper']:+.4f}\n")
     click.echo(f"found with the arms dealt at random, {times} times; expected 5%")
     for row in found.itertuples():
-        rate = f"{row.rate:.1%}, from {row.lower:.1%} to {row.upper:.1%}, of {row.asked}" if row.asked else "never asked"
+        rate = (
+            f"{row.rate:.1%}, from {row.lower:.1%} to {row.upper:.1%}, of {row.asked}"
+            if row.asked
+            else "never asked"
+        )
         click.echo(f"  {row.finding:<11} {rate}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, svds
 
 from csrec_core.effect.table import hashes
 
@@ -65,8 +65,13 @@ def _coordinates(user: np.ndarray, item: np.ndarray, items: int, seed: int) -> n
         return None
     left, right = 1 / np.sqrt(by_user), 1 / np.sqrt(np.maximum(by_item, 1))
     scaled = sparse.diags(left) @ table @ sparse.diags(right)
+    rows, columns, total = np.sqrt(by_user), np.sqrt(by_item), by_user.sum()
+    centred = LinearOperator(  # without what is expected of popularity alone
+        scaled.shape,
+        matvec=lambda x: scaled @ x.ravel() - rows * (columns @ x.ravel()) / total,
+        rmatvec=lambda x: scaled.T @ x.ravel() - columns * (rows @ x.ravel()) / total,
+        dtype=float,
+    )
     start = np.random.default_rng(seed).normal(size=min(scaled.shape))
-    _, size, axes = svds(scaled, k=AXES + 1, v0=start)
-    # The largest is 1, of popularity alone, whatever users choose together.
-    axes, size = axes[:-1].T, size[:-1]
-    return axes * size * np.sqrt(by_user.sum() / (by_item + PRIOR))[:, None]
+    _, size, axes = svds(centred, k=AXES, v0=start)
+    return axes.T * size * np.sqrt(total / (by_item + PRIOR))[:, None]
