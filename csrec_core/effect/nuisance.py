@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -105,10 +106,21 @@ def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
     design = basis.design(features)
     if not binary:
         fitted = Ridge(alpha=1 / STRENGTH).fit(design, target, weight)
-        return Model(lambda rows: fitted.predict(basis.design(rows)))
+        return Model(lambda rows: _linear(basis.design(rows), fitted))
     model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
     fitted = model.fit(design, target, weight)
-    return Model(lambda rows: fitted.predict_proba(basis.design(rows))[:, 1])
+    return Model(lambda rows: expit(_linear(basis.design(rows), fitted)))
+
+
+def _linear(design: np.ndarray, fitted: LogisticRegression | Ridge) -> np.ndarray:
+    """Return the linear predictor in double precision, a column at a time.
+
+    A product of matrices would round each row by how many others there are, and parts of a log differ in that.
+    """
+    total = np.full(len(design), float(np.ravel(fitted.intercept_)[0]))
+    for column, weight in zip(design.T, np.ravel(fitted.coef_).astype(float), strict=True):
+        total += weight * column
+    return total
 
 
 def _boosted(features, target, weight, *, binary: bool, seed: int) -> Model:
