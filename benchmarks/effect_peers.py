@@ -129,7 +129,10 @@ def estimate_all(kind: str, seed: int) -> pd.DataFrame:
         return tuple(estimate_effect(dataset, **declared).mean[["effect", "lower", "upper"]])
 
     found = []
-    for name, method in {OURS: ours, **{name: partial(peer, rows, matrix) for name, peer in PEERS.items()}}.items():
+    for name, method in {
+        OURS: ours,
+        **{name: partial(peer, rows, matrix) for name, peer in PEERS.items()},
+    }.items():
         started = time.process_time()
         effect, lower, upper = method()
         found.append((kind, seed, name, effect, lower, upper, time.process_time() - started))

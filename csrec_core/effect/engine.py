@@ -248,7 +248,8 @@ class Engine:
             ratio = np.where(arm == 0, np.nan_to_num(chances.other / chances.own), 1.0)
             ratio = np.where(arm == 0, ratio / max(ratio[arm == 0].mean(), 1e-300), 1.0)
         wanted = {
-            "m0": (arm == 0, decision, np.ones(len(rows)), self.known.binary),
+            # Read where the arm exposes, so learned there: unweighted it would extrapolate from what was chosen.
+            "m0": (arm == 0, decision, ratio, self.known.binary),
             "m1": (arm == 1, decision, np.ones(len(rows)), self.known.binary),
             "arm": (arm >= 0, (arm == 1).astype(float), ratio, True),
         }
@@ -263,7 +264,7 @@ class Engine:
                 learners[name] = "logistic"  # trees would fit the few rows that carry the weight
             if name not in learners:
                 own = features[side].reset_index(drop=True)
-                options = {"weight": weight[side], "binary": binary, "seed": self.seed}
+                options = {"weight": weight[side], "binary": binary, "odds": name == "arm", "seed": self.seed}
                 learners[name] = choose_learner(own, target[side], ~inside[side], **options)
             options = {"weight": weight[used], "learner": learners[name], "binary": binary}
             models[name] = fit_model(features[used], target[used], seed=self.seed, **options)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -98,22 +99,38 @@ class Model:
     width: int = 0
 
 
+def _worth(weight: np.ndarray) -> float:
+    """Return how many rows of equal weight would tell as much (Kish)."""
+    return float(weight.sum() ** 2 / max((weight**2).sum(), 1e-300))
+
+
 def _constant(value: float) -> Model:
     return Model(lambda features: np.full(len(features), value))
 
 
 def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
-    rarer = min((target > 0).sum(), (target <= 0).sum()) if binary else len(target)
+    rarer = min(_worth(weight[target > 0]), _worth(weight[target <= 0])) if binary else _worth(weight)
     basis = Basis.fit(features, rarer)
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))
     design = basis.design(features)
     if not binary:
         fitted = Ridge(alpha=1 / STRENGTH).fit(design, target, weight)
-        return Model(lambda rows: fitted.predict(basis.design(rows)), design.shape[1])
+        return Model(lambda rows: _linear(basis.design(rows), fitted), design.shape[1])
     model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
     fitted = model.fit(design, target, weight)
-    return Model(lambda rows: fitted.predict_proba(basis.design(rows))[:, 1], design.shape[1])
+    return Model(lambda rows: expit(_linear(basis.design(rows), fitted)), design.shape[1])
+
+
+def _linear(design: np.ndarray, fitted: LogisticRegression | Ridge) -> np.ndarray:
+    """Return the linear predictor in double precision, a column at a time.
+
+    A product of matrices would round each row by how many others there are, and parts of a log differ in that.
+    """
+    total = np.full(len(design), float(np.ravel(fitted.intercept_)[0]))
+    for column, weight in zip(design.T, np.ravel(fitted.coef_).astype(float), strict=True):
+        total += weight * column
+    return total
 
 
 def _boosted(features, target, weight, *, binary: bool, seed: int) -> Model:
@@ -180,14 +197,19 @@ def choose_learner(
     *,
     weight: np.ndarray | None = None,
     binary: bool = True,
+    odds: bool = False,
     seed: int = 0,
 ) -> str:
-    """Return the learner whose loss on the held-out rows is smallest (log loss, or squared error).
+    """Return the learner whose loss on the held-out rows is smallest: log loss, or squared error.
 
     Parameters
     ----------
     held : array (rows,) bool
         Rows of users that the learners do not see.
+    odds : bool
+        Whether the odds are what is wanted, as weights of the rows of label 0: then the loss is that of their
+        density ratio r, E0[r^2] / 2 - E1[r] (Kanamori, Hido and Sugiyama 2009). Log loss hardly minds odds that
+        are far off where one label is rare, and there the weights are largest.
     """
     weight = np.ones(len(target)) if weight is None else weight
     if (~held & (weight > 0)).sum() < FEWEST or not held.any() or not weight[held].sum() > 0:
@@ -196,11 +218,24 @@ def choose_learner(
     for name in LEARNERS:
         rows = {"weight": weight[~held], "learner": name, "binary": binary, "seed": seed}
         found = fit_model(features[~held], target[~held], **rows).predict(features[held])
+        found = np.clip(found, SMALLEST, 1 - SMALLEST) if binary else found
+        if odds:
+            ratio = found / (1 - found)
+            losses[name] = _ratio_loss(ratio, target[held], weight[held])
+            continue
         if binary:
-            found = np.clip(found, SMALLEST, 1 - SMALLEST)
             loss = -np.where(target[held] == 1, np.log(found), np.log1p(-found))
         else:
             loss = (target[held] - found) ** 2
         losses[name] = np.average(loss, weights=weight[held])
     best = min(losses, key=losses.get)
-    return best if losses[best] < (1 - BETTER) * losses["logistic"] else "logistic"
+    return best if losses[best] < losses["logistic"] - BETTER * abs(losses["logistic"]) else "logistic"
+
+
+def _ratio_loss(ratio: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
+    """Return the loss of a density ratio, scaled to a mean of 1 over the rows of label 0."""
+    own, other = weight * (label == 0), weight * (label == 1)
+    if not (own.sum() > 0 and other.sum() > 0):
+        return 0.0
+    ratio = ratio / np.average(ratio, weights=own)
+    return float(np.average(ratio**2, weights=own) / 2 - np.average(ratio, weights=other))

@@ -228,7 +228,16 @@ def estimate_parts(
     _, names = group_rows(rows, features, known, fifths)
     names |= MSSD_GROUPS if log.mssd else {}
     effect = conclude(
-        rows, features, engines, scores, sums, overlap, level=level, name=log.folder.name, groups=names, seed=seed
+        rows,
+        features,
+        engines,
+        scores,
+        sums,
+        overlap,
+        level=level,
+        name=log.folder.name,
+        groups=names,
+        seed=seed,
     )
     return effect, sample
 
