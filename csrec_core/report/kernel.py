@@ -21,9 +21,15 @@ from csrec_core.errors import one_line
 from csrec_core.files import UNDER_WAY
 from csrec_core.report.plan import Task
 
-__all__ = ["Kernels"]
+__all__ = ["Kernels", "share_cores"]
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def share_cores(jobs: int) -> dict[str, str]:
+    """Return the environment in which each of `jobs` computes on its share of the cores, as told or equal."""
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    return {name: os.environ.get(name, threads) for name in THREADS}
 
 
 class Kernels:
@@ -83,8 +89,7 @@ class Kernels:
             self.kill()
 
     def _manager(self, own: set[int]) -> type[AsyncKernelManager]:
-        threads = str(max(1, (os.cpu_count() or 1) // self._jobs))
-        share = {name: threads for name in THREADS if self._jobs > 1 and name not in os.environ}
+        share = share_cores(self._jobs) if self._jobs > 1 else {}
         note, started = self._folder / f"{UNDER_WAY}kernel-{uuid.uuid4().hex}.json", self._started
 
         class Manager(AsyncKernelManager):

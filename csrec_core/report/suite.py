@@ -1,5 +1,6 @@
 """Running the notebooks of a suite, each to a page; what is done already is not done again."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -23,7 +24,7 @@ from csrec_core.files import (
     write_text,
 )
 from csrec_core.report.index import render_run, write_index
-from csrec_core.report.kernel import Kernels
+from csrec_core.report.kernel import Kernels, share_cores
 from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.plan import PACKAGES, RunSpec, Task, package_files, plan
 from csrec_core.report.provenance import about_data, git_state
@@ -91,7 +92,9 @@ def run_grid(
     about = {"run": spec.run, "started": now(), "axes": dict(axes), "points": set_in}
     write_json(spec.folder / "grid.json", about)
     here = spec.jobs == 1 and not scheduler
-    tasks = {name: (point, _here(name, echo) if here else None) for name, point in points.items()}
+    # Dask gives its workers one thread each; the kernels that they start are to use all cores.
+    share = {} if here or scheduler else share_cores(spec.jobs)
+    tasks = {name: (point, share, _here(name, echo) if here else None) for name, point in points.items()}
     found = dict(run_tasks(_run_point, tasks, scheduler=scheduler, workers=spec.jobs, label="points"))
     for name in points:
         if isinstance(found[name], InputError):
@@ -105,8 +108,9 @@ def _here(name: str, echo: Echo) -> Echo:
     return lambda line: echo(f"{name}  {line}")
 
 
-def _run_point(spec: RunSpec, echo: Echo | None) -> dict:
+def _run_point(spec: RunSpec, share: Mapping[str, str], echo: Echo | None) -> dict:
     """Run a point of a grid, in this process or in a worker, which speaks where its client is."""
+    os.environ.update(share)
     if echo is None:
         from distributed import print as tell
 
