@@ -289,9 +289,9 @@ def check(number: int, seed: int) -> tuple[str, str]:
         words = [word for option in rng.sample(OPTIONS, rng.choice([0, 0, 0, 1, 2])) for word in option]
         words = [str(folder / word) if word == "log.yaml" else word for word in words]
         before = sorted(folder.rglob("*"))
-        clock = time.perf_counter()
+        clock = time.process_time()  # a machine that is shared says nothing by the clock on the wall
         result = CliRunner().invoke(cli, ["data", "check", *words, "--", str(path)])
-        seconds = time.perf_counter() - clock
+        seconds = time.process_time() - clock
         left = sorted(folder.rglob("*")) != before
     if result.exception and not isinstance(result.exception, SystemExit):
         return "traceback", "".join(traceback.format_exception(result.exception))[-1500:]

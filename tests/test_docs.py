@@ -22,7 +22,9 @@ def blocks(text: str, *kinds: str) -> list[tuple[str, str]]:
     return [(kind, block) for kind, block in found if kind in kinds]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if path.stem != "gallery"], ids=lambda path: path.stem
+)
 def test_python_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _, block in blocks(path.read_text(), "python"):
@@ -54,6 +56,27 @@ def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch):
     assert ran[0].stdout.startswith(shown)
     assert (tmp_path / "shop-figures.zip").is_file()
     assert (tmp_path / "reports" / "shop-grid" / "backbone-gru4rec_seed-2" / "index.html").is_file()
+
+
+#: What each command of the gallery must show: arms, and what else tells that the rows were understood.
+GALLERY = (
+    ("Mens E-Mail", "No E-Mail", "without time or order"),
+    ("bts", "random", "propensities"),
+    ("feed", "rand"),
+    ("system  10000", "needs a second arm beside system"),
+    ("self", "system", "left out: "),
+)
+
+
+def test_the_gallery_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (PROJECT / "docs" / "gallery.md").read_text()
+    for _, block in blocks(text, "python"):
+        exec(compile(block, "gallery.md", "exec"), {})
+    commands = [shlex.split(block)[1:] for _, block in blocks(text, "sh")]
+    for words, shown in zip(commands, GALLERY, strict=True):
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 0 and all(part in result.stdout for part in shown), result.output
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

@@ -103,6 +103,10 @@ def test_tables_of_another_log_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"items.parquet: not a Parquet table"):
         make_dataset("log", path=path)
     (tmp_path / "items.parquet").unlink()
+    (tmp_path / "items.csv").write_text("item,year\n1,1934\n,1923\n")
+    with pytest.raises(InputError, match=r"items.csv: row 2: no value in column 'item'"):
+        make_dataset("log", path=path)
+    (tmp_path / "items.csv").unlink()
     world.users.rename(columns={"user": "id"}).to_parquet(tmp_path / "users.parquet")
     with pytest.raises(InputError, match=r"users.parquet: no column 'user'; found id"):
         make_dataset("log", path=path)

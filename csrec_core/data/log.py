@@ -268,6 +268,8 @@ def _side_table(file: Path, key: str, label: str, dataset: Dataset) -> pd.DataFr
     table, name = read_table(file), readable(file)
     if key not in table.columns:
         raise InputError(f"{name}: no column {key!r}; found {listed(table.columns)}")
+    if (missing := table[key].isna().to_numpy()).any():
+        raise InputError(f"{name}: row {missing.argmax() + 1}: no value in column {key!r}; expected an id")
     known = getattr(dataset, f"{key}s")
     ids = table[key]
     if known is not None:
