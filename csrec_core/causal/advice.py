@@ -55,7 +55,8 @@ def _what_to_do(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> st
     if tastes_measured:
         return (
             "This log holds the tastes, so nothing more has to be logged if the graph is right; randomise "
-            "a share of the exposures to test what no log shows: that nothing hidden moves both."
+            "a share of the exposures to test what no log shows, that nothing hidden moves both "
+            "exposure and decision."
         )
     chances = log["propensity"].notna() if "propensity" in log else pd.Series(False, index=log.index)
     sources = log["source"].astype(str)

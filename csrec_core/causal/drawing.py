@@ -145,23 +145,22 @@ class Drawing:
             raise first.place.wrong(f"the arrows close a cycle: {way}")
         return causal_graph(self.directed, self.pairs, latent=sorted(self.latent), nodes=list(self.nodes))
 
-    def summary(self) -> str:
-        """Say what was read, in lines of text."""
+    def parts(self) -> list[tuple[str, int, str]]:
+        """Return what was read: (word, how many, which), nodes, latent ones, arrows, pairs and the rest."""
         measured = [name for name in self.nodes if name not in self.latent]
-        lines = [
+        parts = [
             ("nodes", measured),
             ("latent", sorted(self.latent)),
             ("arrows", [f"{a} -> {b}" for a, b in dict.fromkeys(self.directed)]),
             ("pairs", [f"{a} <-> {b}" for a, b in dict.fromkeys(self.pairs)]),
             *((role, names) for role, names in self.roles.items() if names),
-            ("left aside", self.notes),
+            *([("left aside", self.notes)] if self.notes else []),
         ]
-        texts = (
-            f"{word:11}{len(what):5}  {', '.join(what)}"
-            for word, what in lines
-            if what or word != "left aside"
-        )
-        return "\n".join(text.rstrip() for text in texts)
+        return [(word, len(what), ", ".join(what)) for word, what in parts]
+
+    def summary(self) -> str:
+        """Say what was read, in lines of text."""
+        return "\n".join(f"{word:11}{count:5}  {which}".rstrip() for word, count, which in self.parts())
 
 
 def name_of(wanted: str, known: Mapping[str, str], place: Place) -> str:
