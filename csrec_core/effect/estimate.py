@@ -52,8 +52,8 @@ class Effect:
         By nuisance, the learner that was chosen.
     seed : int
         Of the deals.
-    inflation : float
-        What the standard errors are multiplied by, as the nuisances were fitted to the same rows.
+    width : int
+        Coefficients of the regression of the baseline's decisions.
     """
 
     design: Design
@@ -67,7 +67,17 @@ class Effect:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     learners: dict[str, str] = field(default_factory=dict)
     seed: int = 0
-    inflation: float = 1.0
+    width: int = 0
+
+    @cached_property
+    def inflation(self) -> float:
+        """sqrt(n / (n - p)), n effective users of the rarer decision, p coefficients of the baseline's regression.
+
+        The influence function takes the nuisances as given. With as many coefficients as a tenth of these users
+        its errors are some 5% too short; among many users nothing is left of that.
+        """
+        users = float(np.median([effects_of(sums, "all").worth[0] for sums in self.splits]))
+        return float(np.sqrt(users / (users - min(self.width, users / 2)))) if users > 0 else 1.0
 
     @cached_property
     def mean(self) -> pd.Series:
@@ -414,18 +424,9 @@ def conclude(
         splits=sums,
         benchmark=benchmark or (("", 1.0) if given else strongest(first, rows, features, scored)),
         learners=first.learners,
-        inflation=_inflation(overlap.baseline, max(one["m0"].width for one in first.models.values())),
+        width=max(one["m0"].width for one in first.models.values()),
         **{"scores": (), **others},
     )
-
-
-def _inflation(users: float, width: int) -> float:
-    """Return sqrt(n / (n - p)), n effective users of the baseline and p coefficients of its regression.
-
-    The influence function takes the nuisances as given. With as many coefficients as a tenth of the effective
-    users it is some 5% too short; among many users nothing is left of that.
-    """
-    return float(np.sqrt(users / (users - min(width, users / 2)))) if users > 0 else 1.0
 
 
 def strongest(
