@@ -28,7 +28,7 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 __all__ = ["CHECKS", "check_effect"]
 
 LARGE = 0.5  # standard errors that a random common cause may shift the estimate by
-SMALL = 0.25  # standard errors, up to which a preference that is left out does no harm
+SMALL = 0.25  # standard errors that a preference must be seen to move the effect by, to count as left out
 ROUGH = 20  # users, below which a check says nothing
 BEFORE = 4  # exposures of a user by the baseline, from which on they are split
 ALPHA = 0.05  # chance that any of the tests fails though nothing is wrong (Holm)
@@ -269,8 +269,10 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     p = max(_p_value(gap, np.sqrt((of_gap**2).sum())), _p_value(slope, np.sqrt((of_slope**2).sum())))
     what = "what users choose together would move the effect, were it taken in, by at least"
     found = _tested(effect, value, value - half, value + half, p, what)
-    # So little makes no effect out of none, and heavy weights leave the test of the gap inexact.
-    return found if abs(value) > SMALL * effect.mean["error"] else replace(found, word=HOLDS, p=float("nan"))
+    if abs(value) > SMALL * effect.mean["error"]:
+        return found
+    # So little makes no effect out of none, and heavy weights leave the test of the gap inexact: no failure.
+    return replace(found, word=HOLDS if p > ALPHA else UNDECIDED, p=float("nan"))
 
 
 def _influence(effect: Effect) -> pd.Series:
