@@ -65,7 +65,7 @@ def here(parted, tmp_path_factory):
 def sessions(tmp_path_factory):
     """Sessions in which tastes move no decision, and their truth."""
     folder = tmp_path_factory.mktemp("mssd")
-    ingest(*simulate_mssd(folder, 600, World(tracks=60, affinity=0.0), per_file=200), folder / "data")
+    ingest(*simulate_mssd(folder, 2000, World(tracks=60, affinity=0.0), per_file=1000), folder / "data")
     return PartedLog.find(folder / "data")
 
 
