@@ -9,6 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from csrec_core.effect.parts.features import ACOUSTIC, PAST, describe
+from csrec_core.effect.parts.items import Items
+from csrec_core.effect.parts.models import Trees
+from csrec_core.effect.parts.rows import KNOWN, NEITHER, OWN, SHOWN, Rows, fold_of, read_rows
+from csrec_core.effect.parts.score import GROUPS, score_part
+from csrec_core.effect.parts.sums import Sums, sum_part
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from csrec_core.cli import cli
@@ -18,12 +24,6 @@ from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.effect.contrast import Contrast, interval
 from csrec_core.effect.overlap import overlap_report, overlap_weights
 from csrec_core.effect.parts import run
-from csrec_core.effect.parts.features import ACOUSTIC, PAST, describe
-from csrec_core.effect.parts.items import Items
-from csrec_core.effect.parts.models import Trees
-from csrec_core.effect.parts.rows import KNOWN, NEITHER, OWN, SHOWN, Rows, fold_of, read_rows
-from csrec_core.effect.parts.score import GROUPS, score_part
-from csrec_core.effect.parts.sums import Sums, sum_part
 from csrec_core.errors import InputError
 
 SMALL = {"folds": 2, "drawn": 2000}
