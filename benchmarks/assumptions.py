@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from csrec_core.data.books import simulate_books
-from csrec_core.data.independence import ASSUMPTIONS, assumption_tests
 from csrec_core.data.log import Dataset
+from csrec_core.effect.assumptions import ASSUMPTIONS, assumption_tests
 
 ALPHA = 0.05
 SIZE = {"users": 1000, "items": 100, "steps": 15, "effect": 0.0, "trust_spread": 0.0}

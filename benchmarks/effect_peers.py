@@ -4,7 +4,7 @@
 
 OTHER is an environment with econml, doubleml and dowhy, beside what `csrec_core.effect` needs. The worlds are
 those of `worlds.py` whose confounders are columns, so that every library can be right; all of them get the
-matrix that ours reads (`describe` and `ItemCounts.tell`), and users as clusters where they take clusters. The
+matrix that ours reads (`describe` and `ItemCounts.measure`), and users as clusters where they take clusters. The
 truth is the mean effect at the arm's exposures. A library's nuisances are logistic regressions of standardised
 columns, or scikit-learn's boosted trees with early stopping. One thread: set OMP_NUM_THREADS=1.
 
@@ -58,8 +58,7 @@ def lay_matrix(dataset: Dataset, design: Design) -> tuple[pd.DataFrame, np.ndarr
     counts = ItemCounts.count(rows, fold, FOLDS)
     engine = Engine(design, known, counts, FOLDS, 0, ("feature_affinity",))
     table = engine.describe(rows)
-    told = [counts.tell(rows["item"].to_numpy(), fold, held) for held in range(FOLDS)]
-    told = np.choose(fold[:, None], [one.to_numpy() for one in told])  # of all folds but the row's own
+    told = counts.measure(rows["item"].to_numpy(), fold)
     names = [name for name in engine.columns("m0", "none") if name in table.columns]
     return rows[["user", "arm", "decision"]], np.column_stack([table[names], told]).astype(float)
 
@@ -143,7 +142,7 @@ def estimate_all(kind: str, seed: int) -> pd.DataFrame:
 def summarise(found: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each estimator on worlds of one kind."""
     found = found.assign(error=found["effect"] - found["truth"])
-    errors = found.pivot(index="seed", columns="name", values="error")[list(found["name"].unique())]
+    errors = found.set_index(["seed", "name"])["error"].unstack()[list(found["name"].unique())]
     draws = np.random.default_rng(0).integers(len(errors), size=(DRAWS, len(errors)))
     squares = errors.to_numpy() ** 2
 
@@ -179,12 +178,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10, help="worlds of each kind")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--minutes", type=float, default=15.0, help="no world is begun after it")
     parser.add_argument("--out", type=Path, help="every estimate, as CSV")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     started, found = time.perf_counter(), []
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         for kind in KINDS:
             if time.perf_counter() - started < 60 * given.minutes:
                 found.append(estimate_all(kind, seed))

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from csrec_core.effect.parts.run import estimate_parts
 
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.simulate import World, simulate_mssd
-from csrec_core.effect.parts.run import estimate_parts
 from csrec_core.effect.study import summarise
 
 SCENARIOS = {"known": {"affinity": 0.0}, "no effect": {"affinity": 0.0, "effect": 0.0, "trust_spread": 0.0}}

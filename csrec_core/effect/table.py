@@ -433,23 +433,25 @@ class ItemCounts:
             log of how often the baseline exposes the item, and the arm, relative to an even share. With few
             items, a column each instead.
         """
-        code = np.searchsorted(self.item, item)
-        known = self.item[np.minimum(code, len(self.item) - 1)] == item
-        code = np.minimum(code, len(self.item) - 1)
-        if len(self.item) <= FEW_ITEMS:
-            ones = (code[:, None] == np.arange(1, len(self.item))) & known[:, None]
-            return pd.DataFrame(ones.astype(np.float32), columns=[f"item = {one}" for one in self.item[1:]])
+        if len(self.item) > FEW_ITEMS:
+            return self.measure(item, fold, held)
+        ones = np.asarray(item)[:, None] == self.item[1:]
+        return pd.DataFrame(ones.astype(np.float32), columns=[f"item = {one}" for one in self.item[1:]])
+
+    def measure(self, item: np.ndarray, fold: np.ndarray, held: int | None = None) -> pd.DataFrame:
+        """Return `appeal`, `fame` and `push` of `tell`, however few the items; without `held`, of all other folds."""
+        place = np.minimum(np.searchsorted(self.item, item), len(self.item) - 1)
         rates = np.clip(self.rates, 1e-3, None)
         variance = rates * np.maximum(1 - rates, 1e-3)
         tables = []
         for number in range(len(self.rows)):  # of each own fold: all but that fold and the held one
-            left = sorted({number, held})
+            left = sorted({number, number if held is None else held})
             rows = self.rows.sum(axis=0) - self.rows[left].sum(axis=0)
             accepted = self.accepted.sum(axis=0) - self.accepted[left].sum(axis=0)
             appeal = (accepted.sum(axis=1) - rows @ rates) / (rows @ variance + ITEM_PRIOR)
             share = np.log((rows + 1) * len(self.item) / (rows.sum(axis=0) + len(self.item)))
             tables.append(np.column_stack([appeal, share]))
-        told = np.stack(tables)[fold, code] * known[:, None]
+        told = np.stack(tables)[fold, place] * (self.item[place] == item)[:, None]
         return pd.DataFrame(told.astype(np.float32), columns=list(ITEM))
 
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
+from sklearn.ensemble import HistGradientBoostingClassifier
 
-from csrec_core.data.log import SELF
+from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.effect.design import Design
+from csrec_core.effect.table import Clock, ItemCounts, describe, fold_of, lay_rows
 from csrec_core.errors import unknown
 from csrec_core.evaluation.controls import (
     CONTROLS,
@@ -16,7 +19,6 @@ from csrec_core.evaluation.controls import (
     predict_history_controls,
 )
 from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
-from csrec_core.evaluation.tabular import TABULAR, predict_tabular, tabular_features
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.reproduction.ceiling import CEILING
@@ -27,6 +29,7 @@ __all__ = [
     "DECISION_METRICS",
     "ORACLE",
     "REFERENCES",
+    "TABULAR",
     "auc_gain",
     "baseline_scores",
     "control_probabilities",
@@ -34,16 +37,21 @@ __all__ = [
     "csrec_scores",
     "experiment",
     "margin_of_oracle",
+    "predict_trees",
     "probability_scores",
     "random_scores",
     "summarise",
 ]
 
 ORACLE = "oracle"
+TABULAR = (
+    "boosted trees"  # on what is known before each exposure: the control that a sequence model has to beat
+)
 REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, CEILING, ORACLE)
 DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
 ALPHAS = (0.2, 0.5)
 DRAWS = 300  # resamples of users
+PARTS = 5  # of the users that trees are fitted on: what the others did with an item is told to each
 
 
 def csrec_name(backbone: str) -> str:
@@ -127,13 +135,68 @@ def control_probabilities(bench: Reproduction, *, trees: bool = True) -> pd.Data
     popularity = log[log["source"] == SELF].groupby("item").size()
     columns = [predict_controls(cells, popularity), predict_history_controls(cells, last=bench.last)]
     if trees:
-        columns.append(predict_tabular(cells, tabular_features(bench.dataset, cells)))
+        columns.append(predict_trees(bench.dataset, cells))
     truth = bench.dataset.truth
     if truth is not None:
-        known = truth[truth["source"] == "system"].set_index(["user", "t"])["p_system"]
+        known = truth[truth["source"] == SYSTEM].set_index(["user", "t"])["p_system"]
         oracle = known.loc[pd.MultiIndex.from_frame(cells[["user", "t"]])].to_numpy()
         columns.append(pd.Series(oracle, index=cells.index, name=ORACLE))
     return pd.concat(columns, axis=1)[cells["tested"].to_numpy()]
+
+
+def predict_trees(dataset: Dataset, cells: pd.DataFrame, *, learn: np.ndarray | None = None) -> pd.Series:
+    """Predict the acceptance of exposures by boosted trees that were fitted on the users of the other folds.
+
+    They read what is known before the decision (`csrec_core.effect.table`), and what the users whom they are
+    fitted on did with the item. Nothing is taken from a simulated world's truth.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Exposures by the system: `user`, `t`, `decision`, `fold`.
+    learn : array (rows,) bool, optional
+        Rows of `cells` that may be learned from; by default all.
+
+    Returns
+    -------
+    Series
+        Probabilities, indexed as `cells`.
+    """
+    rows = lay_rows(dataset, Design())
+    # As if users were of one arm each: the record is of all that came before.
+    known = describe(rows, Clock((), True), rate=0.5)
+    rows["accepted"] = rows.groupby(["user", "arm"])["decision"].cumsum() - rows["decision"]
+    known["accepted"] = rows["accepted"] / known["step"].where(known["step"] > 0)
+    known["rejections"] = rows.groupby(["user", "arm", "accepted"]).cumcount()  # `run` ends at a few
+    shown = np.flatnonzero(rows["arm"] == 1)
+    key = ["user", "t"]
+    place = shown[
+        pd.MultiIndex.from_frame(rows.iloc[shown][key]).get_indexer(pd.MultiIndex.from_frame(cells[key]))
+    ]
+    decision, part = cells["decision"].to_numpy(), fold_of(rows["user"].to_numpy(), PARTS, 0)
+    learn = np.ones(len(cells), dtype=bool) if learn is None else np.asarray(learn)
+    predicted = np.empty(len(cells))
+    for held in cells["fold"].unique():
+        own = (cells["fold"] == held).to_numpy()
+        fitted = learn & ~own
+        told = np.ones(len(rows), dtype=bool)
+        told[place[~fitted]] = False
+        told &= ~rows["user"].isin(cells["user"][own]).to_numpy()
+        counts = ItemCounts.count(rows[told], part[told], PARTS)
+        item = counts.measure(rows["item"].to_numpy()[place], part[place])
+        features = pd.concat([known.iloc[place].reset_index(drop=True), item], axis=1)
+        if len(np.unique(decision[fitted])) < 2:
+            predicted[own] = decision[fitted].mean() if fitted.any() else 0.5
+            continue
+        trees = HistGradientBoostingClassifier(
+            learning_rate=0.06,
+            max_iter=300,
+            l2_regularization=1.0,
+            early_stopping=fitted.sum() >= 1000,
+            random_state=0,
+        ).fit(features[fitted], decision[fitted])
+        predicted[own] = trees.predict_proba(features[own])[:, 1]
+    return pd.Series(predicted, index=cells.index, name=TABULAR)
 
 
 def random_scores(bench: Reproduction, ranks: pd.DataFrame) -> pd.DataFrame:

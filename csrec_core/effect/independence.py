@@ -1,11 +1,23 @@
-"""A score test for binary decisions whose rows depend on each other within a user."""
+"""Tests of conditional independence: of decisions that depend on each other within a user, and of single rows.
 
+Decisions are binary and the rows of one user depend on each other, so they get the score test of a logistic
+regression with user-clustered variance. Where one row a user says enough, these rows, independent of each
+other, go to dowhy: its generalised covariance test, and its local Markov test. (dowhy's graph refuter compares
+mutual information with a fixed 0.05, so it has no error rate; its permutation test asks whether the graph
+beats a random one.)
+"""
+
+import random
+import warnings
+
+import networkx as nx
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import chi2
 
-__all__ = ["clustered_score"]
+__all__ = ["clustered_score", "covariance_test", "local_markov"]
 
 
 def clustered_score(
@@ -94,3 +106,43 @@ def _fit_logistic(decision: np.ndarray, given: np.ndarray, level: np.ndarray) ->
         if np.abs(given @ step).max(initial=0) < 1e-8 and np.abs(np.bincount(level, residual)).max() < 1e-6:
             return mean
     return None
+
+
+def _dowhy_gcm():
+    """Import late, as it takes seconds, and without a word on the widget that no progress bar misses here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import dowhy.gcm
+        import dowhy.gcm.falsify
+    return dowhy.gcm
+
+
+def covariance_test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
+    """Return dowhy's p-value of the covariance of x and y beyond quadratic regressions of both on z.
+
+    Of dowhy's tests it is the one whose level holds here: its kernel regression takes a better fit of a
+    variable that z nearly determines, such as yesterday's taste by today's, for a dependence.
+    """
+    gcm = _dowhy_gcm()
+    model = gcm.ml.create_polynom_regressor
+    try:
+        return float(gcm.generalised_cov_based(x, y, z, model, model))
+    except ValueError as error:
+        if "constant" not in str(error):
+            raise
+        return float("nan")  # z determines x or y
+
+
+def local_markov(graph: nx.DiGraph, data: pd.DataFrame) -> list[float]:
+    """Return dowhy's p-values of the independences of each node from its other non-descendants."""
+    falsify = _dowhy_gcm().falsify
+    # dowhy seeds the global generators, which are not ours to change; the test itself draws nothing.
+    kept = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        summary = falsify.validate_lmc(
+            graph, data, conditional_independence_test=covariance_test, include_unconditional=False, n_jobs=1
+        )
+    finally:
+        np.random.set_state(kept[0])  # noqa: NPY002
+        random.setstate(kept[1])
+    return [p for p, _ in summary[falsify.FalsifyConst.P_VALUES].values() if not np.isnan(p)]

@@ -4,15 +4,10 @@ Figure 1 says nothing of a log but independences. Each assumption of the theorem
 what no log can show is said to be so. A p-value above the level means that the log shows no sign against the
 assumption, never that it holds.
 
-Two kinds of tests do the work. The decisions are binary, and the rows of one user depend on each other, so
-they get the score test of a logistic regression with user-clustered variance (`clustered_score`). Where one
-row a user says enough, these rows, independent of each other, go to dowhy: its generalised covariance test,
-and its local Markov test of the graph around D[t]. (dowhy's graph refuter compares mutual information with a
-fixed 0.05, so it has no error rate; its permutation test asks whether the graph beats a random one.)
+The tests are those of `csrec_core.effect.independence`: of decisions the score test with users as clusters,
+and of one row a user dowhy's.
 """
 
-import random
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,9 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from csrec_core.data.clustered import clustered_score
-from csrec_core.data.history import Rows, prepare_rows
-from csrec_core.data.log import SYSTEM, Dataset
+from csrec_core.data.log import KEY, SYSTEM, Dataset
+from csrec_core.effect.design import Design, find_design
+from csrec_core.effect.independence import clustered_score, covariance_test, local_markov
+from csrec_core.effect.table import Clock, ItemCounts, describe, fold_of, lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import holm
 
@@ -33,6 +29,10 @@ NO_SIGN, VIOLATED, UNTESTED = "no sign against it", "violated", "cannot be teste
 RARE = 50  # items with fewer rows share one intercept a genre
 FEW = 100  # users, below which the distributions of the tests are not to be trusted
 LONG = 50  # exposures, after which a position has no intercept of its own
+PARTS = 10  # of the users: the appeal of an item is told by the other nine
+LAID = ("user", "arm", "item", "genre", "decision", "propensity")
+RECORDED = ("user_rate", "genre_rate", "genre_share", "seen")
+PAST = ("step", "last", "before_last", "same_genre", *RECORDED)
 NOISE = 1e-9  # below it, a change of taste is rounding
 
 DECISION_STEPS = ("A3", "H4", "H5", "T1")
@@ -114,6 +114,77 @@ MARKOV = Assumption(
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """The exposures of both arms with what lies before each.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        `user`, `item`, `genre` (a number), `genre_size` (its items in the catalogue, NaN without genres),
+        `propensity`, `arm` (0 is the baseline), `decision`, `step` (in its arm, from 0), of `describe` what is
+        known before; `earlier`, the share accepted in the arm up to the last but one, `last_appeal`, the columns
+        of `tastes`, and `taste_before` where tastes are measured.
+    tastes : tuple of str
+        What stands for the taste P_t: the taste itself, from the `truth` of a simulated world, or what the
+        user's record tells.
+    measured : bool
+        Which of them.
+    names : tuple of str
+        Of the baseline and of the arm.
+    """
+
+    frame: pd.DataFrame
+    tastes: tuple[str, ...]
+    measured: bool
+    names: tuple[str, str]
+
+    @property
+    def arm(self) -> int:
+        """The arm to test decisions on: the baseline, as f~ learns from it, if it holds both decisions."""
+        mixed = self.frame.groupby("arm")["decision"].nunique() == 2
+        return next((arm for arm in (0, 1) if mixed.get(arm, False)), 0)
+
+    def of(self, arm: int) -> pd.DataFrame:
+        """Return the rows of one arm whose user has two earlier ones there."""
+        return self.frame[(self.frame["arm"] == arm) & (self.frame["step"] > 1)]
+
+    @classmethod
+    def of_log(cls, dataset: Dataset) -> "_Rows":
+        """Lay out the exposures of a log."""
+        arms = dataset.log["source"].astype(str).unique()
+        alone = Design() if SYSTEM in arms else Design(baseline=arms[0])
+        design = find_design(dataset) if len(arms) > 1 else alone
+        rows = lay_rows(dataset, design)
+        rows["decision"] = dataset.log["decision"].to_numpy(dtype=float)[rows["place"]]  # not the outcome
+        rows = rows[rows["arm"] >= 0].reset_index(drop=True)
+        # The record of all that came before: no two arms are compared here that could differ in its length.
+        known = describe(rows, Clock((), True), rate=rows["decision"].mean())[list(PAST)]
+        fold = fold_of(rows["user"].to_numpy(), PARTS, 0)
+        told = ItemCounts.count(rows, fold, PARTS).measure(rows["item"].to_numpy(), fold)
+        frame = pd.concat([rows[list(LAID)], known, told["appeal"]], axis=1).astype({"decision": int})
+        frame["genre_size"] = _genre_sizes(dataset, frame["item"])
+        frame["last_appeal"] = frame.groupby("user")["appeal"].shift()
+        before = frame.groupby(["user", "arm"])["decision"].cumsum() - frame["decision"] - frame["last"]
+        frame["earlier"] = before / np.maximum(frame["step"] - 1, 1)
+        truth = dataset.truth
+        names = (design.baseline, design.arm)
+        if truth is None or not {"taste", "taste_before"} <= set(truth.columns):
+            return cls(frame, RECORDED, False, names)
+        key = dataset.log[KEY].iloc[rows["place"]].astype({"source": str}).reset_index(drop=True)
+        known = key.merge(truth.astype({"source": str}), on=KEY, how="left", validate="one_to_one")
+        frame[["taste", "taste_before"]] = known[["taste", "taste_before"]]
+        frame["taste_squared"] = frame["taste"] ** 2
+        return cls(frame, ("taste", "taste_squared"), True, names)
+
+
+def _genre_sizes(dataset: Dataset, item: pd.Series) -> pd.Series | float:
+    if dataset.items is None or "genre" not in dataset.items:
+        return np.nan
+    genre = dataset.items.set_index("item")["genre"]
+    return item.map(genre.map(genre.value_counts()))
+
+
+@dataclass(frozen=True)
 class _Outcome:
     """What became of one assumption; `p` is NaN where it was not tested, and `testable` says why."""
 
@@ -149,7 +220,7 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
     """
     if not 0 < alpha < 1:
         raise InputError(f"alpha = {alpha}; expected a level between 0 and 1")
-    rows = prepare_rows(dataset)
+    rows = _Rows.of_log(dataset)
     outcomes = [test(rows, np.random.default_rng([seed, i])) for i, test in enumerate(_TESTS.values())]
     p = np.array([outcome.p for outcome in outcomes])
     p_holm = holm(p)
@@ -167,7 +238,7 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
     )
 
 
-def _score_test(rows: Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:
+def _score_test(rows: _Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:
     """Test the columns on the decisions of `frame`, given item, position, last decision and taste."""
     if frame["user"].nunique() < FEW:
         return _Outcome(f"no: too few users with a past on {where}, it takes {FEW}")
@@ -184,20 +255,20 @@ def _score_test(rows: Rows, frame: pd.DataFrame, columns: list[str], where: str)
     return _Outcome(_tested(rows, where), statistic, p)
 
 
-def _tested(rows: Rows, where: str) -> str:
+def _tested(rows: _Rows, where: str) -> str:
     """Say on what a test rests, and what of."""
     return f"yes, on {where}" if rows.measured else f"{HISTORY} (on {where})"
 
 
-def _on_decisions(*columns: str, source: str | None = None) -> Callable:
-    """Return the test of columns on the decisions of one source."""
+def _on_decisions(*columns: str, arm: int | None = None) -> Callable:
+    """Return the test of columns on the decisions of one arm."""
 
-    def test(rows: Rows, rng: np.random.Generator) -> _Outcome:
-        used = source or rows.source
-        frame = rows.of(used)
+    def test(rows: _Rows, rng: np.random.Generator) -> _Outcome:
+        used = rows.arm if arm is None else arm
+        frame, name = rows.of(used), rows.names[used]
         if frame["decision"].nunique() < 2:
-            return _Outcome(f"no: the decisions on {used or 'all'} exposures are all alike")
-        return _score_test(rows, frame, list(columns), f"{len(frame):,} {used} exposures")
+            return _Outcome(f"no: the decisions on {name} exposures are all alike")
+        return _score_test(rows, frame, list(columns), f"{len(frame):,} {name} exposures")
 
     return test
 
@@ -207,23 +278,23 @@ def _needs_tastes(test: Callable, why: str = TASTES_NEEDED) -> Callable:
     return lambda rows, rng: test(rows, rng) if rows.measured else _Outcome(why)
 
 
-def _test_confounding(rows: Rows, rng: np.random.Generator) -> _Outcome:
+def _test_confounding(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     why = "propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
     return _Outcome(f"no: {why}")
 
 
-def _test_transport(rows: Rows, rng: np.random.Generator) -> _Outcome:
-    frame = rows.frame[rows.frame["last"].notna()]
-    if (frame.groupby("source", observed=True)["decision"].nunique() == 2).sum() < 2:
+def _test_transport(rows: _Rows, rng: np.random.Generator) -> _Outcome:
+    frame = rows.frame[rows.frame["step"] > 0]
+    if (frame.groupby("arm")["decision"].nunique() == 2).sum() < 2:
         return _Outcome("no: it takes both decisions on both sources")
     where = f"{len(frame):,} exposures of both sources, where an effect of the source denies it as well"
-    return _score_test(rows, frame, ["is_system"], where)
+    return _score_test(rows, frame, ["arm"], where)
 
 
-def _test_shaping(rows: Rows, rng: np.random.Generator) -> _Outcome:
+def _test_shaping(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     """Weigh the tastes of exposed genres by 1 / chance: those of all genres sum to 1, if all have items."""
-    frame = rows.frame[rows.frame["is_system"] == 1]
-    chance = frame["genre_size"] * frame.get("propensity", np.nan)
+    frame = rows.frame[rows.frame["arm"] == 1]
+    chance = frame["genre_size"] * frame["propensity"]
     if chance.isna().any() or frame["user"].nunique() < FEW:
         return _Outcome(f"no: it takes genres, and system exposures of {FEW} users with known propensities")
     error = frame["taste"] / chance - 1
@@ -233,22 +304,22 @@ def _test_shaping(rows: Rows, rng: np.random.Generator) -> _Outcome:
     return _Outcome(_tested(rows, where), statistic, float(chi2.sf(statistic, 1)))
 
 
-def _test_amplification(rows: Rows, rng: np.random.Generator) -> _Outcome:
+def _test_amplification(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     """Does the taste of a genre grow after it was accepted? On system exposures, as they ignore tastes."""
-    frame = rows.of(SYSTEM)
+    frame = rows.of(1)
     frame = _one_a_user(frame[frame["same_genre"] == 1], rng)
     if len(frame) < FEW or frame["last"].std() == 0:
         return _Outcome("no: too few users met the same genre twice in a row, by the system")
     growth = np.log(frame["taste"]) - np.log(frame["taste_before"])
     if growth.std() < NOISE:
         return _Outcome("no: tastes stay as they are")
-    p = _covariance_test(*(part.to_numpy() for part in (frame["last"], growth, frame[["taste_before"]])))
+    p = covariance_test(*(part.to_numpy() for part in (frame["last"], growth, frame[["taste_before"]])))
     return _Outcome(_tested(rows, f"one system exposure of {len(frame):,} users, by dowhy"), p=p)
 
 
-def _test_markov(rows: Rows, rng: np.random.Generator) -> _Outcome:
+def _test_markov(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     """Test D[t] against each of what it does not descend from, given its parents; Bonferroni over these."""
-    frame = _one_a_user(rows.of(rows.source), rng)
+    frame = _one_a_user(rows.of(rows.arm), rng)
     if len(frame) < FEW or frame["decision"].std() == 0:
         return _Outcome("no: too few users, or decisions that are all alike")
     parents = ["appeal", "step", "last", *rows.tastes]
@@ -258,11 +329,11 @@ def _test_markov(rows: Rows, rng: np.random.Generator) -> _Outcome:
     nodes = [*others, *parents]  # all joined, so that D[t] is the one node with something to test
     graph = nx.DiGraph([(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]])
     graph.add_edges_from((parent, "decision") for parent in parents)
-    ps = _local_markov(graph, frame[[*nodes, "decision"]].astype(float))
+    ps = local_markov(graph, frame[[*nodes, "decision"]].astype(float))
     if not ps:
         return _Outcome("no: the decision, or all that may not matter to it, is determined by the rest")
     p = len(ps) * min(ps)
-    where = f"one {rows.source} exposure of {len(frame):,} users, by dowhy"
+    where = f"one {rows.names[rows.arm]} exposure of {len(frame):,} users, by dowhy"
     return _Outcome(_tested(rows, where), p=min(p, 1.0))
 
 
@@ -271,53 +342,13 @@ def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return frame.iloc[rng.permutation(len(frame))].drop_duplicates("user")
 
 
-def _dowhy_gcm():
-    """Import late, as it takes seconds, and without a word on the widget that no progress bar misses here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        import dowhy.gcm
-        import dowhy.gcm.falsify
-    return dowhy.gcm
-
-
-def _covariance_test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
-    """Return dowhy's p-value of the covariance of x and y beyond quadratic regressions of both on z.
-
-    Of dowhy's tests it is the one whose level holds here: its kernel regression takes a better fit of a
-    variable that z nearly determines, such as yesterday's taste by today's, for a dependence.
-    """
-    gcm = _dowhy_gcm()
-    model = gcm.ml.create_polynom_regressor
-    try:
-        return float(gcm.generalised_cov_based(x, y, z, model, model))
-    except ValueError as error:
-        if "constant" not in str(error):
-            raise
-        return float("nan")  # z determines x or y
-
-
-def _local_markov(graph: nx.DiGraph, data: pd.DataFrame) -> list[float]:
-    """Return dowhy's p-values of the independences of each node from its other non-descendants."""
-    falsify = _dowhy_gcm().falsify
-    # dowhy seeds the global generators, which are not ours to change; the test itself draws nothing.
-    kept = np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        summary = falsify.validate_lmc(
-            graph, data, conditional_independence_test=_covariance_test, include_unconditional=False, n_jobs=1
-        )
-    finally:
-        np.random.set_state(kept[0])  # noqa: NPY002
-        random.setstate(kept[1])
-    return [p for p, _ in summary[falsify.FalsifyConst.P_VALUES].values() if not np.isnan(p)]
-
-
 _TESTS = {
     SHAPING: _needs_tastes(_test_shaping),
     CONFOUNDING: _test_confounding,
     CARRY_OVER: _on_decisions("same_genre", "last_appeal"),
     SECOND_ORDER: _on_decisions("before_last"),
     LAGGED_TASTE: _needs_tastes(_on_decisions("taste_before")),
-    TRAIT: _needs_tastes(_on_decisions("earlier", source=SYSTEM), RECORD),
+    TRAIT: _needs_tastes(_on_decisions("earlier", arm=1), RECORD),
     AMPLIFICATION: _needs_tastes(_test_amplification),
     TRANSPORT: _test_transport,
     MARKOV: _test_markov,
