@@ -142,7 +142,8 @@ def estimate_all(kind: str, seed: int) -> pd.DataFrame:
 def summarise(found: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each estimator on worlds of one kind."""
     found = found.assign(error=found["effect"] - found["truth"])
-    errors = found.set_index(["seed", "name"])["error"].unstack()[list(found["name"].unique())]
+    names = list(found["name"].unique())
+    errors = found.pivot_table(index="seed", columns="name", values="error")[names]
     draws = np.random.default_rng(0).integers(len(errors), size=(DRAWS, len(errors)))
     squares = errors.to_numpy() ** 2
 

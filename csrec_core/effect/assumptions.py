@@ -160,6 +160,7 @@ class _Rows:
         # The record of all that came before: no two arms are compared here that could differ in its length.
         known = describe(rows, Clock((), True), rate=rows["decision"].mean())[list(PAST)]
         fold = fold_of(rows["user"].to_numpy(), PARTS, 0)
+        known["seen"] = np.log1p(known["seen"])  # itself, it would tell the arm once the position is given
         told = ItemCounts.count(rows, fold, PARTS).measure(rows["item"].to_numpy(), fold)
         frame = pd.concat([rows[list(LAID)], known, told["appeal"]], axis=1).astype({"decision": int})
         frame["genre_size"] = _genre_sizes(dataset, frame["item"])
