@@ -27,6 +27,12 @@ def bands(**more) -> pd.DataFrame:
     )
 
 
+def effects(**more) -> pd.DataFrame:
+    return bands(last=np.arange(1, 6), **more).rename(
+        columns={"mean": "effect", "low": "lower", "high": "upper"}
+    )
+
+
 def texts(ax) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
@@ -96,44 +102,52 @@ def test_calibration_names_its_models():
 
 @pytest.mark.parametrize("known", [False, True])
 def test_effect_by_step_shows_the_truth_where_known(known):
-    frame = bands(truth=0.3) if known else bands()
+    frame = effects(truth=0.3) if known else effects()
     ax = plots.plot_effect_by_step(frame)
     assert texts(ax) == (["estimate", "truth"] if known else ["estimate"])
     band = ax.collections[0].get_paths()[0].get_extents()
     assert (band.ymin, band.ymax) == pytest.approx((0.05, 0.55))
 
 
-def test_effect_by_user_thins_evenly():
-    effect = np.linspace(-1, 1, 1001)
-    frame = pd.DataFrame({"user": range(1001), "effect": effect, "low": effect - 0.1, "high": effect + 0.1})
-    ax = plots.plot_effect_by_user(frame, most=11)
-    dots = ax.lines[-1]
-    np.testing.assert_allclose(dots.get_xdata(), np.linspace(0, 100, 11))
-    np.testing.assert_allclose(dots.get_ydata(), np.linspace(-1, 1, 11))
-    assert len(ax.collections[0].get_segments()) == 11
+def test_users_told_from_zero_stand_out():
+    effect = np.linspace(-1, 1, 101)
+    frame = pd.DataFrame({"effect": effect, "lower": effect - 0.5, "upper": effect + 0.5})
+    ax = plots.plot_effect_by_user(frame, mean=0.2)
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["interval above zero: 25", "not told from zero: 51", "interval below zero: 25"]
+    heights = [sum(bar.get_height() for bar in bars) for bars in ax.containers]
+    assert heights == [25, 51, 25]
+    assert texts(ax) == ["mean"]
 
 
-def test_heat_map_is_centred_on_zero():
-    frame = pd.DataFrame({"group": [1, 2], 1: [0.3, -0.1], 2: [0.1, 0.0]})
-    ax = plots.plot_effect_by_group(frame)
-    mesh = ax.collections[0]
-    assert mesh.get_clim() == (-0.3, 0.3)
-    np.testing.assert_allclose(mesh.get_array().ravel(), [0.3, 0.1, -0.1, 0.0])
+def test_estimators_stand_beside_each_other_and_the_truth():
+    frame = effects().head(2).assign(name=["doubly robust", "observed"])
+    ax = plots.plot_estimates(frame, truth=0.25)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["doubly robust", "observed"]
+    assert texts(ax) == [f"{100 * value:+.1f}" for value in frame["effect"]] + ["truth"]
+    assert ax.lines[-1].get_xdata() == [0.25, 0.25]
+
+
+def test_the_band_names_where_zero_enters_and_the_strongest_column():
+    band = pd.DataFrame({"odds": [1.0, 2.0, 3.0], "least": [0.1, 0.0, -0.1], "most": [0.1, 0.2, 0.3]})
+    band = band.assign(lower=band["least"] - 0.01, upper=band["most"] + 0.01)
+    ax = plots.plot_sensitivity(band, tipping=1.9, benchmark=1.2, name="age")
+    assert texts(ax) == ["zero enters: 1.90", "age: 1.20"]
+    assert texts(plots.plot_sensitivity(band, tipping=float("inf"), benchmark=1.0)) == []
+
+
+def test_checks_have_their_words_and_those_that_measure_an_interval():
+    frame = pd.DataFrame({"name": ["placebo", "agreement"], "verdict": ["holds", "fails"]})
+    frame = frame.assign(value=[0.01, np.nan], lower=[-0.02, np.nan], upper=[0.04, np.nan])
+    ax = plots.plot_checks(frame)
+    assert texts(ax) == ["✓ holds", "✗ fails"]
+    widths = [np.ptp(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert pytest.approx(0.06) in widths
 
 
 def test_a_given_axes_is_drawn_on():
     _, ax = plt.subplots()
-    assert plots.plot_effect_by_step(bands(), ax=ax) is ax
-
-
-def test_a_user_is_drawn_under_both_models_with_their_decisions():
-    frame = pd.DataFrame({"step": [1, 2, 3], "decision": [1, 0, 1]})
-    frame = frame.assign(f=[0.5, 0.6, 0.7], f_tilde=[0.3, 0.4, 0.6])
-    ax = plots.plot_user(frame)
-    system, chosen, accepted, rejected = ax.lines
-    assert (list(system.get_ydata()), list(chosen.get_ydata())) == ([0.5, 0.6, 0.7], [0.3, 0.4, 0.6])
-    assert (list(accepted.get_xdata()), list(rejected.get_xdata())) == ([1, 3], [2])
-    assert texts(ax) == ["f, by the system", "f~, by themselves"]
+    assert plots.plot_effect_by_step(effects(), ax=ax) is ax
 
 
 def luminance(colour: str) -> float:

@@ -14,10 +14,7 @@ from csrec_core.data.log import Dataset
 from csrec_core.data.profile import profile_log
 from csrec_core.effect.ter import (
     against_truth,
-    effect_by_group,
-    effect_by_user,
     effect_estimates,
-    effect_sentence,
     observed_contrast,
     true_effects,
     two_model,
@@ -194,34 +191,11 @@ def test_perfect_models_give_the_true_effect(books):
     assert comparison["rmse"] == pytest.approx(0, abs=1e-12)
     assert comparison["user_correlation"] == pytest.approx(1)
     table = effect_estimates(cells, books.truth, draws=200)
-    assert table.loc[table["estimate"] == "two-model", "mean"].to_list() == pytest.approx(
+    assert table.loc[table["estimate"] == "two-model", "effect"].to_list() == pytest.approx(
         table.loc[table["estimate"] == "two-model", "truth"].to_list()
     )
     corrected = table[table["estimate"] == "residual-corrected"].iloc[0]
-    assert corrected["low"] <= corrected["truth"] <= corrected["high"]
-
-
-def test_user_effects_are_shrunk_and_cover_the_truth(books):
-    cells = perfect_cells(books)
-    users = effect_by_user(cells).set_index("user")
-    truth = true_effects(books.truth, cells).groupby("user")["effect"].mean().reindex(users.index)
-    covered = ((users["low"] <= truth) & (truth <= users["high"])).mean()
-    assert 0.91 <= covered <= 0.98
-    assert users["effect"].std() < users["observed"].std()
-    error = (users["effect"] - truth).pow(2).mean()
-    assert error < 0.75 * (users["observed"] - truth).pow(2).mean()
-
-
-def test_users_who_do_not_differ_are_drawn_together():
-    rng = np.random.default_rng(0)
-    cells = pd.DataFrame(
-        {"user": np.repeat(np.arange(500), 20), "f_free": 0.5, "f_tilde": 0.4, "t": 1, "item": 1}
-    )
-    cells["step"] = np.tile(np.arange(1, 21), 500)
-    cells["decision"] = rng.random(len(cells)) < 0.5
-    users = effect_by_user(cells)
-    assert users["effect"].std() < 0.02
-    assert users["effect"].mean() == pytest.approx(0.1, abs=0.015)
+    assert corrected["lower"] <= corrected["truth"] <= corrected["upper"]
 
 
 def test_effects_by_step_grow_and_the_observed_contrast_agrees(books):
@@ -238,23 +212,8 @@ def test_effects_by_step_grow_and_the_observed_contrast_agrees(books):
     assert inside.sum() >= 9
 
 
-def test_effects_by_group(books):
-    cells = perfect_cells(books)
-    groups = effect_by_group(two_model(cells), groups=10)
-    assert groups.shape == (10, 12)
-    assert groups.mean(axis=1).is_monotonic_decreasing
-
-
-def test_effect_in_words():
-    assert "raises" in effect_sentence((0.1, 0.05, 0.15), users=10, identified=True)
-    assert "lowers" in effect_sentence((-0.1, -0.15, -0.05), users=10, identified=True)
-    assert "does not detectably change" in effect_sentence((0.1, -0.05, 0.15), users=10, identified=True)
-    assert "does not identify" in effect_sentence((0.1, 0.05, 0.15), users=10, identified=False)
-
-
 def test_profile_of_the_small_world(books):
     profile = profile_log(books)
-    assert profile.identified
     assert profile.warnings == []
     assert profile.explained.loc["item", "share"] > profile.explained.loc["item", "chance"]
     assert "position majority" in str(profile)

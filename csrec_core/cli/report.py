@@ -57,7 +57,7 @@ Example: csrec report --run weekly -f params.yaml"""
     metavar="ADDRESS",
     help="A Dask cluster for the points of a grid: tcp://host:8786.",
 )
-def report(run, suite, texts, file, axes, data, path, out, force, only, jobs, scheduler, **chosen):
+def report(run, suite, texts, parameters, axes, data, path, out, force, only, jobs, scheduler, **chosen):
     """Run the notebooks and write their pages.
 
     Writes a page for each notebook of the suite, its figures with their data, and an index of all. What is
@@ -71,7 +71,7 @@ def report(run, suite, texts, file, axes, data, path, out, force, only, jobs, sc
     clock = time.perf_counter()
     if suite not in plan.SUITES:
         raise unknown("suite", suite, plan.SUITES)
-    given, grid = read_yaml(file)
+    given, grid = read_yaml(parameters)
     grid |= {name: text.split(",") for name, text in read_pairs(axes, "-g").items()}
     if scheduler and not grid:
         raise InputError("--scheduler runs the points of a grid; expected -g name=value,value beside it")
@@ -82,6 +82,8 @@ def report(run, suite, texts, file, axes, data, path, out, force, only, jobs, sc
     if path := texts.get("path", values.get("path")):
         path = check_path(str(path), what="path")
         texts["path"] = str(path)
+    if design := texts.get("design", values.get("design")):
+        texts["design"] = _in_a_line(str(design))
     _check_data(values | texts)
     spec = plan.RunSpec(
         run=run or (f"{suite}-grid" if grid else suite),
@@ -101,6 +103,19 @@ def report(run, suite, texts, file, axes, data, path, out, force, only, jobs, sc
     click.echo(f"wall time {time.perf_counter() - clock:.1f} s")
     click.echo(spec.folder / "index.html")
     sys.exit(0 if all(manifest["status"] == "complete" for manifest in manifests) else 1)
+
+
+def _in_a_line(design):
+    """Return a design, that may be in a file, as declarations in a line: a run is known by what it declares."""
+    import yaml
+
+    from csrec_core.effect.design import read_design
+
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in read_design(design).items()
+    }
+    return yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**6).strip()[1:-1]
 
 
 def _check_data(given):

@@ -49,34 +49,6 @@ class Profile:
     warnings: list[str]
 
     @property
-    def identified(self) -> bool:
-        """Whether both phases show both decisions, and the self-chosen exposures have a known propensity."""
-        return not self.obstacles
-
-    @property
-    def obstacles(self) -> list[str]:
-        """What keeps the effect from being identified, in words; empty where nothing known does."""
-        found = []
-        for source, rate in self.sources["accept_rate"].items():
-            if not 0 < rate < 1:
-                all_alike = {0.0: "all rejected", 1.0: "all accepted"}.get(rate, "missing")
-                found.append(f"the exposures {whose(source)} are {all_alike}")
-        for source in [SELF] if SELF in self.sources.index else self._present:
-            rows, known = self.sources.loc[source, ["rows", "propensities"]]
-            if known < 1:
-                found.append(
-                    f"{known * rows:,.0f} of {rows:,.0f} exposures {whose(source)} have a propensity"
-                )
-        return found
-
-    @property
-    def identification(self) -> str:
-        """Why the effect is identified, or why not."""
-        if self.obstacles:
-            return f"No: {'; '.join(self.obstacles)}."
-        return "Both phases hold both decisions, and every self-chosen exposure has a propensity."
-
-    @property
     def facts_table(self) -> pd.DataFrame:
         """The facts, a row each: `fact`, `value` as text."""
         return pd.DataFrame(

@@ -6,6 +6,7 @@ Every form is made from the one dictionary of `as_dict`, so that none says what 
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -18,11 +19,34 @@ from csrec_core.files import whole_file
 from csrec_core.numbers import count, interval, plain, points, share
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
-__all__ = ["as_card", "as_dict", "as_table", "as_text", "sentences", "write_answer"]
+__all__ = ["as_card", "as_dict", "as_table", "as_text", "column_words", "sentences", "write_answer"]
 
+#: Columns of `csrec_core.effect.table.describe` in plain words.
+COLUMNS = {
+    "first": "whether anything was decided before",
+    "last": "the decision before",
+    "before_last": "the decision before the last",
+    "run": "rejections in a row just before",
+    "user_rate": "the share that the user accepted",
+    "genre_share": "how much of this genre the user saw",
+    "genre_rate": "the share of this genre that the user accepted",
+    "same_genre": "whether the genre came just before",
+    "shown_before": "how often the user saw the item before",
+    "appeal": "how well others accept the item",
+    "fame": "how often others choose the item",
+    "push": "how often the item is exposed",
+    "step": "the number of the exposure",
+    "seen": "the number of exposures before",
+    "time": "the time",
+}
 NONE = "not identified"
 BOUNDED = "bounded"
 COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
+ARMS = {SYSTEM: "recommended", SELF: "found by oneself"}
+LARGE = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
+ROW = """user=7, t=3, item=41, decision=1, source="{arm}",
+propensity=0.005,   # chance of this item, given who exposed it
+arm_propensity=0.5  # chance that {arm} exposed, and not {baseline}"""
 SHOWN = 3  # reasons, remedies and failed checks that a screen lists
 
 
@@ -129,7 +153,9 @@ def sentences(found: dict) -> dict[str, str]:
             else ("Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}")
         )
         name, odds = found["benchmark"]["name"], found["benchmark"]["odds"]
-        strongest = f"; the strongest thing observed moves them by {odds:.2f} ({name})" if name else ""
+        strongest = (
+            f"; the strongest thing observed moves them by {odds:.2f} ({column_words(name)})" if name else ""
+        )
         said["band"] = (
             f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}{strongest}."
         )
@@ -142,6 +168,13 @@ def sentences(found: dict) -> dict[str, str]:
     if found["remedies"]:
         said["remedy"] = f"What would settle it: {found['remedies'][0]}."
     return said
+
+
+def column_words(name: str) -> str:
+    """Return a column of the table of features in plain words."""
+    kind, _, rest = name.rpartition(": ")
+    words = COLUMNS.get(name, (rest or name).removeprefix("feature_").replace("_", " "))
+    return f"whether {words} is missing" if kind.startswith("missing") else words
 
 
 def _headline(found: dict, write, unit: str) -> str:
@@ -158,13 +191,12 @@ def _headline(found: dict, write, unit: str) -> str:
         else "without an interval: too few accepted",
     )
     if found["status"] == BOUNDED:
-        widest = [one for one in found["band"] if one["odds"] == 2.0 and one["lower"] is not None]
-        wide = (
-            f" and by {interval(widest[0]['lower'], widest[0]['upper'], write)} if it moves the odds of the arm twofold"
-            if widest
-            else ""
-        )
-        return f"{who} changes {what} by {write(middle)}{unit} {ends} if nothing is hidden{wide}."
+        point = f"{write(middle)}{unit} {ends} if nothing is hidden"
+        if twofold := _twofold(found):
+            low, high = map(write, twofold)
+            wide = f"between {low} and {high}{unit} if what is hidden moves the odds twofold"
+            return f"{who} changes {what} by {wide}; by {point}."
+        return f"{who} changes {what} by {point}."
     sure = found["lower"] is not None and (found["lower"] > 0 or found["upper"] < 0)
     verb = ("raises" if middle > 0 else "lowers") if sure else "changes"
     size = write(abs(middle)) if sure else write(middle)
@@ -172,6 +204,12 @@ def _headline(found: dict, write, unit: str) -> str:
         ends = interval(-found["upper"], -found["lower"], write)
     doubt = "" if sure else ", not told apart from zero"
     return f"{who} {verb} {what} by {size}{unit} {ends}, from {rates[0]} to {rates[1]}{doubt}."
+
+
+def _twofold(found: dict) -> tuple[float, float] | None:
+    """Return the ends of the band where hidden causes double or halve the odds."""
+    ends = [(one["lower"], one["upper"]) for one in found["band"] if one["odds"] == 2.0]
+    return ends[0] if ends and ends[0][0] is not None else None
 
 
 def as_text(effect, pairs: Sequence = ()) -> str:
@@ -199,25 +237,51 @@ def as_text(effect, pairs: Sequence = ()) -> str:
 
 
 def as_card(effect) -> str:
-    """Return the answer as a piece of HTML: the number, both rates as bars, status, band and remedy."""
+    """Return the answer as a piece of HTML: the number, both rates as bars, status, band and remedies.
+
+    Under `bounded` the band is the number; under `not identified` there is none.
+    """
     found = as_dict(effect)
-    said = sentences(found)
-    bars = ""
-    if found["rates"] and found["unit"] == "probability":
-        most = max(*found["rates"].values(), 1e-9)
-        for (name, rate), colour in zip(found["rates"].items(), ("#9aa3ad", "#174f91"), strict=True):
-            width = max(0.0, 180 * rate / most)
-            bars += (
-                f'<div style="margin:3px 0">{escape(name)} <span style="display:inline-block;height:.7em;'
-                f'width:{width:.0f}px;background:{colour}"></span> {share(rate)}</div>'
-            )
-    rest = "".join(f"<p>{escape(said[name])}</p>" for name in ("band", "checks", "remedy") if name in said)
-    return (
-        '<div style="max-width:46em;line-height:1.45">'
-        f'<p style="font-size:1.25em;font-weight:600;margin:.3em 0">{escape(said["headline"])}</p>{bars}'
-        f'<p style="border-left:5px solid {COLOURS[found["status"]]};padding:.2em .8em">{escape(said["status"])}</p>'
-        f"{rest}</div>"
+    said, status = sentences(found), found["status"]
+    parts = [
+        f'<p class="amount" style="{LARGE}">{escape(_amount(found))}</p>',
+        f"<p>{escape(said['headline'])}</p>",
+    ]
+    if found["rates"] and found["unit"] == "probability" and status != BOUNDED:
+        parts += _bars(found["rates"])
+    light = f'<p class="light" style="border-left:5px solid {COLOURS[status]};padding:.2em .8em">'
+    parts.append(
+        f"{light}<strong>{escape(said['status'].partition(':')[0])}.</strong> {escape(found['reasons'][0][:1].upper() + found['reasons'][0][1:])}.</p>"
     )
+    parts += [f"<p>{escape(said[name])}</p>" for name in ("band",) if name in said]
+    if found["remedies"]:
+        opened = " open" if status == NONE else ""
+        items = "".join(f"<li>{escape(one)}</li>" for one in found["remedies"])
+        row = escape(ROW.format(**{name: found[name] for name in ("arm", "baseline")}))
+        logged = "" if status == "identified" else f"<p>A row that says enough:</p><pre>{row}</pre>"
+        parts.append(
+            f"<details{opened}><summary>What would settle it</summary><ul>{items}</ul>{logged}</details>"
+        )
+    return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
+
+
+def _amount(found: dict) -> str:
+    """Return the largest letters of the card."""
+    write, unit = (partial(points, sign=True), " points") if found["unit"] == "probability" else (plain, "")
+    if found["effect"] is None:
+        return "No answer"
+    twofold = _twofold(found) if found["status"] == BOUNDED else None
+    return (" to ".join(map(write, twofold)) if twofold else write(found["effect"])) + unit
+
+
+def _bars(rates: dict) -> list[str]:
+    """Return a bar for each rate; where the arms are the default ones, in words."""
+    most = max(*rates.values(), 1e-9)
+    found = []
+    for (name, rate), colour in zip(rates.items(), ("#8a929b", "#174f91"), strict=True):
+        bar = f'<span style="display:inline-block;height:.75em;width:{max(0, 45 * rate / most):.0f}%;background:{colour}"></span>'
+        found.append(f'<div class="bar">{bar} {share(rate)} {escape(ARMS.get(name, name))}</div>')
+    return found[::-1]
 
 
 def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:

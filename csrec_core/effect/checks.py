@@ -21,6 +21,7 @@ from csrec_core.effect.estimate import ESTIMATORS, Effect, estimate_effect
 from csrec_core.effect.likeness import choice_likeness
 from csrec_core.effect.score import combine_splits, effects_of
 from csrec_core.effect.table import hashes
+from csrec_core.effect.words import amount, between
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import holm
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
@@ -118,9 +119,10 @@ def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
 
 
 def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
-    detail = f"{what}: expected 0, found {value:+.4f}, from {lower:+.4f} to {upper:+.4f}".replace(
-        "-0.", "−0."
+    detail = (
+        f"{what}: expected 0, found {amount(effect, value)}, 95% interval {between(effect, lower, upper)}"
     )
+    detail += " points" if effect.known.binary else ""
     return Verdict(
         "", UNDECIDED, detail, float(value), float(lower), float(upper), _margin(effect), p=float(p)
     )
@@ -191,9 +193,7 @@ def _random_cause(effect: Effect, dataset: Dataset, rng: np.random.Generator) ->
     first = effects_of(effect.splits[0], "all")
     shift = float(found - first.effect[0])
     most = float(LARGE * np.sqrt(first.covariance[0, 0]))
-    detail = f"a random column shifts the effect by {shift:+.4f}; expected at most {most:.4f}".replace(
-        "-0.", "−0."
-    )
+    detail = f"a random column shifts the effect by {amount(effect, shift)}; expected at most {amount(effect, most)}"
     return Verdict("", HOLDS if abs(shift) <= most else FAILS, detail, shift, threshold=most)
 
 
@@ -294,8 +294,10 @@ def _leans(effect: Effect, other: Effect, what: str) -> Verdict:
     error = float(np.sqrt((_influence(effect).sub(_influence(other), fill_value=0.0) ** 2).sum()))
     half = norm.ppf(0.975) * error
     p = _p_value(shift, error)
-    detail = f"{what} moves the effect by {shift:+.4f}, from {shift - half:+.4f} to {shift + half:+.4f}"
-    detail = detail.replace("-0.", "−0.") + ("" if p > ALPHA else ": it rests on them")
+    detail = (
+        f"{what} moves the effect by {amount(effect, shift)} {between(effect, shift - half, shift + half)}"
+    )
+    detail += "" if p > ALPHA else ": it rests on them"
     return Verdict("", HOLDS if p > ALPHA else UNDECIDED, detail, shift, shift - half, shift + half, 0.0)
 
 

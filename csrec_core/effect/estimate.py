@@ -235,10 +235,12 @@ class Effect:
         return self.summary()
 
     def plot(self, *, ax=None):
-        """Draw the estimates beside each other, or the band (`csrec_core.plots.answer.plot_answer`)."""
-        from csrec_core.plots.answer import plot_answer
+        """Draw the estimates beside each other or, where the band is the answer, the band."""
+        from csrec_core.plots.effect import plot_estimates, plot_sensitivity
 
-        return plot_answer(self.to_dict(), ax=ax)
+        if self.identification.status == "bounded":
+            return plot_sensitivity(self.band, tipping=self.tipping, ax=ax)
+        return plot_estimates(self.estimates.dropna(subset="lower"), ax=ax)
 
 
 def _merge_small(worth: np.ndarray, rows: np.ndarray) -> np.ndarray | None:

@@ -1,20 +1,21 @@
 """How the penalty of Eq. (9), which is the hypothesis that there is no effect, shrinks one."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import norm
 
-from csrec_core.data.log import SYSTEM, Dataset
-from csrec_core.effect.contrast import Contrast, interval
-from csrec_core.effect.features import exposure_features
-from csrec_core.effect.nuisance import fit_nuisances, fit_penalised
-from csrec_core.effect.sensitivity import Estimate
+from csrec_core.data.log import Dataset
+from csrec_core.effect.estimate import Effect
+from csrec_core.effect.nuisance import STRENGTH, Basis
+from csrec_core.effect.table import describe, fold_of, lay_rows
 from csrec_core.errors import InputError
 
-__all__ = ["constraint_path", "penalty_path", "read_weights"]
+__all__ = ["constraint_path", "fit_penalised", "read_weights"]
 
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+FOLDS = 2
 
 
 def read_weights(text: str) -> tuple[float, ...]:
@@ -28,61 +29,73 @@ def read_weights(text: str) -> tuple[float, ...]:
     return weights
 
 
-def penalty_path(estimate: Callable[[float], Estimate], penalties: tuple[float, ...]) -> pd.DataFrame:
-    """Return the effect by the weight of the penalty of Eq. (9), which is the hypothesis that there is none.
-
-    Parameters
-    ----------
-    estimate : callable
-        From a weight, at least 0, to (mean, low, high): such as the mean of f - f~, f fitted with it.
-    penalties : tuple of float
-        With 0 among them.
-
-    Returns
-    -------
-    DataFrame
-        `penalty`, `mean`, `low`, `high`, `kept`: the mean over that without penalty. A squared penalty keeps
-        1 / (1 + 2 penalty f (1 - f)) of a small effect, so the path falls towards 0 and crosses it nowhere.
-    """
-    if 0 not in penalties or min(penalties) < 0:
-        raise InputError(f"penalties {penalties}; expected numbers of at least 0 with 0 among them")
-    rows = [(float(penalty), *estimate(penalty)) for penalty in sorted(penalties)]
-    table = pd.DataFrame(rows, columns=["penalty", "mean", "low", "high"])
-    return table.assign(kept=table["mean"] / table["mean"].iloc[0])
-
-
 def constraint_path(
-    dataset: Dataset, penalties: tuple[float, ...] = WEIGHTS, *, folds: int = 2, seed: int = 0
+    effect: Effect,
+    dataset: Dataset,
+    weights: tuple[float, ...] = WEIGHTS,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the path of f - f~ by regressions of `exposure_features`, f fitted under the constraint.
+    """Return the mean f - f~ at the arm's exposures by the weight of the constraint that f is fitted under.
 
-    Parameters
-    ----------
-    penalties : tuple of float
-        With 0 among them.
-    folds, seed
-        Of the cross-fitting.
+    f~ is the baseline's regression that the effect rests on, f one of what lies before each exposure. A
+    squared penalty keeps 1 / (1 + 2 weight f (1 - f)) of a small difference, so the path falls towards 0 and
+    crosses it nowhere.
 
     Returns
     -------
     DataFrame
-        As `penalty_path`, its intervals over users at fixed models, and `expected`, what the shrinkage
-        1 / (1 + 2 penalty f (1 - f)) of every exposure's effect without penalty would leave.
+        `penalty`, `effect`, `lower`, `upper` (over users, at fixed models), and `expected`, what that
+        shrinkage of every exposure's difference without penalty would leave.
     """
-    features = exposure_features(dataset, folds=folds, seed=seed)
-    system = (dataset.log["source"] == SYSTEM).to_numpy()
-    decision = dataset.log["decision"].to_numpy(dtype=float)
-    f_tilde = fit_nuisances(features, decision, system, with_f=False).f_tilde[system]
-    features, decision = features[system], decision[system]
-    user = np.unique(dataset.log.loc[system, "user"], return_inverse=True)[1]
-    free = fit_penalised(features, decision, f_tilde, 0.0)
+    rows = lay_rows(dataset, effect.design)
+    known = effect.known
+    features = describe(rows, known.clock, rate=known.rate)
+    shown = (rows["arm"] == 1).to_numpy()
+    f_tilde = np.mean([scores["m0"].to_numpy()[shown] for scores in effect.scores], axis=0)
+    user = pd.factorize(rows["user"][shown])[0]
+    fold = fold_of(rows["user"].to_numpy()[shown], FOLDS, seed)
+    features, decision = features[shown].reset_index(drop=True), rows["decision"].to_numpy()[shown]
+    fits = {
+        weight: fit_penalised(features, decision, f_tilde, weight, fold) for weight in sorted({0.0, *weights})
+    }
+    free, found = fits[0.0], []
+    for weight, f in fits.items():
+        gap = f - f_tilde
+        error = np.sqrt((np.bincount(user, gap - gap.mean()) ** 2).sum()) / len(gap)
+        half = norm.ppf((1 + level) / 2) * error
+        left = ((free - f_tilde) / (1 + 2 * weight * free * (1 - free))).mean()
+        found.append((weight, gap.mean(), gap.mean() - half, gap.mean() + half, left))
+    return pd.DataFrame(found, columns=["penalty", "effect", "lower", "upper", "expected"])
 
-    def mean(penalty: float) -> Estimate:
-        f = fit_penalised(features, decision, f_tilde, penalty) if penalty else free
-        contrast = Contrast(user, f - f_tilde, np.ones(len(user)), np.zeros(len(user)), one_sided=True)
-        found = interval(*contrast.groups()).iloc[0]
-        return found["effect"], found["lower"], found["upper"]
 
-    table, odds = penalty_path(mean, penalties), free * (1 - free)
-    left = [((free - f_tilde) / (1 + 2 * weight * odds)).mean() for weight in table["penalty"]]
-    return table.assign(expected=left)
+def fit_penalised(
+    features: pd.DataFrame, decision: np.ndarray, f_tilde: np.ndarray, penalty: float, fold: np.ndarray
+) -> np.ndarray:
+    """Return f of the arm's exposures under the constraint of Eq. (9), each by the rows of other folds.
+
+    A logistic regression on a `csrec_core.effect.nuisance.Basis` that minimises the mean of
+    BCE(D, f) + penalty * (f - f~)^2, and a ridge. Arrays are of the arm's rows alone.
+    """
+    if not penalty >= 0:
+        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
+    rarer = min(decision.sum(), len(decision) - decision.sum())
+    design = Basis.fit(features, rarer).design(features)
+    design = np.column_stack([np.ones(len(design), dtype=np.float32), design])
+    found, start = np.empty(len(fold)), np.zeros(design.shape[1])
+    for number in np.unique(fold):
+        held = fold == number
+        x, d, target = design[~held], decision[~held], f_tilde[~held]
+
+        def loss(w, x=x, d=d, target=target):
+            z = x @ w.astype(np.float32)
+            f = expit(z.astype(float))
+            away, ridge = f - target, np.concatenate([[0.0], w[1:]]) / (STRENGTH * len(d))
+            value = (np.logaddexp(0, z) - d * z + penalty * away**2).mean() + ridge @ w / 2
+            slope = (f - d + 2 * penalty * away * f * (1 - f)) / len(d)
+            return value, x.T @ slope.astype(np.float32) + ridge
+
+        start = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+        found[held] = expit(design[held] @ start)
+    return found

@@ -3,27 +3,25 @@
 TER*(user, t) = P(D_t = 1 | S_t = s, H_{t-1}; R = system) - P(D_t = 1 | S_t = s, H_{t-1}; R = self)
 
 at the item s that was exposed. Of the two estimands, `filtered` keeps the history H as it fell, `marginal`
-sums out the earlier decisions of the system phase: P(D_t | do(S_{1:t}), P_{1:t}).
+sums out the earlier decisions of the system phase: P(D_t | do(S_{1:t}), P_{1:t}). Here are the paper's own
+estimates, by the two networks; how far an effect may be believed is judged by
+`csrec_core.effect.identification`.
 """
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
-from csrec_core.effect.pooling import pool_users
+from csrec_core.effect.estimate import Effect
 from csrec_core.errors import unknown
-from csrec_core.metrics import interval_text, resample_means
+from csrec_core.metrics import resample_means
 
 __all__ = [
     "ESTIMANDS",
-    "add_estimate",
     "against_truth",
-    "effect_by_group",
-    "effect_by_user",
     "effect_estimates",
-    "effect_sentence",
     "observed_contrast",
     "true_effects",
+    "true_mean",
     "two_model",
 ]
 
@@ -71,17 +69,23 @@ def true_effects(truth: pd.DataFrame, cells: pd.DataFrame, *, estimand: str = "f
     return cells[["user", "t", "step", "item"]].assign(effect=effect.to_numpy())
 
 
+def true_mean(truth: pd.DataFrame, effect: Effect) -> float:
+    """Return the mean of `true_effects` of the arm's `effect.cells` at the target of the effect."""
+    weight = effect.cells.loc[effect.cells["arm"] == 1, "w1"]
+    return float(np.average(truth["effect"], weights=weight))
+
+
 def effect_estimates(
     cells: pd.DataFrame, truth: pd.DataFrame | None = None, *, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the mean effect over users by every estimate at hand, with user-bootstrap intervals.
+    """Return the mean effect over users by every estimate of the networks, with user-bootstrap intervals.
 
     Returns
     -------
     DataFrame
         `estimate` (`two-model` is f - f~ without penalty, `two-model, with penalty` that of Eq. 9,
-        `residual-corrected` is D - f~), `estimand`, `mean`, `low`, `high` (95%; they hold the sampling of
-        users, not the error of the models) and, where the world is simulated, `truth`.
+        `residual-corrected` is D - f~), `estimand`, `effect`, `lower`, `upper` (95%; they hold the sampling
+        of users, not the error of the models) and, where the world is simulated, `truth`.
     """
     rows, truths = {}, []
     for estimand in ESTIMANDS:
@@ -94,74 +98,12 @@ def effect_estimates(
         for name, frame in effects.items():
             rows[name, estimand] = frame.groupby("user")["effect"].mean()
             if truth is not None:
-                truths.append(
-                    true_effects(truth, cells, estimand=estimand).groupby("user")["effect"].mean().mean()
-                )
-    table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed).reset_index(
-        names=["estimate", "estimand"]
-    )
+                true = true_effects(truth, cells, estimand=estimand)
+                truths.append(true.groupby("user")["effect"].mean().mean())
+    table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed)
+    table = table.set_axis(["effect", "lower", "upper"], axis="columns")
+    table = table.reset_index(names=["estimate", "estimand"])
     return table if truth is None else table.assign(truth=truths)
-
-
-def add_estimate(
-    table: pd.DataFrame, mean: pd.Series, *, estimate: str, estimand: str = "filtered"
-) -> pd.DataFrame:
-    """Put a mean effect (`effect`, `lower`, `upper`) first in a table of `effect_estimates`."""
-    first = pd.DataFrame(
-        [(estimate, estimand, *mean[["effect", "lower", "upper"]])], columns=table.columns[:5]
-    )
-    if "truth" in table.columns:
-        first["truth"] = table.loc[table["estimand"] == estimand, "truth"].iloc[0]
-    return pd.concat([first, table], ignore_index=True)
-
-
-def effect_sentence(estimate: tuple[float, float, float], *, users: int, identified: bool) -> str:
-    """Say the mean effect (mean, low, high) in words, or that it is none."""
-    mean, low, high = estimate
-    text = f"{interval_text(mean, low, high)} in probability, averaged over {users:,} users"
-    if not identified:
-        return f"This log does not identify the effect: f − f~ differ by {text}, which is no causal effect."
-    change = "raises" if low > 0 else "lowers" if high < 0 else "does not detectably change"
-    return f"That the system exposed the item {change} its acceptance: by {text} (filtered TER*)."
-
-
-def effect_by_user(cells: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
-    """Estimate each user's mean effect, drawn towards the mean of all by as much as it is noise.
-
-    A random-intercept logistic model with f~ as its offset, and a line over time common to all; its spread
-    between users is learned from all of them (empirical Bayes, `csrec_core.effect.pooling`). The interval
-    takes f~ as right.
-
-    Returns
-    -------
-    DataFrame
-        Sorted by `effect`: `user`, `effect`, `low`, `high`, `observed` (the mean of D - f~), `model` (mean
-        f - f~), `exposures`.
-    """
-    pooled = pool_users(cells).users
-    half = norm.ppf((1 + level) / 2) * pooled["deviation"]
-    table = pooled[["effect"]].assign(low=pooled["effect"] - half, high=pooled["effect"] + half)
-    table["observed"] = observed_contrast(cells).groupby("user")["effect"].mean()
-    table["model"] = two_model(cells).groupby("user")["effect"].mean()
-    table["exposures"] = pooled["exposures"]
-    return table.reset_index().sort_values("effect", ignore_index=True)
-
-
-def effect_by_group(effects: pd.DataFrame, *, groups: int = 20) -> pd.DataFrame:
-    """Return the mean effect by group of users and step, users grouped by their mean effect.
-
-    Returns
-    -------
-    DataFrame
-        Index `group` (1 has the largest effect), columns the steps, mean effects as values.
-    """
-    order = effects.groupby("user")["effect"].mean().rank(method="first", ascending=False)
-    group = np.ceil(order / len(order) * min(groups, len(order))).astype(int)
-    return (
-        effects.assign(group=effects["user"].map(group))
-        .pivot_table(index="group", columns="step", values="effect")
-        .rename_axis(columns="step")
-    )
 
 
 def against_truth(effects: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
@@ -172,23 +114,15 @@ def against_truth(effects: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float
     dict
         `bias` of the mean, `rmse` over cells (the PEHE), `constant_rmse` (of the true mean at every cell),
         `user_correlation`, Spearman's, of the users' mean effects, `slope` (of true on estimated effects: 1
-        is calibrated, below 1 the estimate spreads too much), and of the cells' intervals `coverage` and mean
-        `width` (NaN where there are none).
+        is calibrated, below 1 the estimate spreads too much).
     """
     found, true = effects["effect"].to_numpy(), truth["effect"].to_numpy()
     means = [frame.groupby("user")["effect"].mean() for frame in (effects, truth)]
     spread = found.var()
-    numbers = {
+    return {
         "bias": (found - true).mean(),
         "rmse": np.sqrt(((found - true) ** 2).mean()),
         "constant_rmse": true.std(),
         "user_correlation": means[0].corr(means[1], method="spearman") if np.ptp(means[1]) > 0 else np.nan,
         "slope": np.cov(found, true, ddof=0)[0, 1] / spread if spread > 1e-12 else np.nan,
-        "coverage": np.nan,
-        "width": np.nan,
     }
-    if "lower" in effects.columns and effects["lower"].notna().any():
-        lower, upper = effects["lower"].to_numpy(), effects["upper"].to_numpy()
-        numbers["coverage"] = ((lower <= true) & (true <= upper)).mean()
-        numbers["width"] = np.nanmean(upper - lower)
-    return numbers

@@ -1,14 +1,14 @@
 """Drawings of tidy frames: each function takes a frame and an axes, and returns the axes."""
 
 from csrec_core.plots.effect import (
+    plot_checks,
     plot_effect_by_cohort,
-    plot_effect_by_group,
     plot_effect_by_segment,
     plot_effect_by_step,
     plot_effect_by_user,
-    plot_effect_calibration,
+    plot_estimates,
     plot_penalty_path,
-    plot_user,
+    plot_sensitivity,
 )
 from csrec_core.plots.files import save_drawing, use_style
 from csrec_core.plots.graphs import plot_graph, plot_panels
@@ -31,23 +31,21 @@ from csrec_core.plots.reproduction import (
     plot_published,
 )
 from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores, plot_training
-from csrec_core.plots.study import plot_bias_by_history, plot_ranks_by_exposures
 from csrec_core.plots.verdicts import plot_breaking, plot_verdicts
 
 __all__ = [
     "plot_accept_rates",
     "plot_alpha_sweep",
-    "plot_bias_by_history",
     "plot_breaking",
     "plot_calibration",
+    "plot_checks",
     "plot_constraint_path",
     "plot_curves",
     "plot_effect_by_cohort",
-    "plot_effect_by_group",
     "plot_effect_by_segment",
     "plot_effect_by_step",
     "plot_effect_by_user",
-    "plot_effect_calibration",
+    "plot_estimates",
     "plot_explained",
     "plot_exploration",
     "plot_gain",
@@ -60,14 +58,13 @@ __all__ = [
     "plot_penalty_path",
     "plot_policy_values",
     "plot_published",
-    "plot_ranks_by_exposures",
     "plot_scores",
+    "plot_sensitivity",
     "plot_showings",
     "plot_thresholds",
     "plot_training",
     "plot_trust_paths",
     "plot_trust_tests",
-    "plot_user",
     "plot_verdicts",
     "save_drawing",
     "use_style",

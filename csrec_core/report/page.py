@@ -3,7 +3,7 @@
 import base64
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -68,12 +68,14 @@ def render_notebook(
     """
     outline = _Outline()
     files = {item["slug"]: item["files"] for item in said if "slug" in item}
-    cells = _Exporter(outline, str(folder)).from_notebook_node(
-        _prepared(notebook, failed=bool(entry.get("error"))), {"files": files}
-    )[0]
+    notebook, exporter = _prepared(notebook, failed=bool(entry.get("error"))), _Exporter(outline, str(folder))
+    cells, appendix = (
+        exporter.from_notebook_node(part, {"files": files})[0] for part in _without_appendix(notebook)
+    )
     title = outline.title or escape(entry["name"])
     html = TEMPLATES.get_template("page.html.j2").render(
         cells=Markup(cells),
+        appendix=Markup(appendix.strip()),
         title=_text(title),
         title_html=Markup(title),
         contents=[heading for heading in outline.headings if heading["level"] < 4],
@@ -198,6 +200,14 @@ def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.Note
     # A widget needs a script; nbconvert would write its state into the page.
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def _without_appendix(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
+    """Yield a notebook's cells without those tagged `appendix`, then these."""
+    for wanted in (False, True):
+        part = notebook.copy()
+        part.cells = [one for one in notebook.cells if wanted == ("appendix" in one.metadata.get("tags", []))]
+        yield part
 
 
 def _end(cells: Sequence[nbformat.NotebookNode]) -> int:

@@ -8,12 +8,14 @@ import math
 import numbers
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 
+from csrec_core.effect.answer import as_card, sentences
 from csrec_core.files import write_json
 from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
@@ -88,11 +90,24 @@ class Report:
 
     def finding(self, sentence: str, /, **numbers) -> None:
         """Say what was found, in one sentence; name its numbers as `value` or `(value, low, high)`."""
+        self._find(sentence, f'<p class="finding">{prose(_sentence(sentence))}</p>', numbers)
+
+    def answer(self, effect, /) -> None:
+        """Say what an effect is (`csrec_core.effect.estimate.Effect`), as `finding` does, as its card shows it."""
+        found = effect.to_dict()
+        value = tuple(found[name] for name in ("effect", "lower", "upper"))
+        numbers = (
+            {}
+            if None in value
+            else {"effect" if effect.identification.allows else "if_nothing_hidden": value}
+        )
+        self._find(sentences(found)["headline"], as_card(effect), numbers)
+
+    def _find(self, sentence: str, html: str, numbers: Mapping) -> None:
         headline = {name: _interval(name, value) for name, value in numbers.items()}
         taken = {name for entry in self._of_kind("finding") for name in entry["numbers"]}
         if again := taken & headline.keys():
             raise ValueError(f"the headline number {min(again)!r} was reported before")
-        html = f'<p class="finding">{prose(_sentence(sentence))}</p>'
         self._add("finding", text=sentence, numbers=headline)
         self._show("finding", html, text=sentence)
 

@@ -1,0 +1,185 @@
+"""The effect by segment: groups of users, items and exposures, none of them made of decisions."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import f as fisher
+
+from csrec_core.data.log import Dataset
+from csrec_core.effect.estimate import Effect
+from csrec_core.effect.score import effects_of
+from csrec_core.effect.table import covariates, genres
+from csrec_core.metrics import holm
+
+__all__ = ["by_cohort", "by_segment", "segment_labels", "segment_sentence", "segment_tests"]
+
+PARTS = ("lowest third", "middle third", "highest third")
+BREADTH = "variety of own choices"  # what cohorts are made of where no time is logged
+WORDS = {"preference": "preference for the item's genre"}
+GENRES = 12  # told apart
+MOST = 6  # columns of the log's owner that become segments; declared confounders go first
+FEWEST = 20.0  # effective users of a group with, and without, an accepted exposure, for a test of its effect
+
+
+def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
+    """Return labels of every row of the log, for groups to be compared.
+
+    None is made of decisions: the baseline's rows of a group that accepts more would seem to leave less to
+    the arm.
+
+    Returns
+    -------
+    DataFrame
+        Indexed as the log: `item popularity` (thirds of the items by how often the baseline exposes them),
+        `genre` where the items have one, `variety of own choices` (thirds of the users by the number of
+        genres, or items, an exposure of the baseline), thirds by columns of the log's owner, or their values
+        where there are few, and `cohort`: thirds of the users by their first `timestamp`, or by that variety.
+    """
+    log, own = dataset.log, dataset.log["source"].astype(str) == effect.design.baseline
+    labels = pd.DataFrame(index=log.index)
+    chosen = log.loc[own, "item"].value_counts().reindex(log["item"].unique(), fill_value=0)
+    labels["item popularity"] = log["item"].map(_thirds(chosen))
+    kind = genres(dataset)
+    if kind.nunique() < dataset.log["item"].nunique():
+        common = kind.value_counts().index[:GENRES]
+        labels["genre"] = kind.where(kind.isin(common) | kind.isna(), "other genres")
+    mine = kind[own].groupby(log.loc[own, "user"])
+    labels[BREADTH] = log["user"].map(_thirds(mine.nunique() / mine.size()))
+    known = covariates(dataset)
+    first = [name for name in known.columns if name.split(": ")[-1] in effect.design.confounders]
+    for name in list(dict.fromkeys([*first, *known.columns]))[: MOST + len(first)]:
+        if not name.startswith(("item: ", "missing: ")):
+            plain = name.removeprefix("feature_").removeprefix("user: ")
+            labels[WORDS.get(plain, plain)] = _thirds(known[name])
+    stamped = "timestamp" in log.columns
+    since = log["user"].map(_thirds(log.groupby("user")["timestamp"].min())) if stamped else labels[BREADTH]
+    return labels.assign(cohort=since)
+
+
+def _thirds(values: pd.Series) -> pd.Series:
+    """Return for each entry which third of the entries it lies in, or its value where there are few."""
+    if values.nunique() < 2:
+        return pd.Series(np.nan, index=values.index, dtype=object)
+    if values.nunique() <= len(PARTS):
+        return values.map("{:g}".format).where(values.notna())
+    part = np.minimum((values.rank(method="average", pct=True) * 3 - 1e-9) // 1, 2)
+    return part.map(dict(enumerate(PARTS)))
+
+
+def _segments(effect: Effect, labels: pd.DataFrame) -> list[str]:
+    """Return the segments of which the arm has two groups; none where the status allows no such statement."""
+    if not effect.identification.allows or not effect.scores:
+        return []
+    scores = effect.scores[0]
+    shown = labels.iloc[scores.loc[scores["w1"] > 0, "place"].to_numpy()]
+    return [name for name in labels.columns if name != "cohort" and shown[name].nunique() > 1]
+
+
+def by_segment(effect: Effect, labels: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Return the effect in each group of each segment, with intervals that hold all together.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        Of the log's rows, a column a segment (`segment_labels`).
+    level : float
+        Probability that all intervals of the table hold their effects (Bonferroni over all groups).
+
+    Returns
+    -------
+    DataFrame
+        `segment`, `group`, `effect`, `lower`, `upper`, `exposures`, `users` (of the arm). Groups too small
+        for an interval are left out; empty where the status allows no statement on parts.
+    """
+    names = _segments(effect, labels)
+    single = 1 - (1 - level) / max(1, sum(labels[name].nunique() for name in names))
+    parts = [
+        _in_order(effect.by(labels[name], level=single)).assign(segment=name).drop(columns="error")
+        for name in names
+    ]
+    columns = ["segment", "group", "effect", "lower", "upper", "exposures", "users"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _in_order(groups: pd.DataFrame) -> pd.DataFrame:
+    """Put thirds in their order, other groups by effect, the largest first."""
+    place = groups["group"].map({name: number for number, name in enumerate(PARTS)})
+    order = pd.DataFrame({"place": place, "effect": -groups["effect"]}).sort_values(["place", "effect"])
+    return groups.loc[order.index]
+
+
+def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
+    """Test whether the groups of each segment have one effect, p-values adjusted by Holm.
+
+    Wald's statistic of the differences of the groups' effects, with a covariance that holds the spread over
+    deals of users into folds, against F with as many degrees of freedom as effective users stand behind the
+    rarer decision of the smallest group. Groups worth fewer than 20 such users are left out.
+
+    Returns
+    -------
+    DataFrame
+        `segment`, `groups`, `spread` (largest effect less smallest), `p`, `adjusted`.
+    """
+    rows = []
+    for name in _segments(effect, labels):
+        _, splits = effect.group_sums(labels[name])
+        found = [effects_of(sums, "groups") for sums in splits]
+        worth = np.median([one.worth for one in found], axis=0)
+        known = np.isfinite(found[0].effect) & (worth >= FEWEST)
+        if known.sum() < 2:
+            continue
+        effects = np.array([one.effect[known] for one in found])
+        centre = np.median(effects, axis=0)
+        away = effects - centre
+        within = np.mean([one.covariance[np.ix_(known, known)] for one in found], axis=0)
+        covariance = within + away.T @ away / len(away)
+        turn = np.eye(len(centre))[1:] - np.eye(len(centre))[0]  # each group less the first
+        gap = turn @ centre
+        wald = gap @ np.linalg.pinv(turn @ covariance @ turn.T, hermitian=True) @ gap
+        p = fisher.sf(wald / len(gap), len(gap), worth[known].min() - 1)
+        rows.append((name, len(centre), np.ptp(centre), float(p)))
+    table = pd.DataFrame(rows, columns=["segment", "groups", "spread", "p"])
+    return table.assign(adjusted=holm(table["p"].to_numpy()))
+
+
+def segment_sentence(tests: pd.DataFrame, *, alpha: float = 0.05) -> str:
+    """Say which segments differ in their effect."""
+    found = tests[tests["adjusted"] <= alpha]
+    if tests.empty:
+        return "No segment is large enough to be compared."
+    if found.empty:
+        return f"The effect is not found to differ with {', '.join(tests['segment'])}."
+    names = ", ".join(f"{row.segment} (by up to {100 * row.spread:.1f} points)" for row in found.itertuples())
+    return f"The effect differs with {names}."
+
+
+def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFrame:
+    """Return the effect over time of each cohort of users.
+
+    Parameters
+    ----------
+    cohort : Series
+        Of the log's rows.
+    bins : int
+        Exposure numbers are put together so that at most so many points are left.
+
+    Returns
+    -------
+    DataFrame
+        `cohort`, `step` (the middle of the exposure numbers put together), `effect`, `lower`, `upper`,
+        `users`; empty where the status allows no statement on parts.
+    """
+    columns = ["cohort", "step", "effect", "lower", "upper", "users"]
+    names = sorted(cohort.dropna().unique(), key=lambda name: (*PARTS, name).index(name))
+    if not effect.identification.allows or not effect.scores or len(names) < 2:
+        return pd.DataFrame(columns=columns)
+    scores = effect.scores[0].set_index("place").sort_index()
+    shown, step = scores["arm"] == 1, scores["step"].to_numpy()
+    last = int(step[shown].max())
+    width = int(np.ceil(last / bins))
+    label = np.where(shown, (step - 1) // width, 0.0)  # with `shared` the baseline's rows count for all
+    tables = []
+    for name in names:
+        table = effect.by(np.where(cohort == name, label, np.nan), shared=True).assign(cohort=name)
+        first = table["group"].astype(float) * width + 1
+        tables.append(table.assign(step=(first + np.minimum(first + width - 1, last)) / 2))
+    return pd.concat(tables, ignore_index=True)[columns]

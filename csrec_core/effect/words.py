@@ -1,0 +1,172 @@
+"""An effect in plain words: sentences that can be repeated, and no more of them than the status allows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.effect.answer import column_words
+from csrec_core.effect.estimate import Effect
+from csrec_core.effect.identification import Identification
+from csrec_core.numbers import count, interval, plain, points, share
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
+
+__all__ = [
+    "amount", "between", "by_step", "evidence_frame", "ladder", "over_time_sentence",
+    "overlap_rows", "rows_behind", "sensitivity_sentence", "silence", "users_sentence",
+]  # fmt: skip
+
+#: The rungs that sum up checks, and the checks that they sum up (`csrec_core.effect.checks.CHECKS`).
+PLACEBOS = ("placebo arm", "negative control outcome", "no drift", "dummy outcome")
+AGREEMENT = ("the estimators agree",)
+EVIDENCE = ("verdict", "detail", "value", "lower", "upper", "threshold")
+WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)
+
+
+def amount(effect: Effect, value: float) -> str:
+    """Return a difference of rates in points, with its sign; of other outcomes, the number."""
+    return points(value, sign=True) if effect.known.binary else plain(value)
+
+
+def between(effect: Effect, lower: float, upper: float) -> str:
+    """Return an interval, written as `amount` writes."""
+    return interval(lower, upper, lambda value: amount(effect, value))
+
+
+def rows_behind(effect: Effect) -> str:
+    """Say how many users and exposures stand behind the effect."""
+    overlap = effect.identification.overlap
+    return f"{count(overlap.rows[1])} exposures of {count(overlap.users[1])} users against {count(overlap.rows[0])}"
+
+
+def over_time_sentence(effect: Effect) -> str:
+    """Say how the effect changes over exposures, where it is found to and the status allows; else nothing."""
+    slope, lower, upper = 10 * effect.trend[["effect", "lower", "upper"]]
+    steps = effect.over_time
+    if not effect.identification.allows or not (lower > 0 or upper < 0) or len(steps) < 2:
+        return ""
+    first, last = steps.iloc[0], steps.iloc[-1]
+    unit = " points" if effect.known.binary else ""
+    return (
+        f"The effect {'grows' if lower > 0 else 'falls'} by {amount(effect, slope)}{unit} "
+        f"{between(effect, lower, upper)} every ten exposures: from {amount(effect, first['effect'])} at the first "
+        f"to {amount(effect, last['effect'])} at exposure {int(last['step'])}."
+    )
+
+
+def users_sentence(effect: Effect) -> str:
+    """Say for how many users the effect is told from zero, where the status allows; else nothing."""
+    if not effect.identification.allows:
+        return ""
+    users = effect.users
+    above, below = int((users["lower"] > 0).sum()), int((users["upper"] < 0).sum())
+    return (
+        f"Of {len(users):,} users, {above:,} have an interval above zero and {below:,} one below; the rest are not "
+        "told from zero, as a user has few exposures."
+    )
+
+
+def sensitivity_sentence(effect: Effect) -> str:
+    """Say how strong a hidden cause would have to be, beside the strongest column observed."""
+    tipping, (name, factor) = effect.tipping, effect.benchmark
+    if effect.identification.status == "not identified":
+        return "There is no effect to be explained away."
+    if np.isnan(tipping):
+        return "The arm was drawn with known chances: nothing hidden can move it."
+    beside = (
+        f" {column_words(name).capitalize()}, the strongest column observed, moves them by {factor:.2f}."
+        if name
+        else ""
+    )
+    if tipping <= 1:
+        return f"Zero is within the interval already, with nothing hidden.{beside}"
+    if np.isinf(tipping):
+        return f"No hidden cause that moves the odds of an exposure by up to 20 explains the effect away.{beside}"
+    return f"A hidden cause that moves the odds of an exposure by {tipping:.2f} would let zero in.{beside}"
+
+
+def overlap_rows(judged: Identification) -> pd.DataFrame:
+    """Return how comparable the arms are as text: `what`, and a column for the baseline and for the arm."""
+    overlap, design = judged.overlap, judged.design
+    rows = [
+        ("exposures", *(count(one) for one in overlap.rows)),
+        ("users", *(count(one) for one in overlap.users)),
+        ("accepted", *(share(rate) for rate in overlap.accepted)),
+        ("users that the weighted exposures are worth", count(overlap.baseline), count(overlap.arm)),
+        ("largest share of the weight on one user", share(overlap.largest), "–"),
+        ("exposures with nothing to compare them with", "–", share(overlap.trimmed)),
+        ("exposures of items that the other arm exposes too", "–", share(overlap.support)),
+    ]
+    return pd.DataFrame(rows, columns=["what", design.baseline, design.arm])
+
+
+def evidence_frame(judged: Identification) -> pd.DataFrame:
+    """Return what speaks for and against: `name`, `verdict`, `detail`, and of biases `value`, `lower`, `upper`."""
+    table = pd.DataFrame([one.to_dict() for one in judged.evidence], columns=["name", *EVIDENCE])
+    bias = table["threshold"] != 1  # the audit's numbers are ratios, of which 1 is right
+    numbers = table[["value", "lower", "upper"]].astype(float).where(bias)
+    return table[["name", "verdict", "detail"]].join(numbers)
+
+
+def by_step(truth: pd.DataFrame, steps: pd.DataFrame) -> list[float]:
+    """Return the mean of the true effects (`csrec_core.effect.ter.true_effects`) at each of `Effect.over_time`."""
+    ends = zip(steps["step"], steps["last"], strict=True)
+    return [truth.loc[truth["step"].between(*pair), "effect"].mean() for pair in ends]
+
+
+def silence(effect: Effect) -> str:
+    """Say why nothing is shown by user, segment or exposure."""
+    return (
+        f"Not shown: under the status “{effect.identification.status}” nothing is said of parts of the log."
+    )
+
+
+def ladder(effect: Effect) -> list[Verdict]:
+    """Return the five rungs: identified, overlap, placebos, agreement of the estimators, sensitivity."""
+    judged = effect.identification
+    status = {"identified": HOLDS, "not identified": FAILS}.get(judged.status, UNDECIDED)
+    overlap = judged.overlap
+    least = min(overlap.arm, overlap.baseline)
+    compared = within(overlap.trimmed, overlap.trimmed, least=0.0, most=0.1)
+    detail = (
+        f"Weighted to be alike, the arms count as {overlap.arm:,.0f} and {overlap.baseline:,.0f} users; "
+        f"{overlap.trimmed:.0%} of the exposures have nothing to be compared with."
+    )
+    overlaps = Verdict(
+        "the arms overlap", FAILS if least < 30 else compared, detail, overlap.trimmed, threshold=0.1,
+        severity="decisive",
+    )  # fmt: skip
+    by_name = {one.name: one for one in judged.evidence}
+    return [
+        Verdict("the effect is identified", status, judged.sentence, severity="decisive"),
+        overlaps,
+        _sum_up("placebos show nothing", [by_name[name] for name in PLACEBOS if name in by_name]),
+        _sum_up("the estimators agree", [by_name[name] for name in AGREEMENT if name in by_name]),
+        _strength(effect),
+    ]
+
+
+def _sum_up(name: str, checks: Sequence[Verdict]) -> Verdict:
+    if all(one.word == NOT_TESTED for one in checks):
+        return Verdict(name, NOT_TESTED, checks[0].detail if checks else "No check was made.")
+    worst = min(checks, key=lambda one: WORST.index(one.word))
+    return Verdict(
+        name, worst.word, f"{worst.name.capitalize()}: {worst.detail}", worst.value, worst.lower, worst.upper,
+        worst.threshold, "serious", worst.p,
+    )  # fmt: skip
+
+
+def _strength(effect: Effect) -> Verdict:
+    """Say whether a hidden cause as strong as the strongest column observed would let zero in."""
+    name, tipping, factor = (
+        "hidden causes as strong as those seen change nothing",
+        effect.tipping,
+        effect.benchmark[1],
+    )
+    detail = sensitivity_sentence(effect)
+    if effect.identification.status == "not identified":
+        return Verdict(name, NOT_TESTED, detail)
+    if np.isnan(tipping):
+        return Verdict(name, HOLDS, detail)
+    word = NOT_TESTED if tipping <= 1 else HOLDS if tipping > factor else UNDECIDED
+    return Verdict(name, word, detail, min(tipping, 20.0), threshold=factor)

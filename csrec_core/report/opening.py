@@ -1,0 +1,35 @@
+"""How a notebook opens: its parameters checked, its log read, its report begun."""
+
+from collections.abc import Mapping
+
+from csrec_core.data.loaders import make_dataset
+from csrec_core.data.log import Dataset
+from csrec_core.effect.design import read_design
+from csrec_core.report.parameters import check_parameters
+from csrec_core.report.report import Report
+
+__all__ = ["open_notebook"]
+
+LOG = ("data", "path", "map", "users", "items", "steps", "effect", "seed")
+
+
+def open_notebook(notebook: str, namespace: Mapping) -> tuple[Report, Dataset, dict]:
+    """Return the report of a running notebook, the log that its parameters name, and what they declare of it.
+
+    Parameters
+    ----------
+    notebook : str
+        Its name without extension.
+    namespace : mapping
+        `globals()` of the notebook, after its parameters cell.
+
+    Raises
+    ------
+    InputError
+        Where a parameter is not of its type or range, or the log or the design cannot be read.
+    """
+    parameters = check_parameters(notebook, namespace)
+    kind, *names = LOG
+    dataset = make_dataset(parameters[kind], **{name: parameters[name] for name in names})
+    report = Report(notebook, out=parameters["out"], parameters=parameters, data_hash=dataset.fingerprint)
+    return report, dataset, read_design(parameters.get("design", ""))

@@ -1,0 +1,111 @@
+"""Segments: labels without decisions, Wald tests against hand-made ones, silence where the status forbids."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import f as fisher
+
+from csrec_core.data.books import simulate_books
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.segments import by_cohort, by_segment, segment_labels, segment_sentence, segment_tests
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate_books(users=200, items=40, steps=6, seed=3)
+
+
+@pytest.fixture(scope="module")
+def effect(world):
+    found = estimate_effect(world, splits=1)
+    return replace(found, identification=replace(found.identification, status="identified"))
+
+
+def synthetic(effect, gaps, *, rows=300, seed=0):
+    """Return an effect whose scores are plain: a row a user, weights of one, no regression."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(len(gaps)), rows)
+    arm = np.tile([1, 0], len(group) // 2)
+    decision = (rng.random(len(group)) < 0.4 + arm * np.array(gaps)[group]).astype(float)
+    place = np.arange(len(group))
+    scores = pd.DataFrame({"place": place, "user": place, "arm": arm, "decision": decision, "step": 1})
+    scores = scores.assign(tau=1.0 * arm, w1=1.0 * arm, w0=1.0 - arm, m1=0.0, m0=0.0)
+    return replace(effect, scores=(scores,)), pd.DataFrame({"kind": group.astype(str)}), scores
+
+
+def test_labels_know_nothing_of_decisions(world, effect):
+    labels = segment_labels(world, effect)
+    flipped = replace(world, log=world.log.assign(decision=1 - world.log["decision"]))
+    pd.testing.assert_frame_equal(labels, segment_labels(flipped, effect))
+    assert {"item popularity", "genre", "variety of own choices", "cohort"} <= set(labels.columns)
+    thirds = world.log.loc[world.log["source"] == "self"].groupby(labels["item popularity"])["item"]
+    rate = thirds.size() / thirds.nunique()
+    assert rate["lowest third"] < rate["middle third"] < rate["highest third"]
+
+
+def test_few_values_are_named_and_many_genres_put_together(world, effect):
+    items = world.items.assign(genre=[f"g{number % 30}" for number in range(len(world.items))])
+    log = world.log.assign(feature_member=(world.log["user"] % 2).astype(float))
+    labels = segment_labels(replace(world, log=log, items=items), effect)
+    assert set(labels["member"].unique()) == {"0", "1"}
+    assert labels["genre"].nunique() == 13 and (labels["genre"] == "other genres").any()
+
+
+def test_the_groups_effects_are_differences_of_means(effect):
+    found, labels, scores = synthetic(effect, [0.1, 0.3])
+    table = by_segment(found, labels).set_index("group")
+    for group, rows in scores.groupby(labels["kind"]):
+        means = rows.groupby("arm")["decision"].mean()
+        assert table.loc[group, "effect"] == pytest.approx(means[1] - means[0])
+        spread = rows.groupby("arm")["decision"].var(ddof=0) / rows.groupby("arm").size()
+        half = (table.loc[group, "upper"] - table.loc[group, "lower"]) / 2
+        assert 2.24 < half / np.sqrt(spread.sum()) < 2.35  # 97.5% on either side of two groups
+    assert (table["users"] == 150).all()
+
+
+def test_wald_by_hand(effect):
+    found, labels, scores = synthetic(effect, [0.1, 0.3, 0.15])
+    row = segment_tests(found, labels).iloc[0]
+    parts = [rows.groupby("arm")["decision"] for _, rows in scores.groupby(labels["kind"])]
+    gap = np.array([one.mean()[1] - one.mean()[0] for one in parts])
+    variance = np.array([(one.var(ddof=0) / one.size()).sum() for one in parts])
+    # Of independent groups the statistic is that of Cochran: weighted squares around the weighted mean.
+    weight = 1 / variance
+    q = (weight * (gap - np.average(gap, weights=weight)) ** 2).sum()
+    rarer = min(min(one.sum().min(), (one.size() - one.sum()).min()) for one in parts)
+    assert row["p"] == pytest.approx(fisher.sf(q / 2, 2, rarer - 1), rel=1e-6)
+    assert row["spread"] == pytest.approx(np.ptp(gap)) and row["groups"] == 3
+
+
+def test_false_alarms_are_as_many_as_said(effect):
+    p = [segment_tests(*synthetic(effect, [0.2, 0.2, 0.2], seed=seed)[:2])["p"].iloc[0] for seed in range(80)]
+    assert (np.array(p) <= 0.05).sum() <= 10  # 99.5% of the time
+    strong = segment_tests(*synthetic(effect, [0.0, 0.4])[:2])
+    assert strong["adjusted"].iloc[0] < 1e-3 and "differs with kind" in segment_sentence(strong)
+
+
+def test_a_group_too_small_is_left_out(effect):
+    found, labels, _ = synthetic(effect, [0.1, 0.3, 0.2])
+    few = np.flatnonzero(labels["kind"] == "2")[12:]
+    labels.loc[few, "kind"] = np.nan
+    assert segment_tests(found, labels)["groups"].iloc[0] == 2
+    assert "No segment is large enough" in segment_sentence(segment_tests(found, labels[[]]))
+
+
+@pytest.mark.parametrize("status", ["bounded", "not identified"])
+def test_silent_where_the_status_forbids(world, effect, status):
+    silent = replace(effect, identification=replace(effect.identification, status=status))
+    labels = segment_labels(world, silent)
+    assert by_segment(silent, labels).empty and segment_tests(silent, labels).empty
+    assert by_cohort(silent, labels["cohort"]).empty
+
+
+def test_cohorts_add_up_to_the_effect_over_time(world, effect):
+    """One cohort of all users has the effect over time that the estimate reports."""
+    names = np.where(world.log["user"] % 2 == 0, "lowest third", "highest third")
+    table = by_cohort(effect, pd.Series(names, index=world.log.index))
+    assert table["cohort"].unique().tolist() == ["lowest third", "highest third"]
+    halves = table.groupby("step").apply(lambda part: np.average(part["effect"], weights=part["users"]))
+    np.testing.assert_allclose(halves, effect.over_time["effect"], atol=0.03)

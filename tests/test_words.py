@@ -1,0 +1,103 @@
+"""What is said of an effect: only what its status allows, and nothing that could be taken for markup."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from csrec_core.data.books import simulate_books
+from csrec_core.effect import words
+from csrec_core.effect.answer import COLUMNS, as_card, column_words
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def effect():
+    return estimate_effect(simulate_books(users=200, items=40, steps=6, seed=3), splits=1)
+
+
+def judged(effect, status, **changes):
+    return replace(effect, identification=replace(effect.identification, status=status, **changes))
+
+
+@pytest.mark.parametrize("status", ["bounded", "not identified"])
+def test_nothing_is_said_of_parts_where_the_status_forbids(effect, status):
+    found = judged(effect, status)
+    found.__dict__["trend"] = pd.Series({"effect": 0.01, "lower": 0.005, "upper": 0.015})
+    assert words.over_time_sentence(found) == "" and words.users_sentence(found) == ""
+    assert status in words.silence(found)
+
+
+def test_time_is_told_only_where_the_trend_is(effect):
+    found = judged(effect, "identified")
+    found.__dict__["trend"] = pd.Series({"effect": 0.012, "lower": 0.005, "upper": 0.019})
+    assert "grows by +12.0 points [+5.0, +19.0] every ten exposures" in words.over_time_sentence(found)
+    found.__dict__["trend"] = pd.Series({"effect": 0.012, "lower": -0.001, "upper": 0.025})
+    assert words.over_time_sentence(found) == ""
+
+
+def test_users_are_counted(effect):
+    found = judged(effect, "assumed")
+    lower = np.linspace(-0.5, 0.5, 11)
+    found.__dict__["users"] = pd.DataFrame({"effect": lower, "lower": lower, "upper": lower + 0.3})
+    said = words.users_sentence(found)
+    assert "Of 11 users, 5 have an interval above zero and 2 one below" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [("identified", HOLDS), ("assumed", UNDECIDED), ("bounded", UNDECIDED), ("not identified", FAILS)],
+)
+def test_the_ladder_follows_the_status(effect, status, word):
+    rungs = words.ladder(judged(effect, status))
+    assert len(rungs) == 5 and rungs[0].word == word
+    assert (rungs[4].word == NOT_TESTED) >= (status == "not identified")
+
+
+def test_a_rung_is_as_bad_as_the_worst_of_its_checks(effect):
+    good = Verdict("placebo arm", HOLDS, "nothing")
+    for worse, word in (("dummy outcome", FAILS), ("no drift", UNDECIDED)):
+        found = judged(effect, "identified", evidence=(good, Verdict(worse, word, "something")))
+        rung = words.ladder(found)[2]
+        assert rung.word == word and worse in rung.detail.lower()
+    silent = judged(effect, "identified", evidence=(replace(good, word=NOT_TESTED),))
+    assert words.ladder(silent)[2].word == NOT_TESTED
+    assert words.ladder(silent)[3].word == NOT_TESTED
+
+
+def test_the_audit_s_ratios_are_no_biases(effect):
+    ratio = Verdict("chances add up", HOLDS, "x", 1.01, 0.9, 1.1, 1.0)
+    bias = Verdict("placebo arm", HOLDS, "x", 0.01, -0.1, 0.1, 0.2)
+    table = words.evidence_frame(judged(effect, "identified", evidence=(ratio, bias)).identification)
+    assert table["lower"].isna().tolist() == [True, False]
+
+
+def test_the_card_has_the_band_first_or_no_number(effect):
+    amounts = {}
+    for status in ("identified", "bounded", "not identified"):
+        card = BeautifulSoup(as_card(judged(effect, status)), "html.parser")
+        amounts[status] = card.find(class_="amount").text
+        assert bool(card.find_all(class_="bar")) == (status == "identified")
+    twofold = effect.band.set_index("odds").loc[2.0]
+    assert amounts["identified"] == f"{100 * effect.mean['effect']:+.1f} points"
+    assert amounts["bounded"] == f"{100 * twofold['lower']:+.1f} to {100 * twofold['upper']:+.1f} points"
+    assert amounts["not identified"] == "No answer"
+
+
+def test_names_of_arms_and_reasons_are_escaped(effect):
+    design = replace(effect.design, arm=EVIL, baseline=f"{EVIL}2")
+    found = replace(
+        judged(effect, "bounded", reasons=(EVIL,), remedies=(EVIL,), design=design), design=design
+    )
+    assert "<script" not in as_card(found)
+
+
+def test_columns_have_plain_words():
+    assert column_words("run") == COLUMNS["run"]
+    assert column_words("feature_spent_last_year") == "spent last year"
+    assert column_words("missing: user: age") == "whether age is missing"
