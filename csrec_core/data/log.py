@@ -230,7 +230,7 @@ def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
     own = [each for each in COLUMNS if each in columns]
     return pd.DataFrame(
         {each: columns[each] for each in [*own, *(name for name in columns if name not in COLUMNS)]}
-    ), clock is not None
+    ), ordered
 
 
 def _repeated(rows: Rows, columns: dict, at: np.ndarray, name: str) -> InputError:
