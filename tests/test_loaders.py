@@ -151,6 +151,11 @@ def test_mssd(tmp_path):
     assert {"p_system", "p_self"} <= set(truth) and truth["p_system"].between(0, 1).all()
     few = load_mssd(tmp_path, sessions=10)
     assert few.log["user"].nunique() == 10
+    whole = (tmp_path / "items.parquet").read_bytes()
+    (tmp_path / "items.parquet").write_bytes(whole[:-100])
+    with pytest.raises(InputError, match=r"its files are broken: .*run csrec data mssd anew"):
+        load_mssd(tmp_path)
+    (tmp_path / "items.parquet").write_bytes(whole)
     for path in (tmp_path / "csv").glob("truth_*"):
         path.unlink()
     assert make_dataset("mssd", path=str(tmp_path)).truth is None

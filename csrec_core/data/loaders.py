@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.ebnerd import load_ebnerd
@@ -50,7 +51,15 @@ def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
     folder = Path(folder)
     if not (folder / "options.json").exists():
         raise InputError(f"{folder}: no folder that csrec data mssd wrote; expected its --out")
-    return sample_sessions(folder, sessions or None, truth=truth_files(folder))
+    try:
+        return sample_sessions(folder, sessions or None, truth=truth_files(folder))
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = shown((str(error).splitlines() or [""])[0], 200)
+        raise InputError(
+            f"{readable(folder)}: its files are broken: {reason}; run csrec data mssd anew"
+        ) from None
 
 
 def load_sequences(path: str | Path) -> Dataset:

@@ -204,13 +204,14 @@ def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
 
     A missing t is the order of the times, and of the rows where there is none.
     """
-    columns = dict(rows.columns)
+    columns = rows.columns  # emptied on the way: a log in memory twice is one too many
     row, place = columns.pop("row"), columns.pop("place")
     given = columns.pop("t", None)
     clock = columns.get("timestamp") if given is None else given
     keys = [place, row, *([] if clock is None else [clock]), columns["user"], columns["source"]]
-    order = np.lexsort(keys)
-    columns = {each: values[order] for each, values in columns.items()}
+    order, ordered = np.lexsort(keys), clock is not None
+    del keys, clock
+    columns = {each: columns.pop(each)[order] for each in list(columns)}
     starts = np.r_[True, (np.diff(columns["user"]) != 0) | (np.diff(columns["source"]) != 0)]
     if given is not None and not place.any():  # the elements of a list share the t of their list
         columns["t"] = given[order].astype(np.int32)
@@ -229,7 +230,7 @@ def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
     own = [each for each in COLUMNS if each in columns]
     return pd.DataFrame(
         {each: columns[each] for each in [*own, *(name for name in columns if name not in COLUMNS)]}
-    ), clock is not None
+    ), ordered
 
 
 def _repeated(rows: Rows, columns: dict, at: np.ndarray, name: str) -> InputError:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from csrec_core.data.columns import COLUMNS, FEATURE, SOURCES
+from csrec_core.data.columns import COLUMNS, SOURCES
+from csrec_core.data.covariates import feature_columns
 from csrec_core.data.options import ABSENT, ReadOptions
-from csrec_core.data.tables import ROW, Table, quoted
+from csrec_core.data.tables import ROW, Table, literal, quoted
 from csrec_core.data.values import (
     Column,
     as_text,
@@ -37,7 +38,6 @@ from csrec_core.errors import InputError, listed, nearest, shown, unknown
 __all__ = ["MOST_ARMS", "Rows", "read_rows"]
 
 MOST_ARMS = 50
-MOST_LEVELS = 20  # of a feature of text
 NUMBERS = ("t", "propensity", "arm_propensity", "probability", "outcome", "position")
 CODES = {"user": "label", "item": "title"}
 NO_TIME = "(-9223372036854775807 - 1)::BIGINT"  # what numpy takes for no time
@@ -204,7 +204,7 @@ def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
         expected = f"'self' or 'system' (did you mean {nearest(typos[0].lower(), SOURCES)!r}?)"
     arms = _categories({arm for word, arm in arm_of.items() if word not in typos})
     cases = " ".join(
-        f"WHEN {_text(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
+        f"WHEN {literal(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
     )
     code = f"CAST(CASE {word} {cases} END AS TINYINT)" if cases else "NULL::TINYINT"
     return Column("source", own, code, raw, missing, expected), arms
@@ -236,7 +236,7 @@ def _columns(found: _Found) -> tuple[list[Column], str]:
         options = {"needed": "t" not in found.own, "form": found.options.time}
         column, times = time_column(table, view.name, own, raw, of, **options)
         columns.append(column)
-    return columns + _features(found), times
+    return columns + feature_columns(found.view, found.options.features), times
 
 
 def _ids(found: _Found) -> list[Column]:
@@ -290,49 +290,8 @@ def _accepted(found: _Found, own: str, raw: str, of: str) -> Column:
     for each in accepted:
         if (each,) not in words:
             raise unknown("word", each, [row[0] for row in words], where=f"--accept, column {own}")
-    value = f"CAST({word} IN ({', '.join(map(_text, accepted))}) AS TINYINT)"
+    value = f"CAST({word} IN ({', '.join(map(literal, accepted))}) AS TINYINT)"
     return Column("decision", own, value, raw, missing, f"one of {listed(accepted)}, or another word")
-
-
-def _features(found: _Found) -> list[Column]:
-    columns, view = [], found.view
-    named = [name for name in found.options.features if not name.startswith(FEATURE)]
-    for own in [*(name for name in view.types if name.startswith(FEATURE)), *named]:
-        if own not in view.types:
-            raise unknown("column", own, view.table.types, where="--feature")
-        name = own if own.startswith(FEATURE) else FEATURE + own
-        raw, of = quoted(own), kind(view.types[own])
-        column = number_column(view.table, name, own, raw, of)
-        if of == "text" and view.one(f"SELECT count({column.value}) = 0 FROM {view.name}"):
-            if own not in found.options.features:
-                column = replace(column, expected=f"a finite number; for words --feature {own}")
-            else:
-                columns += _levels(view, name, own, raw)
-                continue
-        columns.append(column)
-    return columns
-
-
-def _levels(view: View, name: str, own: str, raw: str) -> list[Column]:
-    """Return a column of 0 and 1 for each word of a feature of text."""
-    missing = is_missing(raw, "text", words=True)
-    words = f"SELECT DISTINCT {raw} FROM {view.name} WHERE NOT {missing}"
-    levels = [row[0] for row in view.table.query(f"{words} ORDER BY 1 LIMIT {MOST_LEVELS + 1}")]
-    if len(levels) > MOST_LEVELS:
-        count = view.one(f"SELECT count(*) FROM ({words})")
-        raise InputError(
-            f"{view.table.name}: feature {shown(own)} has {count:,} words such as {shown(levels[0])}; "
-            f"expected at most {MOST_LEVELS}, or numbers"
-        )
-    value = "CAST({raw} = {level} AS DOUBLE)"
-    return [
-        Column(f"{name}_{level}", own, value.format(raw=raw, level=_text(level)), raw, missing, "a word")
-        for level in levels
-    ]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _fetch(view: View) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
@@ -349,10 +308,8 @@ def _fetch(view: View) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
         codes.append(f'{name}_codes.code AS "{name}"')
         joins += f' JOIN {name}_codes ON typed_."{name}" = {name}_codes.label'
     replaced = f" REPLACE ({', '.join(codes)})" if codes else ""
-    batches = list(view.table.batches(f"SELECT typed_.*{replaced} FROM {view.name} AS typed_{joins}"))
-    names = batches[0].schema.names
-    return {name: _array([batch[name] for batch in batches]) for name in names}, labels
-
-
-def _array(parts: list) -> np.ndarray:
-    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in view.table.batches(f"SELECT typed_.*{replaced} FROM {view.name} AS typed_{joins}"):
+        for name in batch.schema.names:  # copied, so that the batch is freed
+            parts.setdefault(name, []).append(np.array(batch[name].to_numpy(zero_copy_only=False)))
+    return {name: np.concatenate(parts.pop(name)) for name in list(parts)}, labels

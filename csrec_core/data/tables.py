@@ -4,7 +4,6 @@ DuckDB reads comma-, tab-, semicolon- and bar-separated text, JSON lines and Par
 bounded memory. Text stays text here: what a column means, and its type, is for `csrec_core.data.rows`.
 """
 
-import codecs
 import csv
 import os
 import re
@@ -20,27 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from csrec_core.data.forms import decode_head, find_separator, header_names, read_head
 from csrec_core.errors import InputError, readable, shown, unknown
 
-__all__ = ["ROW", "Table", "open_frame", "open_table", "quoted", "read_table", "readable"]
+__all__ = ["ROW", "Table", "literal", "open_frame", "open_table", "quoted", "read_table", "readable"]
 
 ROW = '"row of the file"'  # from 1, the header not counted
 MEMORY = "1GB"  # of DuckDB, past which it works on disk
-HEAD = 1 << 20  # bytes that tell the form of a file
-SEPARATORS = (",", "\t", ";", "|")
-COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-OTHERS = {
-    b"PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
-    b"BZh": "compressed by bzip2; expected gzip or zstd",
-    b"\xfd7zXZ": "compressed by xz; expected gzip or zstd",
-    b"\xff\xfe": "UTF-16; save it as UTF-8",
-    b"\xfe\xff": "UTF-16; save it as UTF-8",
-    b"ORC": "an ORC file; save it as Parquet",
-    b"ARROW1": "an Arrow file; save it as Parquet",
-    b"\x89HDF": "an HDF5 file; save it as Parquet",
-}
-VALUE = re.compile(r"\s*[-+]?(\d[\d.,]*([eE][-+]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?)\s*")
-TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # the header of RecBole's files
 
 
 @dataclass(frozen=True)
@@ -102,7 +87,7 @@ def open_table(
         Where the file is none of these, or two columns have one name.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else list(path)
-    head, compression = _read_head(paths[0])
+    head, compression = read_head(paths[0])
     name = readable(paths[0] if len(paths) == 1 else paths[0].parent)
     with _connection(paths) as connection:
         table = Table(connection, {}, name)
@@ -112,7 +97,7 @@ def open_table(
             source = f"read_parquet({_texts(map(str, paths))}, {options})"
             _check_names(_parquet_names(paths[0], name), name)
         else:
-            text = _decode(head, name)
+            text = decode_head(head, name)
             if text.lstrip()[:1] in ("{", "["):
                 source = _json_source(table, paths[0], compression, text)
             else:
@@ -133,7 +118,7 @@ def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a whole table, of Parquet with its types, of text with numbers where all are; ids stay text."""
-    if _read_head(path)[0].startswith(b"PAR1"):
+    if read_head(path)[0].startswith(b"PAR1"):
         try:
             return pd.read_parquet(path)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -163,12 +148,13 @@ def _parquet_names(path: Path, name: str) -> list[str]:
         raise InputError(f"{name}: not a Parquet table: {shown(str(error).splitlines()[0], 200)}") from None
 
 
-def _text(value: object) -> str:
+def literal(value: object) -> str:
+    """Return a text as SQL."""
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def _texts(values) -> str:
-    return f"[{', '.join(map(_text, values))}]"
+    return f"[{', '.join(map(literal, values))}]"
 
 
 @contextmanager
@@ -219,111 +205,33 @@ def _is_missing(value: object) -> bool:
     return value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
 
 
-def _read_head(path: Path) -> tuple[bytes, str]:
-    """Return the first bytes of a file, decompressed, and how it is compressed."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{readable(path)}: a folder; expected a file")
-        with path.open("rb") as stream:
-            start = stream.read(HEAD)
-    except FileNotFoundError:
-        raise InputError(f"{readable(path)}: no such file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{readable(path)}: cannot be read: {reason}") from None
-    for magic, what in OTHERS.items():
-        if start.startswith(magic):
-            raise InputError(f"{readable(path)}: {what}")
-    compression = next((how for magic, how in COMPRESSIONS.items() if start.startswith(magic)), "none")
-    if compression != "none":
-        try:
-            with pa.input_stream(str(path), compression=compression) as stream:
-                start = stream.read(HEAD)
-        except (OSError, pa.ArrowInvalid):
-            raise InputError(f"{readable(path)}: broken {compression} data") from None
-    if not start.strip():
-        raise InputError(f"{readable(path)}: the file is empty; expected a header and one row per exposure")
-    return start, compression
-
-
-def _decode(head: bytes, name: str) -> str:
-    """Return the head as text without its byte order mark and the line that may be cut."""
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=len(head) < HEAD)
-    except UnicodeDecodeError as error:
-        line = head[: error.start].count(b"\n") + 1
-        raise InputError(f"{name}: line {line}: not UTF-8; save the file as UTF-8") from None
-    if not text.strip():
-        raise InputError(f"{name}: the file is empty; expected a header and one row per exposure")
-    if "\0" in text:
-        raise InputError(f"{name}: holds zero bytes; expected text in UTF-8 or Parquet")
-    whole = text if len(head) < HEAD else text[: text.rfind("\n") + 1]
-    return whole or text
-
-
 def _json_source(table: Table, path: Path, compression: str, text: str) -> str:
     form = "array" if text.lstrip().startswith("[") else "newline_delimited"
-    options = f"{_text(path)}, format='{form}', compression='{compression}'"
+    options = f"{literal(path)}, format='{form}', compression='{compression}'"
     described = f"DESCRIBE SELECT * FROM read_json({options}, maximum_depth=1, sample_size=200000)"
     columns = [row[0] for row in table.query(described)]
     _check_names(columns, table.name)
-    typed = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in columns)
+    typed = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return f"read_json({options}, columns={{{typed}}})"
 
 
 def _text_source(
     path: Path, compression: str, text: str, name: str, header: tuple[str, ...], separator: str
 ) -> str:
-    separator = separator or _find_separator(text, name)
+    separator = separator or find_separator(text, name)
     try:
         first = next(csv.reader(text.splitlines(keepends=True), delimiter=separator), [])
     except csv.Error as error:
         raise InputError(f"{name}: line 1: {error}; expected a header") from None
-    columns = list(header) or _header(first, name)
+    columns = list(header) or header_names(first, name)
     if header and len(header) != len(first):
         raise InputError(f"{name}: {len(header)} names in --header, but {len(first)} columns in line 1")
     _check_names(columns, name)
-    typed = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in columns)
+    typed = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return (
-        f"read_csv({_text(path)}, auto_detect=false, delim={_text(separator)}, quote='\"', escape='\"', "
+        f"read_csv({literal(path)}, auto_detect=false, delim={literal(separator)}, quote='\"', escape='\"', "
         f"header={not header}, compression='{compression}', columns={{{typed}}})"
     )
-
-
-def _find_separator(text: str, name: str) -> str:
-    """Return the separator by which most lines have as many columns as the first, and at least two."""
-    best, found = (0.0, 0), ""
-    lines = text.splitlines(keepends=True)[:200]
-    for separator in SEPARATORS:
-        try:
-            widths = [len(cells) for cells in csv.reader(lines, delimiter=separator) if cells]
-        except csv.Error:
-            continue
-        if widths and widths[0] > 1:
-            score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
-            best, found = max((best, found), (score, separator))
-    if not found:
-        start = shown(text.splitlines()[0])
-        raise InputError(
-            f"{name}: line 1: {start}: not a CSV table; expected columns between commas, tabs, semicolons or "
-            "bars, JSON lines, or Parquet"
-        )
-    return found
-
-
-def _header(cells: list[str], name: str) -> list[str]:
-    """Return the names of the columns; refuse a first line that holds values."""
-    cells = [cell.strip() for cell in cells]
-    typed = [TYPED.fullmatch(cell) for cell in cells]
-    if all(typed):
-        return [match[1] for match in typed]
-    values = [cell for cell in cells if VALUE.fullmatch(cell)]
-    if values:
-        raise InputError(
-            f"{name}: line 1 holds values such as {shown(values[0])}, and no names; expected a header, "
-            "or the names by --header user,item,..."
-        )
-    return [cell or f"column{number}" for number, cell in enumerate(cells, 1)]
 
 
 def _check_names(columns: Sequence[str], name: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from csrec_core.data.columns import COLUMNS
-from csrec_core.data.tables import ROW, VALUE, Table
+from csrec_core.data.forms import VALUE
+from csrec_core.data.tables import ROW, Table
 from csrec_core.errors import InputError, shown
 
 __all__ = [

@@ -1,0 +1,106 @@
+"""What form a file has: how it is compressed, what parts its columns, which names its header tells."""
+
+import codecs
+import csv
+import re
+from pathlib import Path
+
+import pyarrow as pa
+
+from csrec_core.errors import InputError, readable, shown
+
+__all__ = ["HEAD", "VALUE", "decode_head", "find_separator", "header_names", "read_head"]
+
+HEAD = 1 << 20  # bytes that tell the form of a file
+SEPARATORS = (",", "\t", ";", "|")
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+OTHERS = {
+    b"PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
+    b"BZh": "compressed by bzip2; expected gzip or zstd",
+    b"\xfd7zXZ": "compressed by xz; expected gzip or zstd",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"ORC": "an ORC file; save it as Parquet",
+    b"ARROW1": "an Arrow file; save it as Parquet",
+    b"\x89HDF": "an HDF5 file; save it as Parquet",
+}
+VALUE = re.compile(r"\s*[-+]?(\d[\d.,]*([eE][-+]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?)\s*")
+TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # the header of RecBole's files
+
+
+def read_head(path: Path) -> tuple[bytes, str]:
+    """Return the first bytes of a file, decompressed, and how it is compressed."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{readable(path)}: a folder; expected a file")
+        with path.open("rb") as stream:
+            start = stream.read(HEAD)
+    except FileNotFoundError:
+        raise InputError(f"{readable(path)}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{readable(path)}: cannot be read: {reason}") from None
+    for magic, what in OTHERS.items():
+        if start.startswith(magic):
+            raise InputError(f"{readable(path)}: {what}")
+    compression = next((how for magic, how in COMPRESSIONS.items() if start.startswith(magic)), "none")
+    if compression != "none":
+        try:
+            with pa.input_stream(str(path), compression=compression) as stream:
+                start = stream.read(HEAD)
+        except (OSError, pa.ArrowInvalid):
+            raise InputError(f"{readable(path)}: broken {compression} data") from None
+    if not start.strip():
+        raise InputError(f"{readable(path)}: the file is empty; expected a header and one row per exposure")
+    return start, compression
+
+
+def decode_head(head: bytes, name: str) -> str:
+    """Return the head as text without its byte order mark and the line that may be cut."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=len(head) < HEAD)
+    except UnicodeDecodeError as error:
+        line = head[: error.start].count(b"\n") + 1
+        raise InputError(f"{name}: line {line}: not UTF-8; save the file as UTF-8") from None
+    if not text.strip():
+        raise InputError(f"{name}: the file is empty; expected a header and one row per exposure")
+    if "\0" in text:
+        raise InputError(f"{name}: holds zero bytes; expected text in UTF-8 or Parquet")
+    whole = text if len(head) < HEAD else text[: text.rfind("\n") + 1]
+    return whole or text
+
+
+def find_separator(text: str, name: str) -> str:
+    """Return the separator by which most lines have as many columns as the first, and at least two."""
+    best, found = (0.0, 0), ""
+    lines = text.splitlines(keepends=True)[:200]
+    for separator in SEPARATORS:
+        try:
+            widths = [len(cells) for cells in csv.reader(lines, delimiter=separator) if cells]
+        except csv.Error:
+            continue
+        if widths and widths[0] > 1:
+            score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
+            best, found = max((best, found), (score, separator))
+    if not found:
+        start = shown(text.splitlines()[0])
+        raise InputError(
+            f"{name}: line 1: {start}: not a CSV table; expected columns between commas, tabs, semicolons or "
+            "bars, JSON lines, or Parquet"
+        )
+    return found
+
+
+def header_names(cells: list[str], name: str) -> list[str]:
+    """Return the names of the columns; refuse a first line that holds values."""
+    cells = [cell.strip() for cell in cells]
+    typed = [TYPED.fullmatch(cell) for cell in cells]
+    if all(typed):
+        return [match[1] for match in typed]
+    values = [cell for cell in cells if VALUE.fullmatch(cell)]
+    if values:
+        raise InputError(
+            f"{name}: line 1 holds values such as {shown(values[0])}, and no names; expected a header, "
+            "or the names by --header user,item,..."
+        )
+    return [cell or f"column{number}" for number, cell in enumerate(cells, 1)]
