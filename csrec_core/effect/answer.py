@@ -23,6 +23,7 @@ __all__ = ["as_card", "as_dict", "as_table", "as_text", "sentences", "write_answ
 NONE = "not identified"
 BOUNDED = "bounded"
 COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
+TWOFOLD, HIDDEN = 2.0, "something hidden moves the odds of the arm twofold"
 SHOWN = 3  # reasons, remedies and failed checks that a screen lists
 
 
@@ -145,33 +146,30 @@ def sentences(found: dict) -> dict[str, str]:
 
 
 def _headline(found: dict, write, unit: str) -> str:
-    arm, baseline = found["arm"], found["baseline"]
-    who = "Recommending" if (arm, baseline) == (SYSTEM, SELF) else f"{arm}, against {baseline},"
+    arm, baseline, middle = found["arm"], found["baseline"], found["effect"]
+    usual = (arm, baseline) == (SYSTEM, SELF)
     what = "acceptance" if unit else "the outcome"
-    if found["effect"] is None:
-        return f"What {who[0].lower() + who[1:] if arm == SYSTEM else who.rstrip(',')} does to {what} cannot be told from this log."
-    rates = [share(rate) if unit else plain(rate) for rate in found["rates"].values()]
-    middle, ends = (
-        found["effect"],
-        f"{interval(found['lower'], found['upper'], write)}"
-        if found["lower"] is not None
-        else "without an interval: too few accepted",
+    if middle is None:
+        who = "recommending" if usual else f"{arm}, against {baseline},"
+        return f"What {who} does to {what} cannot be told from this log."
+    who, low, high = (
+        "Recommending" if usual else f"{arm}, against {baseline},",
+        found["lower"],
+        found["upper"],
     )
+    ends = "(too few accepted for an interval)" if low is None else interval(low, high, write)
     if found["status"] == BOUNDED:
-        widest = [one for one in found["band"] if one["odds"] == 2.0 and one["lower"] is not None]
-        wide = (
-            f" and by {interval(widest[0]['lower'], widest[0]['upper'], write)} if it moves the odds of the arm twofold"
-            if widest
-            else ""
+        band = [one for one in found["band"] if one["odds"] == TWOFOLD and one["lower"] is not None]
+        wide = [f", and by {interval(one['lower'], one['upper'], write)} if {HIDDEN}" for one in band]
+        return f"{who} changes {what} by {write(middle)}{unit} {ends} if nothing is hidden{''.join(wide)}."
+    rates = " to ".join(share(rate) if unit else plain(rate) for rate in found["rates"].values())
+    if low is None or low <= 0 <= high:
+        return (
+            f"{who} changes {what} by {write(middle)}{unit} {ends}, from {rates}, not told apart from zero."
         )
-        return f"{who} changes {what} by {write(middle)}{unit} {ends} if nothing is hidden{wide}."
-    sure = found["lower"] is not None and (found["lower"] > 0 or found["upper"] < 0)
-    verb = ("raises" if middle > 0 else "lowers") if sure else "changes"
-    size = write(abs(middle)) if sure else write(middle)
-    if sure and middle < 0:
-        ends = interval(-found["upper"], -found["lower"], write)
-    doubt = "" if sure else ", not told apart from zero"
-    return f"{who} {verb} {what} by {size}{unit} {ends}, from {rates[0]} to {rates[1]}{doubt}."
+    if middle > 0:
+        return f"{who} raises {what} by {write(middle)}{unit} {ends}, from {rates}."
+    return f"{who} lowers {what} by {write(-middle)}{unit} {interval(-high, -low, write)}, from {rates}."
 
 
 def as_text(effect, pairs: Sequence = ()) -> str:
