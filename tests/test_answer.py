@@ -1,159 +1,219 @@
-"""`csrec identify`: the answer as a whole, the two models, what would help, and the command."""
+"""The answer: what effect.json, the screen, the card and Python say, and when they say nothing."""
+
+import json
+import subprocess
+import sys
+from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from csrec_core.causal.answer import answer
-from csrec_core.causal.graph import causal_graph, sequential_graph
-from csrec_core.causal.identify import identify
-from csrec_core.causal.twins import Twins, smallest_core, twin_models
+import csrec_core
 from csrec_core.cli import cli
+from csrec_core.data.books import simulate_books
+from csrec_core.effect.answer import as_card, as_dict, sentences
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.errors import InputError
+from csrec_core.numbers import count, interval, p_value, plain, points, share
+from csrec_core.verdict import FAILS, Verdict
 
-BOW = causal_graph([("x", "y")], [("x", "y")])
-
-
-def enumerated(core, tables, *, do=()):
-    """The distribution of all nodes from the tables, added up state by state."""
-    order = list(tables)
-    states = [tables[node].shape[-1] for node in order]
-    joint = np.zeros(states)
-    for index in np.ndindex(*states):
-        state = dict(zip(order, index, strict=True))
-        chances = (
-            tables[node][(*(state[p] for p in sorted(core.pred[node])), state[node])]
-            for node in order
-            if node not in do
-        )
-        joint[index] = np.prod(list(chances))
-    return order, joint
-
-
-@pytest.mark.parametrize(
-    ("arrows", "confounded", "given"),
-    [
-        ("xy", ["xy"], ()),
-        ("cx cy xy", ["xy"], "c"),
-        ("cx xy", ["cy", "xc"], ()),
-        ("zx xy", ["xy"], ()),
-        ("xz", ["xz", "zy"], "z"),
-    ],
+KEYS = (
+    "effect lower upper unit rates baseline arm target estimand status reasons band tipping benchmark estimates checks "
+    "users exposures arms assumptions remedies design pairs log level"
 )
-def test_two_models_look_the_same_and_act_differently(arrows, confounded, given):
-    graph = causal_graph([tuple(a) for a in arrows.split()], [tuple(c) for c in confounded], nodes="xy")
-    found = identify(graph, y="y", do="x", given=given)
-    assert not found
-    twins = twin_models(found, core=smallest_core(found))
-    assert isinstance(twins, Twins)
-    laws, effects = [], []
-    for which in (0, 1):
-        tables = {node: pair[which] for node, pair in twins.tables.items()}
-        assert all(np.allclose(table.sum(axis=-1), 1) for table in tables.values())
-        order, joint = enumerated(twins.core, tables)
-        hidden = tuple(i for i, node in enumerate(order) if node.startswith("U("))
-        laws.append(joint.sum(axis=hidden))
-        order, cut = enumerated(twins.core, tables, do=["x"])
-        fixed = {"x", *given}
-        at = cut[tuple(1 if node in fixed else slice(None) for node in order)].sum()
-        both = cut[tuple(1 if node in fixed | {"y"} else slice(None) for node in order)].sum()
-        effects.append(both / at)
-    assert np.abs(laws[0] - laws[1]).max() < 1e-12
-    assert abs(effects[0] - effects[1]) > 0.05
-    assert effects == pytest.approx(twins.effects, abs=1e-9)
-    assert set(twins.core.edges) <= set(graph.edges)
 
 
-def test_the_core_is_what_stands_in_the_way():
-    graph = sequential_graph(3, latent=[("S[t]", "D[t]")])
-    found = identify(graph, y="D3", do=["S1", "S2", "S3"], given=["P1", "P2", "P3"])
-    core = smallest_core(found)
-    assert set(core.edges) == {("S3", "D3"), ("U(S3,D3)", "S3"), ("U(S3,D3)", "D3")}
+@pytest.fixture(scope="module")
+def trial():
+    """Three arms drawn with even chances, that accept 30, 40 and 20%; an arm's name is no HTML."""
+    rng = np.random.default_rng(4)
+    arm, count = rng.integers(3, size=3000), 3000
+    frame = pd.DataFrame({"who": [f"user {n}" for n in range(count)], "item": 1, "t": 1})
+    frame["source"] = np.array(["control", "<b>mail</b>", "call"])[arm]
+    return frame.assign(decision=(rng.random(count) < np.array([0.3, 0.4, 0.2])[arm]).astype(int))
 
 
-def test_what_would_help_is_named():
-    told = answer(BOW, y=["y"], do=["x"])
-    assert told.changes["measure"] == (frozenset({"U(x,y)"}),)
-    assert frozenset({("x", "↔y")}) in told.changes["rule out"]
-    assert told.changes["randomise"] == ()
-    # an experiment on the mediator gives the effect of what it is told by
-    graph = causal_graph([("x", "m"), ("m", "y")], [("m", "y"), ("x", "m")])
-    assert "always: randomise x" in answer(graph, y=["y"], do=["x"]).text()
+EVEN = "arm: '<b>mail</b>', arm_propensity: {control: 0.3333, '<b>mail</b>': 0.3333, call: 0.3333}"
 
 
 @pytest.fixture
-def ask(tmp_path):
-    def run(text, *words, name="g.dot"):
-        (tmp_path / name).write_text(text)
-        return CliRunner().invoke(cli, ["identify", str(tmp_path / name), *words])
+def run(tmp_path, trial):
+    trial.to_csv(tmp_path / "trial.csv", index=False)
 
-    return run
+    def call(*words, log=tmp_path / "trial.csv"):
+        return CliRunner().invoke(cli, ["effect", str(log), "--map", "user=who", *map(str, words)])
 
-
-def test_the_command_says_yes(ask):
-    done = ask("dag { c -> {x y} x -> y x [exposure] y [outcome] }", "--read", "--latex", "--python")
-    assert done.exit_code == 0, done.output
-    assert "P(y | do(x)) = Σ_c' P(c') P(y | x, c')" in done.output
-    assert "rule 2: y ⊥ x | c in G with no arrows out of x" in done.output
-    assert "adjust for:\n  {c}" in done.output
-    assert "arrows         3" in done.output
-    assert r"\sum_{c'} P(c')" in done.output
-    assert "def effect(joint):" in done.output
-    assert "Certificate: formula and effect differ by at most" in done.output
+    return call
 
 
-def test_the_command_says_no(ask):
-    done = ask("digraph { z -> x; x -> y; x <-> y }", "--y", "y", "--do", "x")
-    assert done.exit_code == 1
-    for words in ("not identifiable", "Hedge", "two effects", "measure:\n  U(x,y)", "randomise x"):
-        assert words in done.output
-    assert "instrument (with linear or monotone effects):\n  z" in done.output
+def read_strict(path):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
 
 
-LOG = """user,t,item,decision,source,propensity
-1,0,5,1,self,
-1,1,6,0,self,
-1,0,7,1,system,0.5
-2,0,5,1,self,
-2,0,8,0,system,0.5
-"""
-HIDDEN_TASTE = "taste [latent=true]; taste -> {S D}; S -> D"
+def test_a_trial_of_three_arms_is_answered_by_its_rates(run, trial, tmp_path):
+    result = run("--design", EVEN, "--fast", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    found = read_strict(tmp_path / "out" / "effect.json")
+    assert list(found) == KEYS.split()
+    rate = trial.groupby("source")["decision"].agg(["mean", "size", "sum"])
+    away = rate.loc["<b>mail</b>", "mean"] - rate.loc["control", "mean"]
+    assert found["effect"] == pytest.approx(away, abs=0.003) and found["lower"] < 0.1 < found["upper"]
+    assert found["status"] == "identified" and found["unit"] == "probability" and found["band"] == []
+    assert (found["baseline"], found["arm"], found["users"], found["exposures"]) == (
+        "control",
+        "<b>mail</b>",
+        *[int(rate.loc[["control", "<b>mail</b>"], "size"].sum())] * 2,
+    )
+    for name, row in rate.iterrows():
+        assert found["arms"][name] == {"exposures": row["size"], "accepted": row["sum"]}
+    (pair,) = found["pairs"]
+    assert pair["arm"] == "call" and pair["upper"] < 0
+    assert pair["effect"] == pytest.approx(rate.loc["call", "mean"] - rate.loc["control", "mean"], abs=0.003)
+    assert f"raises acceptance by {100 * found['effect']:.1f} points [" in result.output
+    assert "Identified: <b>mail</b> and control were drawn with known chances." in result.output
+    table = pd.read_csv(tmp_path / "out" / "effect.csv")
+    assert table.loc[0, "grouping"] == "overall" and table.loc[0, "effect"] == pytest.approx(found["effect"])
 
 
-def test_the_regimes_of_a_log_are_sources(ask, tmp_path):
-    query = ["--y", "D", "--do", "S"]
-    assert ask(f"digraph {{ {HIDDEN_TASTE} }}", *query).exit_code == 1
-    (tmp_path / "log.csv").write_text(LOG)
-    query += ["--log", str(tmp_path / "log.csv")]
-    both = ask(f"digraph {{ {HIDDEN_TASTE} }}", *query)
-    assert both.exit_code == 0, both.output
-    assert "P(D | do(S)) = P[system](D | S)" in both.output
-    assert "Certificate: formula and effect differ by at most" in both.output
-    # where being recommended acts on the decision itself, the trial says nothing of self-chosen exposures
-    assert ask(f"digraph {{ {HIDDEN_TASTE}; R -> S; R -> D }}", *query).exit_code == 1
-    (tmp_path / "log.csv").write_text(LOG.replace("0.5", ""))
-    assert ask(f"digraph {{ {HIDDEN_TASTE} }}", *query).exit_code == 1
+def test_the_function_is_the_command(run, trial, tmp_path):
+    run("--design", EVEN, "--fast", "--out", tmp_path / "out")
+    design = {
+        "arm": "<b>mail</b>",
+        "arm_propensity": dict.fromkeys(("control", "<b>mail</b>", "call"), 0.3333),
+    }
+    effect = csrec_core.effect(trial, map={"user": "who"}, **design)
+    found = read_strict(tmp_path / "out" / "effect.json")
+    assert effect.to_dict() | {"arms": 0, "pairs": 0, "log": 0} == found | {"arms": 0, "pairs": 0, "log": 0}
+    assert effect.summary().startswith("<b>mail</b>, against control, raises acceptance by ")
+    card = effect._repr_html_()
+    assert "<b>" not in card and "&lt;b&gt;mail&lt;/b&gt;" in card and card.count("%") >= 2
+    labels = [text.get_text() for text in effect.plot().get_yticklabels()]
+    assert labels[0] == "doubly robust"
+
+
+def test_what_is_not_identified_has_no_number(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {"user": np.repeat(np.arange(200), 4), "t": np.tile([1, 2, 3, 4], 200)}
+    frame = pd.DataFrame(rows).assign(source=np.tile(["self", "self", "system", "system"], 200))
+    frame["item"] = rng.integers(30, size=800) + 30 * (frame["source"] == "system")  # no item in both arms
+    frame["decision"] = rng.integers(2, size=800)
+    frame.to_parquet(tmp_path / "log.parquet")
+    result = CliRunner().invoke(
+        cli, ["effect", str(tmp_path / "log.parquet"), "--fast", "--out", str(tmp_path)]
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("What recommending does to acceptance cannot be told from this log.")
+    found = read_strict(tmp_path / "effect.json")
+    assert found["status"] == "not identified" and "never exposes" in found["reasons"][0]
+    assert [found[name] for name in ("effect", "lower", "upper", "rates", "tipping")] == [None] * 5
+    assert {one["name"] for one in found["estimates"] if one["effect"] is not None} == {"observed"}
+    assert pd.read_csv(tmp_path / "effect.csv").effect.isna().all() and found["remedies"]
+
+
+def test_a_check_that_fails_lowers_the_status(run, tmp_path, monkeypatch):
+    fake = ModuleType("csrec_core.effect.checks")
+    verdict = Verdict("placebo", FAILS, "zero was expected", 0.2, 0.1, 0.3, 0.0, "serious")
+    fake.check_effect = lambda effect, dataset, seed: [verdict]
+    monkeypatch.setitem(sys.modules, "csrec_core.effect.checks", fake)
+    result = run("--design", EVEN, "--out", tmp_path / "out")
+    found = read_strict(tmp_path / "out" / "effect.json")
+    assert found["status"] == "bounded" and "placebo" in found["reasons"][0]
+    asked = {
+        "name": "placebo",
+        "verdict": "fails",
+        "value": 0.2,
+        "lower": 0.1,
+        "upper": 0.3,
+        "threshold": 0.0,
+    }
+    assert asked.items() <= found["checks"][-1].items()
+    assert "fails: placebo: zero was expected" in result.output
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "says"),
     [
-        (["--y", "y"], "--do is missing"),
-        (["--y", "yy", "--do", "x"], "unknown node 'yy' in the set y; did you mean 'y'?"),
-        (["--y", "y", "--do", "x", "--given", "x"], "overlap"),
-        (["--y", "y", "--do", "u"], "latent node 'u'"),
+        (["--design", "confounder: [age]"], "unknown declaration 'confounder'.*did you mean 'confounders'"),
+        (["--arm", "male"], "unknown arm of the design 'male'"),
+        (["--target", "uniformly"], "unknown target of the design.*did you mean 'uniform'"),
+        (["--out", "/proc/nowhere"], "/proc/nowhere: cannot be written to"),
     ],
 )
-def test_the_command_refuses(ask, words, message):
-    done = ask("digraph { u [latent=1]; u -> {x y}; x -> y }", *words)
-    assert done.exit_code == 2
-    assert message in done.output
-    assert len(done.output) < 400
+def test_bad_input_is_one_message(run, words, says):
+    result = run("--fast", *words)
+    assert result.exit_code == 2 and len(result.output) < 420
+    with pytest.raises(InputError, match=says):
+        raise InputError(result.output)
 
 
-def test_two_hundred_nodes_are_answered(ask):
-    rng = np.random.default_rng(0)
-    arrows = {(int(rng.integers(max(0, i - 9), i)), i) for i in range(1, 200) for _ in range(2)}
-    text = "digraph {" + ";".join(f"v{a} -> v{b}" for a, b in sorted(arrows)) + "}"
-    done = ask(text, "--y", "v199", "--do", "v100")
-    assert done.exit_code == 0, done.output
-    assert len(done.output) < 20_000
+def test_a_folder_that_cannot_be_written_to_stops_before_the_log_is_read(run):
+    result = run("--out", "/proc/nowhere", log="no-such-log.csv")
+    assert result.exit_code == 2 and "cannot be written to" in result.output
+
+
+BASE = {
+    "effect": 0.0766, "lower": 0.07, "upper": 0.083, "unit": "probability", "arm": "system", "baseline": "self",
+    "rates": {"self": 0.1062, "system": 0.1828}, "status": "identified", "reasons": ["drawn with known chances"],
+    "band": [], "tipping": None, "benchmark": {"name": "", "odds": 1.0}, "checks": [], "remedies": [],
+}  # fmt: skip
+
+
+def test_sentences_say_points_with_a_decimal():
+    said = sentences(BASE)
+    assert said["headline"] == "Recommending raises acceptance by 7.7 points [7.0, 8.3], from 10.6% to 18.3%."
+    assert said["status"] == "Identified: drawn with known chances." and set(said) == {"headline", "status"}
+    down = sentences(BASE | {"effect": -0.05, "lower": -0.07, "upper": -0.03})
+    assert "lowers acceptance by 5.0 points [3.0, 7.0]" in down["headline"]
+    none = sentences(BASE | {"effect": 0.001, "lower": -0.01, "upper": 0.012})
+    assert (
+        "changes acceptance by 0.1 points [-1.0, 1.2]" in none["headline"]
+        and "not told apart" in none["headline"]
+    )
+
+
+def test_the_band_of_what_is_bounded_stands_in_its_headline():
+    band = [{"odds": odds, "lower": -odds / 100, "upper": odds / 10} for odds in (1.0, 1.5, 2.0)]
+    more = {"status": "bounded", "band": band, "tipping": 1.312, "benchmark": {"name": "run", "odds": 1.9}}
+    said = sentences(
+        BASE | more | {"remedies": ["log it"], "checks": [{"verdict": "holds"}, {"verdict": "fails"}]}
+    )
+    assert said["headline"].endswith(
+        "and by [-2.0, 20.0] if something hidden moves the odds of the arm twofold."
+    )
+    assert "1.5: [-1.5, 15.0], 2: [-2.0, 20.0]" in said["band"] and "Zero enters at 1.31" in said["band"]
+    assert said["checks"] == "Checks: 1 holds, 1 fails." and said["remedy"] == "What would settle it: log it."
+
+
+def test_numbers_are_written_for_readers():
+    assert (points(-0.0004), points(0.137, sign=True), points(float("nan"))) == ("0.0", "+13.7", "–")
+    assert (share(0.1828), count(11894.7), plain(11894.711), plain(1.9e-4)) == (
+        "18.3%",
+        "11,895",
+        "11,895",
+        "0.000190",
+    )
+    assert (p_value(8e-27), p_value(0.0314), p_value(0.004)) == ("p < .001", "p = .03", "p = .004")
+    assert interval(0.07, 0.0831) == "[7.0, 8.3]"
+
+
+def test_public_names_are_there_and_light():
+    code = "import csrec_core, sys; print(sorted({'pandas', 'torch', 'sklearn', 'dowhy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    assert callable(csrec_core.effect) and callable(csrec_core.read) and callable(csrec_core.check)
+    assert set(csrec_core.__all__) <= set(dir(csrec_core))
+    with pytest.raises(AttributeError, match="no attribute 'efect'"):
+        csrec_core.efect  # noqa: B018
+
+
+def test_users_and_segments_are_named_by_a_dataset_too():
+    books = simulate_books(users=60, items=30, steps=6, seed=2)
+    found = as_dict(estimate_effect(books, splits=1))
+    assert found["exposures"] == 720 and found["users"] == 60 and found["arm"] == "system"
+    assert (
+        found["design"]["arm"] == "system" and "status" in found and as_card(estimate_effect(books, splits=1))
+    )

@@ -178,32 +178,32 @@ def column_words(name: str) -> str:
 
 
 def _headline(found: dict, write, unit: str) -> str:
-    arm, baseline = found["arm"], found["baseline"]
-    who = "Recommending" if (arm, baseline) == (SYSTEM, SELF) else f"{arm}, against {baseline},"
+    arm, baseline, middle = found["arm"], found["baseline"], found["effect"]
+    usual = (arm, baseline) == (SYSTEM, SELF)
     what = "acceptance" if unit else "the outcome"
-    if found["effect"] is None:
-        return f"What {who[0].lower() + who[1:] if arm == SYSTEM else who.rstrip(',')} does to {what} cannot be told from this log."
-    rates = [share(rate) if unit else plain(rate) for rate in found["rates"].values()]
-    middle, ends = (
-        found["effect"],
-        f"{interval(found['lower'], found['upper'], write)}"
-        if found["lower"] is not None
-        else "without an interval: too few accepted",
+    if middle is None:
+        who = "recommending" if usual else f"{arm}, against {baseline},"
+        return f"What {who} does to {what} cannot be told from this log."
+    who, low, high = (
+        "Recommending" if usual else f"{arm}, against {baseline},",
+        found["lower"],
+        found["upper"],
     )
+    ends = "(too few accepted for an interval)" if low is None else interval(low, high, write)
     if found["status"] == BOUNDED:
         point = f"{write(middle)}{unit} {ends} if nothing is hidden"
-        if twofold := _twofold(found):
-            low, high = map(write, twofold)
-            wide = f"between {low} and {high}{unit} if what is hidden moves the odds twofold"
-            return f"{who} changes {what} by {wide}; by {point}."
-        return f"{who} changes {what} by {point}."
-    sure = found["lower"] is not None and (found["lower"] > 0 or found["upper"] < 0)
-    verb = ("raises" if middle > 0 else "lowers") if sure else "changes"
-    size = write(abs(middle)) if sure else write(middle)
-    if sure and middle < 0:
-        ends = interval(-found["upper"], -found["lower"], write)
-    doubt = "" if sure else ", not told apart from zero"
-    return f"{who} {verb} {what} by {size}{unit} {ends}, from {rates[0]} to {rates[1]}{doubt}."
+        if not (twofold := _twofold(found)):
+            return f"{who} changes {what} by {point}."
+        wide = " and ".join(map(write, twofold))
+        return f"{who} changes {what} by between {wide}{unit} if what is hidden moves the odds twofold; by {point}."
+    rates = " to ".join(share(rate) if unit else plain(rate) for rate in found["rates"].values())
+    if low is None or low <= 0 <= high:
+        return (
+            f"{who} changes {what} by {write(middle)}{unit} {ends}, from {rates}, not told apart from zero."
+        )
+    if middle > 0:
+        return f"{who} raises {what} by {write(middle)}{unit} {ends}, from {rates}."
+    return f"{who} lowers {what} by {write(-middle)}{unit} {interval(-high, -low, write)}, from {rates}."
 
 
 def _twofold(found: dict) -> tuple[float, float] | None:

@@ -212,6 +212,8 @@ def choose_learner(
         are far off where one label is rare, and there the weights are largest.
     """
     weight = np.ones(len(target)) if weight is None else weight
+    if not len(features.columns):
+        return "logistic"  # a constant
     if (~held & (weight > 0)).sum() < FEWEST or not held.any() or not weight[held].sum() > 0:
         return "logistic"
     losses = {}
