@@ -11,9 +11,9 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import make_dataset, read_data
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.profile import profile_log
-from csrec_core.data.showings import list_warnings, showing_curve, showing_finding
+from csrec_core.data.repeat_exposure import list_warnings, repeat_curve, repeat_finding
 from csrec_core.errors import InputError
-from csrec_core.plots import plot_showings
+from csrec_core.plots import plot_repeat_exposure
 
 TIMES = pd.to_datetime(["2023-02-01 10:00", "2023-02-02 10:00"])
 
@@ -91,25 +91,30 @@ def test_lists_of_one_click_are_told_from_others(tmp_path):
     assert list_warnings(Dataset(log.assign(decision=0))) == []
 
 
-def test_acceptance_by_earlier_showings_by_hand():
-    frame = pd.DataFrame(
-        {
-            "user": [1, 1, 1, 1, 2, 2],
-            "t": [1, 2, 3, 4, 1, 2],
-            "item": [5, 5, 5, 6, 5, 5],
-            "decision": [1, 0, 0, 1, 0, 1],
-            "source": "system",
-        }
+def repeats(third: int) -> pd.DataFrame:
+    """30 users see item 5 twice, `third` of them three times, and item 6 once; they take every second row."""
+    users = np.repeat(np.arange(30), [4 if user < third else 3 for user in range(30)])
+    place = pd.Series(users).groupby(users).cumcount()
+    rows = pd.DataFrame(
+        {"user": users, "t": place + 1, "item": np.where(place == 0, 6, 5), "source": "system"}
     )
-    curve = showing_curve(Dataset(validate_log(frame)), most=1, draws=100)
-    assert curve["shown"].tolist() == ["0", "1+"] and curve["rows"].tolist() == [3, 3]
-    np.testing.assert_allclose(curve["mean"], [2 / 3, 1 / 3])
-    assert (curve["low"] <= curve["mean"]).all() and (curve["mean"] <= curve["high"]).all()
-    own = Dataset(validate_log(frame.assign(source="self")))
-    assert showing_curve(own).empty
-    ax = plot_showings(curve)
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), curve["mean"])
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1+"]
+    return rows.assign(decision=(users % 2 == 0) & (place < 2)).astype({"decision": int})
+
+
+def test_acceptance_by_earlier_exposures_by_hand():
+    log = validate_log(pd.concat([repeats(0), repeats(24).assign(user=lambda rows: rows["user"] + 100)]))
+    log.loc[(log["user"] < 5) & (log["t"] == 3), "decision"] = 1  # of the second time
+    curve = repeat_curve(Dataset(log), draws=100)
+    # 24 users a third time, but none takes it: too few events, so it is put together with the second
+    assert curve["earlier"].tolist() == ["0", "1 to 2"] and curve["rows"].tolist() == [120, 84]
+    np.testing.assert_allclose(curve["accepted"], [60 / 120, 5 / 84])
+    assert (curve["lower"] <= curve["accepted"]).all() and (curve["accepted"] <= curve["upper"]).all()
+    assert repeat_curve(Dataset(log), most=1, draws=100)["earlier"].tolist() == ["0", "1+"]
+    assert repeat_curve(Dataset(log), arm="self").empty
+    assert repeat_curve(Dataset(log[log["user"] < 10]), draws=100).empty  # ten users carry no point
+    ax = plot_repeat_exposure(curve)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), curve["accepted"])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1 to 2"]
 
 
 def test_the_real_log(real_data):
@@ -128,19 +133,20 @@ def test_the_real_log(real_data):
 
 
 def test_real_people_tire_of_what_is_shown_again(real_data):
-    curve = showing_curve(read_data("ebnerd", real_data / "ebnerd"), draws=200)
-    np.testing.assert_allclose(curve["mean"], [0.128, 0.051, 0.036, 0.031, 0.018], atol=5e-4)
-    assert curve["low"][0] > curve["high"][1]
+    curve = repeat_curve(read_data("ebnerd", real_data / "ebnerd"), draws=200)
+    assert curve["earlier"].tolist() == ["0", "1", "2+"]  # too few of the 44 users see an item four times
+    np.testing.assert_allclose(curve["accepted"], [0.128, 0.051, 0.0295], atol=5e-4)
+    assert curve["lower"][0] > curve["upper"][1]
 
 
 @pytest.mark.parametrize(
     ("last", "verb"),
     [((0.02, 0.01, 0.05), "falls"), ((0.5, 0.4, 0.6), "rises"), ((0.12, 0.05, 0.2), "does not clearly")],
 )
-def test_what_showings_say_goes_by_their_intervals(last, verb):
-    curve = pd.DataFrame([(0.13, 0.11, 0.14), last], columns=["mean", "low", "high"]).assign(
-        shown=["0", "4+"]
+def test_what_is_said_of_repeats_goes_by_their_intervals(last, verb):
+    curve = pd.DataFrame([(0.13, 0.11, 0.14), last], columns=["accepted", "lower", "upper"]).assign(
+        earlier=["0", "4+"]
     )
-    sentence, numbers = showing_finding(curve)
+    sentence, numbers = repeat_finding(curve)
     assert sentence.startswith(f"Acceptance {verb}")
-    assert numbers["accepted_after_most_showings"] == last
+    assert numbers["accepted_after_most_exposures"] == last

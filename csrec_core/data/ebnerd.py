@@ -2,7 +2,7 @@
 
 Kruse et al. (2024), "EB-NeRD: a large-scale dataset for news recommendation". The history of a user holds
 clicks only, and nearly every list has one click, so the log does not identify the effect of recommending:
-`csrec_core.data.profile.profile_log` and `csrec_core.data.showings.list_warnings` say so of it.
+`csrec_core.data.profile.profile_log` and `csrec_core.data.repeat_exposure.list_warnings` say so of it.
 """
 
 from pathlib import Path

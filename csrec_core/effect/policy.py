@@ -1,19 +1,11 @@
-"""When to recommend: policies that decide on the source of an exposure, and what they are worth.
+"""When to use the arm: policies that choose between arm and baseline at an exposure, and what they are worth.
 
-The action, at one exposure, is its source: 1, the system exposes the item, or 0, the user is left to come
-upon it by themselves; the history before is as it fell, so a value says nothing of what a policy would do
-to later histories. A policy gives the action's probability in each context (item and history). Its value is
-the mean acceptance over the contexts of the system's exposures,
+A policy pi gives the chance of the arm at a cell, an exposure with what is known before it. Its value is the
+mean decision, less what using the arm costs, over the target of the effect:
 
-    V(pi) = E[ pi(X) Y(1) + (1 - pi(X)) Y(0) ],
+    V(pi) = E[pi(X) (Y(1) - c) + (1 - pi(X)) Y(0)].
 
-where Y(a) is the decision under source a. Logged is one action at each row; its propensity enters as `odds`,
-for how many contexts of the system a row of the user's own choice stands (`csrec_core.effect.contexts`).
-
-What is identified: V(always) is the mean of what was logged at the system's exposures. Any other value needs
-Y(0) there, which no row shows: it takes rows of the user's own choice in all these contexts, and that
-nothing but the context moves both source and decision. Where the self-chosen exposures have logged
-propensities, the items' part of this holds by design; else tastes that the history does not tell bias it.
+The history before is as it fell: a value says nothing of what a policy does to later histories.
 """
 
 from collections.abc import Mapping
@@ -21,278 +13,182 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from csrec_core.errors import InputError, unknown
-from csrec_core.metrics import interval_text, resample
+from csrec_core.data.log import Dataset
+from csrec_core.effect.identification import Identification
+from csrec_core.effect.off_policy import estimate_values
+from csrec_core.errors import InputError
+from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
-__all__ = [
-    "policies",
-    "policy_finding",
-    "policy_values",
-    "recommend",
-    "regret",
-    "threshold_values",
-]
+__all__ = ["policies", "policy_finding", "policy_values", "regret", "threshold_values", "with_truth"]
 
-BOUNDS = ("effect", "lower", "upper")
-ESTIMATORS = ("IPS", "SNIPS", "doubly robust")
-ALWAYS, NEVER, RULE = "always", "never", "TER > c"
+ALWAYS, NEVER, RANDOM, RULE = "always", "never", "random, as often", "TER > c"
+REPORTED = "doubly robust"
 
 
-def recommend(cells: pd.DataFrame, *, threshold: float = 0.0, by: str = "effect") -> pd.Series:
-    """Return the policy "recommend when TER > c".
+def with_truth(cells: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Return the cells with the true `p1`, `p0` of either arm, where the world is simulated."""
+    if dataset.truth is None:
+        return cells
+    truth = dataset.truth.iloc[cells["place"]]
+    return cells.assign(p1=truth["p_system"].to_numpy(), p0=truth["p_self"].to_numpy())
+
+
+def policies(cells: pd.DataFrame, *, cost: float = 0.0) -> dict[str, np.ndarray]:
+    """Return the policies to compare, name to the chance of the arm at each cell, (rows,).
 
     Parameters
     ----------
     cells : DataFrame
-        `effect`, and with `by` another of the bounds, `lower` or `upper`; in [-1, 1].
-    threshold : float
-        c: what an exposure by the system costs, in probability of acceptance, in [-1, 1].
-    by : {"effect", "lower", "upper"}
-        The estimate; or, to take its uncertainty in, the lower end of its interval (recommend only what is
-        sure to help) or the upper one (recommend what may help).
-
-    Returns
-    -------
-    Series
-        1.0 where to recommend, 0.0 elsewhere; where there is no estimate, 0.0.
-
-    Raises
-    ------
-    InputError
-        When `threshold` or `by` is out of range.
+        Of `csrec_core.effect.cells.cell_effects`: what it says of an exposure it learned from other users.
+    cost : float
+        c, what using the arm costs, in units of the decision, in [-1, 1].
     """
-    if by not in BOUNDS:
-        raise unknown("bound", by, BOUNDS)
-    return (cells[by] > _cost(threshold)).astype(float)
-
-
-def policies(cells: pd.DataFrame, *, threshold: float = 0.0) -> dict[str, np.ndarray]:
-    """Return the policies to compare, name to the probability of recommending at each cell, (rows,).
-
-    "always", "never", "random, as often" (as the rule among the system's exposures, at any cell alike),
-    "TER > c", "TER > c, surely" and "TER > c, possibly" (see `recommend`). `cells` holds `system`, too.
-    """
-    rule = recommend(cells, threshold=threshold).to_numpy()
-    target = cells["system"].to_numpy(dtype=bool)
-    share = rule[target].mean() if target.any() else 0.0
+    if not -1 <= cost <= 1:
+        raise InputError(f"cost = {cost}; expected a number in [-1, 1]")
+    rule = (cells["effect"] > cost).to_numpy(dtype=float)
+    share = np.average(rule, weights=cells["tau"])
     return {
         ALWAYS: np.ones(len(cells)),
         NEVER: np.zeros(len(cells)),
-        "random, as often": np.full(len(cells), share),
+        RANDOM: np.full(len(cells), share),
         RULE: rule,
-        "TER > c, surely": recommend(cells, threshold=threshold, by="lower").to_numpy(),
-        "TER > c, possibly": recommend(cells, threshold=threshold, by="upper").to_numpy(),
     }
 
 
 def policy_values(
-    cells: pd.DataFrame,
-    chosen: Mapping[str, np.ndarray],
-    *,
-    cost: float = 0.0,
-    against: str | None = None,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    cells: pd.DataFrame, chosen: Mapping[str, np.ndarray], *, cost: float = 0.0, **options
 ) -> pd.DataFrame:
-    """Return what each policy is worth at the system's exposures, by three estimators.
+    """Return what each policy is worth, by the estimators of `csrec_core.effect.off_policy`.
 
-    With W = 1 for rows of the system, W = `odds` for others, A the logged source, q the modelled acceptance:
-
-    - IPS: sum W pi(A) D / n (Horvitz and Thompson 1952);
-    - SNIPS (Swaminathan and Joachims 2015), normalised by source: for each, sum W pi(A) D / sum W pi(A) times
-      the policy's share of that source;
-    - doubly robust: sum over the system's rows of pi q_system + (1 - pi) q_self, plus
-      sum W pi(A) (D - q_A), over n (Dudik, Langford and Li 2011): right when either W or q_self is.
-
-    Here n is the number of system exposures, and pi(A) the policy's probability of the logged source.
+    The weights are those of the effect: w1 for the arm's rows, w0 for the baseline's, each scaled to the mass of
+    the target, so that always less never is the effect less the cost.
 
     Parameters
     ----------
     cells : DataFrame
-        Rows of both sources: `user`, `decision`, `system`, `odds`, `q_system`, `q_self`, and the true
-        `p_system`, `p_self` if known (see `csrec_core.effect.contexts.Contexts`).
+        `user`, `arm`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; and the true `p1`, `p0` where known.
     chosen : mapping
-        Name to the probability of recommending at each row, in [0, 1]; see `policies`.
-    cost : float
-        What an exposure by the system costs, in probability of acceptance, in [-1, 1].
-    against : str, optional
-        A name in `chosen`: return the differences from this policy's value, bootstrapped in pairs.
-    draws, level, seed
-        Of the bootstrap over users. Its interval holds the sampling of users, not the error of `odds`, nor
-        that of `q` where all rest on it.
+        Name to the chance of the arm at each row, in [0, 1].
+    options
+        Of `estimate_values`; with `against`, the differences from that policy.
 
     Returns
     -------
     DataFrame
-        `policy`, `estimator`, `share` of the contexts where it recommends, `mean` (acceptance less cost, or
-        the difference), `low`, `high`, and `truth` where known.
-
-    Raises
-    ------
-    InputError
-        When no row is the system's, `against` is no policy, or a probability is out of range.
+        `policy`, `estimator`, `share` (of the target, given to the arm), `value`, `lower`, `upper`, and `truth`
+        where known.
     """
-    if against is not None and against not in chosen:
-        raise unknown("policy", against, chosen)
-    system = cells["system"].to_numpy(dtype=bool)
-    if not system.any():
-        raise InputError("policies are valued at the system's exposures, and the cells hold none")
-    _cost(cost)
-    sums = []
-    for name, probability in chosen.items():
-        probability = np.asarray(probability, dtype=float)
-        if probability.shape != (len(cells),) or not ((probability >= 0) & (probability <= 1)).all():
-            raise InputError(
-                f"policy {name!r}: expected a probability in [0, 1] for each of {len(cells)} cells"
-            )
-        sums.append(_terms(cells, system, probability, cost))
-    values = np.column_stack([system.astype(float), *sums])
-    by_user = pd.DataFrame(values).groupby(cells["user"].to_numpy()).sum().to_numpy()
-    base = None if against is None else list(chosen).index(against)
-
-    def statistic(total: np.ndarray) -> np.ndarray:
-        count = np.where(total[..., :1] > 0, total[..., :1], np.nan)
-        part = total[..., 1:].reshape(*total.shape[:-1], len(chosen), 5)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shown, followed, own, followed_own, robust = (part[..., column] for column in range(5))
-            share = followed / count
-            # No row followed with a source that is never chosen: its mean does not count.
-            snips = np.where(share > 0, shown / count, 0.0)
-            snips = snips + np.where(
-                share < 1, (1 - share) * own / np.where(followed_own > 0, followed_own, np.nan), 0.0
-            )
-            value = np.stack([(shown + own) / count, snips, robust / count], axis=-1)
-        if base is not None:
-            value = value - value[..., base : base + 1, :]
-        return value.reshape(*total.shape[:-1], -1)
-
-    mean = statistic(by_user.sum(axis=0))
-    low, high = resample(by_user, statistic, draws=draws, level=level, seed=seed)
-    table = pd.DataFrame(
-        {
-            "policy": np.repeat(list(chosen), len(ESTIMATORS)),
-            "estimator": np.tile(ESTIMATORS, len(chosen)),
-            "share": np.repeat([np.asarray(p)[system].mean() for p in chosen.values()], len(ESTIMATORS)),
-            "mean": mean,
-            "low": low,
-            "high": high,
-        }
+    arm = cells["arm"].to_numpy() == 1
+    gain, m1 = cells["decision"] - cost * arm, cells["m1"] - cost
+    rows = pd.DataFrame(
+        {"user": cells["user"], "side": arm.astype(int), "gain": gain, "target": cells["tau"]}
     )
-    if "p_system" not in cells.columns:
+    rows = rows.assign(model=np.where(arm, m1, cells["m0"]), mass=np.where(arm, cells["w1"], cells["w0"]))
+    pairs = {}
+    for name, chance in chosen.items():
+        chance = np.asarray(chance, dtype=float)
+        if chance.shape != (len(cells),) or not ((chance >= 0) & (chance <= 1)).all():
+            raise InputError(f"policy {name!r}: expected a chance in [0, 1] for each of {len(cells)} cells")
+        pairs[name] = (
+            rows["mass"] * np.where(arm, chance, 1 - chance),
+            chance * m1 + (1 - chance) * cells["m0"],
+        )
+    table = estimate_values(rows, pairs, **options)
+    shares = {name: np.average(chance, weights=cells["tau"]) for name, chance in chosen.items()}
+    table.insert(2, "share", table["policy"].map(shares))
+    if "p1" not in cells.columns:
         return table
-    truth = np.array([_true_value(cells[system], np.asarray(p)[system], cost) for p in chosen.values()])
-    return table.assign(truth=np.repeat(truth - (0 if base is None else truth[base]), len(ESTIMATORS)))
+    truth = {name: _true_value(cells, chance, cost) for name, chance in chosen.items()}
+    return table.assign(truth=table["policy"].map(truth) - truth.get(options.get("against"), 0.0))
 
 
 def regret(cells: pd.DataFrame, chosen: Mapping[str, np.ndarray], *, cost: float = 0.0) -> pd.DataFrame:
-    """Return what each policy loses against the oracle, which recommends where the true effect exceeds cost.
-
-    Takes a simulated world, whose true `p_system` and `p_self` are columns of `cells`.
+    """Return what each policy of a simulated world loses against the oracle, which knows every effect.
 
     Returns
     -------
     DataFrame
-        `policy`, the oracle last, `share` recommended, `value` (true, less cost), `regret` (the oracle's
-        value less it, at least 0), and `captured`, the share of the way from the better of always and never
-        to the oracle (NaN where there is none; below 0 for what does worse than both).
-
-    Raises
-    ------
-    InputError
-        Where the true probabilities are not known.
+        `policy`, the oracle last, `value` (true, less cost), `regret` (at least 0), and `captured`, the share of
+        the way from the better of always and never to the oracle; NaN where there is none.
     """
-    if not {"p_system", "p_self"} <= set(cells.columns):
-        raise InputError("regret takes a simulated world: the true p_system and p_self are not known here")
-    system = cells["system"].to_numpy(dtype=bool)
-    rows = cells[system]
-    oracle = (cells["p_system"] - cells["p_self"] > cost).to_numpy(dtype=float)
-    chosen = {**chosen, "oracle": oracle}
-    gain = (rows["p_system"] - rows["p_self"] - _cost(cost)).to_numpy()
-    never = rows["p_self"].mean()
-    best, simple = never + np.maximum(gain, 0).mean(), never + max(gain.mean(), 0.0)
+    if "p1" not in cells.columns:
+        raise InputError("regret takes a simulated world: the true p1 and p0 are not known here")
+    gain = (cells["p1"] - cells["p0"] - cost).to_numpy()
+    chosen = {**chosen, "oracle": gain > 0}
     table = pd.DataFrame(
-        {
-            "policy": list(chosen),
-            "share": [np.asarray(p)[system].mean() for p in chosen.values()],
-            "value": [_true_value(rows, np.asarray(p)[system], cost) for p in chosen.values()],
-        }
+        {"policy": list(chosen), "value": [_true_value(cells, one, cost) for one in chosen.values()]}
     )
-    table["regret"] = np.maximum(best - table["value"], 0.0)
-    room = best - simple
-    return table.assign(captured=(table["value"] - simple) / room if room > 1e-12 else np.nan)
+    best = table["value"].iloc[-1]
+    simple = max(_true_value(cells, one, cost) for one in (np.ones(len(cells)), np.zeros(len(cells))))
+    table["regret"] = best - table["value"]
+    return table.assign(
+        captured=(table["value"] - simple) / (best - simple) if best - simple > 1e-12 else np.nan
+    )
 
 
-def threshold_values(
-    cells: pd.DataFrame, thresholds: np.ndarray | None = None, *, cost: float = 0.0, **options
-) -> pd.DataFrame:
-    """Return what "recommend when TER > c" gains over never, by c; doubly robust.
+def _true_value(cells: pd.DataFrame, chance: np.ndarray, cost: float) -> float:
+    return float(np.average(chance * (cells["p1"] - cost) + (1 - chance) * cells["p0"], weights=cells["tau"]))
 
-    `thresholds` are, by default, nine over the range of the estimated effects; `options` go to
-    `policy_values`. Each interval is for its threshold alone: the best of them is no estimate of what the
-    best rule is worth.
+
+def threshold_values(cells: pd.DataFrame, *, cost: float = 0.0, points: int = 9, **options) -> pd.DataFrame:
+    """Return what the rule gains over never, by its threshold, over the range of the effects; doubly robust.
+
+    Each interval is for its threshold alone: the best of them is no estimate of what the best rule is worth.
 
     Returns
     -------
     DataFrame
-        `threshold`, `share`, `mean`, `low`, `high`, and `truth` where known.
+        `threshold`, `share`, `value`, `lower`, `upper`, and `truth` where known.
     """
-    if thresholds is None:
-        thresholds = np.linspace(*cells["effect"].quantile([0.02, 0.98]), 9).round(3)
-    thresholds = np.unique(np.asarray(thresholds, dtype=float))
-    chosen = {NEVER: np.zeros(len(cells))}
-    chosen |= {str(c): recommend(cells, threshold=c).to_numpy() for c in thresholds}
-    table = policy_values(cells, chosen, cost=cost, against=NEVER, **options)
-    table = table[(table["estimator"] == ESTIMATORS[-1]) & (table["policy"] != NEVER)]
-    table = table.drop(columns=["policy", "estimator"]).reset_index(drop=True)
+    thresholds = np.unique(np.linspace(*cells["effect"].quantile([0.02, 0.98]), points))
+    chosen = {str(c): (cells["effect"] > c).to_numpy(dtype=float) for c in thresholds}
+    table = policy_values(cells, {NEVER: np.zeros(len(cells)), **chosen}, cost=cost, against=NEVER, **options)
+    table = table[(table["estimator"] == REPORTED) & (table["policy"] != NEVER)].drop(
+        columns=["policy", "estimator"]
+    )
     table.insert(0, "threshold", thresholds)
-    return table
+    return table.reset_index(drop=True)
 
 
 def policy_finding(
-    cells: pd.DataFrame, *, cost: float = 0.0, identified: bool = True, **options
-) -> tuple[str, dict[str, tuple[float, float, float]]]:
-    """Say what "recommend when TER > c", c the cost, is worth beside always and never; doubly robust.
+    cells: pd.DataFrame, identification: Identification, *, cost: float = 0.0, **options
+) -> tuple[str, dict[str, tuple[float, float, float]], Verdict]:
+    """Say which of always, never and the rule to take; the rule only where it is sure to beat the better one.
 
-    `options` go to `policy_values`. Returns the sentence, and its numbers as (value, low, high).
+    Returns
+    -------
+    sentence : str
+        One claim.
+    numbers : dict
+        Gains as (value, lower, upper), doubly robust; none where the status forbids them.
+    verdict : Verdict
+        Whether it is known which to take.
     """
-    chosen, numbers = policies(cells, threshold=cost), {}
-    for base in (NEVER, ALWAYS):
+    design, title = identification.design, "it is known when to use the arm"
+    if not identification.allows:
+        text = f"This log cannot say when to use {design.arm}: the effect is {identification.status}."
+        return text, {}, Verdict(title, NOT_TESTED, identification.reasons[0])
+    chosen, numbers = policies(cells, cost=cost), {}
+    for base in (NEVER, ALWAYS, RANDOM):
         table = policy_values(cells, chosen, cost=cost, against=base, **options)
-        row = table[(table["policy"] == RULE) & (table["estimator"] == ESTIMATORS[-1])].iloc[0]
-        numbers[base] = tuple(float(row[name]) for name in ("mean", "low", "high"))
-    never, always = (interval_text(*numbers[base]) for base in (NEVER, ALWAYS))
-    share = f"{row['share']:.0%} of the system's exposures"
-    if not identified:
-        text = (
-            f"This log does not identify what a policy is worth: the rule would keep {share}, by models that "
-            "compare what cannot be compared."
-        )
-        return text, {"recommended_share": (float(row["share"]),) * 3}
-    text = (
-        f"Recommending only where the effect exceeds {cost:g} keeps {share}; it is worth {never} accepted "
-        f"exposures more than never recommending, and {always} more than always, per exposure, less cost."
-    )
-    return text, {f"gain_over_{base}": value for base, value in numbers.items()}
+        table = table[table["estimator"] == REPORTED].set_index("policy")[["value", "lower", "upper"]]
+        numbers[f"rule_over_{base.split(',')[0]}"] = tuple(map(float, table.loc[RULE]))
+        if base == NEVER:
+            numbers["always_over_never"] = always = tuple(map(float, table.loc[ALWAYS]))
+    better, worse = (ALWAYS, NEVER) if always[0] > 0 else (NEVER, ALWAYS)
+    rule, less = numbers[f"rule_over_{better}"], "" if cost == 0 else ", cost paid"
+    if rule[1] > 0:
+        where = "is positive" if cost == 0 else "exceeds the cost"
+        text = f"Use {design.arm} where its effect {where}: that gains {_points(cells, rule[0])} over {better}{less}."
+        return text, numbers, Verdict(title, HOLDS, text, *rule, threshold=0.0)
+    gain = _points(cells, abs(always[0]))
+    if against(always[1], always[2], 0.0) == UNDECIDED:
+        text = f"It is open whether to use {design.arm}: {better} seems {gain} above {worse}{less}, within error."
+        return text, numbers, Verdict(title, UNDECIDED, text, *always, threshold=0.0)
+    text = f"Use {design.arm} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
+    return text, numbers, Verdict(title, HOLDS, text, *always, threshold=0.0)
 
 
-def _terms(cells: pd.DataFrame, system: np.ndarray, probability: np.ndarray, cost: float) -> np.ndarray:
-    """Return what the estimators sum: for either source, weighted gain and weight; then robust gain."""
-    follow = np.where(system, probability, 1 - probability)
-    weight = np.where(system, 1.0, cells["odds"]) * follow
-    gain = cells["decision"].to_numpy(dtype=float) - cost * system
-    model = np.where(system, cells["q_system"] - cost, cells["q_self"])
-    direct = probability * (cells["q_system"] - cost) + (1 - probability) * cells["q_self"]
-    robust = np.where(system, direct, 0.0) + weight * (gain - model)
-    sides = [part * side for side in (system, ~system) for part in (weight * gain, weight)]
-    return np.column_stack([*sides, robust])
-
-
-def _true_value(rows: pd.DataFrame, probability: np.ndarray, cost: float) -> float:
-    return float((probability * (rows["p_system"] - cost) + (1 - probability) * rows["p_self"]).mean())
-
-
-def _cost(value: float) -> float:
-    if not -1 <= value <= 1:
-        raise InputError(f"{value} is no difference of probabilities; expected a number in [-1, 1]")
-    return value
+def _points(cells: pd.DataFrame, value: float) -> str:
+    """Return a difference in words: in points where decisions are yes or no."""
+    return f"{100 * value:.1f} points" if cells["decision"].isin((0, 1)).all() else f"{value:.3g}"

@@ -1,11 +1,10 @@
-"""Drawings for policies: values, thresholds, gain, exploration, trust, showings; tidy frames in, axes out."""
+"""Drawings for policies: values, thresholds, gain, exploration, trust, repeats; tidy frames in, axes out."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
 
@@ -13,9 +12,8 @@ __all__ = [
     "plot_exploration",
     "plot_gain",
     "plot_policy_values",
-    "plot_showings",
+    "plot_repeat_exposure",
     "plot_thresholds",
-    "plot_trust_paths",
     "plot_trust_tests",
 ]
 
@@ -31,40 +29,42 @@ ZONE_STYLES = {
 
 
 def plot_policy_values(values: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw what policies are worth: `policy`, `estimator`, `mean`, `low`, `high`, and `truth` if known."""
+    """Draw what policies are worth: `policy`, `estimator`, `value`, `lower`, `upper`, `truth` if known."""
     names, estimators = list(values["policy"].unique()), list(values["estimator"].unique())
     ax = ax or plt.figure(figsize=(6.6, 1.1 + 0.55 * len(names))).gca()
     gaps = np.linspace(0.22, -0.22, len(estimators)) if len(estimators) > 1 else [0.0]
     for estimator, gap, colour, marker in zip(estimators, gaps, COLOURS, MARKERS, strict=False):
         rows = values[values["estimator"] == estimator]
         place = np.array([len(names) - 1 - names.index(name) for name in rows["policy"]]) + gap
-        ax.hlines(place, rows["low"], rows["high"], color=colour, linewidth=2)
-        ax.plot(rows["mean"], place, marker, color=colour, markersize=5, linestyle="", label=estimator)
+        ax.hlines(place, rows["lower"], rows["upper"], color=colour, linewidth=2)
+        ax.plot(rows["value"], place, marker, color=colour, markersize=5, linestyle="", label=estimator)
     if "truth" in values.columns:
         truth = values.drop_duplicates("policy")["truth"]
         place = len(names) - 1 - np.arange(len(names))
         ax.vlines(truth, place - 0.36, place + 0.36, color=DARK, linewidth=1.5, label="truth")
     ax.set_yticks(len(names) - 1 - np.arange(len(names)), names)
-    ax.set(xlabel="value: accepted exposures less cost", ylim=(-0.6, len(names) - 0.4))
+    ax.set(xlabel="value: mean decision, less cost", ylim=(-0.6, len(names) - 0.4))
     ax.grid(axis="x", visible=True)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2 if len(names) > 3 else -0.3), ncols=4)
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.2 if len(names) > 3 else -0.3), ncols=5, columnspacing=1.0
+    )
     return ax
 
 
 def plot_thresholds(values: pd.DataFrame, *, chosen: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw the gain of "recommend when TER > c" over never, by c.
 
-    Columns `threshold`, `share`, `mean`, `low`, `high`, and `truth` if known; the shares recommended are
-    written above. `chosen` marks the threshold in use.
+    Columns `threshold`, `share`, `value`, `lower`, `upper`, and `truth` if known; the shares that the
+    rule gives to the arm are written above. `chosen` marks the threshold in use.
     """
     ax = ax or plt.figure().gca()
     ax.axhline(0, color=DARK, linewidth=0.8)
-    ax.fill_between(values["threshold"], values["low"], values["high"], color=BLUE, alpha=0.2, linewidth=0)
-    ax.plot(values["threshold"], values["mean"], color=BLUE, marker="o", markersize=3.5, label="estimate")
+    ax.fill_between(values["threshold"], values["lower"], values["upper"], color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(values["threshold"], values["value"], color=BLUE, marker="o", markersize=3.5, label="estimate")
     if "truth" in values.columns:
         ax.plot(values["threshold"], values["truth"], color=ORANGE, linestyle="--", label="truth")
-        ax.legend(loc="lower left")
-    top, last = values["high"].max(), -np.inf
+        ax.legend(loc="best")
+    top, last = values["upper"].max(), -np.inf
     ends = [*values["threshold"], *([] if chosen is None else [chosen])]
     for row in values.itertuples():
         if row.threshold - last < 0.1 * (max(ends) - min(ends)):
@@ -80,7 +80,7 @@ def plot_thresholds(values: pd.DataFrame, *, chosen: float | None = None, ax: Ax
             fontsize=8.5,
         )
     ax.annotate(
-        "recommended:",
+        "share given to the arm:",
         (0, 1.0),
         xycoords="axes fraction",
         xytext=(0, 4),
@@ -90,23 +90,23 @@ def plot_thresholds(values: pd.DataFrame, *, chosen: float | None = None, ax: Ax
     )
     if chosen is not None:
         ax.axvline(chosen, color=GREY, linewidth=1, linestyle=":")
-    ax.set(xlabel="threshold c, in probability of acceptance", ylabel="gain over never, per exposure")
+    ax.set(xlabel="threshold c, in units of the decision", ylabel="gain over never, per exposure")
     return ax
 
 
 def plot_gain(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw gain curves: `score`, `share`, `gain`, `low`, `high`; a score named "random score" in grey."""
+    """Draw gain curves: `score`, `share`, `gain`, `lower`, `upper`; a score named "random score" in grey."""
     ax = ax or plt.figure().gca()
     ax.axhline(0, color=DARK, linewidth=0.8)
     colours = iter(COLOURS)
     for score, rows in curves.groupby("score", sort=False):
         random = score == "random score"
         colour = GREY if random else next(colours)
-        ax.fill_between(rows["share"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.fill_between(rows["share"], rows["lower"], rows["upper"], color=colour, alpha=0.15, linewidth=0)
         ax.plot(rows["share"], rows["gain"], color=colour, linestyle="--" if random else "-", label=score)
     ax.legend()
     ax.set(
-        xlabel="share of the system's exposures recommended, highest score first",
+        xlabel="share given to the arm, highest score first",
         ylabel="gain over never, per exposure",
         xlim=(0, 1),
     )
@@ -140,7 +140,7 @@ def plot_exploration(
     legend = ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, handletextpad=0.2)
     for handle in legend.legend_handles:
         handle.set_alpha(1)
-    ax.set(xlabel="estimated effect, in probability of acceptance", ylabel="width of its 95% interval")
+    ax.set(xlabel="estimated effect, in units of the decision", ylabel="width of its 95% interval")
     return ax
 
 
@@ -169,51 +169,20 @@ def plot_trust_tests(users: pd.DataFrame, *, bins: int = 20, ax: Axes | None = N
     return ax
 
 
-def plot_trust_paths(paths: pd.DataFrame) -> Figure:
-    """Draw single users over time, one panel each: `user`, `step`, `cusum`, `low`, `high`.
-
-    On each of a user's rows stand the `p` of no change, the step of the `change` and its `direction`.
-    """
-    users = list(paths.groupby("user", sort=False))
-    rows = -(-len(users) // 3)
-    figure = plt.figure(figsize=(8.4, 0.6 + 2.1 * rows))
-    axes = figure.subplots(rows, 3, sharey=True, squeeze=False).ravel()
-    for place, (ax, (name, line)) in enumerate(zip(axes, users, strict=False)):
-        about = line.iloc[0]
-        ax.axhline(0, color=DARK, linewidth=0.8)
-        ax.fill_between(line["step"], line["low"], line["high"], color=GREY, alpha=0.25, linewidth=0)
-        ax.plot(line["step"], line["cusum"], color=BLUE)
-        ax.axvline(about["change"] + 0.5, color=ORANGE, linestyle="--", linewidth=1.2)
-        arrow = "rises" if about["direction"] > 0 else "falls"
-        ax.set_title(f"user {name}: {arrow}, p = {about['p']:.3f}", fontsize=9, fontweight="normal")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        if place % 3 == 0:
-            ax.set_ylabel("CUSUM, in sd")
-        if place >= len(users) - 3:
-            ax.set_xlabel("exposure number")
-    for ax in axes[len(users) :]:
-        ax.set_axis_off()
-    return figure
-
-
-def plot_showings(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw acceptance by earlier showings of the item: `shown` (text), `mean`, `low`, `high`, `rows`."""
+def plot_repeat_exposure(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw acceptance by earlier exposures of the item: `earlier`, `accepted`, `lower`, `upper`, `rows`."""
     ax = ax or plt.figure().gca()
     place = np.arange(len(curve))
-    ax.vlines(place, curve["low"], curve["high"], color=BLUE, linewidth=2.5)
-    ax.plot(place, curve["mean"], "o", color=BLUE)
+    ax.vlines(place, curve["lower"], curve["upper"], color=BLUE, linewidth=2.5)
+    ax.plot(place, curve["accepted"], "o", color=BLUE)
     for at, row in zip(place, curve.itertuples(), strict=True):
+        text = f"{row.accepted:.3f}\nn = {row.rows:,}"
         ax.annotate(
-            f"{row.mean:.3f}\nn = {row.rows:,}",
-            (at, row.mean),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
+            text, (at, row.accepted), xytext=(9, 0), textcoords="offset points", va="center", fontsize=8.5
         )
-    ax.set_xticks(place, curve["shown"])
+    ax.set_xticks(place, curve["earlier"].astype(str))
     ax.set(
-        xlabel="earlier showings of the item to the same user",
+        xlabel="earlier exposures of the item to the same user",
         ylabel="accepted exposures",
         xlim=(-0.4, len(curve) - 0.2),
         ylim=(0, None),

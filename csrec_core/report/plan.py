@@ -45,7 +45,7 @@ SUITES: dict[str, dict[str, object]] = {
 # The notebooks of a suite that leaves some out.
 PARTS = {"effect": ("04_treatment_effect", "06_policy"), "reproduction": ("05_reproduction",)}
 # Whose artefacts a notebook reads: it runs after them, and is redone when they are.
-READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",), "06_policy": ("03_train",)}
+READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
 
 
 #: Whose versions decide what a page says and shows.

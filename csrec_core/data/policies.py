@@ -1,0 +1,75 @@
+"""Policies from files: with which chance an item is picked, in general or for a user."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.log import Dataset
+from csrec_core.errors import InputError, unknown
+
+__all__ = ["read_policy"]
+
+
+def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
+    """Read a policy from CSV or Parquet: `item`, `probability` or `score`, and the columns that it depends on.
+
+    Parameters
+    ----------
+    path : path
+        `user` and `item` are numbers as in the log, or the names that the log's own file had. Of scores the
+        highest of each user, or other context, is what the policy picks; ties share.
+    dataset : Dataset
+        The log that it is to be valued on.
+
+    Returns
+    -------
+    DataFrame
+        The columns it depends on, `item`, `probability`.
+
+    Raises
+    ------
+    InputError
+        Names the file, the row, or the context whose probabilities do not add up to 1.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet") or not path.is_file():
+        raise InputError(f"{path}: expected a .csv or .parquet file with the columns user, item, probability")
+    try:
+        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read: {str(error)[:200]}") from None
+    value = next((name for name in ("probability", "score") if name in table.columns), None)
+    if value is None or "item" not in table.columns:
+        have = ", ".join(map(str, table.columns))[:150]
+        raise InputError(f"{path}: has the columns {have}; expected item and probability, or score")
+    context = [str(name) for name in table.columns if name not in ("item", value)]
+    for name in context:
+        if name not in dataset.log.columns:
+            raise unknown("column", name, list(dataset.log.columns), where=str(path))
+    for column, names, label in (("user", dataset.users, "label"), ("item", dataset.items, "title")):
+        if (
+            column in table.columns
+            and table[column].dtype.kind not in "iu"
+            and names is not None
+            and label in names
+        ):
+            table[column] = table[column].map(names.drop_duplicates(label).set_index(label)[column])
+    number = pd.to_numeric(table[value], errors="coerce")
+    bad = ~np.isfinite(number) | ((number < 0) & (value == "probability"))
+    bad |= table[[*context, "item"]].isna().any(axis=1) | table.duplicated([*context, "item"])
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise InputError(
+            f"{path}: row {row + 1}: expected an item, and user, of the log, once, and its {value}"
+        )
+    keys = [table[name] for name in context] or [np.zeros(len(table))]
+    if value == "score":
+        number = (number == number.groupby(keys).transform("max")).astype(float)
+        number /= number.groupby(keys).transform("sum")
+    total = number.groupby(keys).sum()
+    far = total[abs(total - 1) > 0.01]
+    if len(far):
+        where = f"{' and '.join(context)} {far.index[0]}" if context else "all items"
+        raise InputError(f"{path}: the probabilities of {where} add up to {far.iloc[0]:.3f}; expected 1")
+    return table[[*context, "item"]].assign(probability=number)[number > 0].reset_index(drop=True)
