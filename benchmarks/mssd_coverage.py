@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from csrec_core.effect.parts.run import estimate_parts
 
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.simulate import World, simulate_mssd

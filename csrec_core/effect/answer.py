@@ -157,7 +157,8 @@ def sentences(found: dict) -> dict[str, str]:
             f"; the strongest thing observed moves them by {odds:.2f} ({column_words(name)})" if name else ""
         )
         said["band"] = (
-            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}{strongest}."
+            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. "
+            f"{where}{strongest}."
         )
     words = [one["verdict"] for one in found["checks"]]
     if words:
@@ -250,9 +251,8 @@ def as_card(effect) -> str:
     if found["rates"] and found["unit"] == "probability" and status != BOUNDED:
         parts += _bars(found["rates"])
     light = f'<p class="light" style="border-left:5px solid {COLOURS[status]};padding:.2em .8em">'
-    parts.append(
-        f"{light}<strong>{escape(said['status'].partition(':')[0])}.</strong> {escape(found['reasons'][0][:1].upper() + found['reasons'][0][1:])}.</p>"
-    )
+    word, reason = said["status"].partition(":")[0], found["reasons"][0]
+    parts.append(f"{light}<strong>{escape(word)}.</strong> {escape(reason[:1].upper() + reason[1:])}.</p>")
     parts += [f"<p>{escape(said[name])}</p>" for name in ("band",) if name in said]
     if found["remedies"]:
         opened = " open" if status == NONE else ""
@@ -279,7 +279,8 @@ def _bars(rates: dict) -> list[str]:
     most = max(*rates.values(), 1e-9)
     found = []
     for (name, rate), colour in zip(rates.items(), ("#8a929b", "#174f91"), strict=True):
-        bar = f'<span style="display:inline-block;height:.75em;width:{max(0, 45 * rate / most):.0f}%;background:{colour}"></span>'
+        look = f"display:inline-block;height:.75em;width:{max(0, 45 * rate / most):.0f}%;background:{colour}"
+        bar = f'<span style="{look}"></span>'
         found.append(f'<div class="bar">{bar} {share(rate)} {escape(ARMS.get(name, name))}</div>')
     return found[::-1]
 

@@ -222,14 +222,12 @@ def choose_learner(
         found = fit_model(features[~held], target[~held], **rows).predict(features[held])
         found = np.clip(found, SMALLEST, 1 - SMALLEST) if binary else found
         if odds:
-            ratio = found / (1 - found)
-            losses[name] = _ratio_loss(ratio, target[held], weight[held])
-            continue
-        if binary:
-            loss = -np.where(target[held] == 1, np.log(found), np.log1p(-found))
+            losses[name] = _ratio_loss(found / (1 - found), target[held], weight[held])
+        elif binary:
+            likely = np.where(target[held] == 1, np.log(found), np.log1p(-found))
+            losses[name] = -np.average(likely, weights=weight[held])
         else:
-            loss = (target[held] - found) ** 2
-        losses[name] = np.average(loss, weights=weight[held])
+            losses[name] = np.average((target[held] - found) ** 2, weights=weight[held])
     best = min(losses, key=losses.get)
     return best if losses[best] < losses["logistic"] - BETTER * abs(losses["logistic"]) else "logistic"
 

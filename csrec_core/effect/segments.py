@@ -71,7 +71,7 @@ def _segments(effect: Effect, labels: pd.DataFrame) -> list[str]:
         return []
     scores = effect.scores[0]
     shown = labels.iloc[scores.loc[scores["w1"] > 0, "place"].to_numpy()]
-    return [name for name in labels.columns if name != "cohort" and shown[name].nunique() > 1]
+    return [name for name in labels.columns if name != "cohort" and len(shown[name].dropna().unique()) > 1]
 
 
 def by_segment(effect: Effect, labels: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
