@@ -164,16 +164,17 @@ def test_undecided_is_an_interval_that_holds_the_threshold():
 
 
 @pytest.mark.parametrize(
-    ("severity", "word", "status"),
+    ("severity", "word", "p", "status"),
     [
-        ("decisive", FAILS, "not identified"),
-        ("serious", FAILS, "bounded"),
-        ("minor", FAILS, "identified"),
-        ("serious", UNDECIDED, "identified"),
+        ("decisive", FAILS, float("nan"), "not identified"),
+        ("serious", FAILS, 0.0001, "bounded"),
+        ("serious", FAILS, 0.01, "identified"),  # one in twenty sound logs fails some check at its level
+        ("minor", FAILS, 0.0001, "identified"),
+        ("serious", UNDECIDED, 0.2, "identified"),
     ],
 )
-def test_a_check_that_fails_lowers_the_status(severity, word, status):
+def test_a_check_that_fails_lowers_the_status(severity, word, p, status):
     found = judged(SMALL).identification
-    after = found.after([Verdict("placebo", word, "expected 0; found 0.1", severity=severity)])
+    after = found.after([Verdict("placebo", word, "expected 0; found 0.1", severity=severity, p=p)])
     assert isinstance(after, Identification) and after.status == status and after.status in STATUSES
     assert len(after.evidence) == len(found.evidence) + 1

@@ -42,30 +42,29 @@ def check_effect(
 ) -> list[Verdict]:
     """Try to refute an effect.
 
-        Parameters
-        ----------
-        effect : Effect
-            As reported, of `dataset`.
-        checks : sequence of str, optional
-            Keys of `CHECKS`; by default all.
-        seed : int
-            Of all that is drawn.
+    Parameters
+    ----------
+    effect : Effect
+        As reported, of `dataset`.
+    checks : sequence of str, optional
+        Keys of `CHECKS`; by default all.
+    seed : int
+        Of all that is drawn.
 
-        Returns
-        -------
-        list of Verdict
-            One a check. A test fails if its p-value, adjusted for the number of tests (Holm 1979), is at most .05.
-            Where it does not, it holds if its 95% interval is within the reported effect, or its interval, around
-            zero: a bias as large would have been seen; else it is undecided.
+    Returns
+    -------
+    list of Verdict
+        One a check. A test fails if its p-value, adjusted for the number of tests (Holm 1979), is at most .05.
+        Where it does not, it holds if its 95% interval is within the reported effect, or its interval, around
+        zero: a bias as large would have been seen; else it is undecided.
 
-        Examples
-        --------
-        >>> from csrec_core.data.books import simulate_books
-        >>> from csrec_core.effect.engine import FOLDS
-    from csrec_core.effect.estimate import estimate_effect
-        >>> log = simulate_books(users=200, seed=1)
-        >>> [one.word for one in check_effect(estimate_effect(log), log, checks=["both decisions"])]
-        ['holds']
+    Examples
+    --------
+    >>> from csrec_core.data.books import simulate_books
+    >>> from csrec_core.effect.estimate import estimate_effect
+    >>> log = simulate_books(users=200, seed=1)
+    >>> [one.word for one in check_effect(estimate_effect(log), log, checks=["both decisions"])]
+    ['holds']
     """
     names = list(CHECKS) if checks is None else list(checks)
     for name in names:
