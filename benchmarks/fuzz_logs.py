@@ -318,10 +318,9 @@ def main() -> None:
             messages[" ".join(detail.split(": ")[-2:])[:40]] += 1
         elif detail:
             print(f"log {number}: {what}\n{detail}\n", flush=True)
-    print(
-        f"{total:,} logs, seed {seed}: "
-        + ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
-    )
+        if number % 100 == 99 or number == total - 1:
+            said = ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
+            print(f"{number + 1:,} logs, seed {seed}: {said}", flush=True)
     print(f"{len(messages):,} different messages (by their first words), the most common:")
     for message, count in messages.most_common(25):
         print(f"{count:6,}  {message}")
