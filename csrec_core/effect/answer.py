@@ -132,7 +132,8 @@ def sentences(found: dict) -> dict[str, str]:
         name, odds = found["benchmark"]["name"], found["benchmark"]["odds"]
         strongest = f"; the strongest thing observed moves them by {odds:.2f} ({name})" if name else ""
         said["band"] = (
-            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}{strongest}."
+            f"If something hidden moves the odds of the arm by{' (in points)' if unit else ''} "
+            f"{', '.join(bands)}. {where}{strongest}."
         )
     words = [one["verdict"] for one in found["checks"]]
     if words:
