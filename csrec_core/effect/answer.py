@@ -23,6 +23,21 @@ __all__ = ["as_card", "as_dict", "as_table", "as_text", "sentences", "write_answ
 NONE = "not identified"
 BOUNDED = "bounded"
 COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
+#: What features of the history are to readers.
+WORDS = {
+    "first": "being the first exposure",
+    "last": "the decision before",
+    "before_last": "the decision before the last",
+    "run": "rejections in a row",
+    "user_rate": "how much the user accepts",
+    "genre_share": "how often the user meets the kind of item",
+    "genre_rate": "how much of the kind of item the user accepts",
+    "same_genre": "the same kind of item as before",
+    "shown_before": "how often the item was shown before",
+    "appeal": "how much others accept the item",
+    "fame": "how often others choose the item",
+    "push": "how often the arm exposes the item",
+}
 TWOFOLD, HIDDEN = 2.0, "something hidden moves the odds of the arm twofold"
 SHOWN = 3  # reasons, remedies and failed checks that a screen lists
 
@@ -130,7 +145,11 @@ def sentences(found: dict) -> dict[str, str]:
             else ("Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}")
         )
         name, odds = found["benchmark"]["name"], found["benchmark"]["odds"]
-        strongest = f"; the strongest thing observed moves them by {odds:.2f} ({name})" if name else ""
+        strongest = (
+            f"; the strongest thing observed moves them by {odds:.2f} ({WORDS.get(name, name)})"
+            if name
+            else ""
+        )
         said["band"] = (
             f"If something hidden moves the odds of the arm by{' (in points)' if unit else ''} "
             f"{', '.join(bands)}. {where}{strongest}."
