@@ -185,7 +185,11 @@ def test_the_band_of_what_is_bounded_stands_in_its_headline():
     assert said["headline"].endswith(
         "and by [-2.0, 20.0] if something hidden moves the odds of the arm twofold."
     )
-    assert "1.5: [-1.5, 15.0], 2: [-2.0, 20.0]" in said["band"] and "Zero enters at 1.31" in said["band"]
+    assert "1.5: [-1.5, 15.0], 2: [-2.0, 20.0]" in said["band"]
+    assert (
+        "Zero enters at 1.31; the strongest thing observed moves them by 1.90 (rejections in a row)."
+        in said["band"]
+    )
     assert said["checks"] == "Checks: 1 holds, 1 fails." and said["remedy"] == "What would settle it: log it."
 
 

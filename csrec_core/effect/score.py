@@ -90,26 +90,23 @@ def sum_scores(
         found["band"] = np.stack(parts)
     for name, (label, groups) in groupings.items():
         used = (label >= 0) & (tau + w1 + w0 > 0)
-        row, group = user[used], label[used].astype(np.int64)
-        table = _table(row, group, [term[used] for term in terms], len(users), groups)
+        cell, at = np.unique(user[used] * groups + label[used].astype(np.int64), return_inverse=True)
+        where = *np.divmod(cell, groups), (len(users), groups)
+        table = _table([np.bincount(at, term[used], len(cell)) for term in terms], *where)
         found[name] = np.asarray(table.sum(axis=0)).ravel()
         found[f"{name} cross"] = (table.T @ table).toarray()
-        mass = _table(row, group, [one[used] for one in masses], len(users), groups)
-        sums, squares = (
-            np.asarray(mass.sum(axis=0)).ravel(),
-            np.asarray(mass.multiply(mass).sum(axis=0)).ravel(),
-        )
-        found[f"{name} events"] = np.stack([sums, squares], axis=-1).reshape(groups, 4, 2)
+        mass = _table([np.bincount(at, one[used], len(cell)) for one in masses], *where)
+        totals = [np.asarray(one.sum(axis=0)).ravel() for one in (mass, mass.multiply(mass))]
+        found[f"{name} events"] = np.stack(totals, axis=-1).reshape(groups, 4, 2)
     return found
 
 
-def _table(user, group, columns, users: int, groups: int) -> sparse.csr_matrix:
-    """Return the columns summed by user and group, (users, groups * columns)."""
+def _table(columns, user, group, shape: tuple[int, int]) -> sparse.csr_matrix:
+    """Return what each user and group that meet have, by column, as a matrix (users, groups * columns)."""
     width = len(columns)
     place = (group[:, None] * width + np.arange(width)).ravel()
-    values = np.column_stack(columns).ravel()
-    shape = (users, groups * width)
-    return sparse.coo_matrix((values, (np.repeat(user, width), place)), shape=shape).tocsr()
+    values = np.stack(columns, axis=1).ravel()
+    return sparse.csr_matrix((values, (np.repeat(user, width), place)), shape=(shape[0], shape[1] * width))
 
 
 def merged(sums: Sums, name: str, into: np.ndarray) -> Sums:

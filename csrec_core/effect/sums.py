@@ -1,11 +1,12 @@
 """What is summed of the scores of a deal, or of a part of it: by estimator, by step and by group."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from csrec_core.effect.engine import Known
+from csrec_core.effect.engine import BLOCK, Known
 from csrec_core.effect.score import Sums, sum_scores
 from csrec_core.effect.table import FEW_ITEMS, ItemCounts
 
@@ -31,13 +32,26 @@ GROUPS = {
 def split_sums(
     scores: pd.DataFrame, known: Known, groupings: Mapping[str, tuple[np.ndarray, int]] | None = None
 ) -> Sums:
-    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of it."""
+    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of it.
+
+    They are of some users at a time, as sums of parts add up: memory does not grow with the log.
+    """
+    starts = np.flatnonzero(np.diff(scores["user"].to_numpy(), prepend=np.nan))
+    places = np.arange(BLOCK, len(scores), BLOCK)
+    edges = [0, *np.unique(starts[np.searchsorted(starts, places[places <= starts[-1]])]), len(scores)]
+    total = Sums()
+    for block in (slice(*pair) for pair in pairwise(edges)):
+        own = {name: (code[block], groups) for name, (code, groups) in (groupings or {}).items()}
+        total = total.add(_block_sums(scores.iloc[block], known, own))
+    return total
+
+
+def _block_sums(scores: pd.DataFrame, known: Known, groupings: Mapping[str, tuple[np.ndarray, int]]) -> Sums:
     one = np.zeros(len(scores), dtype=int)
-    step = np.minimum(_step(scores, known), LAST_STEP - 1)
+    step = np.where(scores["arm"] == 0, 0, np.minimum(scores["step"].to_numpy(), LAST_STEP) - 1)
     value = known.middle
     found = sum_scores(scores, {"all": (one, 1), "step": (step, LAST_STEP)}, span=known.span, value=value)
-    if groupings:
-        found.update(group_scores(scores, known, groupings))
+    found.update(group_scores(scores, known, groupings))
     variants = pd.concat(list(_variants(scores, value)), ignore_index=True)
     label = np.repeat(np.arange(len(ESTIMATORS)), len(scores))
     found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}))
