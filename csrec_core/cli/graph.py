@@ -86,11 +86,12 @@ def _print_audit(checked, plain) -> None:
 @click.option(
     "--log", type=FILE, help="A log: its recommended exposures, where drawn at random, are a trial."
 )
+@click.option("--data", type=FILE, help="A table of the nodes: the effect is estimated, the graph tested.")
 @click.option("--read", is_flag=True, help="Print what was read from the file, too.")
 @click.option("--latex", is_flag=True, help="Print the formula as LaTeX, too.")
 @click.option("--python", "source", is_flag=True, help="Print the formula as a Python function, too.")
 @click.option("--without-certificate", is_flag=True, help="Leave the numeric certificate out.")
-def identify(file, y, do, given, log, read, latex, source, without_certificate):
+def identify(file, y, do, given, log, data, read, latex, source, without_certificate):
     """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE; how, or why not.
 
     FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of
@@ -116,7 +117,34 @@ def identify(file, y, do, given, log, read, latex, source, without_certificate):
         click.echo("\n" + told.found.latex())
     if told.found and source:
         click.echo("\n" + told.found.python())
+    if data:
+        _print_data(graph, sets, data)
     sys.exit(0 if told.found else 1)
+
+
+def _print_data(graph, sets, path) -> None:
+    """Print the effect by the smallest set that the data hold, and what the data say of the graph."""
+    from csrec_core.causal.adjustment import adjustment_sets, implications
+    from csrec_core.data.tables import read_table
+    from csrec_core.effect.adjusted import check_implications, estimate_adjusted
+
+    table = read_table(path)
+    click.echo("\nWhat the graph says of the data alone")
+    verdicts = check_implications(table, implications(graph))
+    for one in verdicts:
+        click.echo(f"  {one.word:10}  {one.name} ({one.detail})")
+    if not verdicts:
+        click.echo("  nothing: no two nodes can be separated")
+    if len(sets["y"]) != 1 or len(sets["do"]) != 1 or sets["given"]:
+        click.echo("\nNo estimate: expected one outcome, one action and no condition.")
+        return
+    held = [one for one in adjustment_sets(graph, y=sets["y"], do=sets["do"]) if one <= set(table.columns)]
+    if not held:
+        click.echo("\nNo estimate: the data hold no set of nodes to adjust for.")
+        return
+    (y,), (do,), adjust = sets["y"], sets["do"], sorted(held[0])
+    click.echo(f"\nEstimate, adjusted for {', '.join(adjust) or 'nothing'}")
+    click.echo(estimate_adjusted(table, y=y, do=do, adjust=adjust).summary())
 
 
 def _names(words, graph) -> list[str]:

@@ -1,0 +1,121 @@
+"""The effect of one column of a table on another, adjusted for what a causal graph says, by the one engine."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.independence import covariance_test
+from csrec_core.errors import InputError, listed, unknown
+from csrec_core.metrics import holm
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, Verdict
+
+__all__ = ["check_implications", "estimate_adjusted"]
+
+LEVEL = 0.05  # of all tests together (Holm)
+FEWEST = 50  # rows, below which nothing is tested
+MOST = 5000  # rows that independences are tested on: more would only find ever smaller dependences
+
+
+def estimate_adjusted(
+    table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[str] = (), seed: int = 0
+) -> Effect:
+    """Estimate the mean of y under do = its larger value less that under its smaller one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a unit; columns of numbers.
+    y, do : str
+        Columns; `do` has two values.
+    adjust : iterable of str
+        Columns that hold all that moves both, by a graph.
+    seed : int
+        Of the deals of rows into folds.
+
+    Raises
+    ------
+    InputError
+        On a column that is not there, not of numbers, has gaps, or for `do` has other than two values.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> age, noise = rng.normal(size=(2, 4000))
+    >>> course = (rng.random(4000) < 1 / (1 + np.exp(-age))).astype(float)
+    >>> table = pd.DataFrame({"age": age, "course": course, "wage": course + 2 * age + noise})
+    >>> found = estimate_adjusted(table, y="wage", do="course", adjust=["age"])
+    >>> bool(found.mean["lower"] < 1 < found.mean["upper"])
+    True
+    """
+    adjust = list(adjust)
+    numbers = _numbers(table, [y, do, *adjust])
+    values = np.unique(numbers[do])
+    if len(values) != 2:
+        raise InputError(f"{do}: {len(values)} values; expected two, as of an action that is taken or not")
+    names = [f"{do} = {value:g}" for value in values]
+    outcome = numbers[y].to_numpy()
+    log = pd.DataFrame({"user": np.arange(len(table)), "t": np.int32(1), "item": 0})
+    log["decision"] = (outcome > np.median(outcome)).astype(np.int8)
+    if set(np.unique(outcome)) <= {0.0, 1.0}:
+        log["decision"] = outcome.astype(np.int8)
+    else:
+        log["outcome"] = outcome
+    log["source"] = pd.Categorical(np.where(numbers[do] == values[1], names[1], names[0]), categories=names)
+    for name in adjust:
+        log[FEATURE + name] = numbers[name].to_numpy()
+    declared = {"confounders": tuple(FEATURE + name for name in adjust)}
+    if not adjust:  # nothing moves both: the share of the action is its chance, which is an estimate
+        share = float((numbers[do] == values[1]).mean())
+        declared = {"arm_propensity": share, "arm_chances": "estimated"}
+    return estimate_effect(Dataset(log, name=y), arm=names[1], baseline=names[0], seed=seed, **declared)
+
+
+def check_implications(
+    table: pd.DataFrame, implied: Sequence[tuple[str, str, frozenset[str]]], *, seed: int = 0
+) -> list[Verdict]:
+    """Test on data the independences that a graph implies; no sign against one is no proof of it.
+
+    Parameters
+    ----------
+    implied : sequence of (a, b, given)
+        See `csrec_core.causal.adjustment.implications`. Those with a column that the table lacks are not tested.
+    seed : int
+        Of the draw of rows, where there are many.
+    """
+    some = table.sample(min(len(table), MOST), random_state=seed)
+    found = []
+    for a, b, given in implied:
+        name = f"{a} ⊥ {b}" + (f" | {', '.join(sorted(given))}" if given else "")
+        missing = sorted({a, b, *given} - set(map(str, table.columns)))
+        if missing or len(some) < FEWEST:
+            why = f"the data lack {listed(missing)}" if missing else f"{len(some)} rows"
+            found.append(Verdict(name, NOT_TESTED, why))
+            continue
+        numbers = _numbers(some, [a, b, *given])
+        rest = numbers[sorted(given)] if given else pd.DataFrame({"one": np.zeros(len(some))})
+        p = covariance_test(*(part.to_numpy(dtype=float) for part in (numbers[[a]], numbers[[b]], rest)))
+        found.append(Verdict(name, NOT_TESTED, "one of them does not vary beyond the rest", p=p))
+    tested = [number for number, one in enumerate(found) if not np.isnan(one.p)]
+    for number, p in zip(tested, holm(np.array([found[number].p for number in tested])), strict=True):
+        word = FAILS if p <= LEVEL else HOLDS
+        found[number] = replace(
+            found[number], word=word, detail=f"p {max(p, 0.001):.3f} of all tests together"
+        )
+    return found
+
+
+def _numbers(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    for name in columns:
+        if name not in table.columns:
+            raise unknown("column", name, map(str, table.columns), where="the data")
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    gaps = ~np.isfinite(numbers.to_numpy(dtype=float))
+    if gaps.any():
+        row, column = np.argwhere(gaps)[0]
+        value = table[columns[column]].iloc[row]
+        raise InputError(f"the data: row {row + 1}: {columns[column]} = {value!r}; expected a number")
+    return numbers.astype(float)
