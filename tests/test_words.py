@@ -47,6 +47,8 @@ def test_users_are_counted(effect):
     found.__dict__["users"] = pd.DataFrame({"effect": lower, "lower": lower, "upper": lower + 0.3})
     said = words.users_sentence(found)
     assert "Of 11 users, 5 have an interval above zero and 2 one below" in said
+    found.users["effect"] = 0.1
+    assert words.users_sentence(found) == "The effect is not found to differ between 11 users."
 
 
 @pytest.mark.parametrize(

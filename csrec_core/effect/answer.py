@@ -203,8 +203,10 @@ def _headline(found: dict, write, unit: str) -> str:
             f"{who} changes {what} by {write(middle)}{unit} {ends}, from {rates}, not told apart from zero."
         )
     if middle > 0:
-        return f"{who} raises {what} by {write(middle)}{unit} {ends}, from {rates}."
-    return f"{who} lowers {what} by {write(-middle)}{unit} {interval(-high, -low, write)}, from {rates}."
+        said = f"{who} raises {what} by {write(middle)}{unit} {ends}, from {rates}"
+    else:
+        said = f"{who} lowers {what} by {write(-middle)}{unit} {interval(-high, -low, write)}, from {rates}"
+    return said + (", if its assumptions hold." if found["status"] == "assumed" else ".")
 
 
 def _twofold(found: dict) -> tuple[float, float] | None:

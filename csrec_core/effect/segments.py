@@ -131,7 +131,7 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
         centre = np.median(effects, axis=0)
         away = effects - centre
         within = np.mean([one.covariance[np.ix_(known, known)] for one in found], axis=0)
-        covariance = within + away.T @ away / len(away)
+        covariance = within * effect.inflation**2 + away.T @ away / len(away)
         turn = np.eye(len(centre))[1:] - np.eye(len(centre))[0]  # each group less the first
         gap = turn @ centre
         wald = gap @ np.linalg.pinv(turn @ covariance @ turn.T, hermitian=True) @ gap

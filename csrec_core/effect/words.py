@@ -59,6 +59,8 @@ def users_sentence(effect: Effect) -> str:
     if not effect.identification.allows:
         return ""
     users = effect.users
+    if not users["effect"].std() > effect.mean["error"]:
+        return f"The effect is not found to differ between {count(len(users))} users."
     above, below = int((users["lower"] > 0).sum()), int((users["upper"] < 0).sum())
     return (
         f"Of {len(users):,} users, {above:,} have an interval above zero and {below:,} one below; the rest are not "
