@@ -67,7 +67,7 @@ def scheduler(tmp_path_factory):
     work = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(note)]
     work += ["--nthreads", "1", "--no-dashboard"]
     processes += [subprocess.Popen(work, **options) for _ in range(2)]
-    while not note.exists():
+    while not (note.exists() and note.stat().st_size):  # it is written before it is whole
         time.sleep(0.1)
     yield json.loads(note.read_text())["address"]
     for process in processes[::-1]:
