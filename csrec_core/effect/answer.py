@@ -26,7 +26,7 @@ COLUMNS = {
     "first": "whether anything was decided before",
     "last": "the decision before",
     "before_last": "the decision before the last",
-    "run": "rejections in a row just before",
+    "run": "rejections in a row",
     "user_rate": "the share that the user accepted",
     "genre_share": "how much of this genre the user saw",
     "genre_rate": "the share of this genre that the user accepted",
