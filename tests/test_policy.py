@@ -333,6 +333,7 @@ def lived(users: int = 400, *, shift: float = 0.0, drift: float = 0.0, steps: in
     odds = level + arm * (0.5 + shift * (step >= steps / 2))
     rows = pd.DataFrame({"user": user, "arm": arm, "step": step // 2 + 1, "w1": arm * 1.0})
     rows["decision"] = (rng.random(len(rows)) < 1 / (1 + np.exp(-odds))).astype(float)
+    rows = rows.assign(w0=1.0 - arm)
     return rows.assign(m0=1 / (1 + np.exp(-(level if told else level - drift * (step / steps - 0.5)))))
 
 
@@ -341,7 +342,9 @@ class Lived:
 
     def __init__(self, found, cells, *, clock):
         self.identification, self.level, self.cells = found.identification, 0.95, cells
-        self.known = type("Known", (), {"binary": True, "clock": type("Clock", (), {"columns": clock})})
+        self.known = type(
+            "Known", (), {"binary": True, "rate": 0.3, "clock": type("Clock", (), {"columns": clock})}
+        )
 
 
 def test_trust_that_changes_is_found_and_when(found):
@@ -372,18 +375,30 @@ def test_where_phases_follow_each_other_drift_is_not_taken_for_trust(found):
     assert trust_changes(Lived(found, alone, clock=()), permutations=49).verdict.word == "not tested"
 
 
+def test_who_takes_nothing_is_not_tested(found):
+    """Of decisions all alike the contrasts are those of m0 alone, and its course would be taken for trust."""
+    rows = lived(users=60, drift=3.0)
+    rows.loc[rows["user"] < 30, "decision"] = 0.0
+    users = trust_changes(Lived(found, rows, clock=("time",)), permutations=49).users
+    assert (users["user"] >= 30).all() and len(users) > 20
+
+
 def test_later_less_earlier_by_hand():
     rows = pd.DataFrame(
         {
             "user": [1, 1, 1, 1, 2, 2, 2, 2, 2],
             "arm": [1, 1, 0, 0, 1, 1, 1, 0, 0],
-            "step": [1, 2, 1, 2, 1, 2, 3, 1, 2],
-            "contrast": [0.0, 0.4, 0.1, 0.2, 0.3, 0.0, 0.6, 0.0, 0.3],
+            "decision": [0.0, 1, 0, 1, 1, 0, 1, 0, 0],
+            "m0": [0.2, 0.3, 0.1, 0.2, 0.2, 0.2, 0.5, 0.1, 0.2],
         }
-    )
-    table = later_less_earlier(rows)
-    # the middle one of three is earlier: (.4 + .45) / 2, and (.1 + .3) / 2
-    assert table["value"].to_dict() == pytest.approx({"arm": 0.425, "baseline": 0.2, "beyond": 0.225})
+    ).assign(w1=1.0, w0=[0, 0, 1, 3, 0, 0, 0, 2, 1])
+    # The middle one of three is earlier. Residuals of the baseline: (-.1 - .2) / 3, then (3 * .8 - .2) / 4; so y0 is
+    # .2 - .1, then .4 + .55, and y1 is 1/3, then 1.
+    table = later_less_earlier(rows, binary=False)
+    assert table["value"].to_dict() == pytest.approx({"baseline": 0.65, "beyond": (1 - 0.95) - (1 / 3 - 0.1)})
+    odds = (1 / 3 / (2 / 3)) / (0.1 / 0.9) * (0.95 / 0.05)
+    binary = later_less_earlier(rows, binary=True)["value"]["beyond"]
+    assert binary == pytest.approx(1 - odds / (1 + odds), abs=3e-4)
 
 
 def test_contrasts_leave_out_a_constant_shift_of_the_log_odds():
@@ -402,7 +417,7 @@ def test_figures_draw_what_the_frames_say(cells, found):
     assert [label.get_text() for label in ax.get_yticklabels()] == list(policies(cells))
     drawn = [x for line in ax.lines for x in line.get_xdata()]
     np.testing.assert_allclose(sorted(drawn), sorted(values["value"]))
-    trust = trust_changes(found, permutations=49)
+    trust = trust_changes(Lived(found, lived(users=60), clock=("time",)), permutations=49)
     axes = [
         ax,
         policy_plots.plot_thresholds(threshold_values(cells, **FEW), chosen=0.0),

@@ -7,10 +7,10 @@ left, over its standard deviation, comes in any order alike where the effect on 
 statistic is the largest standardised CUSUM, for normal noise the likelihood ratio of one shift at an unknown
 time (Hawkins 1977), and its law that over random orders of the user's own contrasts.
 
-What else moves decisions over time moves the baseline's, too: all users together are judged by the arm's later
-less earlier contrast beyond that of the baseline. Where the arms share a clock the baseline's is near 0, as m0
-knows the time. Where one phase follows the other it is the only sign of drift: if there is any, it cannot be
-told from trust, and no user is named.
+What else moves decisions over time moves the baseline's, too: all users together are judged by how the arm's
+later exposures differ from the earlier ones beyond what the baseline's, weighted to look like them, do
+(`later_less_earlier`). Where one phase follows the other the baseline's residuals are the only sign of drift: if
+they drift, that cannot be told from trust, and no user is named.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ __all__ = ["Trust", "later_less_earlier", "trust_changes"]
 FEWEST = 6  # exposures, below which a user's order says nothing
 EDGE = 2  # exposures at least, before and after a change
 SMALLEST = 0.02  # an expected acceptance is kept this far from 0 and 1
-LITTLE = 0.02  # change, in units of the decision, that is none to speak of
+LITTLE, SHARE = 0.02, 0.1  # a smaller change, or share of the mean decision, is none to speak of
 TITLE = "trust changes over time"
 
 
@@ -42,8 +42,9 @@ class Trust:
     Attributes
     ----------
     verdict : Verdict
-        Holds where the arm's contrasts change beyond the baseline's; fails where by less than `LITTLE`;
-        undecided also where drift cannot be told from trust; not tested where the status forbids it.
+        Holds where the arm's decisions change beyond the baseline's; fails where by less than 2 points and a
+        tenth of the mean decision; undecided also where drift cannot be told from trust; not tested where the
+        status forbids it.
     users : DataFrame
         Sorted by `p`: `user`, `exposures`, `p` (by permutation), `changed` (at the false discovery rate of
         Benjamini and Hochberg 1995), `step` (the last exposure before the change), `before`, `after` (mean
@@ -76,15 +77,23 @@ def trust_changes(effect: Effect, *, permutations: int = 499, rate: float = 0.1,
         return Trust(Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody, rate)
     cells = contrasts(effect.cells, binary=effect.known.binary)
     rows = cells[cells["arm"] == 1]
-    rows = rows[rows.groupby("user")["user"].transform("size") >= FEWEST]
-    if rows.empty or rows["arm"].size == len(cells):
+    rows = rows[_enough(rows, binary=effect.known.binary)]
+    if rows.empty or (cells["arm"] == 1).all():
         why = (
-            f"no user has {FEWEST} exposures by the arm, beside some by the baseline to tell drift from trust"
+            f"no user has {FEWEST} exposures by the arm, {EDGE} of either decision, and some by the baseline"
         )
         return Trust(Verdict(TITLE, NOT_TESTED, why), nobody, rate)
-    found = later_less_earlier(cells, level=effect.level, seed=seed)
-    verdict, named = _judge(found, clock=bool(effect.known.clock.columns))
+    found = later_less_earlier(cells, binary=effect.known.binary, level=effect.level, seed=seed)
+    little = min(LITTLE, SHARE * abs(effect.known.rate))
+    verdict, named = _judge(found, clock=bool(effect.known.clock.columns), little=little)
     return Trust(verdict, _test_users(rows, permutations, rate, seed) if named else nobody, rate)
+
+
+def _enough(rows: pd.DataFrame, *, binary: bool) -> np.ndarray:
+    """Return which rows are of users to test: of decisions all alike the contrasts would move with m0 alone."""
+    size, taken = (rows.groupby("user")["decision"].transform(how) for how in ("size", "sum"))
+    either = np.minimum(taken, size - taken) >= EDGE if binary else True
+    return ((size >= FEWEST) & either).to_numpy()
 
 
 def contrasts(cells: pd.DataFrame, *, binary: bool) -> pd.DataFrame:
@@ -102,51 +111,64 @@ def contrasts(cells: pd.DataFrame, *, binary: bool) -> pd.DataFrame:
     return cells.assign(contrast=decision - expected, spread=np.sqrt(kept * (1 - kept)))
 
 
-def later_less_earlier(cells: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Return the mean over users of their `contrast` in the later half of their exposures less the earlier.
+def later_less_earlier(
+    cells: pd.DataFrame, *, binary: bool, level: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Return how the later half of the users' exposures, by either arm, differs from the earlier half.
+
+    In each half the mean decision under the arm is that of its rows, y1, and under the baseline y0, the mean of
+    m0 there with the residuals of the baseline's rows, weighted to look like them. `baseline` is the later less
+    the earlier of these residuals; `beyond` the later y1 less what the earlier shift of the log odds (of the mean,
+    where decisions are no yes or no) makes of the later y0.
 
     Returns
     -------
     DataFrame
-        `value`, `lower`, `upper`, by a bootstrap over users, of the `arm`, of the `baseline`, and of the arm
-        `beyond` the baseline.
+        `value`, `lower`, `upper`, by a bootstrap over users, of `baseline` and `beyond`.
     """
-    groups = cells.groupby(["user", "arm"])["contrast"]
-    later = groups.cumcount() + 0.5 > groups.transform("size") / 2
-    means = cells.assign(later=later).pivot_table(index="user", columns=["later", "arm"], values="contrast")
-    means = means.reindex(columns=[(half, arm) for half in (True, False) for arm in (1, 0)]).to_numpy()
-    gap = means[:, :2] - means[:, 2:]
-    values = np.hstack([np.nan_to_num(gap), ~np.isnan(gap)])
+    groups = cells.groupby(["user", "arm"])["arm"]
+    side = (groups.cumcount() + 0.5 > groups.transform("size") / 2) + 2 * (
+        cells["arm"] == 1
+    )  # 2, 3: the arm's
+    weight = np.where(cells["arm"] == 1, cells["w1"], cells["w0"])
+    parts = (weight, weight * cells["decision"], weight * cells["m0"])
+    user = pd.factorize(cells["user"])[0]
+    place, size = (user * 4 + side).to_numpy(), 4 * (user.max() + 1)
+    values = np.hstack([np.bincount(place, part, size).reshape(-1, 4) for part in parts])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        mean = sums[..., :2] / np.where(sums[..., 2:] > 0, sums[..., 2:], np.nan)
-        return np.concatenate([mean, mean[..., :1] - mean[..., 1:]], axis=-1)
+        mass, taken, expected = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, 4), -2, 0)
+        mass = np.where(mass > 0, mass, np.nan)
+        left = ((taken - expected) / mass)[..., :2]
+        y1, y0 = (taken / mass)[..., 2:], (expected / mass)[..., 2:] + left
+        if binary:
+            y1, y0 = (np.clip(one, SMALLEST / 100, 1 - SMALLEST / 100) for one in (y1, y0))
+            kept = expit(logit(y0[..., 1]) + logit(y1[..., 0]) - logit(y0[..., 0]))
+        else:
+            kept = y0[..., 1] + y1[..., 0] - y0[..., 0]
+        return np.stack([left[..., 1] - left[..., 0], y1[..., 1] - kept], axis=-1)
 
     lower, upper = resample(values, statistic, level=level, seed=seed)
     found = {"value": statistic(values.sum(axis=0)), "lower": lower, "upper": upper}
-    return pd.DataFrame(found, index=["arm", "baseline", "beyond"])
+    return pd.DataFrame(found, index=["baseline", "beyond"])
 
 
-def _judge(found: pd.DataFrame, *, clock: bool) -> tuple[Verdict, bool]:
+def _judge(found: pd.DataFrame, *, clock: bool, little: float) -> tuple[Verdict, bool]:
     """Return the verdict on all users together, and whether users may be named."""
     value, lower, upper = map(float, found.loc["beyond"])
     drift = found.loc["baseline"]
     if np.isnan(value):
-        return Verdict(
-            TITLE, NOT_TESTED, "no user has two exposures by the baseline, to tell drift from trust"
-        ), False
-    text = f"later half less earlier, beyond the baseline's: {interval_text(value, lower, upper)}"
+        why = "no user has two exposures by the baseline, to tell drift from trust"
+        return Verdict(TITLE, NOT_TESTED, why), False
     if not clock and (drift["lower"] > 0 or drift["upper"] < 0):
-        word, says = (
-            UNDECIDED,
-            "the baseline drifts, and as one phase follows the other that is not told from trust",
-        )
+        word, says = UNDECIDED, "the baseline drifts, and as one phase follows the other that may be all"
     elif lower > 0 or upper < 0:
         word, says = HOLDS, "it rises" if value > 0 else "it falls"
     else:
-        word, says = FAILS if max(-lower, upper) < LITTLE else UNDECIDED, "no change is seen"
-    drifts = "drifts" in says
-    return Verdict(TITLE, word, f"{says}; {text}", value, lower, upper, threshold=0.0), not drifts
+        word, says = FAILS if max(-lower, upper) < little else UNDECIDED, "no change is seen"
+    text = f"{says}; later half less earlier, beyond the baseline's: {interval_text(value, lower, upper)}"
+    # Without a common clock a user's change is told from drift only by that of all, beyond the baseline's.
+    return Verdict(TITLE, word, text, value, lower, upper, threshold=0.0), bool(clock or word == HOLDS)
 
 
 def _test_users(rows: pd.DataFrame, permutations: int, rate: float, seed: int) -> pd.DataFrame:
