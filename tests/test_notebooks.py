@@ -96,7 +96,7 @@ def test_a_notebook_runs_alone_under_plain_papermill(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads((tmp_path / "run" / "record" / "04_treatment_effect.json").read_text())
     numbers = [entry["numbers"] for entry in record["entries"] if entry["kind"] == "finding"]
-    assert {"effect", "effect_two_model"} <= set(numbers[0])
+    assert {"effect"} <= set(numbers[0])
 
 
 def test_plain_papermill_refuses_a_parameter_it_does_not_know(tmp_path):
