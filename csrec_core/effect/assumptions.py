@@ -30,13 +30,13 @@ RARE = 50  # items with fewer rows share one intercept a genre
 FEW = 100  # users, below which the distributions of the tests are not to be trusted
 LONG = 50  # exposures, after which a position has no intercept of its own
 PARTS = 10  # of the users: the appeal of an item is told by the other nine
-LAID = ("user", "arm", "item", "genre", "decision", "propensity")
 RECORDED = ("user_rate", "genre_rate", "genre_share", "seen")
 PAST = ("step", "last", "before_last", "same_genre", *RECORDED)
 NOISE = 1e-9  # below it, a change of taste is rounding
 
 DECISION_STEPS = ("A3", "H4", "H5", "T1")
 TASTES_NEEDED = "no: it needs measured tastes, which this log does not hold"
+HIDDEN = "no: propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
 HISTORY = "of the history model, not of the graph: tastes are not measured, the user's record stands in"
 RECORD = "no: tastes are not measured, and the user's record that stands in holds these decisions"
 
@@ -119,16 +119,13 @@ class _Rows:
 
     Attributes
     ----------
-    frame : DataFrame
-        `user`, `item`, `genre` (a number), `genre_size` (its items in the catalogue, NaN without genres),
-        `propensity`, `arm` (0 is the baseline), `decision`, `step` (in its arm, from 0), of `describe` what is
-        known before; `earlier`, the share accepted in the arm up to the last but one, `last_appeal`, the columns
-        of `tastes`, and `taste_before` where tastes are measured.
+    frame : DataFrame (rows,)
+        Of `lay_rows`; of `describe`, `PAST`; `genre_size` (items of the genre in the catalogue, NaN without
+        genres), `earlier` (share accepted in the arm up to the last but one), `appeal`, `last_appeal`, the
+        columns of `tastes`, and `taste_before` where tastes are measured.
     tastes : tuple of str
-        What stands for the taste P_t: the taste itself, from the `truth` of a simulated world, or what the
-        user's record tells.
+        What stands for P_t: the taste, if the `truth` of a simulated world measures it, or `RECORDED`.
     measured : bool
-        Which of them.
     names : tuple of str
         Of the baseline and of the arm.
     """
@@ -152,23 +149,22 @@ class _Rows:
     def of_log(cls, dataset: Dataset) -> "_Rows":
         """Lay out the exposures of a log."""
         arms = dataset.log["source"].astype(str).unique()
-        alone = Design() if SYSTEM in arms else Design(baseline=arms[0])
-        design = find_design(dataset) if len(arms) > 1 else alone
+        alone = {} if SYSTEM in arms else {"baseline": arms[0]}
+        design = find_design(dataset) if len(arms) > 1 else Design(**alone)
         rows = lay_rows(dataset, design)
         rows["decision"] = dataset.log["decision"].to_numpy(dtype=float)[rows["place"]]  # not the outcome
         rows = rows[rows["arm"] >= 0].reset_index(drop=True)
-        # The record of all that came before: no two arms are compared here that could differ in its length.
+        # As if users were of one arm each: the record is of all that came before, whichever arm exposed it.
         known = describe(rows, Clock((), True), rate=rows["decision"].mean())[list(PAST)]
-        fold = fold_of(rows["user"].to_numpy(), PARTS, 0)
         known["seen"] = np.log1p(known["seen"])  # itself, it would tell the arm once the position is given
+        fold = fold_of(rows["user"].to_numpy(), PARTS, 0)
         told = ItemCounts.count(rows, fold, PARTS).measure(rows["item"].to_numpy(), fold)
-        frame = pd.concat([rows[list(LAID)], known, told["appeal"]], axis=1).astype({"decision": int})
+        frame = pd.concat([rows, known, told["appeal"]], axis=1).astype({"decision": int})
         frame["genre_size"] = _genre_sizes(dataset, frame["item"])
         frame["last_appeal"] = frame.groupby("user")["appeal"].shift()
-        before = frame.groupby(["user", "arm"])["decision"].cumsum() - frame["decision"] - frame["last"]
-        frame["earlier"] = before / np.maximum(frame["step"] - 1, 1)
-        truth = dataset.truth
-        names = (design.baseline, design.arm)
+        own = frame.groupby(["user", "arm"])["decision"]
+        frame["earlier"] = (own.cumsum() - frame["decision"] - own.shift()) / np.maximum(frame["step"] - 1, 1)
+        truth, names = dataset.truth, (design.baseline, design.arm)
         if truth is None or not {"taste", "taste_before"} <= set(truth.columns):
             return cls(frame, RECORDED, False, names)
         key = dataset.log[KEY].iloc[rows["place"]].astype({"source": str}).reset_index(drop=True)
@@ -279,11 +275,6 @@ def _needs_tastes(test: Callable, why: str = TASTES_NEEDED) -> Callable:
     return lambda rows, rng: test(rows, rng) if rows.measured else _Outcome(why)
 
 
-def _test_confounding(rows: _Rows, rng: np.random.Generator) -> _Outcome:
-    why = "propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
-    return _Outcome(f"no: {why}")
-
-
 def _test_transport(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     frame = rows.frame[rows.frame["step"] > 0]
     if (frame.groupby("arm")["decision"].nunique() == 2).sum() < 2:
@@ -345,7 +336,7 @@ def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 _TESTS = {
     SHAPING: _needs_tastes(_test_shaping),
-    CONFOUNDING: _test_confounding,
+    CONFOUNDING: lambda rows, rng: _Outcome(HIDDEN),
     CARRY_OVER: _on_decisions("same_genre", "last_appeal"),
     SECOND_ORDER: _on_decisions("before_last"),
     LAGGED_TASTE: _needs_tastes(_on_decisions("taste_before")),
