@@ -15,7 +15,7 @@ from csrec_core.report.plan import NOTEBOOKS, RunSpec
 from csrec_core.report.run import read_run
 from csrec_core.report.suite import run_suite
 
-SMALL = {"users": 60, "items": 30, "steps": 4, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
+SMALL = {"users": 300, "items": 30, "steps": 6, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,9 @@ def test_every_figure_is_handed_over_and_its_data_alone_draw_it_again(run):
 def test_the_effect_over_time_is_handed_over_with_its_interval(run):
     folder = run / "figures" / "04_treatment_effect" / "over-time"
     over_time = pd.read_csv(folder / "over-time.csv")
-    assert over_time["step"].to_list() == [1, 2, 3, 4]
-    assert {"mean", "low", "high", "truth"} <= set(over_time.columns)
+    assert over_time["step"].iloc[0] == 1 and over_time["last"].iloc[-1] == SMALL["steps"]
+    assert {"effect", "lower", "upper", "truth"} <= set(over_time.columns)
+    assert ((over_time["lower"] < over_time["effect"]) & (over_time["effect"] < over_time["upper"])).all()
 
 
 def test_no_page_has_anything_of_a_control(run):
