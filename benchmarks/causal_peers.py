@@ -1,7 +1,7 @@
 """Agreement with y0 and pgmpy on random graphs, each in an environment of its own.
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install y0 pgmpy
-    python benchmarks/causal_peers.py /tmp/peers/bin/python [graphs]
+    python -m venv peers && peers/bin/pip install y0 pgmpy
+    python benchmarks/causal_peers.py peers/bin/python [graphs]
 
 Random graphs of four to six measured nodes with up to three pairs of an unmeasured common cause. Prints, for
 each question, how many verdicts were compared, how many differ and the first that do; and who is right: of

@@ -19,6 +19,7 @@ __all__ = [
     "calibration_curve",
     "cross_entropy",
     "directions",
+    "effective_size",
     "expected_calibration_error",
     "first_accuracy",
     "hit_rate",
@@ -36,6 +37,17 @@ SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarit
 def directions(metrics: Iterable[str]) -> dict[str, str]:
     """Return for each metric which end is the better one, "high" or "low"."""
     return {metric: "low" if metric in SMALL_IS_GOOD else "high" for metric in metrics}
+
+
+def effective_size(weight: np.ndarray) -> float:
+    """Return how many of equal weight would tell as much (Kish 1965): (sum w)^2 / sum w^2; 0 without weight.
+
+    Examples
+    --------
+    >>> effective_size(np.array([1.0, 1.0, 2.0]))
+    2.6666666666666665
+    """
+    return float(weight.sum() ** 2 / max((weight**2).sum(), 1e-300))
 
 
 def hit_rate(rank: np.ndarray, k: int) -> np.ndarray:

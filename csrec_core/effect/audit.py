@@ -16,6 +16,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from csrec_core.effect.design import Design
+from csrec_core.metrics import effective_size
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
 __all__ = ["audit_arms", "audit_items"]
@@ -81,8 +82,7 @@ class _Ratio:
         ratio = found.sum() / total
         # Under right chances the mean is 1 whatever the tails of 1 / p: the error is that around 1.
         error = np.sqrt((np.bincount(user, found - expected) ** 2).sum()) / total
-        by_user = np.bincount(user, found)
-        worth = by_user.sum() ** 2 / max((by_user**2).sum(), 1e-300)
+        worth = effective_size(np.bincount(user, found))
         p = (
             float(2 * student.sf(abs(ratio - 1) / error, max(worth - 1, 1)))
             if error > 0

@@ -254,11 +254,8 @@ def _merge_small(worth: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
             group, have = group + 1, 0.0
     if not group:
         return None
-    return (
-        np.minimum(into, group - 1)[:steps]
-        if steps == len(into)
-        else np.r_[np.minimum(into[:steps], group - 1), np.full(len(into) - steps, group - 1)]
-    )
+    into[steps:] = group  # steps that nobody reached; like what is left over they go with the last group
+    return np.minimum(into, group - 1)
 
 
 def estimate_effect(

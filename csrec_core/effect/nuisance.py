@@ -13,6 +13,8 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from csrec_core.metrics import effective_size
+
 __all__ = ["LEARNERS", "Basis", "Model", "choose_learner", "fit_model"]
 
 #: Quantiles at which a slope may change, by how many rows of the rarer label there are at least.
@@ -99,17 +101,16 @@ class Model:
     width: int = 0
 
 
-def _worth(weight: np.ndarray) -> float:
-    """Return how many rows of equal weight would tell as much (Kish)."""
-    return float(weight.sum() ** 2 / max((weight**2).sum(), 1e-300))
-
-
 def _constant(value: float) -> Model:
     return Model(lambda features: np.full(len(features), value))
 
 
 def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
-    rarer = min(_worth(weight[target > 0]), _worth(weight[target <= 0])) if binary else _worth(weight)
+    rarer = (
+        min(effective_size(weight[target > 0]), effective_size(weight[target <= 0]))
+        if binary
+        else effective_size(weight)
+    )
     basis = Basis.fit(features, rarer)
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))

@@ -8,6 +8,7 @@ from csrec_core.data.log import Dataset
 from csrec_core.effect.design import Design
 from csrec_core.effect.table import lay_rows
 from csrec_core.errors import InputError
+from csrec_core.metrics import effective_size
 
 __all__ = ["sequential_effect"]
 
@@ -117,4 +118,4 @@ def _mean(phase: np.ndarray, back: int, where: slice) -> tuple[float, np.ndarray
     weight, residual = np.nan_to_num(product), np.nan_to_num(phase[1][:, back - 1 :][:, where])
     mean = (weight * residual).sum() / weight.sum()
     influence = (weight * (residual - mean)).sum(axis=1) / weight.sum()
-    return mean, influence, weight.sum() ** 2 / (weight**2).sum()
+    return mean, influence, effective_size(weight)

@@ -38,16 +38,6 @@ HISTORY = ("first", "last", "before_last", "run", "user_rate")
 WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
 LIKENESS = ("like_accepted", "like_seen")
 ITEM = ("appeal", "fame", "push")
-CONFLICTS = {
-    "user",
-    "item",
-    "arm",
-    "decision",
-    "t",
-    "time",
-    "genre",
-    "place",
-}  # columns of rows that are no features
 
 
 def table_moments(users: pd.DataFrame | None, items: pd.DataFrame | None) -> dict[str, tuple[float, float]]:

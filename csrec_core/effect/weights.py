@@ -13,6 +13,7 @@ import pandas as pd
 from csrec_core.effect.design import Design
 from csrec_core.effect.table import ItemCounts
 from csrec_core.errors import InputError
+from csrec_core.metrics import effective_size
 
 __all__ = ["TRIM", "ItemChances", "effective", "item_chances", "row_weights"]
 
@@ -158,5 +159,4 @@ def _by_user(user: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def effective(weight: np.ndarray, user: np.ndarray) -> float:
     """Return the effective sample size in users (Kish): (sum w)^2 / sum w^2, w summed by user."""
-    total = np.bincount(user, weight)
-    return float(total.sum() ** 2 / max((total**2).sum(), 1e-300))
+    return effective_size(np.bincount(user, weight))
