@@ -14,13 +14,15 @@ __all__ = ["check", "estimate", "read"]
 Log = pd.DataFrame | Dataset | str | Path
 
 
-def read(log: Log, *, map: Mapping[str, str] | str = "") -> Dataset:
+def read(log: Log, *, map: Mapping[str, str] | str = "", **options) -> Dataset:
     """Return the log that a DataFrame, a file or a folder holds.
 
     Parameters
     ----------
     map : dict or str
         {log column: your column}, and {"self" or "system": your word}; or as on the command line.
+    **options
+        Other fields of `csrec_core.data.options.ReadOptions`, such as `accept="rating >= 4"`.
 
     Examples
     --------
@@ -31,12 +33,9 @@ def read(log: Log, *, map: Mapping[str, str] | str = "") -> Dataset:
     if isinstance(log, Dataset):
         return log
     text = map if isinstance(map, str) else ",".join(f"{ours}={yours}" for ours, yours in map.items())
-    options = ReadOptions.parse(text)
-    return (
-        frame_to_dataset(log, options=options)
-        if isinstance(log, pd.DataFrame)
-        else read_log(log, options=options)
-    )
+    chosen = ReadOptions.parse(text).replaced(**options)
+    made = frame_to_dataset if isinstance(log, pd.DataFrame) else read_log
+    return made(log, options=chosen)
 
 
 def estimate(log: Log, *, map: Mapping[str, str] | str = "", checks: bool = False, seed: int = 0, **design):

@@ -220,3 +220,70 @@ def test_users_and_segments_are_named_by_a_dataset_too():
     assert (
         found["design"]["arm"] == "system" and "status" in found and as_card(estimate_effect(books, splits=1))
     )
+
+
+@pytest.fixture(scope="module")
+def spend():
+    """A trial whose arm adds 3 to what is spent, which also follows a column of the log."""
+    rng = np.random.default_rng(0)
+    offer, x = rng.random(4000) < 0.5, rng.normal(size=4000)
+    amount = np.maximum(0, rng.gamma(2, 10, 4000) + 5 * x + 3 * offer - 8)
+    frame = pd.DataFrame({"customer": np.arange(4000), "variant": np.where(offer, "offer", "control")})
+    return frame.assign(feature_x=x, spend=amount)
+
+
+def test_what_is_spent_is_a_mean_on_its_own_scale(spend, tmp_path):
+    spend.to_csv(tmp_path / "spend.csv", index=False)
+    out, words = tmp_path / "out", ["--design", "arm_propensity: 0.5", "--out", str(tmp_path / "out")]
+    columns = ["--map", "user=customer,item=*,outcome=spend,source=variant"]
+    result = CliRunner().invoke(cli, ["effect", str(tmp_path / "spend.csv"), *columns, *words])
+    assert result.exit_code == 0, result.output
+    found = read_strict(out / "effect.json")
+    assert (found["unit"], found["status"], found["baseline"]) == ("spend", "identified", "control")
+    # Least squares on the arm and the column, with robust errors: an independent estimate of the same mean.
+    design = np.column_stack([np.ones(4000), spend["variant"] == "offer", spend["feature_x"]])
+    inverse = np.linalg.inv(design.T @ design)
+    slope = inverse @ design.T @ spend["spend"]
+    left = spend["spend"].to_numpy() - design @ slope
+    error = np.sqrt((inverse @ (design * left[:, None] ** 2).T @ design @ inverse)[1, 1])
+    assert found["effect"] == pytest.approx(slope[1], abs=0.15 * error)
+    assert (found["upper"] - found["lower"]) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    assert found["arms"]["offer"]["accepted"] == pytest.approx(
+        spend.loc[spend["variant"] == "offer", "spend"].sum()
+    )
+    assert result.output.startswith("offer, against control, raises spend by ")
+    assert "accepted" not in result.output and "points" not in result.output
+    again = CliRunner().invoke(
+        cli, ["effect", str(tmp_path / "spend.csv"), "--as", str(out / "log.yaml"), *words]
+    )
+    assert again.exit_code == 0 and read_strict(out / "effect.json") == found
+
+
+def test_the_effect_at_a_rank_of_the_list(tmp_path):
+    """The arm adds .2 at the first rank alone, and shows its items further up: by itself a rank is no effect."""
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"user": np.repeat(np.arange(600), 20)})
+    rows["source"] = np.where(rng.random(len(rows)) < 0.5, "model", "control")
+    weights = {"model": [0.5, 0.3, 0.2], "control": [0.2, 0.3, 0.5]}
+    drawn = {arm: rng.choice([1, 2, 3], len(rows), p=chance) for arm, chance in weights.items()}
+    rows["position"] = np.where(rows["source"] == "model", drawn["model"], drawn["control"])
+    rows["item"], rows["timestamp"] = rng.integers(8, size=len(rows)), np.tile(np.arange(20), 600)
+    gain = 0.2 * ((rows["position"] == 1) & (rows["source"] == "model"))
+    rows["decision"] = (rng.random(len(rows)) < 0.6 - 0.15 * rows["position"] + gain).astype(int)
+    found = csrec_core.effect(rows, confounders=["position"])
+    table = found.by("rank").set_index("group")
+    plain = rows.pivot_table("decision", "position", "source")
+    assert list(table.index) == ["1", "2", "3"] and "By rank in the list: 1: " in found.summary()
+    for rank, row in table.iterrows():
+        assert row["lower"] < (0.2 if rank == "1" else 0.0) < row["upper"]
+        one = plain.loc[int(rank)]
+        assert row["effect"] == pytest.approx(one["model"] - one["control"], abs=0.02)
+    # Averaged over the ranks that the arm shows; the plain difference takes its better ranks for an effect.
+    naive = rows.groupby("source")["decision"].mean().diff().iloc[1]
+    assert found.mean["lower"] < 0.1 < found.mean["upper"] < naive
+
+
+def test_an_arm_named_offer_is_no_baseline(spend):
+    """`off` is a baseline, `offer` is not, whichever is more frequent."""
+    columns = {"user": "customer", "outcome": "spend", "source": "variant"}
+    assert csrec_core.effect(spend.assign(item=1), map=columns).design.baseline == "control"

@@ -20,7 +20,7 @@ __all__ = ["effect"]
 @click.option("--baseline", metavar="NAME", help="Against which arm.  [default: self, or the control]")
 @click.option("--target", metavar="NAME", help="exposed, uniform or everyone.")
 @click.option("--unit", metavar="NAME", help="exposures or users: what counts once.")
-@click.option("--out", type=FILE, metavar="DIR", help="Folder for effect.json and effect.csv.")
+@click.option("--out", type=FILE, metavar="DIR", help="Folder for effect.json, effect.csv, log.yaml.")
 @click.option("--checks/--fast", default=True, show_default=True, help="Try to refute the effect, or not.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, for parts.")
@@ -43,7 +43,8 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     stated = {"arm": arm, "baseline": baseline, "target": target, "unit": unit}
     declared = read_design(design) | {name: value for name, value in stated.items() if value is not None}
     work = {"scheduler": scheduler, "workers": workers, "seed": seed}
-    estimate, shared = _in_parts_or_memory(log, chosen_options(**reading), out, work)
+    options = chosen_options(**reading)
+    estimate, shared = _in_parts_or_memory(log, options, out, work)
     found, rows = estimate(**declared)
     own = found.design
     others = sorted(
@@ -59,6 +60,9 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
         found = with_checks(found, check_effect(held, rows, seed=seed))
     click.echo(as_text(found, pairs))
     if out is not None:
+        from csrec_core.data.options import write_options
+
+        write_options(options, out / "log.yaml")
         click.echo(write_answer(found, out, pairs, shared=shared))
 
 

@@ -75,7 +75,8 @@ def report(run, suite, texts, parameters, axes, data, path, out, force, only, jo
     grid |= {name: text.split(",") for name, text in read_pairs(axes, "-g").items()}
     if scheduler and not grid:
         raise InputError("--scheduler runs the points of a grid; expected -g name=value,value beside it")
-    named = {"data": data, "path": path and str(path), "map": str(chosen_options(**chosen)) or None}
+    options = chosen_options(**chosen)
+    named = {"data": data, "path": path and str(path), "map": str(options) or None}
     texts = read_pairs(texts, "-p") | {name: value for name, value in named.items() if value is not None}
     values = plan.SUITES[suite] | given
     # However the data are named, the notebooks need the whole path, and the run its hash.
@@ -100,6 +101,10 @@ def report(run, suite, texts, parameters, axes, data, path, out, force, only, jo
         manifests = run_grid(spec, grid, scheduler=scheduler, echo=click.echo).values()
     else:
         manifests = [run_suite(spec, echo=click.echo)]
+    if str(options):
+        from csrec_core.data.options import write_options
+
+        write_options(options, spec.folder / "log.yaml")
     click.echo(f"wall time {time.perf_counter() - clock:.1f} s")
     click.echo(spec.folder / "index.html")
     sys.exit(0 if all(manifest["status"] == "complete" for manifest in manifests) else 1)

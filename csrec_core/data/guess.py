@@ -45,6 +45,10 @@ NAMES = {
     "t": [(3, r"^t$|_no$|step|order|sequence|index|nth")],
     "position": [(3, r"position|rank$|slot|^pos$")],
     "propensity": [(3, r"propensit|pscore|^prob")],
+    "outcome": [
+        (3, r"spen[dt]|revenue|amount|(watch|play)_?time|dwell|duration|minutes|seconds|gmv|sales|profit"),
+        (2, r"outcome|value|price|score|y$"),
+    ],
 }
 #: How others call the two arms of the paper.
 ARMS = {
@@ -129,9 +133,11 @@ def guess_options(table: Table) -> Guess:
             chosen[role] = name
     if "timestamp" in chosen and chosen.get("t", "t") != "t":
         del chosen["t"]
+    if "decision" in chosen and chosen.get("outcome", "outcome") != "outcome":
+        del chosen["outcome"]  # a yes or no is what is asked, where there is one
     reasons = {role: f"{name}: {_evidence(clues[name])}" for role, name in chosen.items()}
     for role in ("user", "item"):
-        if role not in chosen and {"source", "decision"} <= chosen.keys():
+        if role not in chosen and "source" in chosen and {"decision", "outcome"} & chosen.keys():
             chosen[role] = ABSENT
             reasons[role] = "no such column: " + (
                 "each row is a user" if role == "user" else "all rows show one item"
@@ -328,6 +334,9 @@ JUDGES = {
     "position": lambda clue, named: named if clue.whole and clue.numbers.between(0, 10_000).all() else 0,
     "propensity": lambda clue, named: (
         named if clue.numeric and clue.numbers.between(0, 1).all() and not clue.binary else 0
+    ),
+    "outcome": lambda clue, named: (
+        named if clue.numeric and not clue.binary and not clue.time and clue.distinct > 2 else 0
     ),
 }
 

@@ -44,8 +44,8 @@ class Dataset:
         One row per exposure, sorted by source, user and t: `user` int64, `t` int32 (order within user and
         source), `item` int64, `decision` int8 in {0, 1}, `source` category of arms ({self, system}, or the
         log's own), and optionally `propensity` (of the item, given the arm) and `arm_propensity` in (0, 1],
-        `probability` in [0, 1], `outcome` (any number), `position` (int32, the place in a list from 1),
-        `timestamp`, and `feature_...`.
+        `probability` in [0, 1], `outcome` (any number), `position` (the place in a list from 1, NaN where
+        there is none), `timestamp`, and `feature_...`.
     items : DataFrame or None
         One row per item: `item`, optionally `title`, `genre` and features (`csrec_core.data.items`).
     users : DataFrame or None
@@ -165,7 +165,7 @@ def find_files(path: Path) -> tuple[list[Path], str]:
         if not path.is_dir():
             return [path], path.name.split(".")[0] or path.name
         inside = sorted((path / "log").rglob("[!._]*.parquet"))
-        logs = sorted(path.glob("log.*"))
+        logs = sorted(file for file in path.glob("log.*") if file.suffix != ".yaml")
         found = (
             inside
             or logs[:1]
@@ -225,7 +225,7 @@ def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
     columns["source"] = pd.Categorical.from_codes(columns["source"], categories=list(rows.arms))
     if rows.times and "timestamp" in columns:
         columns["timestamp"] = pd.DatetimeIndex(columns["timestamp"].view(rows.times)).tz_localize("UTC")
-    if "position" in columns and columns["position"].min() == 0:
+    if "position" in columns and np.nanmin(columns["position"]) == 0:
         columns["position"] += 1
     own = [each for each in COLUMNS if each in columns]
     return pd.DataFrame(

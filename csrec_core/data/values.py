@@ -141,7 +141,7 @@ def number_column(table: Table, name: str, own: str, raw: str, of: str) -> Colum
         what = {"time": "times", "list": "lists"}.get(of, "values of a nested or binary type")
         raise InputError(f"{table.name}: column {shown(own)} holds {what}; expected {expected}")
     value = number(raw, of)
-    required = name not in ("propensity", "arm_propensity", "probability")
+    required = name not in ("propensity", "arm_propensity", "probability", "position")
     if name in ("propensity", "arm_propensity"):
         value = f"CASE WHEN {value} > 0 AND {value} <= 1 THEN {value} END"
     elif name == "probability":

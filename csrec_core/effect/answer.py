@@ -62,8 +62,8 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     Returns
     -------
     dict
-        `effect`, `lower`, `upper` (null where not identified), `unit` ("probability", or "outcome" where
-        decisions are no yes or no), `rates` (mean decision at the target under either arm), `baseline` and
+        `effect`, `lower`, `upper` (null where not identified), `unit` ("probability", or the outcome's own name
+        where it is no yes or no), `rates` (mean decision at the target under either arm), `baseline` and
         `arm` (names), `target`, `estimand`, `status`, `reasons`, `band`, `tipping` (odds at which zero enters;
         null where none do), `benchmark`, `estimates`, `checks`, `users`, `exposures`, `arms` (of all
         exposures, `accepted` a count), `assumptions`, `remedies`, `design`, `pairs`.
@@ -89,7 +89,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     ]
     found = {
         **{name: mean[name] for name in numbers},
-        "unit": "probability" if known.binary else "outcome",
+        "unit": "probability" if known.binary else effect.outcome,
         "rates": rates,
         "baseline": design.baseline,
         "arm": design.arm,
@@ -181,7 +181,7 @@ def column_words(name: str) -> str:
 def _headline(found: dict, write, unit: str) -> str:
     arm, baseline, middle = found["arm"], found["baseline"], found["effect"]
     usual = (arm, baseline) == (SYSTEM, SELF)
-    what = "acceptance" if unit else "the outcome"
+    what = "acceptance" if unit else found["unit"].replace("_", " ")
     if middle is None:
         who = "recommending" if usual else f"{arm}, against {baseline},"
         return f"What {who} does to {what} cannot be told from this log."
@@ -230,6 +230,13 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     lines += [f"  fails: {one['name']}: {one['detail']}" for one in failed[:SHOWN]]
     for one, pair in zip(pairs, found["pairs"], strict=True):
         lines.append(f"Also: {sentences(as_dict(one))['headline']} {pair['status'].capitalize()}.")
+    if effect.identification.allows and "rank" in effect.groups:
+        write = points if found["unit"] == "probability" else plain
+        ranks = effect.by("rank").dropna(subset="lower")
+        each = [
+            f"{r.group}: {write(r.effect)} {interval(r.lower, r.upper, write)}" for r in ranks.itertuples()
+        ]
+        lines += [f"By rank in the list: {', '.join(each)}."] * bool(each)
     if found["remedies"]:
         lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:SHOWN])]
     arms = ", ".join(f"{name} {count(arm['exposures'])}" for name, arm in found["arms"].items())

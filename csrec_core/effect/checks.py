@@ -24,6 +24,7 @@ from csrec_core.effect.table import hashes
 from csrec_core.effect.words import amount, between
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import holm
+from csrec_core.numbers import plain
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 __all__ = ["CHECKS", "check_effect"]
@@ -132,10 +133,15 @@ def _p_value(shift: float, error: float, freedom: float = np.inf) -> float:
 
 
 def _both_decisions(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
-    rates = effect.identification.overlap.accepted
+    rates, binary = effect.identification.overlap.accepted, effect.known.binary
     names = effect.design.baseline, effect.design.arm
-    text = ", ".join(f"{name}: {rate:.1%} accepted" for name, rate in zip(names, rates, strict=True))
-    return Verdict("", HOLDS if all(0 < rate < 1 for rate in rates) else FAILS, text)
+    said = [f"{rate:.1%} accepted" if binary else f"{plain(rate)} on average" for rate in rates]
+    text = ", ".join(f"{name}: {one}" for name, one in zip(names, said, strict=True))
+    several = [0 < rate < 1 for rate in rates]
+    if not binary:
+        outcomes = dataset.log["outcome"].groupby(dataset.log["source"].astype(str)).nunique()
+        several = [outcomes[name] > 1 for name in names]
+    return Verdict("", HOLDS if all(several) else FAILS, text)
 
 
 def _placebo(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:

@@ -1,5 +1,6 @@
 """What was randomised, what is claimed, and what is asked: the declaration that every effect starts from."""
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -28,7 +29,8 @@ CHANCES = {
     "estimated": "estimates of these chances",
     "unused": "left aside",
 }
-CONTROL = ("control", "none", "no ", "off", "holdout", "baseline", "random", SELF)  # how baselines are named
+#: How baselines are named.
+CONTROL = re.compile(r"(control|none|no|not|off|holdout|baseline|random|placebo|self|0|a$)(?![a-z])", re.I)
 LARGEST = 100_000  # characters of a design file
 
 
@@ -141,7 +143,7 @@ def find_design(dataset: Dataset, **declared) -> Design:
             raise unknown(f"{name} of the design", declared[name], arms)
     if "baseline" not in declared:
         rest = [arm for arm in arms if arm != declared.get("arm")]
-        named = [arm for arm in rest if arm.lower().startswith(CONTROL)]
+        named = [arm for arm in rest if CONTROL.match(arm)]
         declared["baseline"] = SELF if SELF in rest else (named or rest or [SELF])[0]
     if "arm" not in declared:
         rest = [arm for arm in arms if arm != declared["baseline"]]

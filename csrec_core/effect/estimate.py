@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import Dataset
+from csrec_core.data.options import ReadOptions
 from csrec_core.effect import answer
 from csrec_core.effect.audit import audit_arms, audit_items
 from csrec_core.effect.design import Design, find_design
@@ -54,6 +55,8 @@ class Effect:
         Of the deals.
     width : int
         Coefficients of the regression of the baseline's decisions.
+    outcome : str
+        What is caused, where that is no yes or no, by its name in the file.
     """
 
     design: Design
@@ -68,6 +71,7 @@ class Effect:
     learners: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     width: int = 0
+    outcome: str = "outcome"
 
     @cached_property
     def inflation(self) -> float:
@@ -331,8 +335,14 @@ def estimate_effect(
         name=dataset.name,
         groups=names,
         seed=seed,
+        outcome=outcome_name(dataset.read),
         benchmark=("", 1.0) if learners else None,
     )
+
+
+def outcome_name(read: ReadOptions | None) -> str:
+    """Return what the file calls the outcome."""
+    return read.map.get("outcome", "outcome") if read else "outcome"
 
 
 def check_numbers(folds: int, splits: int | None, level: float) -> None:

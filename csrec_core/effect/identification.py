@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from csrec_core.effect.audit import SURE
 from csrec_core.effect.design import Design
 from csrec_core.effect.weights import ItemChances, effective
+from csrec_core.numbers import plain
 from csrec_core.verdict import FAILS, UNDECIDED, Verdict
 
 __all__ = ["ALLOWED", "STATUSES", "Identification", "Overlap", "judge", "measure_overlap"]
@@ -174,7 +175,9 @@ def judge(
     rows : DataFrame
         Of `csrec_core.effect.table.lay_rows`.
     """
-    obstacles = _obstacles(design, overlap, audit)
+    decisions = rows["decision"].to_numpy()
+    binary = bool(np.isin(decisions, (0, 1)).all())
+    obstacles = _obstacles(design, overlap, audit, binary)
     status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows)
     undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
     if status == "identified" and undecided:
@@ -190,20 +193,20 @@ def judge(
         status = "assumed" if status == "identified" else status
     if obstacles:
         status, reasons = "not identified", obstacles
-        remedies = [_trial(design, overlap), *remedies]
+        remedies = [_trial(design, overlap, spread=0.0 if binary else float(decisions.std())), *remedies]
     return Identification(
         status, tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies), overlap, design
     )
 
 
-def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict]) -> list[str]:
+def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool) -> list[str]:
     """Return what keeps the effect from being told at all."""
     found = []
     for count, name in zip(overlap.rows, (design.baseline, design.arm), strict=True):
         if not count:
             found.append(f"the log has no exposure of the arm {name!r}")
     for rate, name in zip(overlap.accepted, (design.baseline, design.arm), strict=True):
-        if rate in (0.0, 1.0):
+        if binary and rate in (0.0, 1.0):
             found.append(f"the exposures of {name} are all {'accepted' if rate else 'rejected'}")
     if found:
         return found
@@ -318,14 +321,14 @@ def _claimed(claimed: str, choice: str, remedy: list[str]):
     )
 
 
-def _trial(design: Design, overlap: Overlap, *, half: float = 0.01, level: float = 0.95) -> str:
-    """Say how many randomised exposures would settle the effect to a half-width of a point."""
+def _trial(design: Design, overlap: Overlap, *, spread: float, level: float = 0.95) -> str:
+    """Say how many randomised exposures settle the effect to a point, or a twentieth of an outcome's `spread`."""
     rates = [rate if 0 < rate < 1 else 0.5 for rate in overlap.accepted]
+    half, variance = spread / 20 or 0.01, 2 * spread**2 or sum(rate * (1 - rate) for rate in rates)
     per_user = max(1.0, sum(overlap.rows) / max(1, max(overlap.users)) / 2)
-    spread = sum(rate * (1 - rate) for rate in rates)
-    count = (norm.ppf((1 + level) / 2) / half) ** 2 * spread * 2
+    count = (norm.ppf((1 + level) / 2) / half) ** 2 * variance * 2
     count *= 1 + 0.05 * (per_user - 1)  # rows of a user resemble each other; five per cent is a common value
     return (
         f"draw the arm of {count:,.0f} exposures at random, {design.arm} or {design.baseline} with even chances: "
-        "the effect is then known to within a point"
+        f"the effect is then known to within {plain(half) if spread else 'a point'}"
     )

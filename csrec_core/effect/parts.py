@@ -30,6 +30,7 @@ from csrec_core.effect.estimate import (
     deal_seeds,
     deals_for,
     learn_engines,
+    outcome_name,
 )
 from csrec_core.effect.identification import Overlap, measure_overlap
 from csrec_core.effect.score import Sums
@@ -238,6 +239,7 @@ def estimate_parts(
         name=log.folder.name,
         groups=names,
         seed=seed,
+        outcome=outcome_name(log.options),
     )
     return effect, sample
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from csrec_core.effect.engine import BLOCK, Known
 from csrec_core.effect.score import Sums, sum_scores
-from csrec_core.effect.table import FEW_ITEMS, ItemCounts
+from csrec_core.effect.table import FEW_ITEMS, POSITION, ItemCounts
 
 __all__ = ["ESTIMATORS", "group_rows", "group_scores", "item_fifths", "split_sums"]
 
@@ -20,12 +20,14 @@ ESTIMATORS = {
     "observed": "the plain difference of the two acceptance rates",
 }
 LAST_STEP = 100  # later exposures count with it
+LAST_RANK = 10  # of a list; later ones count with it
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 #: How the rows of every log are grouped: the names of the groups, in the order of their codes.
 GROUPS = {
     "popularity": ("1, least popular", "2", "3", "4", "5, most popular"),
     "previous": ("none", "rejected", "accepted"),
     "heard": ("for the first time", "before"),
+    "rank": (*map(str, range(1, LAST_RANK)), f"{LAST_RANK} and later"),
 }
 
 
@@ -125,6 +127,8 @@ def group_rows(
         first = features["first"].to_numpy() == 1
         codes["previous"] = np.where(first, 0, 1 + (features["last"].to_numpy() > known.middle))
         codes["heard"] = (features["shown_before"].to_numpy() > 0).astype(int)
+    if POSITION in rows.columns:
+        codes["rank"] = np.clip(rows[POSITION].to_numpy().astype(int), 1, LAST_RANK) - 1
     return {name: (code, len(GROUPS[name])) for name, code in codes.items()}, {
         name: GROUPS[name] for name in codes
     }

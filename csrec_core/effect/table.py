@@ -15,6 +15,7 @@ from csrec_core.effect.design import Design
 
 __all__ = [
     "ITEM",
+    "POSITION",
     "Clock",
     "ItemCounts",
     "covariates",
@@ -33,6 +34,7 @@ FEW_ITEMS = 20  # up to so many get a column each: what other folds tell of them
 VECTOR = 3  # measured features of an item, from which on items are compared by them
 TASTE = "taste: "  # columns of the users table that hold the preference for the genre named after it
 PREFERENCE = "preference"
+POSITION = "item: position"  # in a list: set with the item, so part of the arm where items are
 #: Of the user, whatever the item is; of the user with this kind of item; of the item, from other folds.
 HISTORY = ("first", "last", "before_last", "run", "user_rate")
 WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
@@ -65,14 +67,16 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
     -------
     DataFrame
         Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the
-        log; `preference`, from the columns `taste: <genre>` of the users table, at the exposed item's genre;
-        the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`, these of
-        mean 0 and standard deviation 1. A value that is missing is the mean of its table, so that the parts
-        of a log agree on it, with a column `missing: ...` of ones beside it.
+        log; its `position`, where every exposure has one; `preference`, from the columns `taste: <genre>` of the
+        users table, at the exposed item's genre; the other numbers of the users table, as `user: ...`, and of the
+        item table, as `item: ...`, these of mean 0 and standard deviation 1. A value that is missing is the mean
+        of its table, so that the parts of a log agree on it, with a column `missing: ...` of ones beside it.
     """
     log, users, items = dataset.log, dataset.users, dataset.items
     moments = table_moments(users, items) if moments is None else moments
     known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(FEATURE)}
+    if "position" in log.columns and log["position"].notna().all():  # a place in a list is set with its item
+        known[POSITION] = log["position"].to_numpy()
     fill = {name: mean for name, (mean, _) in moments.items()}
     if users is not None:
         by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
