@@ -34,8 +34,8 @@ def spoil(log: pd.DataFrame, kind: str) -> bytes:
     if kind == "unknown source":
         log = log.replace("self", "slef")
     if kind == "not UTF-8":
-        log = log.replace("self", "sélf")
-    return log.to_csv(index=False).encode("latin-1")
+        return log.replace("self", "sélf").to_csv(index=False).encode().replace(b"\xc3\xa9", b"\xe9", 1)
+    return log.to_csv(index=False).encode()
 
 
 MESSAGES = {

@@ -171,9 +171,7 @@ def test_bad_map(text, message):
 def test_bad_files(tmp_path):
     (tmp_path / "empty.csv").touch()
     (tmp_path / "header.csv").write_text("user,t,item,decision,source\n")
-    (tmp_path / "latin.csv").write_bytes(
-        "user,t,item,decision,source\n1,1,caf\xe9,1,self\n".encode("latin-1")
-    )
+    (tmp_path / "broken.csv").write_bytes(b"user,t,item,decision,source\n1,1,caf\xe9,1,s\xc3\xa9lf\n")
     (tmp_path / "no.parquet").write_text("hello")
     (tmp_path / "log.xlsx").write_bytes(b"PK\x03\x04 and more")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no end")
@@ -184,7 +182,7 @@ def test_bad_files(tmp_path):
     for name, message in {
         "empty.csv": "is empty",
         "header.csv": "no rows",
-        "latin.csv": "line 2: not UTF-8",
+        "broken.csv": "line 2: not UTF-8",
         "no.parquet": "not a CSV table; expected columns between",
         "ragged.csv": "line 2: not a CSV table: 3 columns; expected 4",
         "absent.csv": "no such file",

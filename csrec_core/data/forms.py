@@ -2,14 +2,16 @@
 
 import codecs
 import csv
+import io
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 
 from csrec_core.errors import InputError, readable, shown
 
-__all__ = ["HEAD", "VALUE", "decode_head", "find_separator", "header_names", "read_head"]
+__all__ = ["HEAD", "VALUE", "as_utf8", "decode_head", "find_separator", "header_names", "read_head"]
 
 HEAD = 1 << 20  # bytes that tell the form of a file
 SEPARATORS = (",", "\t", ";", "|")
@@ -18,12 +20,12 @@ OTHERS = {
     b"PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
     b"BZh": "compressed by bzip2; expected gzip or zstd",
     b"\xfd7zXZ": "compressed by xz; expected gzip or zstd",
-    b"\xff\xfe": "UTF-16; save it as UTF-8",
-    b"\xfe\xff": "UTF-16; save it as UTF-8",
     b"ORC": "an ORC file; save it as Parquet",
     b"ARROW1": "an Arrow file; save it as Parquet",
     b"\x89HDF": "an HDF5 file; save it as Parquet",
 }
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+NO_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # bytes that are no characters there
 VALUE = re.compile(r"\s*[-+]?(\d[\d.,]*([eE][-+]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?)\s*")
 TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # the header of RecBole's files
 
@@ -55,19 +57,47 @@ def read_head(path: Path) -> tuple[bytes, str]:
     return start, compression
 
 
-def decode_head(head: bytes, name: str) -> str:
-    """Return the head as text without its byte order mark and the line that may be cut."""
+def decode_head(head: bytes, name: str) -> tuple[str, str]:
+    """Return the head as text without the line that may be cut, and its encoding.
+
+    Bytes that are no UTF-8 are of Windows, unless other characters of the file are UTF-8: then they are broken.
+    """
+    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
+    if head[1:2] == b"\0":
+        encoding = "utf-16-le"
     try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=len(head) < HEAD)
+        text = (
+            codecs.getincrementaldecoder(encoding)()
+            .decode(head, final=len(head) < HEAD)
+            .removeprefix("\ufeff")
+        )
     except UnicodeDecodeError as error:
-        line = head[: error.start].count(b"\n") + 1
-        raise InputError(f"{name}: line {line}: not UTF-8; save the file as UTF-8") from None
+        if encoding != "utf-8" or not head.decode("utf-8", "ignore").isascii():
+            line = head[: error.start].count(b"\n") + 1
+            raise InputError(f"{name}: line {line}: not {encoding.upper()}; save the file as UTF-8") from None
+        encoding = "latin-1" if any(byte in head for byte in NO_WINDOWS) else "cp1252"
+        text = head.decode(encoding)
     if not text.strip():
         raise InputError(f"{name}: the file is empty; expected a header and one row per exposure")
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes; expected text in UTF-8 or Parquet")
     whole = text if len(head) < HEAD else text[: text.rfind("\n") + 1]
-    return whole or text
+    return whole or text, encoding
+
+
+def as_utf8(path: Path, encoding: str, compression: str, folder: str) -> Path:
+    """Return a copy of a file of text as UTF-8, plain, in a folder."""
+    copy = Path(folder) / "utf-8"
+    with (
+        pa.input_stream(str(path), compression=None if compression == "none" else compression) as stream,
+        io.TextIOWrapper(stream, encoding, newline="") as text,
+        copy.open("w", encoding="utf-8", newline="") as target,
+    ):
+        try:
+            shutil.copyfileobj(text, target)
+        except UnicodeDecodeError:
+            raise InputError(f"{readable(path)}: not {encoding.upper()}; save the file as UTF-8") from None
+    return copy
 
 
 def find_separator(text: str, name: str) -> str:

@@ -9,6 +9,7 @@ from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
 from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import Table, quoted
 from csrec_core.data.values import FORMS, ISO, is_missing, kind, parsed
+from csrec_core.errors import InputError
 
 __all__ = ["Guess", "guess_options"]
 
@@ -58,7 +59,8 @@ ARMS = {
 NO_TREATMENT = r"^(no|none|control|holdout|placebo)\b"
 BY_SYSTEM = r"rec|sys|algo|push|sponsor"  # what a column of 0 and 1 is named where 1 is the system
 ACCEPTING = (
-    r"^(y|yes|click(ed)?|purchased?|buy|bought|accept(ed)?|convert(ed)?|conversion|like[ds]?|ordered|opened)$"
+    r"^(y|yes|t|true|ja|j|oui|s[ií]|sim|tak|да|是|click(ed)?|purchased?|buy|bought|accept(ed)?|convert(ed)?|"
+    r"conversion|like[ds]?|ordered|opened|success|positive|subscribed|booked|added|played|watched|read)$"
 )
 EPOCHS = [(10.0**power, unit) for power, unit in ((0, "seconds"), (3, "ms"), (6, "µs"), (9, "ns"))]
 
@@ -113,6 +115,21 @@ class _Clues:
         return low <= {"true", "false"} if not self.numeric else set(self.numbers.unique()) <= {0.0, 1.0}
 
     @property
+    def tokens(self) -> pd.Series:
+        """The elements of lists, of some rows."""
+        return self.texts.head(1000).map(lambda text: set(re.findall(r"[^\s,|;\[\]()'\"]+", text)))
+
+    @property
+    def marks(self) -> bool:
+        """Whether these lists say 0 or 1 of each element of another's."""
+        return set().union(*self.tokens) <= {"0", "1"}
+
+    def within(self, other: "_Clues") -> bool:
+        """Tell whether these lists hold nothing but elements of another's."""
+        pairs = pd.concat([self.tokens, other.tokens], axis=1, join="inner").to_numpy()
+        return bool(len(pairs)) and all(one <= all_ for one, all_ in pairs)
+
+    @property
     def repeats(self) -> float:
         return len(self.texts) / max(self.distinct, 1)
 
@@ -131,6 +148,11 @@ def guess_options(table: Table) -> Guess:
     for _, role, name in sorted(points, key=lambda point: (-point[0], list(COLUMNS).index(point[1]))):
         if role not in chosen and name not in chosen.values():
             chosen[role] = name
+    items = clues.get(chosen.get("item", ""))
+    if "decision" not in chosen and items and items.lists:
+        for name, clue in clues.items():
+            if clue.lists and clue is not items and clue.within(items):
+                chosen["decision"] = name
     if "timestamp" in chosen and chosen.get("t", "t") != "t":
         del chosen["t"]
     if "decision" in chosen and chosen.get("outcome", "outcome") != "outcome":
@@ -150,7 +172,9 @@ def _options(table: Table, clues: dict[str, _Clues], chosen: dict[str, str]) -> 
     lists = tuple(
         name
         for role in ("item", "decision", "position", "propensity")
-        if (name := chosen.get(role)) in clues and clues[name].lists
+        if (name := chosen.get(role)) in clues
+        and clues[name].lists
+        and (role != "decision" or clues[name].marks)
     )
     if "item" in chosen and chosen["item"] not in lists:
         lists = ()
@@ -227,15 +251,14 @@ def _look(table: Table) -> dict[str, _Clues]:
     """Return the clues of each column that holds single values or lists."""
     columns = [name for name, type_ in table.types.items() if kind(type_) != "other"]
     texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
-    rows = (
-        table.query(f"SELECT {texts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)")
-        if columns
-        else []
-    )
+    sample = f"SELECT {texts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)"
+    if not (rows := table.query(sample) if columns else []):
+        raise InputError(f"{table.name}: no rows; expected at least one exposure")
     clues = {}
-    for name, *values in zip(columns, *rows, strict=True) if rows else []:
+    for name, *values in zip(columns, *rows, strict=True):
         of = kind(table.types[name])
-        text = pd.Series([value for value in values if value not in (None, "")], dtype="str")
+        text = pd.Series(values, dtype="str")
+        text = text[text.notna() & (text != "")]
         numbers = pd.to_numeric(text, errors="coerce")
         lists = of == "list" or (of == "text" and _are_lists(text))
         time = "" if lists else "time" if of == "time" else _time(table, name, text, numbers, of)
@@ -283,25 +306,22 @@ def _named(role: str, name: str) -> float:
 
 
 def _identifies(clue: _Clues, named: float) -> float:
-    """Judge a column as ids: several, whole or text, better if they come back."""
+    """Judge a column as ids: several, whole or text, better if they come back; numbers as large as times may be."""
     real = clue.numeric and not clue.whole
-    if clue.distinct < 2 or clue.binary or clue.time or real:
+    if clue.distinct < 2 or clue.binary or (clue.time and not clue.numeric) or real:
         return 0
     return named + (clue.repeats >= 1.5) * 0.5 + (not clue.numeric) * 0.25 if named else 0
 
 
 def _decides(clue: _Clues, named: float) -> float:
     if clue.lists:
-        tokens = {
-            part for value in clue.texts.head(1000) for part in re.findall(r"[^\s,|;\[\]()'\"]+", value)
-        }
-        return named + 2 if tokens <= {"0", "1"} else 0
+        return named + 2 if clue.marks else 0
     if clue.binary:
         return named + clue.distinct  # a column that is always 0 tells less
     if clue.words and any(re.search(ACCEPTING, word.lower()) for word in clue.words):
         return named + 1.5
     rating = (
-        clue.whole and 3 <= clue.distinct <= 11 and clue.numbers.min() >= 0 and 4 <= clue.numbers.max() <= 10
+        clue.whole and 2 <= clue.distinct <= 11 and clue.numbers.min() >= 0 and 4 <= clue.numbers.max() <= 10
     )
     return named if rating and named > 2 else 0
 

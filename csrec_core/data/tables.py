@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csrec_core.data.forms import decode_head, find_separator, header_names, read_head
+from csrec_core.data.forms import as_utf8, decode_head, find_separator, header_names, read_head
 from csrec_core.errors import InputError, readable, shown, unknown
 
 __all__ = ["ROW", "Table", "literal", "open_frame", "open_table", "quoted", "read_table", "readable"]
@@ -74,7 +74,7 @@ def open_table(
     Parameters
     ----------
     path : path or sequence of path
-        Text in UTF-8 with one of `SEPARATORS`, JSON lines, a JSON array of objects, or Parquet; text also
+        Text with one of `SEPARATORS`, JSON lines, a JSON array of objects, or Parquet; text also
         compressed by gzip or zstd. Of several files, all Parquet.
     header : sequence of str, optional
         The names of the columns, for text without a first line that tells them.
@@ -89,20 +89,23 @@ def open_table(
     paths = [Path(path)] if isinstance(path, str | Path) else list(path)
     head, compression = read_head(paths[0])
     name = readable(paths[0] if len(paths) == 1 else paths[0].parent)
-    with _connection(paths) as connection:
-        table = Table(connection, {}, name)
-        if head.startswith(b"PAR1"):
-            hive = any("=" in part for part in paths[0].parts)
-            options = f"hive_partitioning={hive}, hive_types_autocast=false"
-            source = f"read_parquet({_texts(map(str, paths))}, {options})"
-            _check_names(_parquet_names(paths[0], name), name)
-        else:
-            text = decode_head(head, name)
-            if text.lstrip()[:1] in ("{", "["):
+    with tempfile.TemporaryDirectory(prefix="csrec-") as folder:
+        if not (columnar := head.startswith(b"PAR1")):
+            text, encoding = decode_head(head, name)
+            if encoding not in ("utf-8", "utf-8-sig"):
+                paths, compression = [as_utf8(paths[0], encoding, compression, folder)], "none"
+        with _database(folder, paths) as connection:
+            table = Table(connection, {}, name)
+            if columnar:
+                hive = any("=" in part for part in paths[0].parts)
+                options = f"union_by_name=true, hive_partitioning={hive}, hive_types_autocast=false"
+                source = f"read_parquet({_texts(map(str, paths))}, {options})"
+                _check_names(_parquet_names(paths[0], name), name)
+            elif text.lstrip()[:1] in ("{", "["):
                 source = _json_source(table, paths[0], compression, text)
             else:
                 source = _text_source(paths[0], compression, text, name, tuple(header), separator)
-        yield _with_view(table, source)
+            yield _with_view(table, source)
 
 
 @contextmanager
@@ -155,13 +158,6 @@ def literal(value: object) -> str:
 
 def _texts(values) -> str:
     return f"[{', '.join(map(literal, values))}]"
-
-
-@contextmanager
-def _connection(paths: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection in bounded memory that reads these files and nothing else."""
-    with tempfile.TemporaryDirectory(prefix="csrec-") as folder, _database(folder, paths) as connection:
-        yield connection
 
 
 def _database(folder: str, paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:

@@ -40,6 +40,7 @@ FORMS = (
     "%a, %d %b %Y %H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y",
+    *(f"%Y%m%dT%H%M%S{zone}" for zone in ("Z", "%z", "")),
 )
 
 
@@ -173,7 +174,7 @@ def time_column(
     missing, expected = is_missing(raw, of), COLUMNS["timestamp"]
     if of == "time":
         unit = "ns" if "_NS" in table.query(f"SELECT typeof(any_value({raw})) FROM {view}")[0][0] else "us"
-        value = f"CASE WHEN isfinite({raw}) THEN epoch_{unit}({raw}) END"
+        value = f"CASE WHEN isfinite(CAST({raw} AS TIMESTAMPTZ)) THEN epoch_{unit}({raw}) END"
         return Column("timestamp", own, value, raw, missing, expected, needed), f"datetime64[{unit}]"
     form = (form or _find_form(table, view, own, raw, missing)) if of == "text" else ""
     if form:

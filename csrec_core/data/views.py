@@ -155,6 +155,8 @@ def split_decisions(view: View, options: ReadOptions) -> View:
     own = options.map.get("item", "item")
     if own not in options.explode or {"decision"} & {*view.types, *options.map} or options.accept:
         return view
+    if kind(view.types[own]) != "text":
+        return view
     item = quoted(own)
     if not view.one(
         f"SELECT coalesce(bool_and(regexp_matches({item}, {LIST_AND_DECISION})), false) FROM {view.name}"
