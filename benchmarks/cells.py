@@ -23,7 +23,8 @@ def study(name: str, seed: int) -> dict:
     effect = estimate_effect(dataset, splits=1, seed=seed, **declared)
     cells = cell_effects(effect, dataset)
     x, shown = known_before(effect, dataset)[cells["arm"] == 1], cells[cells["arm"] == 1]
-    cells = shown.merge(truth[["user", "t", "p1", "p0"]], on=["user", "t"], how="left")
+    truth = truth.loc[truth["source"] == "system", ["user", "t", "p1", "p0"]]
+    cells = shown.merge(truth, on=["user", "t"], how="left")
     true, found = cells["p1"] - cells["p0"], cells["effect"]
     projected = x @ np.linalg.lstsq(x, true.to_numpy(), rcond=None)[0]
     held = {"projection": projected, "effect": true}

@@ -3,9 +3,8 @@
 Readers have a hidden vector of preference, items a vector, a quality and a fame. The baseline exposes by
 preference and fame (the reader chooses), the arm by one of several policies; every chance is known and logged
 as asked. A decision follows a link of affinity, quality, the decision before, a drift in time, and the effect
-of the arm. The truth is the mean difference of the two acceptance probabilities at each exposure of the arm.
-
-    python benchmarks/worlds.py --list
+of the arm. The truth is the mean difference of the two acceptance probabilities at each exposure of the arm; where
+the arm itself is drawn, at every exposure, each side with the items that it would pick.
 """
 
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ class World:
     carry: float = 0.3
     drift: float = 0.0  # of the link from the first exposure to the last, in both arms
     chosen: float = 1.0  # how strongly the baseline follows preference
-    policy: str = "uniform"  # of the arm: uniform, popular, personal
+    policy: str = "uniform"  # of the arm: uniform, popular, personal, or alike for all and other every day
     interleaved: bool = False
     mean: float = 12.0  # exposures of an arm a user
     heavy: bool = False  # a lognormal number of exposures instead of a fixed one
@@ -48,7 +47,7 @@ class World:
 
 
 def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
-    """Return a log, and a row for each exposure by the arm: `user`, `t`, `step`, `p1`, `p0`."""
+    """Return a log, and a row for each exposure of the target: `user`, `t`, `source`, `step`, `p1`, `p0`."""
     rng = np.random.default_rng([seed, 77])
     n, m, k = world.users, world.items, 4
     taste, vector = rng.normal(size=(n, k)) / np.sqrt(k), rng.normal(size=(m, k))
@@ -57,7 +56,7 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
     chances = {"self": softmax(world.chosen * affinity + fame, axis=1)}
     if world.policy == "uniform":
         chances["system"] = np.full((n, m), 1 / m)
-    elif world.policy == "popular":
+    elif world.policy in ("popular", "daily"):
         chances["system"] = np.tile(softmax(1.2 * fame), (n, 1))
     else:
         guess = affinity + rng.normal(0, 0.7, (n, m))
@@ -88,10 +87,14 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
         if not here.any():
             break
         side = system[:, now]
+        if world.policy == "daily":
+            wave = np.sin(6 * now / length + np.arange(m))
+            chances["system"] = np.tile(softmax(1.2 * fame + wave), (n, 1))
         chance = np.where(side[:, None], chances["system"], chances["self"])
         item = (chance.cumsum(axis=1) > rng.random(n)[:, None]).argmax(axis=1)
-        level = world.base + world.affinity * affinity[everyone, item] + quality[item] + world.carry * last
-        level = level + world.drift * now / length
+        levels = world.base + world.affinity * affinity + quality + (world.carry * last)[:, None]
+        levels = levels + world.drift * now / length
+        level = levels[everyone, item]
         gain = trust * (1 + world.growth * (np.minimum(step["system"], 20) / 20))
         p1, p0 = link(level + gain), link(level)
         decision = (rng.random(n) < np.where(side, p1, p0)).astype(int)
@@ -119,7 +122,10 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
             frame["timestamp"] = now * 1000 + everyone % 1000
         log.append(frame[here])
         known = pd.DataFrame({"user": everyone, "t": number, "step": number, "p1": p1, "p0": p0})
-        truth.append(known[here & side])
+        if world.randomised_arm:
+            known["p1"] = (chances["system"] * link(levels + gain[:, None])).sum(axis=1)
+            known["p0"] = (chances["self"] * link(levels)).sum(axis=1)
+        truth.append(known.assign(source=name)[here & (side | world.randomised_arm)])
         last = np.where(here, decision, last)
     log = pd.concat(log, ignore_index=True)
     log.loc[~log["source"].isin(world.logged), "propensity"] = np.nan
@@ -141,6 +147,7 @@ WORLDS: dict[str, tuple[World, dict]] = {
     "logged, heavy-tailed": (World(heavy=True), {}),
     "logged, popular items only": (World(policy="popular"), {}),
     "logged, interleaved, drift": (World(interleaved=True, drift=1.0), {}),
+    "logged, other every day, interleaved": (World(policy="daily", interleaved=True), {}),
     "logged, growing, users differ": (World(growth=1.0, spread=0.5), {}),
     "published, logit": (World(**PUBLISHED), {"confounders": ("feature_affinity",)}),
     "published, rare, heavy-tailed": (

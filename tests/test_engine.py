@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from worlds import World, simulate
+from worlds import World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
@@ -85,6 +85,16 @@ def test_arms_that_alternate_are_told_by_their_clock():
         [(u, t, 1, u % 2, "self" if u < 5 else "system") for u in range(10) for t in (1, 2)]
     )
     assert find_clock(lay_rows(one_arm_each, Design())).between
+
+
+def test_steps_are_compared_at_the_same_time_where_the_arms_share_a_clock():
+    """Acceptance drifts up in both arms: against the baseline of all times the effect would seem to grow."""
+    world = without_effect(World(users=600, mean=8, drift=3.0, interleaved=True))
+    found = estimate_effect(simulate(world, seed=2)[0], splits=1)
+    assert len(found.over_time) >= 6
+    assert found.trend["lower"] < 0 < found.trend["upper"]
+    rise = simulate(world, seed=2)[0].log.groupby("t")["decision"].mean()
+    assert rise.iloc[-1] - rise.iloc[0] > 0.2  # which is no effect
 
 
 def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():

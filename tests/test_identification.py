@@ -120,6 +120,27 @@ def test_a_personal_policy_is_never_switched_to_another_target():
     assert uniform.identification.status == "identified"
 
 
+def test_chances_that_follow_from_the_log_are_read_off_at_the_baselines_exposures():
+    world = World(users=800, mean=10, policy="daily", interleaved=True)
+    dataset, truth = simulate(world, 0)
+    found = estimate_effect(dataset, splits=1)
+    assert found.identification.status == "identified" and found.learners["chance"] == "fine"
+    follows = found.identification.evidence[-1]
+    assert follows.word == HOLDS and follows.value > 0.8
+    assert found.mean["lower"] < (truth["p1"] - truth["p0"]).mean() < found.mean["upper"]
+    personal = judged(replace(world, policy="personal")).identification
+    assert personal.status == "assumed" and personal.evidence[-1].word == UNDECIDED
+
+
+def test_open_bandit_is_identified(real_data):
+    raw = pd.read_parquet(real_data / "experiments" / "open_bandit_men.parquet")
+    names = {"item_id": "item", "click": "decision", "policy": "source", "propensity_score": "propensity"}
+    log = raw.rename(columns=names).assign(t=raw.groupby(["user", "policy"]).cumcount())
+    log["timestamp"] = pd.to_datetime(log["timestamp"], format="ISO8601").astype("int64") / 1e9
+    found = estimate_effect(Dataset(log, name="men"), splits=1)
+    assert found.identification.status == "identified"
+
+
 def test_a_randomised_arm_identifies_and_has_no_band():
     world = World(users=400, randomised_arm=True, policy="personal", logged=())
     found = judged(world, 1, arm_propensity=0.4)

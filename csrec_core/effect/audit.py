@@ -19,7 +19,7 @@ from csrec_core.effect.design import Design
 from csrec_core.metrics import effective_size
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
-__all__ = ["audit_arms", "audit_items"]
+__all__ = ["audit_arms", "audit_items", "audit_reading"]
 
 TOLERANCE = 0.1  # relative error of a chance that is let pass
 PART = 0.75  # share of the catalogue, below which chances are taken to be those of a part of it
@@ -27,6 +27,7 @@ GROUPS = 5  # of items, by popularity
 LOOSE, HALF = 0.01, 0.5  # p-value above which an interval of at most this half-width shows no sign against it
 SURE = 0.001  # p-value below which a deviation is no accident
 FEW_USERS = 20
+FOLLOWS = 0.8  # share of the variance of logged chances that must follow from the log for them to be read off
 WORTH = 50.0  # effective users, below which a mean of 1 / p is too rough to refute anything
 
 
@@ -156,6 +157,37 @@ def _repeats(inverse, user, genre, before, genres, name) -> Verdict:
     return _judge(
         title, _Ratio.of(again, expected, user[known]), "the genre of the exposure before comes again"
     )
+
+
+def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> Verdict:
+    """Can the arm's chances at the baseline's exposures be read off those at its own?
+
+    They vary, and are logged where the arm exposed. If they follow from the item, the time and what else is
+    logged, as those of a policy without secrets do, a model of other users' rows finds them again. What it
+    leaves must not go with the decisions: else the arm knows of users what the log does not.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Of `csrec_core.effect.engine.Engine.score`, with `chance`.
+    """
+    name = f"chances of {design.arm} follow from the log"
+    own = (rows["arm"] == 1).to_numpy() & ~scores["trimmed"].to_numpy()
+    user = pd.factorize(rows["user"].to_numpy()[own])[0]
+    if not own.any() or user.max() + 1 < FEW_USERS:
+        return Verdict(name, NOT_TESTED, "too few users", threshold=FOLLOWS)
+    logged = np.log(rows["propensity"].to_numpy(dtype=float)[own])
+    found = scores["chance"].to_numpy()[own]
+    left = logged - found - (logged - found).mean()
+    share = 1 - float((left**2).sum() / ((logged - logged.mean()) ** 2).sum())
+    # Clustered score test: does what is left of a chance tell the decision beyond what the model expects of it?
+    surprise = (scores["decision"] - scores["m1"]).to_numpy()[own]
+    by_user = np.bincount(user, left * (surprise - surprise.mean()))
+    p = float(2 * norm.sf(abs(by_user.sum()) / max(np.sqrt((by_user**2).sum()), 1e-300)))
+    word = HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
+    detail = f"{share:.0%} of how they vary follows from the item, the time and what is logged"
+    detail += "" if p > LOOSE else ", and the rest goes with the decisions"
+    return Verdict(name, word, detail, share, threshold=FOLLOWS, p=p)
 
 
 def audit_arms(

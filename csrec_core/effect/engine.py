@@ -32,6 +32,7 @@ __all__ = ["FOLDS", "LEARNED", "Engine", "Known", "look_over"]
 FOLDS = 4
 LEARNED = 60_000  # rows that the nuisances learn from at most
 BLOCK = 200_000  # rows whose designs are held in memory at once
+USUAL = "usual_chance"  # a feature of the arm's chance of an item, and of nothing else
 BOUNDS = 1e-4  # a modelled chance of an item is kept within these factors of an even share
 
 
@@ -103,7 +104,7 @@ class Engine:
     learners : dict
         By nuisance, the learner that was chosen.
     models : dict
-        By fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of items are personal.
+        By fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of an item vary.
     """
 
     design: Design
@@ -150,7 +151,7 @@ class Engine:
         learners, models = dict(learners or {}), {}
         with threadpool_limits(1):  # sums come in the same order everywhere
             for held in range(folds):
-                told = pd.concat([features, counts.tell(rows["item"].to_numpy(), fold, held)], axis=1)
+                told = pd.concat([features, engine._told(rows["item"].to_numpy(), fold, held)], axis=1)
                 models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
 
@@ -177,6 +178,7 @@ class Engine:
         if nuisance == "arm" and kind != "none":
             return [*HISTORY, *beside, *clock]
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
+        own += [USUAL] if nuisance == "chance" else []
         item = [*WITH_ITEM, *LIKENESS, *ITEM]
         if nuisance == "arm" and self.known.clock.phased:
             item.remove("shown_before")  # it counts up over the phases and would tell them apart
@@ -189,7 +191,8 @@ class Engine:
         -------
         DataFrame (rows,)
             `place`, `user`, `item`, `t`, `arm`, `decision`, `step` (from 1), `fold`, `e` (the arm's chance),
-            `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`.
+            `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`; and `chance`, the log of the arm's modelled chance
+            of the item against an even share, where its chances vary.
         """
         features = self.describe(rows) if features is None else features
         fold = fold_of(rows["user"].to_numpy(), self.folds, self.seed)
@@ -201,10 +204,10 @@ class Engine:
             for start in range(0, len(own), BLOCK):
                 some = own[start : start + BLOCK]
                 table = features.take(some).reset_index(drop=True)
-                table = pd.concat([table, self.counts.tell(item[some], fold[some], held)], axis=1)
+                table = pd.concat([table, self._told(item[some], fold[some], held)], axis=1)
                 for name, model in models.items():
                     found[name][some] = model.predict(self._read(table, name, chances.kind))
-        if chances.kind == "personal":
+        if chances.kind == "varying":
             even = 1 / self.known.catalogue
             other = np.clip(np.exp(found["chance"]), BOUNDS, 1 / BOUNDS) * even
             chances = replace(chances, other=np.where(rows["arm"] == 0, other, np.nan))
@@ -215,6 +218,8 @@ class Engine:
         kept = rows[["place", "user", "item", "t", "arm", "decision"]].reset_index(drop=True)
         step = features["step"].to_numpy().astype(np.int32) + 1
         kept = kept.assign(step=step, fold=fold, e=e, m1=found["m1"], m0=found["m0"])
+        if chances.kind == "varying":
+            kept["chance"] = found["chance"]
         return pd.concat([kept, weights], axis=1)
 
     def arm_chance(self, rows: pd.DataFrame, modelled: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -229,6 +234,11 @@ class Engine:
         if np.isnan(logged[arm >= 0]).any():
             return modelled, False
         return np.where(arm == 1, logged, 1 - logged), True
+
+    def _told(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
+        """Return what is told of the rows' items (`ItemCounts.tell`), and their usual chance by the arm."""
+        usual = self.counts.usual_chance(item).astype(np.float32)
+        return self.counts.tell(item, fold, held).assign(**{USUAL: usual})
 
     def _read(self, table: pd.DataFrame, nuisance: str, kind: str) -> pd.DataFrame:
         """Return the columns of a nuisance that the table has; few items come as columns of their own."""
@@ -253,7 +263,7 @@ class Engine:
             "m1": (arm == 1, decision, np.ones(len(rows)), self.known.binary),
             "arm": (arm >= 0, (arm == 1).astype(float), ratio, True),
         }
-        if chances.kind == "personal":
+        if chances.kind == "varying":
             even = np.log(np.maximum(chances.own, 1e-12) * self.known.catalogue)
             wanted["chance"] = (arm == 1, np.where(arm == 1, even, 0.0), np.ones(len(rows)), False)
         models = {}
@@ -265,6 +275,8 @@ class Engine:
             if name not in learners:
                 own = features[side].reset_index(drop=True)
                 options = {"weight": weight[side], "binary": binary, "odds": name == "arm", "seed": self.seed}
+                if name == "chance":
+                    options["learners"] = ("logistic", "fine")
                 learners[name] = choose_learner(own, target[side], ~inside[side], **options)
             options = {"weight": weight[used], "learner": learners[name], "binary": binary}
             models[name] = fit_model(features[used], target[used], seed=self.seed, **options)

@@ -10,7 +10,7 @@ import pandas as pd
 from csrec_core.data.log import Dataset
 from csrec_core.data.options import ReadOptions
 from csrec_core.effect import answer
-from csrec_core.effect.audit import audit_arms, audit_items
+from csrec_core.effect.audit import audit_arms, audit_items, audit_reading
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.identification import Identification, Overlap, judge, measure_overlap
@@ -426,9 +426,12 @@ def conclude(
         *audit_items(rows, design, catalogue=known.catalogue) * (design.estimand == "exposure"),
         *audit_arms(scored, rows, design, chance if given else None),
     ]
+    read_off = audit_reading(scored, rows, design) if "chance" in scored.columns else None
     return Effect(
         design=design,
-        identification=judge(design, first.chances(rows), overlap, audit, arm_given=given, rows=rows),
+        identification=judge(
+            design, first.chances(rows), overlap, audit, arm_given=given, rows=rows, read_off=read_off
+        ),
         known=known,
         splits=sums,
         benchmark=benchmark or (("", 1.0) if given else strongest(first, rows, features, scored)),

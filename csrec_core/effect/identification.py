@@ -16,7 +16,7 @@ from csrec_core.effect.audit import SURE
 from csrec_core.effect.design import Design
 from csrec_core.effect.weights import ItemChances, effective
 from csrec_core.numbers import plain
-from csrec_core.verdict import FAILS, UNDECIDED, Verdict
+from csrec_core.verdict import FAILS, HOLDS, UNDECIDED, Verdict
 
 __all__ = ["ALLOWED", "STATUSES", "Identification", "Overlap", "judge", "measure_overlap"]
 
@@ -161,6 +161,7 @@ def judge(
     *,
     arm_given: bool,
     rows: pd.DataFrame,
+    read_off: Verdict | None = None,
 ) -> Identification:
     """Judge a log under a design.
 
@@ -174,11 +175,14 @@ def judge(
         Whether the chance of the arm is logged or declared.
     rows : DataFrame
         Of `csrec_core.effect.table.lay_rows`.
+    read_off : Verdict, optional
+        Whether the arm's chances at the baseline's exposures follow from the log, where they vary.
     """
+    audit = [*audit, read_off] if read_off else audit
     decisions = rows["decision"].to_numpy()
     binary = bool(np.isin(decisions, (0, 1)).all())
     obstacles = _obstacles(design, overlap, audit, binary)
-    status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows)
+    status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows, read_off)
     undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
     if status == "identified" and undecided:
         status, reasons = (
@@ -235,7 +239,7 @@ def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binar
     return found
 
 
-def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.DataFrame):
+def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.DataFrame, read_off):
     """Return status, reasons, assumptions and remedies as the design has them, before any obstacle."""
     arm, baseline = design.arm, design.baseline
     claimed = ", ".join(design.confounders)
@@ -262,12 +266,13 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
         kind = "frequency" if any(chances.unlogged) else "by item"
     else:
         kind = chances.kind
-    if kind in ("uniform", "by item"):
+    read = [f"the chances of {arm} depend on nothing hidden that decisions depend on, too"]
+    if kind in ("uniform", "by item") or (kind == "varying" and read_off.word == HOLDS):
         if design.propensity == "design":
             return (
                 "identified",
                 ["the items of both arms were drawn with known chances"],
-                [*item, no_drift],
+                [*item, *read * (kind == "varying"), no_drift],
                 [],
             )
         return (
@@ -277,13 +282,14 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
             ["log the chances with which the items were drawn, as they were drawn"],
         )
     lacking, unlogged = chances.unlogged
-    if kind == "personal":
+    if kind == "varying":
         return (
             "assumed",
             [
-                f"{arm} picks items by user, and its chances at the exposures of {baseline} are modelled, not logged"
+                f"the chances of {arm} vary, and at the exposures of {baseline} they are modelled, not logged: "
+                f"{read_off.detail}"
             ],
-            [*item, f"what the log shows before an exposure tells how {arm} picks items", no_drift],
+            [*item, *read, no_drift],
             [
                 f"log at every exposure of {baseline} the chance with which {arm} would have shown the item, or "
                 "ask for target uniform, which the logged chances identify"

@@ -4,8 +4,9 @@ Two learners, a logistic regression on piecewise linear functions and boosted tr
 decided for each nuisance by the loss on held-out users.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -134,26 +135,33 @@ def _linear(design: np.ndarray, fitted: LogisticRegression | Ridge) -> np.ndarra
     return total
 
 
-def _boosted(features, target, weight, *, binary: bool, seed: int) -> Model:
-    leaves = 15
+def _boosted(
+    features, target, weight, *, binary: bool, seed: int, trees=40, leaves=15, smallest=40, ridge=5.0
+) -> Model:
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     even = np.ptp(weight) == 0  # bins of weighted rows take scikit-learn several times as long as the trees
-    trees = kind(
+    fitted = kind(
         learning_rate=0.1,
-        max_iter=40,
+        max_iter=trees,
         max_leaf_nodes=leaves,
-        min_samples_leaf=40,
-        l2_regularization=5.0,
+        min_samples_leaf=smallest,
+        l2_regularization=ridge,
         early_stopping=False,
         random_state=seed % 2**32,
     ).fit(features.to_numpy(), target, None if even else weight)
     if not binary:
-        return Model(lambda rows: trees.predict(rows.to_numpy()), leaves)
-    return Model(lambda rows: trees.predict_proba(rows.to_numpy())[:, 1], leaves)
+        return Model(lambda rows: fitted.predict(rows.to_numpy()), leaves)
+    return Model(lambda rows: fitted.predict_proba(rows.to_numpy())[:, 1], leaves)
 
 
 #: How a nuisance may be learned, by name.
-LEARNERS: dict[str, Callable[..., Model]] = {"logistic": _regression, "boosted": _boosted}
+LEARNERS: dict[str, Callable[..., Model]] = {
+    "logistic": _regression,
+    "boosted": _boosted,
+    # For what is logged without noise, such as a chance: there is nothing to overfit but the rows' finest detail.
+    "fine": partial(_boosted, trees=200, leaves=63, smallest=10, ridge=1.0),
+}
+DECIDED = ("logistic", "boosted")  # learners of what is decided or drawn
 
 
 def fit_model(
@@ -199,6 +207,7 @@ def choose_learner(
     weight: np.ndarray | None = None,
     binary: bool = True,
     odds: bool = False,
+    learners: Sequence[str] = DECIDED,
     seed: int = 0,
 ) -> str:
     """Return the learner whose loss on the held-out rows is smallest: log loss, or squared error.
@@ -218,7 +227,7 @@ def choose_learner(
     if (~held & (weight > 0)).sum() < FEWEST or not held.any() or not weight[held].sum() > 0:
         return "logistic"
     losses = {}
-    for name in LEARNERS:
+    for name in learners:
         rows = {"weight": weight[~held], "learner": name, "binary": binary, "seed": seed}
         found = fit_model(features[~held], target[~held], **rows).predict(features[held])
         found = np.clip(found, SMALLEST, 1 - SMALLEST) if binary else found

@@ -50,7 +50,7 @@ def split_sums(
 
 def _block_sums(scores: pd.DataFrame, known: Known, groupings: Mapping[str, tuple[np.ndarray, int]]) -> Sums:
     one = np.zeros(len(scores), dtype=int)
-    step = np.where(scores["arm"] == 0, 0, np.minimum(scores["step"].to_numpy(), LAST_STEP) - 1)
+    step = np.minimum(_step(scores, known), LAST_STEP - 1)
     value = known.middle
     found = sum_scores(scores, {"all": (one, 1), "step": (step, LAST_STEP)}, span=known.span, value=value)
     found.update(group_scores(scores, known, groupings))

@@ -165,7 +165,10 @@ def lay_rows(
         rows["time"] = log["t"].to_numpy(dtype=float) if shared else np.nan
     for name in ("propensity", "arm_propensity"):
         rows[name] = log[name].to_numpy(dtype=float) if name in log.columns else np.nan
-    rows = pd.concat([rows, covariates(dataset, moments).reset_index(drop=True)], axis=1)
+    beside = covariates(dataset, moments).reset_index(drop=True)
+    if design.estimand == "arm":  # where in a list an exposure stands is part of what the arm does
+        beside = beside.drop(columns=POSITION, errors="ignore")
+    rows = pd.concat([rows, beside], axis=1)
     # A clock decides; without one the baseline (0) comes before the arm (1), and -1 stands in between by t.
     order = np.lexsort((rows["t"], rows["arm"], np.nan_to_num(rows["time"]), rows["user"]))
     return rows.iloc[order].reset_index(drop=True)
@@ -340,7 +343,7 @@ class _Record:
 
 def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
     """Return the measured features of each row's item, scaled; None with fewer than `VECTOR`."""
-    names = [name for name in rows.columns if str(name).startswith("item: ")]
+    names = [name for name in rows.columns if str(name).startswith("item: ") and name != POSITION]
     return rows[names].to_numpy(dtype=float) / np.sqrt(len(names)) if len(names) >= VECTOR else None
 
 
@@ -405,6 +408,12 @@ class ItemCounts:
     def rates(self) -> np.ndarray:
         """Mean decision of the baseline's rows and of the arm's, (2,)."""
         return self.accepted.sum(axis=(0, 1)) / np.maximum(self.rows.sum(axis=(0, 1)), 1)
+
+    def usual_chance(self, item: np.ndarray) -> np.ndarray:
+        """Return the log of the mean logged chance of each row's item by the arm, (rows,); 0 without any."""
+        mean = self.chance[:, 2] / np.maximum(self.rows.sum(axis=0)[:, 1], 1)
+        place = np.minimum(np.searchsorted(self.item, item), len(self.item) - 1)
+        return np.log(mean, where=mean > 0, out=np.zeros_like(mean))[place]
 
     def tell(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
         """Tell of each row's item what users of other folds than its own, and than `held`, did with it.

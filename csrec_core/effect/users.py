@@ -14,9 +14,10 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
 
     A user's residuals D - m0 average to b + e under the arm, and, weighted to look like it, to b under the
     baseline: b is what the user accepts more than the regression expects, under either arm, and e their
-    effect. Both differ between users; their covariance is that of the observed means less their noise, and a
-    user's e is its best linear prediction from the two means (Morris 1983, with a second equation). Without
-    the baseline's, whoever likes everything would seem to be moved by the arm.
+    effect. Both differ between users, b and e apart from each other; a user's e is its best linear prediction
+    from the two means (Morris 1983, with a second equation). Without the baseline's, whoever likes everything
+    would seem to be moved by the arm. The variance of b is the covariance of the two means, in which neither's
+    noise is: that of weighted means is too rough to be taken off a variance.
 
     Parameters
     ----------
@@ -46,21 +47,16 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     level_of = np.average(residual, weights=scores["w1"]) - np.average(residual, weights=scores["w0"])
     shown = shown - np.average(residual, weights=scores["w1"])
     weight = 1 / np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12)
-    spread1 = max(_moment(shown**2 - noise1, weight, here), 0.0)
-    spread0 = max(_moment(chosen**2 - noise0, weight, both), 0.0) if both.any() else 0.0
-    shared = _moment(shown * chosen, weight, both) if both.any() else 0.0
-    shared = float(np.clip(shared, -np.sqrt(spread1 * spread0), np.sqrt(spread1 * spread0)))
-    spread = max(spread1 + spread0 - 2 * shared, 0.0)  # of e = (b + e) - b
-    # Best linear prediction of e from the two means: covariances with e, and the means' own covariance.
-    with1, with0 = spread1 - shared, shared - spread0
-    own1, own0 = spread1 + noise1, np.where(both, spread0 + noise0, np.inf)
-    cross = np.where(both, shared, 0.0)
-    inverse0 = np.where(both, 1 / np.maximum(own0, 1e-300), 0.0)
-    rest = np.maximum(own1 - cross**2 * inverse0, 1e-12)
-    slope1 = (with1 - cross * with0 * inverse0) / rest
-    slope0 = np.where(both, (with0 - slope1 * cross) * inverse0, 0.0)
+    total = max(_moment(shown**2 - noise1, weight, here), 0.0)  # of b + e
+    common = float(np.clip(_moment(shown * chosen, weight, both), 0.0, total)) if both.any() else 0.0  # of b
+    spread = total - common  # of e
+    # The covariance of e is `spread` with the arm's mean, and none with the baseline's.
+    cross = np.where(both, common, 0.0)
+    inverse0 = np.where(both, 1 / np.maximum(common + noise0, 1e-300), 0.0)
+    slope1 = spread / np.maximum(total + noise1 - cross**2 * inverse0, 1e-12)
+    slope0 = -slope1 * cross * inverse0
     effect = level_of + slope1 * shown + slope0 * np.where(both, chosen, 0.0)
-    left = np.maximum(spread - slope1 * with1 - slope0 * np.where(both, with0, 0.0), 0.0)
+    left = spread * (1 - slope1)
     half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
     exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
     table = pd.DataFrame(

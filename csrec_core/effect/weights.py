@@ -18,7 +18,7 @@ from csrec_core.metrics import effective_size
 __all__ = ["TRIM", "ItemChances", "effective", "item_chances", "row_weights"]
 
 TRIM = 0.02  # odds of the arm above 49 to 1 count as beyond comparison
-PERSONAL = 1e-6  # relative spread of an item's logged chances, above which they are personal
+ALIKE = 1e-6  # relative spread of an item's logged chances, up to which they are one
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class ItemChances:
     ----------
     kind : str
         How the arm's chances are known at the baseline's items: "none" (nothing logged for the baseline),
-        "uniform", "by item", "frequency" (not logged for the arm: its item frequencies), "personal" (logged,
+        "uniform", "by item", "frequency" (not logged for the arm: its item frequencies), "varying" (logged,
         and other at every exposure, so that they are modelled at the baseline's).
     own : array (rows,)
         The chance p of the row's item by its own arm; NaN where not known.
@@ -74,16 +74,16 @@ def item_chances(rows: pd.DataFrame, counts: ItemCounts, design: Design, *, cata
         return ItemChances("frequency", own, np.where(arm == 0, frequency[item], np.nan), missing)
     met = shown > 0
     low, high, total = counts.chance[met].T
-    if high.max() - low.min() <= PERSONAL * high.max():
+    if high.max() - low.min() <= ALIKE * high.max():
         # A constant chance is that of every item it could fall on; of seen ones only, if they are that few.
         everywhere = 1 / low.min() > 0.9 * catalogue
         other = np.where(everywhere | met[item], low.min(), 0.0)
         return ItemChances("uniform", own, np.where(arm == 0, other, np.nan), missing)
-    if ((high - low) <= PERSONAL * high).all():
+    if ((high - low) <= ALIKE * high).all():
         mean = np.zeros(len(met))
         mean[met] = total / shown[met]
         return ItemChances("by item", own, np.where(arm == 0, mean[item], np.nan), missing)
-    return ItemChances("personal", own, unknown, missing)
+    return ItemChances("varying", own, unknown, missing)
 
 
 def row_weights(
