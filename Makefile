@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: report test clean
+.PHONY: report test api clean
 
 report: $(VENV)/installed
 	$(BIN)/csrec report --suite quick --jobs 2
@@ -13,6 +13,10 @@ test: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/csrec clean --check
 	$(BIN)/pytest
+
+# The reference of the public names, from their docstrings, as a static site.
+api: $(VENV)/installed
+	$(BIN)/pdoc --docformat numpy -o api csrec_core.frames csrec_core.data.log csrec_core.effect.design csrec_core.effect.estimate csrec_core.errors
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('csrec needs Python 3.11 or later')"

@@ -1,8 +1,17 @@
 """Causal analysis of sequential recommendation: graph, models, treatment effect, report.
 
+A trial of 400 customers, of whom every third buys with a mail, and every fifth without:
+
+>>> import numpy as np, pandas as pd
 >>> import csrec_core
->>> found = csrec_core.effect(frame, map={"user": "customer_id", "item": "asin"})  # doctest: +SKIP
->>> found.summary(), found.plot(), found.to_dict()  # doctest: +SKIP
+>>> who, mail = np.arange(400), np.arange(400) % 2 == 1
+>>> bought = np.where(mail, who % 3 == 0, who % 5 == 0).astype(int)
+>>> frame = pd.DataFrame({"customer": who, "group": np.where(mail, "mail", "control"), "bought": bought})
+>>> columns = {"user": "customer", "item": "*", "decision": "bought", "source": "group"}
+>>> found = csrec_core.effect(frame, map=columns, arm_propensity=0.5)
+>>> print(*found.summary().splitlines()[:2], sep="\\n")  # doctest: +ELLIPSIS
+mail, against control, raises acceptance by 13.5 points [4..., 22...], from 20.0% to 33.5%.
+Identified: mail and control were drawn with known chances.
 """
 
 import importlib

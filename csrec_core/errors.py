@@ -10,7 +10,7 @@ MESSAGE = 400  # characters of a message, whatever the input holds
 
 
 class InputError(ValueError):
-    """Bad input: says what, where, and what was expected. The command line exits with code 2 on it.
+    r"""Bad input: says what, where, and what was expected. The command line exits with code 2 on it.
 
     Examples
     --------

@@ -27,8 +27,8 @@ def read(log: Log, *, map: Mapping[str, str] | str = "", **options) -> Dataset:
     Examples
     --------
     >>> frame = pd.DataFrame({"who": ["bo", "al"], "item": [7, 8], "decision": [1, 0], "source": ["self", "self"]})
-    >>> read(frame, map={"user": "who"}).log["user"].tolist()
-    [2, 1]
+    >>> read(frame, map={"user": "who"}).users["label"].tolist()
+    ['al', 'bo']
     """
     if isinstance(log, Dataset):
         return log
@@ -71,7 +71,22 @@ def estimate(log: Log, *, map: Mapping[str, str] | str = "", checks: bool = Fals
 
 
 def check(effect, log: Log, *, map: Mapping[str, str] | str = "", seed: int = 0) -> list[Verdict]:
-    """Return what tries to refute an effect of a log find (`csrec_core.effect.checks.check_effect`)."""
+    """Return what attempts to refute an effect find (`csrec_core.effect.checks.check_effect`).
+
+    Parameters
+    ----------
+    effect : Effect
+        As estimated, of this log.
+    log, map
+        See `read`.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    list of Verdict
+        Each holds, fails, is undecided or not tested.
+    """
     from csrec_core.effect.checks import check_effect
 
     return check_effect(effect, read(log, map=map), seed=seed)

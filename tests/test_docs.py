@@ -1,13 +1,18 @@
 """The documentation: its Python runs, its commands do what they say, its links and pictures are there."""
 
+import doctest
+import importlib
+import inspect
 import re
 import shlex
 
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from conftest import PROJECT
 
+import csrec_core
 from csrec_core.cli import cli
 from csrec_core.report.parameters import read_parameters
 from csrec_core.report.plan import NOTEBOOKS
@@ -20,6 +25,34 @@ def blocks(text: str, *kinds: str) -> list[tuple[str, str]]:
     """Return the fenced blocks of these kinds, in order, each with its kind."""
     found = re.findall(r"^```(\w+)\n(.*?)^```", text, re.S | re.M)
     return [(kind, block) for kind, block in found if kind in kinds]
+
+
+MODULES = [path for path in (PROJECT / "csrec_core").rglob("*.py") if "\n    >>> " in path.read_text()]
+MODULES = [PROJECT / "csrec_core" / "__init__.py", *sorted(MODULES)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_examples_of_the_docstrings(path):
+    name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+    found = doctest.testmod(importlib.import_module(name))
+    assert not found.failed
+
+
+def test_the_reference_of_the_public_names(tmp_path):
+    """The site that `make api` builds tells of every public name its parameters, or attributes, and what it returns."""
+    pdoc = pytest.importorskip("pdoc", reason="pdoc is not installed: no reference is built")
+    modules = re.search(r"pdoc .* -o api (.*)", (PROJECT / "Makefile").read_text())[1].split()
+    public = {name: module for name, module in csrec_core.PUBLIC.items() if name != "effect"}
+    assert set(modules) == set(public.values())
+    pdoc.render.configure(docformat="numpy")
+    pdoc.pdoc(*modules, output_directory=tmp_path)
+    for name, module in public.items():
+        page = BeautifulSoup((tmp_path / f"{module.replace('.', '/')}.html").read_text(), "html.parser")
+        section = page.find(id=name)
+        titles = [title.get_text() for title in section.parent.find_all(["h6", "h5"])]
+        assert {"Parameters", "Attributes"} & set(titles) or name == "InputError", (name, titles)
+        summary = inspect.getdoc(getattr(csrec_core, name)).splitlines()[0]
+        assert re.sub(r"\W+", " ", summary) in re.sub(r"\W+", " ", section.parent.get_text())
 
 
 @pytest.mark.parametrize(
