@@ -122,7 +122,7 @@ def test_refuses_a_name_that_leads_elsewhere(tmp_path, name):
 def test_a_figure_is_saved_with_its_data_and_words_and_closed(report):
     draw(report)
     folder = report.folder / "figures" / "03_train" / "over-time"
-    names = ["over-time.png", "over-time.svg", "over-time.csv", "caption.txt", "alt.txt"]
+    names = ["over-time.png", "over-time.svg", "over-time.csv", "slide.png", "caption.txt", "alt.txt"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "over-time.csv"), FRAME)
     assert (folder / "caption.txt").read_text() == "The effect.\n"
@@ -144,7 +144,7 @@ def test_a_figure_has_an_image_its_alternative_and_its_caption(report, shown):
     data, about = shown[-1]
     figure = BeautifulSoup(data["text/html"], "html.parser").figure
     assert figure["id"] == "figure-over-time" and about == {"kind": "figure", "slug": "over-time"}
-    assert figure.img["src"].startswith("data:image/") and figure.img["alt"] == 'A "falling" line.'
+    assert figure.svg["role"] == "img" and figure.svg["aria-label"] == 'A "falling" line.'
     assert figure.figcaption.math and "$" not in figure.figcaption.get_text()
 
 
@@ -195,7 +195,7 @@ def test_everything_said_is_escaped(report, shown):
     soup = BeautifulSoup(html, "html.parser")
     assert soup.script is None
     assert soup.get_text().count("alert('x')") == 11
-    assert soup.img["alt"] == EVIL + '"'
+    assert soup.svg["aria-label"] == EVIL + '"'
 
 
 def test_says_nothing_outside_of_a_notebook(report, capsys):

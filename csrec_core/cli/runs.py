@@ -42,8 +42,8 @@ def compare(first, second, out):
 def figures(run, notebook, archive, out):
     """List the figures of RUN, or hand them over in one archive.
 
-    Each figure has a folder: PNG (200 dots an inch), SVG, the data it draws as CSV, caption and
-    alternative text, and the script that draws it again from the CSV.
+    Each figure has a folder: PNG (300 dots an inch), SVG, the data it draws as CSV, a slide, caption
+    and alternative text, and a script that draws it again with matplotlib and pandas alone.
     """
     from csrec_core.report.handover import zip_figures
     from csrec_core.report.run import find_run

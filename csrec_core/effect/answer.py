@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from csrec_core.csvfile import save_csv
 from csrec_core.data.columns import SELF, SYSTEM
 from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
 from csrec_core.files import whole_file
@@ -334,8 +335,7 @@ def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:
 
 def write_answer(effect, out: Path, pairs: Sequence = (), *, shared: Sequence[str] = ()) -> Path:
     """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter."""
-    with whole_file(out / "effect.csv") as temporary:
-        as_table(effect, shared=shared).to_csv(temporary, index=False)
+    save_csv(as_table(effect, shared=shared), out / "effect.csv")
     text = json.dumps(as_dict(effect, pairs), indent=1, allow_nan=False, ensure_ascii=False)
     with whole_file(out / "effect.json") as temporary:
         temporary.write_text(text + "\n", "utf-8")

@@ -6,23 +6,31 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from csrec_core.plots.marks import BLUE, ORANGE, SOURCE_COLOURS, SOURCE_NAMES, label_end, move_apart
+from csrec_core.plots.marks import BLUE, GREY, ORANGE, add_tips, label_ends
 
 __all__ = ["plot_accept_rates", "plot_explained", "plot_item_shares"]
+
+SOURCES = {"self": ("by the user", GREY), "system": ("by the system", BLUE)}
 
 
 def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw acceptance by exposure number: columns `source`, `step`, `mean`, `low`, `high`."""
     ax = ax or plt.figure().gca()
-    ax.set(xlabel="exposure number within the phase", ylabel="accepted exposures", ylim=(-0.02, 1.02))
-    ends = {}
+    ax.set(
+        xlabel="number of the exposure, within its source", ylabel="accepted exposures", ylim=(-0.02, 1.02)
+    )
+    ends = []
     for source, rows in positions.groupby("source", observed=True):
-        colour = SOURCE_COLOURS[source]
+        name, colour = SOURCES[source]
         ax.plot(rows["step"], rows["mean"], marker="o", markersize=3.5, color=colour)
         ax.fill_between(rows["step"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
-        ends[source] = rows["mean"].iloc[-1]
-    for source, height in zip(ends, move_apart(list(ends.values()), ax), strict=True):
-        label_end(ax, positions["step"].max(), height, SOURCE_NAMES[source], SOURCE_COLOURS[source])
+        ends.append((rows["step"].iloc[-1], rows["mean"].iloc[-1], name, colour))
+        said = [
+            f"exposure {row.step:g}, {name}: {row.mean:.1%} [{row.low:.1%}, {row.high:.1%}]"
+            for row in rows.itertuples()
+        ]
+        add_tips(ax, rows["step"], rows["mean"], said, colour)
+    label_ends(ax, ends)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -30,7 +38,7 @@ def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
 
 def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the share of variance explained by each `factor`: columns `share`, and `chance`."""
-    ax = ax or plt.figure(figsize=(6.6, 0.6 + 0.45 * len(explained))).gca()
+    ax = ax or plt.figure(figsize=(4.9, 0.8 + 0.4 * len(explained))).gca()
     rows = np.arange(len(explained))[::-1]
     ax.barh(rows, explained["share"], height=0.6, color=BLUE)
     ax.plot(explained["chance"], rows, "|", markersize=16, markeredgewidth=2.5, color=ORANGE)
@@ -41,7 +49,7 @@ def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     ax.set_yticks(rows, explained["factor"])
     ax.set(
-        xlabel="share of the variance of the decisions explained",
+        xlabel="explained variance of the decisions",
         xlim=(0, max(0.05, explained[["share", "chance"]].max().max()) * 1.2),
     )
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -52,18 +60,18 @@ def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def plot_item_shares(items: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how concentrated the exposures are: columns `source`, `share`, a row an item."""
     ax = ax or plt.figure().gca()
-    for height, (source, rows) in zip((0.55, 0.4), items.groupby("source", observed=True), strict=False):
+    # The line of the source that exposes fewer items is the upper one, and has its name higher up.
+    most_first = sorted(items.groupby("source", observed=True), key=lambda pair: -pair[1]["share"].max())
+    for height, (source, rows) in zip((0.9, 0.35), most_first, strict=False):
+        name, colour = SOURCES[source]
         share = rows["share"].sort_values(ascending=False).cumsum().to_numpy()
         rank = np.arange(1, len(share) + 1)
-        ax.plot(rank, share, color=SOURCE_COLOURS[source])
-        at = np.searchsorted(share, height)
-        ax.annotate(
-            SOURCE_NAMES[source],
-            (rank[at], share[at]),
-            xytext=(10, -4),
-            textcoords="offset points",
-            color=SOURCE_COLOURS[source],
-        )
+        ax.plot(rank, share, color=colour)
+        at = min(np.searchsorted(share, height), len(share) - 1)
+        ax.annotate(name, (rank[at], share[at]), (9, -12), textcoords="offset points", color=colour)
+        some = np.unique(np.linspace(0, len(rank) - 1, 25).astype(int))
+        said = [f"{rank[one]:,} of {len(rank):,} items, {name}: {share[one]:.1%}" for one in some]
+        add_tips(ax, rank[some], share[some], said, colour)
     ax.set(
         xlabel="items, most exposed first", ylabel="share of the exposures", ylim=(0, 1.02), xlim=(0, None)
     )

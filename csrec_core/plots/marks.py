@@ -1,37 +1,89 @@
-"""What drawings share: colours, and labels beside lines."""
+"""What drawings share: colours, units, names beside lines, and values on hover."""
 
-from collections.abc import Sequence
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter
 
-__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "SOURCE_COLOURS", "SOURCE_NAMES", "label_end", "move_apart"]
+from csrec_core.plots.svg import TIPS
+
+__all__ = [
+    "BLUE", "COLOURS", "DARK", "GREEN", "GREY", "MARKERS", "ORANGE", "RED", "add_tips", "between", "figures",
+    "in_unit", "label_ends", "wrapped", "zero_line",
+]  # fmt: skip
 
 # Colour-blind safe, and apart in grey: what is estimated, what it is compared with, what is true.
 BLUE, ORANGE, GREEN, GREY = "#174f8f", "#d9731a", "#217f5e", "#7a7a7a"
-SOURCE_COLOURS = {"self": GREY, "system": BLUE}
-SOURCE_NAMES = {"self": "chosen by the user", "system": "exposed by the system"}
+DARK, RED = "#333333", "#a4202d"
+COLOURS, MARKERS = (BLUE, ORANGE, GREEN, "#8a4f9e", "#c23b4b", GREY), "os^Dv."
+MOST_TIPS = 400  # marks of a drawing that say their value on hover; more of them are a cloud
+NAME = 24  # letters of a name beside an axis, before it goes on in a second line
 
 
-def label_end(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """Write a line's name beside its end."""
-    ax.annotate(
-        text,
-        (x, y),
-        xytext=(7, 0),
-        textcoords="offset points",
-        va="center",
-        color=colour,
-        annotation_clip=False,
-    )
+def in_unit(axis: Axis, unit: str, what: str = "") -> None:
+    """Name an axis of effects, and write its numbers: in "points", 100 times; or in the outcome's own unit."""
+    what = what or ("effect on acceptance" if unit == "points" else "effect")
+    axis.set_label_text(f"{what}, {unit}")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: figures(value, unit, digits=6)))
 
 
-def move_apart(values: Sequence[float], ax: Axes, gap: float = 0.06) -> list[float]:
-    """Return heights for two labels at `values`, moved apart where they would touch."""
-    if len(values) < 2:
-        return list(values)
+def figures(value: float, unit: str, digits: int = 1) -> str:
+    """Return a difference with its sign, in points or in the outcome's own unit, rounded."""
+    value = round(100 * value, digits) if unit == "points" else float(f"{value:.{digits + 2}g}")
+    text = f"{value:+.1f}" if unit == "points" and digits == 1 else f"{value:+g}"
+    return text.replace("-", "−") if value else text.lstrip("+-")
+
+
+def between(value: float, lower: float, upper: float, unit: str) -> str:
+    """Return a value and its interval, as it reads on hover."""
+    ends = f" [{figures(lower, unit)}, {figures(upper, unit)}]" if lower == lower else ""
+    return f"{figures(value, unit)}{ends} {unit}"
+
+
+def add_tips(ax: Axes, x: Iterable, y: Iterable, texts: Iterable[str], colour: str = BLUE) -> None:
+    """Say a text on hover around each point; nothing of it is seen."""
+    x, y, texts = np.asarray(x, dtype=float), np.asarray(y, dtype=float), list(texts)
+    known = np.isfinite(x) & np.isfinite(y)
+    if 0 < len(texts) <= MOST_TIPS:
+        said = [text for text, there in zip(texts, known, strict=True) if there]
+        ax.scatter(x[known], y[known], s=160, color=colour, alpha=0, gid=TIPS + json.dumps(said))
+
+
+def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write names beside the ends of lines: x, y, name and colour each; moved apart where they would touch."""
     bottom, top = ax.get_ylim()
-    needed = gap * (top - bottom)
-    first, second = values
-    push = max(0.0, (needed - abs(first - second)) / 2)
-    sign = 1 if first >= second else -1
-    return [first + sign * push, second - sign * push]
+    point = (top - bottom) / (72 * ax.get_position().height * ax.figure.get_figheight())
+    heights = np.array([end[1] for end in ends], dtype=float)
+    order = np.argsort(heights, kind="stable")
+    moved, first = heights[order], 0
+    for place in range(1, len(moved)):
+        lines = 1 + (ends[order[place]][2] + ends[order[place - 1]][2]).count("\n") / 2
+        least = moved[place - 1] + 13 * lines * point
+        first = place if moved[place] > least else first
+        moved[place] = max(moved[place], least)
+        # Names that were moved stand around where they belong, and above the axis.
+        group = slice(first, place + 1)
+        moved[group] += max(
+            heights[order][group].mean() - moved[group].mean(), bottom + 6 * point - moved[first]
+        )
+    heights[order] = moved
+    for (x, _, name, colour), height in zip(ends, heights, strict=True):
+        ax.annotate(
+            name, (x, height), xytext=(7, 0), textcoords="offset points", va="center", color=colour,
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def wrapped(names: Iterable[str]) -> list[str]:
+    """Return names in lines short enough to stand beside an axis."""
+    return ["\n".join(textwrap.wrap(str(name), NAME, break_long_words=False)) or "" for name in names]
+
+
+def zero_line(axis: Axis) -> None:
+    """Draw where nothing is."""
+    draw = axis.axes.axvline if axis.axis_name == "x" else axis.axes.axhline
+    draw(0, color=DARK, linewidth=0.8)

@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from csrec_core.plots.marks import BLUE, GREEN, GREY, ORANGE
+from csrec_core.plots.marks import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    add_tips,
+    label_ends,
+    wrapped,
+    zero_line,
+)
 
 __all__ = [
     "plot_alpha_sweep",
@@ -26,7 +36,7 @@ METRIC_STYLES = {"AHR@0.2": (ORANGE, "s"), "AHR@0.5": (BLUE, "o"), "AUC": (GREEN
 def plot_alpha_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw AHR over alpha, a line a model: columns `model`, `alpha`, `AHR`; what knows nothing in grey."""
     ax = ax or plt.figure().gca()
-    colours = iter((BLUE, ORANGE, GREEN, "#8a4f9e", "#c23b4b"))
+    colours = iter(COLOURS)
     for model, rows in sweep.groupby("model", sort=False):
         colour, style = LINES.get(model) or (next(colours, GREY), "-")
         ax.plot(rows["alpha"], rows["AHR"], style, color=colour, label=model)
@@ -39,18 +49,16 @@ def plot_alpha_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def plot_penalty_accuracy(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the scores over the weight of the constraint: `penalty` and the metrics, a column each."""
     ax = ax or plt.figure().gca()
-    for metric, (colour, marker) in METRIC_STYLES.items():
-        ax.plot(path["penalty"], path[metric], marker=marker, color=colour, label=metric)
+    ax.set_ylim(0, 1.02)
     _weight_axis(ax, path["penalty"])
-    ax.legend()
-    ax.set(ylabel="score on the tested exposures", ylim=(0, 1.02))
+    _draw_metrics(ax, path, "penalty")
     return ax
 
 
 def plot_penalty_effect(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the mean effect over the weight of the constraint: `penalty`, `effect`, `expected`."""
     ax = ax or plt.figure().gca()
-    ax.axhline(0, color="#333333", linewidth=0.8)
+    zero_line(ax.yaxis)
     ax.plot(path["penalty"], path["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
     ax.plot(path["penalty"], path["effect"], marker="o", color=BLUE, label="fitted")
     _weight_axis(ax, path["penalty"])
@@ -60,8 +68,8 @@ def plot_penalty_effect(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_constraint_path(path: pd.DataFrame) -> Figure:
-    """Draw `plot_penalty_accuracy` and, beside it, `plot_penalty_effect`."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
+    """Draw `plot_penalty_accuracy` and, below it, `plot_penalty_effect`."""
+    figure, axes = plt.subplots(2, 1, figsize=(4.9, 5.6))
     plot_penalty_accuracy(path, ax=axes[0])
     plot_penalty_effect(path, ax=axes[1])
     return figure
@@ -72,19 +80,16 @@ def plot_learning_curve(
 ) -> Axes:
     """Draw the scores over the number of users learned from: `users` and the metrics; `reference`, an AUC."""
     ax = ax or plt.figure().gca()
-    for metric, (colour, marker) in METRIC_STYLES.items():
-        ax.plot(curve["users"], curve[metric], marker=marker, color=colour, label=metric)
-    if reference is not None:
-        ax.axhline(reference, color=GREY, linestyle="--", linewidth=1, label="AUC of the boosted trees")
     ax.set_xscale("log")
+    ax.set_ylim(0, 1.02)
+    _draw_metrics(ax, curve, "users")
+    if reference is not None:
+        ax.axhline(reference, color=GREY, linestyle="--", linewidth=1)
+        text = "AUC of the boosted trees"
+        ax.annotate(text, (0, reference), (3, 3), ("axes fraction", "data"), "offset points", color=GREY)
     ax.set_xticks(curve["users"], [f"{users:,}" for users in curve["users"]])
     ax.minorticks_off()
-    ax.legend()
-    ax.set(
-        xlabel="users whose exposures are learned from",
-        ylabel="score on the tested exposures",
-        ylim=(0, 1.02),
-    )
+    ax.set_xlabel("users whose exposures are learned from")
     return ax
 
 
@@ -95,14 +100,19 @@ def plot_published(table: pd.DataFrame, *, metrics: Sequence[str], ax: Axes | No
     """
     rows = table[table["metric"].isin(metrics)].dropna(subset="reproduced")
     names = (rows["model"] + ", " + rows["metric"]).to_list()
-    ax = ax or plt.figure(figsize=(6.6, 1.1 + 0.3 * max(1, len(rows)))).gca()
+    ax = ax or plt.figure(figsize=(4.9, 1.1 + 0.3 * max(1, len(rows)))).gca()
     places = range(len(rows))[::-1]
     ax.hlines(places, rows["low"], rows["high"], color=BLUE, linewidth=2.5)
     ax.plot(rows["reproduced"], places, "o", color=BLUE, label="reproduced")
     ax.plot(
         rows["published"], places, "|", markersize=13, markeredgewidth=2.5, color=ORANGE, label="published"
     )
-    ax.set_yticks(places, names)
+    said = [
+        f"{name}: {row.reproduced:.3f} [{row.low:.3f}, {row.high:.3f}], published {row.published:.3f}"
+        for name, row in zip(names, rows.itertuples(), strict=True)
+    ]
+    add_tips(ax, rows["reproduced"], places, said)
+    ax.set_yticks(places, wrapped(names))
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     ax.set(
         xlabel="share of decisions guessed right" if len(rows) else "nothing of it was run",
@@ -110,6 +120,18 @@ def plot_published(table: pd.DataFrame, *, metrics: Sequence[str], ax: Axes | No
         ylim=(-0.6, max(1, len(rows)) - 0.4),
     )
     return ax
+
+
+def _draw_metrics(ax: Axes, table: pd.DataFrame, by: str) -> None:
+    for metric, (colour, marker) in METRIC_STYLES.items():
+        ax.plot(table[by], table[metric], marker=marker, color=colour)
+        said = [
+            f"{metric} at {at:g}: {score:.3f}" for at, score in zip(table[by], table[metric], strict=True)
+        ]
+        add_tips(ax, table[by], table[metric], said, colour)
+    last = table.iloc[-1]
+    label_ends(ax, [(last[by], last[metric], metric, look[0]) for metric, look in METRIC_STYLES.items()])
+    ax.set_ylabel("score on the tested exposures")
 
 
 def _weight_axis(ax: Axes, penalties: pd.Series) -> None:

@@ -26,7 +26,7 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
     if missing := set(order) - set(grid["step"]):
         raise InputError(f"no verdict on the step {min(missing)!r}")
     if ax is None:
-        _, ax = plt.subplots(figsize=(0.4 * len(order) + 3.4, 0.27 * len(variants) + 0.9))
+        _, ax = plt.subplots(figsize=(0.32 * len(order) + 2.8, 0.27 * len(variants) + 0.9))
     fails = _matrix(grid, "variant", "step", "fails_from").loc[variants, order]
     always = _matrix(grid, "variant", "step", "always").loc[variants, order]
     tones = ListedColormap(["#e7edf3", "#a3303f"])
@@ -54,7 +54,7 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
 
 
 def plot_breaking(table: pd.DataFrame) -> Figure:
-    """Draw how many steps each single addition breaks: arrows on the left, latent causes on the right.
+    """Draw how many steps each single addition breaks: arrows above, latent causes below.
 
     White cells are no addition: the arrow is there, would close a cycle or run back in time.
 
@@ -63,7 +63,7 @@ def plot_breaking(table: pd.DataFrame) -> Figure:
     table : `csrec_core.causal.audit.breaking_table`
     """
     nodes = sorted({*table["source"], *table["target"]}, key=_by_time)
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.4))
+    figure, axes = plt.subplots(2, 1, figsize=(4.9, 9.6))
     for ax, kind in zip(axes, ("directed", "bidirected"), strict=True):
         grid = _matrix(table[table["kind"] == kind], "source", "target", "breaks")
         grid = grid.reindex(index=nodes, columns=nodes).astype(float)

@@ -1,4 +1,4 @@
-"""The one list of the HTML and MathML that a page may hold beside what its templates write."""
+"""The one list of the HTML, MathML and SVG that a page may hold beside what its templates write."""
 
 import re
 
@@ -12,17 +12,26 @@ h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp section small span strong
 td tfoot th thead tr u ul var"""
 MATHML = """math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow ms mspace
 msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none"""
+SVG = "svg clippath circle defs g image line path polygon polyline rect text tspan use"
 # What goes with all that it holds: it is no text, or is read by other rules than HTML's.
-OTHERS = "embed iframe noscript object script style svg template textarea title"
+OTHERS = "embed iframe noscript object script style template textarea"
 PLAIN = """accent accentunder align alt aria-label border class colspan columnalign columnlines columnspacing
 depth dir display displaystyle fence form height id largeop linethickness lspace mathbackground mathcolor
 mathsize mathvariant maxsize minsize movablelimits notation open role rowalign rowlines rowspacing rowspan
-rspace scope scriptlevel separator span start stretchy symmetric tabindex title valign voffset width"""
-TAGS, DROPPED, ATTRIBUTES = ({*words.split()} for words in (f"{HTML} {MATHML}", OTHERS, PLAIN))
+rspace scope scriptlevel separator span start stretchy symmetric tabindex title valign voffset width
+cx cy d fill-opacity fill-rule font-family font-size font-style font-weight opacity points preserveaspectratio r
+rx ry stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity
+stroke-width text-anchor transform viewbox x x1 x2 y y1 y2"""
+TAGS, DROPPED, ATTRIBUTES = ({*words.split()} for words in (f"{HTML} {MATHML} {SVG}", OTHERS, PLAIN))
 #: Attributes with a rule, by tag ("": any); a link leads along the web, or to a place or file of the run.
 RULED = {
     ("a", "href"): re.compile(r"https?://.*|#.*|(?![\s\\/])[^:]*", re.I | re.S),
     ("img", "src"): re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*"),
+    ("image", "href"): re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]*"),
+    ("use", "href"): re.compile(r"#[\w-]+"),
+    ("", "clip-path"): re.compile(r"url\(#[\w-]+\)"),
+    ("", "fill"): re.compile(r"#?\w+"),
+    ("", "stroke"): re.compile(r"#?\w+"),
     ("", "style"): re.compile(r"[\w\s:;.,%#-]*"),
 }
 
@@ -41,9 +50,10 @@ def keep_allowed(html: str) -> str:
     for tag in soup.find_all(True):
         if tag.decomposed:
             continue
-        if tag.name in DROPPED:
+        named = tag.name == "title"  # of a page there is one; of a part of a drawing, what is said on hover
+        if tag.name in DROPPED or (named and not tag.find_parent("svg")):
             tag.decompose()
-        elif tag.name not in TAGS:
+        elif tag.name not in TAGS and not named:
             tag.unwrap()
         else:
             tag.attrs = {name: value for name, value in tag.attrs.items() if _is_allowed(tag, name, value)}

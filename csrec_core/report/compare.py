@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from csrec_core.csvfile import save_csv
 from csrec_core.errors import InputError
 from csrec_core.files import now, write_json, write_text
-from csrec_core.report.handover import save_csv
 from csrec_core.report.index import numbers_shown, render_comparison, write_index
 from csrec_core.report.run import Run, find_run, of_kind
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from csrec_core.csvfile import save_csv
 from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
 from csrec_core.report.formula import prose
-from csrec_core.report.handover import save_csv
 from csrec_core.report.markup import TEMPLATES, short
 from csrec_core.report.provenance import facts, moment, seconds, summary
 from csrec_core.report.run import NUMBERS, Run, all_of_kind, of_kind, read_run

@@ -39,7 +39,7 @@ def _written(value) -> str:
 def file_label(name: str) -> str:
     """Return what a link to a file of a figure or table says: its format, or its name in the folder."""
     stem, _, kind = name.rsplit("/", 1)[-1].rpartition(".")
-    return stem if kind in ("txt", "py") else kind.upper()
+    return stem if kind in ("txt", "py") or stem == "slide" else kind.upper()
 
 
 TEMPLATES.filters |= {

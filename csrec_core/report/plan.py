@@ -182,7 +182,7 @@ def grid_points(axes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
 def package_files() -> list[Path]:
     """Return the sources of the package, without the notebooks that an installed one carries."""
     package = Path(__file__).resolve().parents[1]
-    kinds = {".py", ".j2", ".css", ".json", ".mplstyle"}
+    kinds = {".py", ".j2", ".css", ".json"}
     files = (path for path in package.rglob("*") if path.suffix in kinds)
     return sorted(path for path in files if "notebooks" not in path.relative_to(package).parts)
 

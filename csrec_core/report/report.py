@@ -15,11 +15,12 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 
+from csrec_core.csvfile import save_csv
 from csrec_core.effect.answer import as_card, sentences
 from csrec_core.files import write_json
 from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
-from csrec_core.report.handover import image, save_csv, save_figure
+from csrec_core.report.handover import picture, save_figure
 from csrec_core.report.table import table_html
 from csrec_core.verdict import Verdict
 
@@ -34,7 +35,8 @@ NOTEBOOK_STYLE = """<style>
 .jp-RenderedHTMLCommon .warning {border-left: 4px solid #c77700; padding-left: .8em}
 .jp-RenderedHTMLCommon .verdict {border-left: 4px solid #777; padding-left: .8em}
 .jp-RenderedHTMLCommon figure {margin: 1em 0}
-.jp-RenderedHTMLCommon figure img {background: #fff; padding: 8px; max-width: 100%}
+.jp-RenderedHTMLCommon figure img, .jp-RenderedHTMLCommon .drawing {max-width: 100%}
+[data-jp-theme-light=false] .drawing {filter: invert(1) hue-rotate(180deg)}
 .jp-RenderedHTMLCommon .table-box {overflow-x: auto}
 .jp-RenderedHTMLCommon .number {text-align: right; font-variant-numeric: tabular-nums}
 </style>"""
@@ -138,12 +140,12 @@ class Report:
     def figure(self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str, **options) -> None:
         """Save and show a figure together with the data it draws.
 
-        The files go to a folder of their own, `figures/<notebook>/<slug>/`: PNG, SVG, CSV, caption,
+        The files go to a folder of their own, `figures/<notebook>/<slug>/`: PNG, SVG, CSV, slide, caption,
         alternative text and, where `drawing` is a function, the script that draws it again from the CSV.
 
         Parameters
         ----------
-        drawing : function of a DataFrame, matplotlib Axes or Figure, or a seaborn grid
+        drawing : function of a DataFrame, or a matplotlib Axes or Figure
             What draws, such as `plot_scores`, and is called with the data as the CSV holds them; or what is
             drawn already. Its figure is closed afterwards.
         slug : str
@@ -151,7 +153,7 @@ class Report:
         data : pandas.DataFrame
             Exactly what is drawn, saved as CSV.
         caption : str
-            What the figure shows, with n and method.
+            What the figure shows, with n and method; its first sentence is the title of the slide.
         alt : str
             What a reader who cannot see it needs to know.
         **options
@@ -164,8 +166,8 @@ class Report:
         self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(*files))
         # On a phone the picture is wider than the page, for its letters to be read, and scrolls in its box.
         box = '<div class="picture" role="group" aria-label="Picture" tabindex="0">'
-        picture = f"{box}{image(*files[:2], alt)}</div>"
-        html = f'<figure id="figure-{slug}">{picture}<figcaption>{words}</figcaption></figure>'
+        drawn = f"{box}{picture(*files[:2], alt)}</div>"
+        html = f'<figure id="figure-{slug}">{drawn}<figcaption>{words}</figcaption></figure>'
         self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
 
     def table(self, frame: pd.DataFrame, slug: str, *, caption: str, digits: int = 3, best=None, apart=()):
