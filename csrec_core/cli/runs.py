@@ -18,16 +18,18 @@ def reports_folder(out):
     return (out or project_folder() / "reports").resolve()
 
 
-@cli.command(epilog="Example: csrec compare weekly weekly-2")
-@click.argument("first")
-@click.argument("second")
+@cli.command(epilog="Example: csrec compare weekly weekly-2 weekly-3")
+@click.argument("runs", nargs=-1, required=True)
 @OUT
-def compare(first, second, out):
-    """Say what differs between the runs FIRST and SECOND, and write the page that does."""
+def compare(runs, out):
+    """Say what differs between RUNS, the first and the others, and write the page that does.
+
+    First whether the data changed, then which settings did, then what differs beyond its error.
+    """
     from csrec_core.report.compare import compare_runs, comparison_text, write_comparison
 
     reports = reports_folder(out)
-    comparison = compare_runs(reports, first, second)
+    comparison = compare_runs(reports, runs)
     click.echo(comparison_text(comparison))
     click.echo(write_comparison(comparison, reports))
 

@@ -1,161 +1,245 @@
-"""Two runs side by side: which parameters differ, and which headline numbers moved beyond their intervals."""
+"""Runs side by side: whether the data changed, which settings did, and what differs beyond its error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from csrec_core.csvfile import save_csv
 from csrec_core.errors import InputError
 from csrec_core.files import now, write_json, write_text
-from csrec_core.report.index import numbers_shown, render_comparison, write_index
-from csrec_core.report.run import Run, find_run, of_kind
+from csrec_core.report.index import write_index
+from csrec_core.report.markup import TEMPLATES, short
+from csrec_core.report.run import Run, find_run
+from csrec_core.report.table import table_html
 
-__all__ = ["Comparison", "compare_runs", "comparison_text", "write_comparison"]
+__all__ = ["Comparison", "compare_runs", "comparison_text", "difference", "write_comparison"]
+
+SILENT = ("equal", "not told apart")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What differs between two runs.
+    """What differs between runs; the others are compared with the first.
 
     Attributes
     ----------
-    first, second : str
-        The runs' names.
+    runs : sequence of str
+        Their names.
     facts : DataFrame
-        `fact`, `first`, `second`, `same`: data, code, commit, status, time.
+        `fact` and a column a run: data, code, commit, status, time.
     parameters : DataFrame
-        Those that differ: `parameter`, `first`, `second`, `notebooks` (a dash: not declared there).
+        Those that differ: `parameter`, a column a run (a dash: not declared there), `notebooks`.
     numbers : DataFrame
-        Headline numbers: `notebook`, `number`, `first`, `first_low`, `first_high`, the same of `second`,
-        `difference`, `low`, `high` and `verdict` (moved, not told apart, differs, equal, only in one).
+        Every headline number of every run but the first: `notebook`, `number`, `run`, `first`, `first_lower`,
+        `first_upper`, `value`, `lower`, `upper`, `difference`, `difference_lower`, `difference_upper` and
+        `verdict` (moved, not told apart, differs, equal, only here, only in the first).
     verdicts : DataFrame
-        Checks that differ: `notebook`, `verdict`, `first`, `second` (their words, or a dash).
+        Checks that differ: `notebook`, `verdict`, and a column a run (their words, or a dash).
     """
 
-    first: str
-    second: str
+    runs: Sequence[str]
     facts: pd.DataFrame
     parameters: pd.DataFrame
     numbers: pd.DataFrame
     verdicts: pd.DataFrame
 
+    @property
+    def sentences(self) -> list[str]:
+        """Whether the data changed, whether the settings did, what moved and what is not told apart."""
+        logs = self.facts.set_index("fact").loc["data"]
+        same = len(set(logs)) == 1
+        data = "All runs read the same data." if same else f"The data changed: {_listed(logs.items())}."
+        names = self.parameters["parameter"].unique().tolist()
+        settings = f"Settings that differ: {', '.join(names)}." if names else "All settings are the same."
+        counts = self.numbers["verdict"].value_counts()
+        moved = self.numbers.loc[self.numbers["verdict"] == "moved", "number"].unique().tolist()
+        told = int(counts.get("moved", 0) + counts.get("not told apart", 0))
+        beyond = (
+            f"{counts['moved']} of {told} move beyond it: {', '.join(moved)}"
+            if moved
+            else "none moves beyond it"
+        )
+        return [data, settings, f"Of the numbers with an error, {beyond}."]
 
-def compare_runs(reports: Path, first: str, second: str) -> Comparison:
-    """Compare two runs of a folder of runs.
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The numbers that differ beyond their error as they are read: a row each, a column a run."""
+        rows = self.numbers[~self.numbers["verdict"].isin(SILENT)]
+        texts = pd.DataFrame(columns=["notebook", "number", *self.runs, "difference", "verdict"])
+        for (notebook, number), some in rows.groupby(["notebook", "number"], sort=False):
+            row = {"notebook": notebook, "number": number, self.runs[0]: _text(some.iloc[0], "first")}
+            every = self.numbers[(self.numbers["notebook"] == notebook) & (self.numbers["number"] == number)]
+            row |= {one["run"]: _text(one, "") for _, one in every.iterrows()}
+            row["difference"] = "; ".join(_text(one, "difference") for _, one in some.iterrows())
+            row["verdict"] = "; ".join(dict.fromkeys(some["verdict"]))
+            texts.loc[len(texts)] = row
+        return texts
 
-    The interval of a difference is put together from those of its two sides as if the runs were independent
-    (Zou and Donner 2008, Statistics in Medicine 27, eq. 3); of runs on the same users it is too wide, so that
-    what it calls moved did move.
 
-    Raises InputError where a run is not there, cannot be read, or is compared with itself.
+def compare_runs(reports: Path, names: Sequence[str]) -> Comparison:
+    """Compare runs of a folder of runs with the first of them.
+
+    Raises InputError where a run is not there, cannot be read, or is named twice, or fewer than two are.
     """
-    if first == second:
-        raise InputError(f"the run {first!r} is compared with itself: expected two runs")
-    sides = [find_run(reports, name) for name in (first, second)]
+    if len(set(names)) < max(2, len(names)):
+        raise InputError(f"runs to compare: {', '.join(names) or 'none'}; expected two or more, each once")
+    runs = {name: find_run(reports, name) for name in names}
+    first, *others = runs.values()
+    numbers = [
+        _numbers(first.numbers, run.numbers).assign(run=name)
+        for name, run in zip(names[1:], others, strict=True)
+    ]
     return Comparison(
-        first,
-        second,
-        _facts(*(run.manifest for run in sides)),
-        _parameters(*(run.parameters for run in sides)),
-        _numbers(*(run.numbers for run in sides)),
-        _verdicts(*map(_given_verdicts, sides)),
+        runs=list(names),
+        facts=pd.DataFrame({name: _facts(run) for name, run in runs.items()})
+        .rename_axis("fact")
+        .reset_index(),
+        parameters=_parameters(runs),
+        numbers=pd.concat(numbers, ignore_index=True),
+        verdicts=_verdicts(runs),
     )
 
 
 def comparison_text(comparison: Comparison) -> str:
     """Return a comparison for a terminal."""
-    sides = {"first": comparison.first, "second": comparison.second}
-    shown = numbers_shown(comparison)
-    parts = {
-        "Parameters that differ": comparison.parameters.rename(columns=sides),
-        "Headline numbers, second less first": shown,
-        "Verdicts that differ": comparison.verdicts.rename(columns=sides),
+    tables = {
+        "Settings": comparison.parameters,
+        "Beyond error": comparison.shown,
+        "Verdicts": comparison.verdicts,
     }
-    return "\n\n".join(
-        f"{title}:\n{frame.to_string(index=False) if len(frame) else 'none'}"
-        for title, frame in parts.items()
-    )
+    parts = [f"{name}:\n{frame.to_string(index=False)}" for name, frame in tables.items() if len(frame)]
+    return "\n\n".join(["\n".join(comparison.sentences), *parts])
 
 
 def write_comparison(comparison: Comparison, reports: Path) -> Path:
     """Write the page of a comparison and its tables as CSV; return the page."""
-    names = [name.replace("/", "-") for name in (comparison.first, comparison.second)]
-    folder = reports / "compare-{}-{}".format(*names)
+    folder = reports / f"compare-{'-'.join(comparison.runs).replace('/', '-')}"[:120]
     save_csv(comparison.numbers, folder / "numbers.csv")
     save_csv(comparison.parameters, folder / "parameters.csv")
-    about = {"first": comparison.first, "second": comparison.second, "folder": folder.name, "started": now()}
-    write_json(folder / "comparison.json", about)
-    write_text(folder / "index.html", render_comparison(comparison))
+    write_json(folder / "comparison.json", {"runs": comparison.runs, "folder": folder.name, "started": now()})
+    tables = {
+        "parameters": (comparison.parameters, "Settings that differ."),
+        "numbers": (comparison.shown, f"With their 95% intervals; each run less {comparison.runs[0]}."),
+        "verdicts": (comparison.verdicts, "Verdicts that differ."),
+        "about": (comparison.facts, "Where the runs come from."),
+    }
+    page = TEMPLATES.get_template("compare.html.j2").render(
+        runs=comparison.runs,
+        sentences=comparison.sentences,
+        tables={
+            name: Markup(table_html(frame, name, caption=caption)) if len(frame) else ""
+            for name, (frame, caption) in tables.items()
+        },
+    )
+    write_text(folder / "index.html", page)
     write_index(reports)
     return folder / "index.html"
 
 
-def _facts(first: dict, second: dict) -> pd.DataFrame:
-    rows = []
-    for fact, read in {
-        "status": lambda manifest: manifest["status"],
-        "data": lambda manifest: (manifest["data"]["hash"] or "simulated in the run")[:20],
-        "code": lambda manifest: manifest["code"]["version"][:12],
-        "commit": lambda manifest: (manifest["code"]["git"] or {"commit": "–"})["commit"][:9],
-        "notebooks": lambda manifest: ", ".join(manifest["notebooks"]),
-        "started": lambda manifest: manifest["started"],
-        "run time, s": lambda manifest: f"{manifest['seconds']:.1f}",
-    }.items():
-        values = read(first), read(second)
-        rows.append((fact, *values, values[0] == values[1]))
-    return pd.DataFrame(rows, columns=["fact", "first", "second", "same"])
+def difference(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return second less first, with an interval as if both were independent.
 
+    It is put together from those of the two sides (Zou and Donner 2008, Statistics in Medicine 27, eq. 3). Of
+    runs on the same users it is too wide, so that what it tells apart did move.
 
-def _parameters(first: dict[str, dict], second: dict[str, dict]) -> pd.DataFrame:
-    """Return the parameters that differ in a notebook of both runs; notebooks that agree share a row."""
-    rows: dict[tuple, list[str]] = {}
-    for notebook in (name for name in first if name in second):
-        sides = first[notebook], second[notebook]
-        for name in dict.fromkeys([*sides[0], *sides[1]]):
-            values = tuple(str(side.get(name, "–")) for side in sides)
-            if values[0] != values[1]:
-                rows.setdefault((name, *values), []).append(notebook)
-    listed = [(*key, ", ".join(notebooks)) for key, notebooks in rows.items()]
-    return pd.DataFrame(listed, columns=["parameter", "first", "second", "notebooks"])
+    Parameters
+    ----------
+    first, second : DataFrame
+        `value`, `lower`, `upper`; one without an interval is taken as exact.
 
-
-def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    both = first.merge(
-        second, on=["notebook", "number"], how="outer", suffixes=("", "_second"), indicator=True, sort=False
+    Returns
+    -------
+    DataFrame
+        `difference`, `lower`, `upper` (NaN where neither side has an interval).
+    """
+    gap = second["value"] - first["value"]
+    known = first["lower"].notna() | second["lower"].notna()
+    below = np.hypot(
+        (second["value"] - second["lower"]).fillna(0), (first["upper"] - first["value"]).fillna(0)
     )
-    order = pd.concat([first, second])[["notebook", "number"]].drop_duplicates()
-    both = order.merge(both, on=["notebook", "number"])
-    a, a_low, a_high = (both[name] for name in ("value", "low", "high"))
-    b, b_low, b_high = (both[f"{name}_second"] for name in ("value", "low", "high"))
-    gap = b - a
-    # A number without an interval is taken as exact; that of the other side is all there is.
-    below = np.hypot((b - b_low).fillna(0), (a_high - a).fillna(0))
-    above = np.hypot((b_high - b).fillna(0), (a - a_low).fillna(0))
-    known = a_low.notna() | b_low.notna()
-    low, high = (gap - below).where(known), (gap + above).where(known)
-    verdict = np.select(
-        [both["_merge"] == "left_only", both["_merge"] == "right_only", gap.isna(), gap == 0, ~known],
-        ["only in the first", "only in the second", "not known", "equal", "differs"],
-        np.where((low > 0) | (high < 0), "moved", "not told apart"),
+    above = np.hypot(
+        (second["upper"] - second["value"]).fillna(0), (first["value"] - first["lower"]).fillna(0)
     )
-    sides = {"first": a, "first_low": a_low, "first_high": a_high}
-    sides |= {"second": b, "second_low": b_low, "second_high": b_high}
-    return both[["notebook", "number"]].assign(**sides, difference=gap, low=low, high=high, verdict=verdict)
+    return pd.DataFrame(
+        {"difference": gap, "lower": (gap - below).where(known), "upper": (gap + above).where(known)}
+    )
 
 
-def _given_verdicts(run: Run) -> dict[tuple[str, str], str]:
+def _facts(run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    logs = [entry.get("data_hash") for entry in manifest["notebooks"].values()]
+    git = manifest["code"]["git"] or {"commit": "–"}
     return {
-        (name, entry["name"]): entry["verdict"]
-        for name, entries in run.said.items()
-        for entry in of_kind(entries, "verdict")
+        "data": next((log[:12] for log in [*logs, manifest["data"]["hash"]] if log), "–"),
+        "code": manifest["code"]["version"][:12],
+        "commit": git["commit"][:9],
+        "status": manifest["status"],
+        "notebooks": ", ".join(manifest["notebooks"]),
+        "started": manifest["started"],
+        "run time, s": f"{manifest['seconds']:.1f}",
     }
 
 
-def _verdicts(first: dict, second: dict) -> pd.DataFrame:
-    keys = dict.fromkeys([*first, *second])
-    rows = [(*key, first.get(key, "–"), second.get(key, "–")) for key in keys]
-    return pd.DataFrame(
-        [row for row in rows if row[2] != row[3]], columns=["notebook", "verdict", "first", "second"]
+def _parameters(runs: dict[str, Run]) -> pd.DataFrame:
+    """Return the parameters that differ in a notebook that all have; notebooks that agree share a row."""
+    first, *others = (run.parameters for run in runs.values())
+    rows: dict[tuple, list[str]] = {}
+    for notebook in (name for name in first if all(name in other for other in others)):
+        sides = [run.parameters[notebook] for run in runs.values()]
+        for name in dict.fromkeys(name for side in sides for name in side):
+            values = tuple(str(side.get(name, "–")) for side in sides)
+            if len(set(values)) > 1:
+                rows.setdefault((name, *values), []).append(notebook)
+    listed = [(*key, ", ".join(notebooks)) for key, notebooks in rows.items()]
+    return pd.DataFrame(listed, columns=["parameter", *runs, "notebooks"])
+
+
+def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    keys = ["notebook", "number"]
+    ends = {"low": "lower", "high": "upper"}
+    sides = [side.rename(columns=ends).set_index(keys) for side in (first, second)]
+    order = pd.MultiIndex.from_tuples(dict.fromkeys([*sides[0].index, *sides[1].index]), names=keys)
+    a, b = (side.reindex(order) for side in sides)
+    found = difference(a, b)
+    beyond = (found["lower"] > 0) | (found["upper"] < 0)
+    gap, known = found["difference"], found["lower"].notna()
+    there = [order.isin(side.index) for side in sides]
+    verdict = np.select(
+        [~there[1], ~there[0], gap.isna(), gap == 0, ~known],
+        ["only in the first", "only here", "not known", "equal", "differs"],
+        np.where(beyond, "moved", "not told apart"),
     )
+    a = a.add_prefix("first_").rename(columns={"first_value": "first"})
+    found = found.rename(columns={"lower": "difference_lower", "upper": "difference_upper"})
+    return pd.concat([a, b, found], axis=1).assign(verdict=verdict).reset_index()
+
+
+def _verdicts(runs: dict[str, Run]) -> pd.DataFrame:
+    words = {
+        run: {
+            (name, key): one["verdict"]
+            for name, given in found.verdicts.items()
+            for key, one in given.items()
+        }
+        for run, found in runs.items()
+    }
+    keys = dict.fromkeys(key for given in words.values() for key in given)
+    rows = [(*key, *(given.get(key, "–") for given in words.values())) for key in keys]
+    return pd.DataFrame(
+        [row for row in rows if len(set(row[2:])) > 1], columns=["notebook", "verdict", *runs]
+    )
+
+
+def _text(row: pd.Series, name: str) -> str:
+    """Return a number of a row with its interval: of `name`, or where that is empty of the run itself."""
+    ends = {"value": name or "value"} | {end: f"{name}_{end}".lstrip("_") for end in ("lower", "upper")}
+    found = {"value": row[ends["value"]], "low": row[ends["lower"]], "high": row[ends["upper"]]}
+    return short({end: value for end, value in found.items() if pd.notna(value)})
+
+
+def _listed(pairs) -> str:
+    return ", ".join(f"{name} {log}" for name, log in pairs)

@@ -1,4 +1,4 @@
-"""The pages above the notebooks': of a run, of all runs, of a grid of runs, of two runs side by side."""
+"""The pages above the notebooks': of a run, of all runs, of a grid of runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from csrec_core.report.provenance import facts, moment, seconds, summary
 from csrec_core.report.run import NUMBERS, Run, all_of_kind, of_kind, read_run
 from csrec_core.report.table import table_html
 
-__all__ = ["numbers_shown", "render_comparison", "render_run", "write_index"]
+__all__ = ["render_run", "write_index"]
 
 WORLD = ("users", "items", "steps", "effect")  # parameters of the simulated books world
 GRID = {"run": str, "started": str, "axes": {...: [str]}, "points": {...: {...: str}}}
-COMPARISON = {"first": str, "second": str, "started": str}
+COMPARISON = {"runs": [str], "started": str}
 
 
 def render_run(run: Run) -> str:
@@ -133,7 +133,7 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
     empty = pd.DataFrame(columns=[*NUMBERS, "point"])
     numbers = points.merge(pd.concat(tables, ignore_index=True) if tables else empty, on="point")
     save_csv(numbers, reports / "numbers.csv")
-    text = numbers.assign(text=[short(row) for row in _bounds(numbers, "")])
+    text = numbers.assign(text=[short(row) for row in _bounds(numbers)])
     wide = text.pivot_table("text", ["notebook", "number"], "point", aggfunc="first", sort=False)
     wide = wide.reindex(columns=[name for name in grid["points"] if name in wide]).fillna("–").reset_index()
     caption = "Every headline number at every point, with its 95% interval where it has one."
@@ -150,42 +150,9 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
     )
 
 
-def render_comparison(comparison) -> str:
-    """Return the page of a `csrec_core.report.compare.Comparison`."""
-    numbers, shown = comparison.numbers, numbers_shown(comparison)
-    sides = {"first": comparison.first, "second": comparison.second}
-    tables = {
-        "parameters": (comparison.parameters.rename(columns=sides), "Parameters that differ."),
-        "numbers": (shown, "Headline numbers with their 95% intervals; the second run less the first."),
-        "verdicts": (comparison.verdicts.rename(columns=sides), "Verdicts that differ."),
-        "about": (comparison.facts.rename(columns=sides), "Where the two runs come from."),
-    }
-    return TEMPLATES.get_template("compare.html.j2").render(
-        first=comparison.first,
-        second=comparison.second,
-        moved=numbers[numbers["verdict"] == "moved"]["number"].tolist(),
-        told=int(numbers["low"].notna().sum()),
-        parameters=comparison.parameters["parameter"].unique().tolist(),
-        tables={
-            name: Markup(table_html(frame, name, caption=caption)) if len(frame) else ""
-            for name, (frame, caption) in tables.items()
-        },
-    )
-
-
-def numbers_shown(comparison) -> pd.DataFrame:
-    """Return the numbers of a comparison as they are read, each with its interval in one text."""
-    numbers = comparison.numbers
-    sides = {comparison.first: "first", comparison.second: "second", "difference": "difference"}
-    texts = {side: [short(row) for row in _bounds(numbers, name)] for side, name in sides.items()}
-    return numbers[["notebook", "number"]].assign(**texts, verdict=numbers["verdict"])
-
-
-def _bounds(numbers: pd.DataFrame, name: str) -> list[dict]:
-    """Return the numbers of a column with their intervals as mappings, what is missing left out."""
-    ends = {"": ("value", "low", "high"), "difference": ("difference", "low", "high")}
-    columns = numbers[list(ends.get(name, (name, f"{name}_low", f"{name}_high")))]
-    rows = columns.set_axis(["value", "low", "high"], axis="columns").to_dict("records")
+def _bounds(numbers: pd.DataFrame) -> list[dict]:
+    """Return numbers with their intervals as mappings, what is missing left out."""
+    rows = numbers[["value", "low", "high"]].to_dict("records")
     return [{"value": None} | {key: value for key, value in row.items() if pd.notna(value)} for row in rows]
 
 
