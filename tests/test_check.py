@@ -123,7 +123,7 @@ def test_a_check_proposes_what_reads_the_log(tmp_path):
     pd.DataFrame(BASE).to_csv(path, index=False)
     result = CliRunner().invoke(cli, ["data", "check", str(path), "--save", str(tmp_path / "log.yaml")])
     assert result.exit_code == 0, result.output
-    assert "customer: 20 words" in result.stdout and "to go on\n  csrec report --data log" in result.stdout
+    assert "customer: 20 words" in result.stdout and "to go on\n  csrec effect " in result.stdout
     log = read_log(path, options=read_options(tmp_path / "log.yaml")).log
     assert log["source"].value_counts()["self"] == np.isin(BASE["channel"], ["organic", "search"]).sum()
     given = CliRunner().invoke(

@@ -159,7 +159,7 @@ def test_a_failure_is_exit_code_1(project, monkeypatch):
         (["-p", "users=x"], "parameter 'users': expected int"),
         (["-p", "users"], "expected name=value"),
         (["--data", "boks"], "did you mean 'books'"),
-        (["--path", "nowhere.csv"], "books is simulated"),
+        (["--path", "nowhere.csv"], "nowhere.csv: no such file"),
         (["--suite", "qick"], "unknown suite"),
         (["--notebook", "01_b"], "unknown notebook '01_b'"),
         (["--run", "../x"], "run's name"),

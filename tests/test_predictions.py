@@ -255,7 +255,7 @@ def test_profile_sees_item_effects_where_items_have_few_exposures():
 def test_profile_of_the_papers_data(real_data):
     """The known defects of the released files (their decisions follow the position)."""
     profile = profile_log(load_gpt4books(real_data / "gpt4books"))
-    assert profile.facts["distinct decision rows of the system phase"] == 20
+    assert profile.facts["distinct decision rows of system"] == 20
     assert profile.facts["position majority, accuracy on last 3"] == pytest.approx(0.9323, abs=5e-5)
     assert profile.facts["position majority, accuracy on all"] == pytest.approx(0.875, abs=5e-4)
     assert profile.explained.loc["position", "share"] == pytest.approx(0.667, abs=5e-4)

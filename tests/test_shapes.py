@@ -8,8 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from csrec_core.cli import cli
 from csrec_core.data.check import check_data
+from csrec_core.data.options import read_options
 from csrec_core.errors import InputError
 
 ROWS = 300
@@ -309,3 +312,81 @@ def test_lists_of_what_was_shown_and_of_what_was_clicked(frame, tmp_path):
     checked = check_data(parquet()(made, tmp_path))
     assert checked.profile.sources["rows"].sum() == 5 * ROWS
     assert checked.profile.sources["accept_rate"].tolist() == pytest.approx([0.4, 0.4])
+
+
+def events(frame):
+    """What was shown and what was clicked, a row each."""
+    seconds = frame["seen_at"].astype("datetime64[s, UTC]").astype("int64")
+    shown = frame.assign(event="impression", ts=seconds)
+    clicks = frame[frame["clicked"] == 1].assign(event="click", ts=seconds + 20)
+    both = pd.concat([shown, clicks]).sort_values(["ts", "event"], ascending=[True, False])
+    return both.drop(columns=["clicked", "seen_at"])
+
+
+def carousels(frame):
+    """A row a list; a list of 0 and 1 says what was clicked of it."""
+    rng = np.random.default_rng(3)
+    lists = [rng.choice(90, 4, replace=False).tolist() for _ in range(ROWS)]
+    clicks = [[one, 0, 1 - one, 0] for one in frame["clicked"]]
+    names = {"customer": "viewer", "channel": "ranker", "seen_at": "shown_at"}
+    return frame.drop(columns=["sku", "clicked"]).rename(columns=names).assign(carousel=lists, hits=clicks)
+
+
+def german(frame):
+    made = {"Hörer-Nr": frame["customer"].map("{:05d}".format), "Folge": frame["sku"].map("Folge {}".format)}
+    made["Ausgespielt von"] = np.where(frame["channel"] == "organic", "Suche", "Empfehlung")
+    made["Gehört"] = words("nein", "ja")(frame["clicked"])
+    made["Zeitpunkt"] = frame["seen_at"].dt.strftime("%d.%m.%Y %H:%M")
+    return pd.DataFrame(made).assign(Preis=frame["sku"].map("{},95".format))
+
+
+#: What a newcomer may have: the file, and how it is read without a word said of it.
+UNFAMILIAR = {
+    "a German export": (
+        german, csv(sep=";", encoding="cp1252"),
+        {"user": "Hörer-Nr", "item": "Folge", "decision": "Gehört", "source": "Ausgespielt von", "timestamp": "Zeitpunkt"},  # noqa: E501
+        {"accept": "ja", "arms": {"self": ["Suche"], "system": ["Empfehlung"]}},
+    ),
+    "events": (
+        events, lambda frame, folder: csv()(frame, folder),
+        {"user": "customer", "item": "sku", "decision": "event", "source": "channel", "timestamp": "ts"},
+        {"accept": "click", "merge": 1800, "arms": {"self": ["organic"], "system": ["recommended"]}},
+    ),
+    "carousels": (
+        carousels, parquet(),
+        {"user": "viewer", "item": "carousel", "decision": "hits", "source": "ranker", "timestamp": "shown_at"},
+        {"explode": ["carousel", "hits"], "arms": {"self": ["organic"], "system": ["recommended"]}},
+    ),
+    "ratings by week": (
+        lambda frame: pd.DataFrame({
+            "student": frame["customer"].map("st{}".format), "course": frame["sku"].map("C{}".format),
+            "week": np.arange(ROWS) // 11, "recommended": np.where(frame["channel"] == "organic", "FALSE", "TRUE"),
+            "rating": np.where(frame["clicked"] == 1, 4 + frame["sku"] % 2, 1 + frame["sku"] % 3),
+        }),
+        csv(),
+        {"user": "student", "item": "course", "decision": "rating", "source": "recommended", "timestamp": "week"},
+        {"accept": "rating >= 4", "arms": {"self": ["FALSE"], "system": ["TRUE"]}},
+    ),
+    "money by bucket": (
+        lambda frame: pd.DataFrame({
+            "account_id": np.arange(ROWS) + 10**15, "bucket": np.where(frame["channel"] == "organic", "A", "B"),
+            "country": np.where(frame["sku"] % 3, "DE", "FR"), "revenue_eur": frame["clicked"] * (frame["sku"] + 0.5),
+        }),
+        csv(sep="\t"),
+        {"user": "account_id", "item": "*", "source": "bucket", "outcome": "revenue_eur"},
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", UNFAMILIAR)
+def test_one_command_gives_the_first_effect_of_an_unfamiliar_file(frame, shape, tmp_path):
+    make, write, columns, others = UNFAMILIAR[shape]
+    path, out = write(make(frame), tmp_path), tmp_path / "out"
+    result = CliRunner().invoke(cli, ["effect", str(path), "--fast", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("read with --map ")
+    assert read_options(out / "log.yaml").content() == {"map": columns, **others}
+    arms = json.loads((out / "effect.json").read_text())["arms"].values()
+    length = 4 if shape == "carousels" else 1
+    assert sorted(arm["exposures"] for arm in arms) == sorted(length * frame["channel"].value_counts())

@@ -3,7 +3,7 @@
 import click
 
 from csrec_core.cli.program import FILE, cli
-from csrec_core.cli.reading import chosen_options, reading_options
+from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
 
 __all__ = ["aa"]
 
@@ -19,14 +19,14 @@ def aa(path, design, times, seed, **chosen):
 
     There is none to find: 5% of the intervals should leave out zero. Printed beside what is found on the log.
     """
-    from csrec_core.data.check import check_data, find_kind
+    from csrec_core.data.check import find_kind
     from csrec_core.data.loaders import read_data
     from csrec_core.effect.aa import false_alarms
     from csrec_core.effect.design import find_design, read_design
     from csrec_core.effect.estimate import estimate_effect
 
-    read = check_data(path, options=chosen_options(**chosen))
-    dataset = read_data(find_kind(path), path, map=str(read.options))
+    options = guessed_options(path, chosen_options(**chosen))
+    dataset = read_data(find_kind(path), path, map=str(options))
     declared = find_design(dataset, **read_design(design))
     effect = estimate_effect(dataset, design=declared, seed=seed)
     found = false_alarms(dataset, design=declared, times=times, seed=seed)

@@ -3,7 +3,7 @@
 import click
 
 from csrec_core.cli.program import FILE, cli
-from csrec_core.cli.reading import chosen_options, reading_options
+from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
 from csrec_core.errors import InputError
 from csrec_core.files import check_writable
 
@@ -30,9 +30,10 @@ __all__ = ["effect"]
 def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers, scheduler, **reading):
     """Estimate the effect on acceptance that an arm, such as the recommender, chose the item.
 
-    LOG is a file or folder in any common form, or a folder in parts: that csrec data mssd wrote, or one with
-    whole users in each of log/*.parquet. Prints the answer and what it rests on. A folder in parts needs --out,
-    where what is done is kept; the result does not depend on who does the work.
+    LOG is a file or folder in any common form, read as its values suggest unless options say how; or a folder
+    in parts, that csrec data mssd wrote, or with whole users in each of log/*.parquet. Prints the answer and
+    what it rests on. A folder in parts needs --out, where what is done is kept; the result does not depend on
+    who does the work.
     """
     if out is not None:
         check_writable(out)
@@ -43,8 +44,7 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     stated = {"arm": arm, "baseline": baseline, "target": target, "unit": unit}
     declared = read_design(design) | {name: value for name, value in stated.items() if value is not None}
     work = {"scheduler": scheduler, "workers": workers, "seed": seed}
-    options = chosen_options(**reading)
-    estimate, shared = _in_parts_or_memory(log, options, out, work)
+    estimate, options, shared = _in_parts_or_memory(log, chosen_options(**reading), out, work)
     found, rows = estimate(**declared)
     own = found.design
     others = sorted(
@@ -67,7 +67,7 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
 
 
 def _in_parts_or_memory(path, options, out, work):
-    """Return what estimates by a declaration, giving the effect and rows to check; and groupings of one arm."""
+    """Return what estimates by a declaration, giving the effect and rows to check; options; groupings of one arm."""
     from csrec_core.data.parted import PartedLog
 
     parts = PartedLog.find(path, options) if path.is_dir() else None
@@ -76,13 +76,15 @@ def _in_parts_or_memory(path, options, out, work):
         from csrec_core.data.loaders import read_data
         from csrec_core.effect.estimate import estimate_effect
 
+        options = guessed_options(path, options)
         dataset = read_data(find_kind(path), path, map=str(options))
-        return lambda **declared: (
-            estimate_effect(dataset, groups=True, seed=work["seed"], **declared),
-            dataset,
-        ), ()
+
+        def estimate(**declared):
+            return estimate_effect(dataset, groups=True, seed=work["seed"], **declared), dataset
+
+        return estimate, options, ()
     if out is None:
         raise InputError(f"{path} lies in parts; expected --out DIR, where what is done is kept")
     from csrec_core.effect.parts import SHARED, estimate_parts
 
-    return lambda **declared: estimate_parts(parts, out, **work, **declared), SHARED
+    return lambda **declared: estimate_parts(parts, out, **work, **declared), options, SHARED

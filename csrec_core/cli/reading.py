@@ -5,7 +5,7 @@ import click
 from csrec_core.cli.program import FILE
 from csrec_core.errors import InputError
 
-__all__ = ["chosen_options", "reading_options"]
+__all__ = ["chosen_options", "guessed_options", "reading_options"]
 
 OPTIONS = (
     click.option(
@@ -50,6 +50,18 @@ def chosen_options(map_, arms, file, explode, features, header, **others):
     if len(given.separator) > 1:
         raise InputError(f"--separator {given.separator!r}; expected one character, or tab")
     return given.over(read_options(file)) if file else given
+
+
+def guessed_options(path, options):
+    """Return the options, or, where none are given, all of them guessed by the values of the file; and say so."""
+    from csrec_core.data.check import guess_log
+
+    if str(options):
+        return options
+    guessed = guess_log(path)[1].options
+    if str(guessed):
+        click.echo(f"read with {guessed.command()}\n(guessed; csrec data check says by what)\n")
+    return guessed
 
 
 def _names(texts):

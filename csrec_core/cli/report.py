@@ -7,7 +7,7 @@ import click
 
 from csrec_core.cli.given import read_pairs, read_yaml
 from csrec_core.cli.program import FILE, FOLDER, cli
-from csrec_core.cli.reading import chosen_options, reading_options
+from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
 from csrec_core.cli.runs import reports_folder
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import check_path
@@ -75,10 +75,14 @@ def report(run, suite, texts, parameters, axes, data, path, out, force, only, jo
     grid |= {name: text.split(",") for name, text in read_pairs(axes, "-g").items()}
     if scheduler and not grid:
         raise InputError("--scheduler runs the points of a grid; expected -g name=value,value beside it")
-    options = chosen_options(**chosen)
+    options, texts, values = chosen_options(**chosen), read_pairs(texts, "-p"), plan.SUITES[suite] | given
+    if path and not {"data", "map"} & {*texts, *given} and data in (None, "log"):
+        from csrec_core.data.check import find_kind
+
+        data = find_kind(path)
+        options = guessed_options(path, options) if data == "log" else options
     named = {"data": data, "path": path and str(path), "map": str(options) or None}
-    texts = read_pairs(texts, "-p") | {name: value for name, value in named.items() if value is not None}
-    values = plan.SUITES[suite] | given
+    texts |= {name: value for name, value in named.items() if value is not None}
     # However the data are named, the notebooks need the whole path, and the run its hash.
     if path := texts.get("path", values.get("path")):
         path = check_path(str(path), what="path")

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from csrec_core.data.columns import COLUMNS
@@ -14,7 +14,7 @@ from csrec_core.data.profile import Profile, profile_log
 from csrec_core.data.tables import Table, open_frame, open_table, quoted
 from csrec_core.errors import InputError, readable
 
-__all__ = ["Check", "Fault", "check_data", "find_faults"]
+__all__ = ["Check", "Fault", "check_data", "find_faults", "find_kind", "guess_log"]
 
 TINY = 1e-4  # a propensity below which a row weighs more than 10,000 others
 
@@ -45,12 +45,13 @@ class Check:
     left_out: dict[str, int] = field(default_factory=dict)
 
     @property
-    def command(self) -> str:
-        """The command that makes the report."""
-        words = (
-            f"csrec report --data {self.kind} --path {shlex.quote(str(self.path))} {self.options.command()}"
+    def commands(self) -> list[str]:
+        """The commands that give the effect, and make the report."""
+        path, options = shlex.quote(str(self.path)), self.options.command()
+        report = f"csrec report --data {self.kind} --path {path} {options}".strip()
+        return (
+            [f"csrec effect {path} {options}".strip(), report] if len(self.profile.sources) > 1 else [report]
         )
-        return words.strip()
 
     def __str__(self) -> str:
         parts = []
@@ -64,7 +65,7 @@ class Check:
         if self.faults:
             parts.append("to look at\n" + "\n".join(f"  {fault}" for fault in self.faults))
         parts.append("it can carry\n" + "\n".join(f"  {line}" for line in self.carries))
-        return "\n\n".join([*parts, f"to go on\n  {self.command}"])
+        return "\n\n".join([*parts, "\n  ".join(["to go on", *self.commands])])
 
 
 def check_data(path: str | Path, kind: str | None = None, options: ReadOptions | None = None) -> Check:
@@ -81,28 +82,37 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
         Where it cannot be read, even so.
     """
     path, options = Path(path), options or ReadOptions()
-    kind = kind or find_kind(path)
-    guess = Guess(options)
-    if kind == "log":
-        files, _ = find_files(path)
-        with open_table(files, header=options.header, separator=options.separator) as table:
-            guess = guess_options(table)
-    chosen = options.over(guess.options)
-    dataset = read_data(kind, path, map=str(chosen))
-    profile = profile_log(dataset)
-    new = {
-        role: guess.reasons[role] for role in COLUMNS if role in guess.options.map and role not in options.map
-    }
+    kind, guess = guess_log(path, options, kind=kind)
+    dataset = read_data(kind, path, map=str(guess.options))
+    found = {name: guess.reasons.get(name, name) for name in guess.options.map if name not in options.map}
+    found = {name: found[name] for name in COLUMNS if name in found}
     for name, value in guess.options.content().items():
         if name != "map" and name not in options.content():
-            new[name] = (
-                ", ".join(f"{arm}={'+'.join(words)}" for arm, words in value.items())
-                if name == "arms"
-                else (value if isinstance(value, str) else ", ".join(value))
-            )
+            words = [f"{arm}={'+'.join(one)}" for arm, one in value.items()] if name == "arms" else value
+            found[name] = words if isinstance(words, str) else ", ".join(words)
     return Check(
-        path, kind, chosen, profile, find_faults(dataset), what_it_carries(dataset), new, dataset.left_out
+        path,
+        kind,
+        guess.options,
+        profile_log(dataset),
+        find_faults(dataset),
+        what_it_carries(dataset),
+        found,
+        dataset.left_out,
     )
+
+
+def guess_log(
+    path: str | Path, options: ReadOptions | None = None, *, kind: str | None = None
+) -> tuple[str, Guess]:
+    """Return the kind of data at a path, and how to read them: what the options leave open is guessed."""
+    path, options = Path(path), options or ReadOptions()
+    kind = kind or find_kind(path)
+    if kind != "log":
+        return kind, Guess(options)
+    with open_table(find_files(path)[0], header=options.header, separator=options.separator) as table:
+        guess = guess_options(table)
+    return kind, replace(guess, options=options.over(guess.options))
 
 
 def find_kind(path: Path) -> str:
@@ -211,13 +221,18 @@ def what_it_carries(dataset: Dataset) -> list[str]:
     effect = two or ("" if len(mixed) > 1 else "both decisions in two arms")
     paper = "" if {SELF, SYSTEM} <= set(arms) else "the arms self and system (--map self=...,system=...)"
     order = "" if dataset.ordered else "a time or an order"
-    logged = "propensity" in log.columns and log.loc[log["source"] == SYSTEM, "propensity"].notna().all()
+    others = [arm for arm in arms if arm != SELF]
+    logged = "propensity" in log.columns and log.loc[log["source"] != SELF, "propensity"].notna().all()
     needs = {
         "02_data": "",
         "03_train": paper or order,
         "04_treatment_effect": effect,
         "05_reproduction": paper or order,
         "06_policy": two
-        or ("" if logged else "a propensity of each exposure of the system, to be sure of the value"),
+        or (
+            ""
+            if logged
+            else f"a propensity of each exposure of {' and '.join(others)}, to be sure of the value"
+        ),
     }
     return [f"{name:<21}{f'needs {need}' if need else 'yes'}" for name, need in needs.items()]

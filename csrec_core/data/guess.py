@@ -7,8 +7,9 @@ import pandas as pd
 
 from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
 from csrec_core.data.options import ABSENT, ReadOptions
-from csrec_core.data.tables import Table, quoted
+from csrec_core.data.tables import ROW, Table, literal, quoted
 from csrec_core.data.values import FORMS, ISO, is_missing, kind, parsed
+from csrec_core.data.views import CONDITION
 from csrec_core.errors import InputError
 
 __all__ = ["Guess", "guess_options"]
@@ -16,19 +17,24 @@ __all__ = ["Guess", "guess_options"]
 ROWS = 20_000  # of the table, drawn at random, that are looked at
 ENOUGH = 2.0  # points without which a column is none of ours
 WORDS = 50
-LISTED = 0.9  # share of the values that must be lists
+LISTED = 0.9  # share of the values that must be lists, or of the clicks that must follow what was shown
+SESSION = 1800  # seconds within which a click belongs to what was shown
+PEOPLE = (
+    "user|customer|visitor|member|client|reader|session|account|viewer|shopper|student|patient|listener|"
+    "kunde|nutzer"
+)
+THINGS = (
+    "item|product|asin|sku|article|book|track|movie|song|video|news|content|course|episode|artikel|produkt"
+)
 #: How others name the columns: points, pattern; the first that fits counts.
 NAMES = {
     "user": [
-        (
-            3,
-            r"^(user|customer|visitor|member|client|reader|session|shopper|account|viewer|uid)_?(id|no|key)?$",
-        ),
-        (2, r"user|customer|visitor|member|client|reader|session|account|uid$"),
+        (3, rf"^({PEOPLE}|uid)_?(id|no|nr|key)?$"),
+        (2, rf"{PEOPLE}|uid$"),
     ],
     "item": [
-        (3, r"^(item|product|asin|sku|article|book|track|movie|song|video|news|content)_?(id|no|key)?s?$"),
-        (2, r"item|product|asin|sku|article|book|track|movie|song|video|news|impressions$|inview"),
+        (3, rf"^({THINGS})_?(id|no|nr|key)?s?$"),
+        (2, rf"{THINGS}|impressions$|inview"),
     ],
     "decision": [
         (-9, r"hate|dislike|unlike|skip|block|rand|enter|stay"),
@@ -39,10 +45,13 @@ NAMES = {
     ],
     "source": [
         (4, r"^(source|arm|variant|policy|treatment|segment|channel)$"),
-        (3, r"source|shown_by|channel|origin|regime|^arm|variant|policy|treat|segment|is_rand|is_rec|bucket"),
+        (
+            3,
+            r"source|shown_by|channel|origin|regime|^arm|variant|policy|treat|segment|is_rand|(^|is_)rec|bucket",
+        ),
         (2, r"campaign|group|strateg|algo|experiment|method"),
     ],
-    "timestamp": [(2, r"time|date|^ts$|_at$|when")],
+    "timestamp": [(2, r"time|date|^ts$|_at$|when|week|day|month")],
     "t": [(3, r"^t$|_no$|step|order|sequence|index|nth")],
     "position": [(3, r"position|rank$|slot|^pos$")],
     "propensity": [(3, r"propensit|pscore|^prob")],
@@ -53,8 +62,8 @@ NAMES = {
 }
 #: How others call the two arms of the paper.
 ARMS = {
-    SELF: r"self|user|organic|own|search|brows|direct|manual",
-    SYSTEM: r"sys|^rec|recommend|algo|push|auto|personal|suggest",
+    SELF: r"self|user|organic|own|search|brows|direct|manual|^such|organisch",
+    SYSTEM: r"sys|^rec|recommend|algo|push|auto|personal|suggest|empf|vorschl",
 }
 NO_TREATMENT = r"^(no|none|control|holdout|placebo)\b"
 BY_SYSTEM = r"rec|sys|algo|push|sponsor"  # what a column of 0 and 1 is named where 1 is the system
@@ -115,6 +124,11 @@ class _Clues:
         return low <= {"true", "false"} if not self.numeric else set(self.numbers.unique()) <= {0.0, 1.0}
 
     @property
+    def identifies(self) -> bool:
+        """Whether these may be ids: no real numbers, no lists, not 0 and 1."""
+        return not (self.lists or self.binary or (self.numeric and not self.whole))
+
+    @property
     def tokens(self) -> pd.Series:
         """The elements of lists, of some rows."""
         return self.texts.head(1000).map(lambda text: set(re.findall(r"[^\s,|;\[\]()'\"]+", text)))
@@ -148,6 +162,7 @@ def guess_options(table: Table) -> Guess:
     for _, role, name in sorted(points, key=lambda point: (-point[0], list(COLUMNS).index(point[1]))):
         if role not in chosen and name not in chosen.values():
             chosen[role] = name
+    chosen |= _by_elimination(clues, chosen)
     items = clues.get(chosen.get("item", ""))
     if "decision" not in chosen and items and items.lists:
         for name, clue in clues.items():
@@ -164,7 +179,49 @@ def guess_options(table: Table) -> Guess:
             reasons[role] = "no such column: " + (
                 "each row is a user" if role == "user" else "all rows show one item"
             )
-    return Guess(_options(table, clues, chosen), reasons)
+    options = _options(table, clues, chosen)
+    if _are_events(table, options):
+        reasons["merge"] = f"a click is a row of its own, within {SESSION} s of what was shown"
+        options = options.replaced(merge=SESSION)
+    return Guess(options, reasons)
+
+
+def _by_elimination(clues: dict[str, _Clues], chosen: dict[str, str]) -> dict[str, str]:
+    """Return roles that no name tells, of the columns that are left: arms by few words, ids by many, in order."""
+    left = {name: clue for name, clue in clues.items() if name not in chosen.values() and not clue.time}
+    found = {}
+    if "source" not in chosen:
+        few = [name for name, clue in left.items() if 2 <= clue.distinct <= 8 and clue.repeats >= 10]
+        few = [name for name in few if not left[name].numeric and not left[name].lists]
+        found = {"source": few[0]} if len(few) == 1 else {}
+    lists = [name for name, clue in left.items() if clue.lists and not clue.marks]
+    ids = [name for name, clue in left.items() if clue.distinct > 8 and clue.repeats >= 2 and clue.identifies]
+    for role in ("user", "item"):
+        names = lists if role == "item" and lists else ids
+        if role not in chosen and names:
+            found[role] = names.pop(0)
+    return found
+
+
+def _are_events(table: Table, options: ReadOptions) -> bool:
+    """Tell whether what was accepted is a row of its own after the row of what was shown."""
+    names = [options.map.get(name, name) for name in ("user", "item", "decision")]
+    if (
+        not options.accept
+        or CONDITION.search(options.accept)
+        or options.explode
+        or "timestamp" not in options.map
+        or {*names} - {*table.types}
+    ):
+        return False
+    user, item, decision = (f"CAST({quoted(name)} AS VARCHAR)" for name in names)
+    accepted = f"{decision} IN ({', '.join(map(literal, options.accept.split('+')))})"
+    earlier = (
+        f"bool_or(NOT {accepted}) OVER (PARTITION BY {user}, {item} ORDER BY {ROW} ROWS UNBOUNDED PRECEDING)"
+    )
+    rows = f"SELECT {accepted} AS accepted, {earlier} AS shown FROM file"
+    share = table.query(f"SELECT avg(shown::INT) FROM ({rows}) WHERE accepted")[0][0]
+    return share is not None and share >= LISTED
 
 
 def _options(table: Table, clues: dict[str, _Clues], chosen: dict[str, str]) -> ReadOptions:
@@ -268,9 +325,9 @@ def _look(table: Table) -> dict[str, _Clues]:
 
 def _are_lists(values: pd.Series) -> bool:
     """Tell whether texts are lists of ids or numbers, and not times or sentences."""
-    if values.empty:
-        return False
     some = values.head(1000)
+    if values.empty or some.str.fullmatch(r"-?\d+,\d+").all():  # a decimal comma
+        return False
     bracketed = some.str.match(r"^[\[(].*[\])]$").mean()
     tokens = some.str.split(r"[\s,|;]+", regex=True)
     several = (tokens.map(len) > 1).mean() > 0.5
@@ -307,8 +364,7 @@ def _named(role: str, name: str) -> float:
 
 def _identifies(clue: _Clues, named: float) -> float:
     """Judge a column as ids: several, whole or text, better if they come back; numbers as large as times may be."""
-    real = clue.numeric and not clue.whole
-    if clue.distinct < 2 or clue.binary or (clue.time and not clue.numeric) or real:
+    if clue.distinct < 2 or (clue.time and not clue.numeric) or not (clue.identifies or clue.lists):
         return 0
     return named + (clue.repeats >= 1.5) * 0.5 + (not clue.numeric) * 0.25 if named else 0
 
@@ -319,7 +375,7 @@ def _decides(clue: _Clues, named: float) -> float:
     if clue.binary:
         return named + clue.distinct  # a column that is always 0 tells less
     if clue.words and any(re.search(ACCEPTING, word.lower()) for word in clue.words):
-        return named + 1.5
+        return named + 1.5 + 0.5 * (clue.distinct == 2)
     rating = (
         clue.whole and 2 <= clue.distinct <= 11 and clue.numbers.min() >= 0 and 4 <= clue.numbers.max() <= 10
     )

@@ -12,7 +12,8 @@ __all__ = ["Profile", "position_majority", "profile_log"]
 
 WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
 FEW_USERS = 100  # fewer than these, and intervals over users are rough
-OVERLAP = "share of system exposures of items also self-chosen"
+OVERLAP = "share of exposures of {} of items also self-chosen"
+DISTINCT = "distinct decision rows of {}"
 LAST = 3  # exposures at the end of a user's sequence that the paper tests on
 
 
@@ -89,10 +90,10 @@ class Profile:
         parts = [self.name, self.sources.to_string(float_format=_short)]
         width = max(map(len, self.facts)) + 2
         parts.append("\n".join(f"{name:<{width}}{_short(value):>8}" for name, value in self.facts.items()))
-        if self._present != [SELF]:
+        if self.explained["share"].notna().any():
             shares = self.explained.to_string(float_format="{:.4f}".format)
             parts.append(
-                f"share of the variance explained, of decisions on what was not self-chosen\n{shares}"
+                f"share of the variance of the decisions explained, {_others(self._present)}\n{shares}"
             )
         parts.append("\n".join(f"! {warning}" for warning in self.warnings) or "no warnings")
         return "\n\n".join(parts)
@@ -101,6 +102,11 @@ class Profile:
 def _short(value: float) -> str:
     """Return a count as a whole number, a share with four decimals."""
     return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}"
+
+
+def _others(arms: list[str]) -> str:
+    """Return the names of the arms that are not the users' own choice."""
+    return " and ".join(arm for arm in arms if arm != SELF)
 
 
 def whose(arm: str) -> str:
@@ -118,9 +124,9 @@ def profile_log(dataset: Dataset) -> Profile:
     facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
     if len(system) and SELF in arms and sources["rows"][SELF]:
         chosen = log.loc[log["source"] == SELF, "item"]
-        facts[OVERLAP] = system["item"].isin(chosen.unique()).mean()
+        facts[OVERLAP.format(_others(arms))] = system["item"].isin(chosen.unique()).mean()
     if len(system):
-        facts["distinct decision rows of the system phase"] = _distinct_rows(system)
+        facts[DISTINCT.format(_others(arms))] = _distinct_rows(system)
         facts["position majority, accuracy on all"] = position_majority(system)
         ending = system[system["left"] < LAST]
         facts[f"position majority, accuracy on last {LAST}"] = position_majority(ending)
@@ -268,7 +274,7 @@ def _paper_warnings(sources: pd.DataFrame) -> list[str]:
 
 def _system_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
     warnings = []
-    users, distinct = sources["users"][SYSTEM], facts["distinct decision rows of the system phase"]
+    users, distinct = sources["users"][SYSTEM], facts[DISTINCT.format(SYSTEM)]
     if sources["median"][SYSTEM] >= 10 and distinct < 0.01 * users:
         warnings.append(
             f"Only {distinct:,} distinct rows of decisions for {users:,.0f} users: the decisions look copied "
@@ -287,7 +293,7 @@ def _system_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: 
         warnings.append(
             "The item explains no more of the decisions than noise would, once the position is known."
         )
-    overlap = facts.get(OVERLAP, 1)
+    overlap = facts.get(OVERLAP.format(SYSTEM), 1)
     if overlap < 0.9:
         warnings.append(
             f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves."

@@ -30,7 +30,10 @@ CHANCES = {
     "unused": "left aside",
 }
 #: How baselines are named.
-CONTROL = re.compile(r"(control|none|no|not|off|holdout|baseline|random|placebo|self|0|a$)(?![a-z])", re.I)
+CONTROL = re.compile(
+    r"(control|none|no|not|off|holdout|baseline|random|placebo|default|current|old|popular|self|0|a$)(?![a-z])",
+    re.I,
+)
 LARGEST = 100_000  # characters of a design file
 
 

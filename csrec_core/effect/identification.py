@@ -252,7 +252,10 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
                 ["the chances of the arms are those with which they were drawn"],
                 [],
             )
-        remedy = [f"log the chance with which each exposure, or user, got {arm} (arm_propensity)"]
+        remedy = [
+            f"log the chance with which each exposure, or user, got {arm} (arm_propensity); one that was the same "
+            "for all is declared: --design 'arm_propensity: 0.5'"
+        ]
         if arm_given:
             return (
                 "assumed",
