@@ -137,7 +137,7 @@ def test_two_runs_are_compared(project, tmp_path):
     report("--run", "a")
     report("--run", "b", "-p", "users=6")
     result = call("compare", "a", "b", "--out", "reports")
-    assert result.exit_code == 0 and "Parameters that differ" in result.output
+    assert result.exit_code == 0 and "All settings are the same." in result.output
     assert result.output.splitlines()[-1] == str(tmp_path / "reports" / "compare-a-b" / "index.html")
     assert call("compare", "a", "c", "--out", "reports").exit_code == 2
 

@@ -271,7 +271,7 @@ def test_the_list_of_runs_has_the_newest_first(tmp_path):
     write_record(tmp_path / "weekly", "03_train", [{**SAID[0], "text": f"It rises {EVIL}."}])
     write_manifest(tmp_path / "g" / "seed-1", [], status="failed")
     grid = {"run": "g", "started": "2025", "axes": {"seed": ["1"]}, "points": {"seed-1": {"seed": "1"}}}
-    compared = {"first": "a b", "second": EVIL, "started": "2025"}
+    compared = {"runs": ["a b", EVIL], "started": "2025"}
     for path, content in {"g/grid.json": grid, "compare-a-b/comparison.json": compared}.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(json.dumps(content))
