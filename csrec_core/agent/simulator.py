@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from csrec_core.agent.questions import Decisions, Exposure, Familiarity, Knowledge, Purchase, genres_of
-from csrec_core.data.readers import Catalogue, Readers
+from csrec_core.data.readers import Catalogue, Readers, World
 
 __all__ = ["Simulator"]
 
@@ -30,33 +30,16 @@ class Simulator:
         See `load_catalogue`.
     seed : int
         Same seed, same answers, whatever else was asked before.
-    effect, trust_spread : float
-        Mean and standard deviation over readers of what the system's exposure adds, in logits.
-    base, affinity, quality_spread, carry_over, browsing : float
-        As of `simulate_books`.
+    **weights
+        Fields of `csrec_core.data.readers.World` but its sizes and violations.
     """
 
     name = "simulator"
     cost = ""
 
-    def __init__(
-        self,
-        catalogue: pd.DataFrame,
-        *,
-        seed: int = 0,
-        effect: float = 0.6,
-        trust_spread: float = 0.5,
-        base: float = -1.2,
-        affinity: float = 3.0,
-        quality_spread: float = 0.5,
-        carry_over: float = 0.6,
-        browsing: float = 0.2,
-    ):
+    def __init__(self, catalogue: pd.DataFrame, *, seed: int = 0, **weights: float):
         self.progress: Callable[[int], object] = lambda count: None
-        self._seed, self._effect, self._trust_spread = seed, effect, trust_spread
-        self._weights = {
-            "base": base, "affinity": affinity, "carry_over": carry_over, "browsing": browsing
-        }  # fmt: skip
+        self._seed, self._world = seed, World(**weights)
         self._names = catalogue["genre"].to_numpy()
         self._genres = len(genres_of(catalogue))
         self._keywords = [
@@ -65,7 +48,7 @@ class Simulator:
         ]
         genre = pd.Categorical(self._names, categories=genres_of(catalogue)).codes.astype(int)
         rng = np.random.default_rng([seed, 1])
-        self._books = Catalogue.of_genres(rng, genre, self._genres, quality_spread)
+        self._books = Catalogue.of_genres(rng, genre, self._genres, self._world.quality_spread)
 
     def know(self, question: Familiarity) -> Knowledge:
         """Know every book that exists."""
@@ -110,7 +93,7 @@ class Simulator:
         readers = self._readers(question.taste)
         item, n = question.item, len(question.item)
         liking = question.taste[np.arange(n), self._books.genre[item]]
-        trust = self._effect + self._trust_spread * ndtri(self._uniform(question.reader, kind=2))
+        trust = self._world.effect + self._world.trust_spread * ndtri(self._uniform(question.reader, kind=2))
         habit = readers.habit[0, question.history.last_accepted.astype(int), 0, 0]
         probability = readers.accept(readers.logit(item, None, liking, None) + trust + habit)
         draw = self._uniform(question.reader, kind=3, number=item, turn=question.history.item.shape[1])
@@ -120,18 +103,8 @@ class Simulator:
     def _readers(self, taste: np.ndarray) -> Readers:
         """Return readers of still tastes, without any of the world's violations."""
         still = np.zeros((len(taste), 1))
-        off = dict.fromkeys(
-            ("carry_over_exposure", "second_order", "lagged_taste", "amplification", "confounder", "fatigue",
-             "targeting"), 0.0
-        )  # fmt: skip
-        return Readers(
-            catalogue=self._books,
-            log_taste=np.log(np.maximum(taste, 1e-12))[:, None, :],
-            lift=still,
-            mood=still,
-            **self._weights,
-            **off,
-        )
+        log_taste = np.log(np.maximum(taste, 1e-12))[:, None, :]
+        return Readers(self._world, self._books, log_taste=log_taste, lift=still, mood=still)
 
     def _uniform(self, reader: np.ndarray, **keys: np.ndarray | int) -> np.ndarray:
         """Return a uniform draw in (0, 1) for each reader, the same for the same reader and keys."""

@@ -32,8 +32,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from csrec_core.data.log import SOURCES, Dataset, validate_log
-from csrec_core.data.readers import Catalogue, Readers, live
-from csrec_core.errors import InputError, unknown
+from csrec_core.data.readers import Catalogue, Readers, World, live
 
 __all__ = ["CONCENTRATION", "VIOLATIONS", "draw_catalogue", "simulate_books"]
 
@@ -47,77 +46,15 @@ VIOLATIONS = {
 }
 
 CONCENTRATION = 0.3  # of the Dirichlet law of the tastes at the start
-PUBLISHED = ("nothing", "users", "rows")
 
 
-def simulate_books(
-    *,
-    users: int = 2000,
-    items: int = 200,
-    steps: int = 20,
-    effect: float = 0.6,
-    seed: int = 0,
-    genres: int = 10,
-    trust_spread: float = 0.5,
-    trend: float = 0.5,
-    carry_over: float = 0.6,
-    affinity: float = 3.0,
-    quality_spread: float = 0.5,
-    base: float = -1.2,
-    drift: float = 0.1,
-    browsing: float = 0.2,
-    carry_over_exposure: float = 0.0,
-    second_order: float = 0.0,
-    lagged_taste: float = 0.0,
-    amplification: float = 0.0,
-    confounder: float = 0.0,
-    fatigue: float = 0.0,
-    targeting: float = 0.0,
-    publish: str = "nothing",
-) -> Dataset:
+def simulate_books(**knobs) -> Dataset:
     """Simulate a log of `steps` self-chosen, then `steps` exposures by the system a user, with its truth.
 
     Parameters
     ----------
-    users, items, steps, genres : int
-        Sizes; `steps` counts the exposures of each of the two phases.
-    effect : float
-        Mean source effect, in logits of acceptance; 0 with `trust_spread=0` means that TER is 0 everywhere.
-    seed : int
-        Same seed, same log.
-    trust_spread : float
-        Standard deviation over users of the source effect, in logits.
-    trend : float
-        Relative change of the source effect from the middle of the system phase to its end.
-    carry_over : float
-        What an accepted exposure adds to the logit of the next decision.
-    affinity, quality_spread, base : float
-        Weight of taste, spread of item quality, and intercept, in logits.
-    drift : float
-        Standard deviation of the step of the random walk of the log tastes; 0 holds tastes still.
-    browsing : float
-        Share of self-chosen exposures that are uniform over the catalogue, in [0, 1].
-    carry_over_exposure : float
-        S_{t-1} -> D_t: what an exposure of the same genre just before adds to the logit.
-    second_order : float
-        D_{t-2} -> D_t: what accepting the last but one exposure adds to the logit.
-    lagged_taste : float
-        P_{t-1} -> D_t: weight of the taste of one exposure earlier, in logits, as `affinity`.
-    amplification : float
-        D_{t-1} -> P_t (and, as it is the exposed genre that grows, S_{t-1} -> P_t): what accepting a book
-        adds to the log taste of its genre, for good.
-    confounder : float
-        S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing
-        and the system know no mood) and in logits of accepting it.
-    fatigue : float
-        What each rejection in a row just before takes off the logit, up to five of them.
-    targeting : float
-        Share of the system's exposures that are aimed, in [0, 1): at a genre by how often the reader has
-        accepted it (one added to each count), then a book by fame. The rest is uniform over the catalogue.
-    publish : {"nothing", "users", "rows"}
-        What the log's owner knows of tastes. `users`: the tastes at the start, a column `taste: <genre>` each
-        in the users table (right for good where `drift` and `amplification` are 0); `rows`: the taste of
-        the exposed genre at each exposure, a column `feature_taste` of the log.
+    **knobs
+        Fields of `csrec_core.data.readers.World`.
 
     Returns
     -------
@@ -139,72 +76,42 @@ def simulate_books(
     InputError
         On a size below 1 or a share outside [0, 1].
     """
-    sizes = {"users": users, "items": items, "steps": steps, "genres": genres}
-    for name, size in sizes.items():
-        if size < 1:
-            raise InputError(f"books: {name} = {size}; expected at least 1")
-    if not 0 <= browsing <= 1:
-        raise InputError(f"books: browsing = {browsing}; expected a share in [0, 1]")
-    if not 0 <= targeting < 1:
-        raise InputError(f"books: targeting = {targeting}; expected a share in [0, 1)")
-    if publish not in PUBLISHED:
-        raise unknown("publish", publish, PUBLISHED, where="books")
+    world = World(**knobs)
+    users, steps, genres = world.users, world.steps, world.genres
     # One stream a mechanism: a knob of one leaves the draws of the others as they were.
-    taste_rng, exposure_rng, trust_rng, decision_rng, mood_rng, policy_rng = _streams(seed)[1:]
-    catalogue = draw_catalogue(seed, items=items, genres=genres, quality_spread=quality_spread)
-    growth = 1 + trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
+    taste_rng, exposure_rng, trust_rng, decision_rng, mood_rng, policy_rng = _streams(world.seed)[1:]
+    catalogue = draw_catalogue(world)
+    growth = 1 + world.trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
     lift = np.concatenate([np.repeat(growth[:1], steps), growth])  # for cells of both phases
-    log_taste = _log_tastes(taste_rng, users, 2 * steps, genres, drift)
-    glances = _glances(exposure_rng, users, steps, items, browsing)
-    glances |= _aims(policy_rng, users, steps, targeting)
+    log_taste = _log_tastes(taste_rng, world)
     reader = Readers(
-        catalogue=catalogue,
+        world,
+        catalogue,
         log_taste=log_taste,
-        lift=trust_rng.normal(effect, trust_spread, users)[:, None] * lift,
+        lift=trust_rng.normal(world.effect, world.trust_spread, users)[:, None] * lift,
         mood=mood_rng.integers(genres, size=(users, 2 * steps)),
-        base=base,
-        affinity=affinity,
-        carry_over=carry_over,
-        browsing=browsing,
-        carry_over_exposure=carry_over_exposure,
-        second_order=second_order,
-        lagged_taste=lagged_taste,
-        amplification=amplification,
-        confounder=confounder,
-        fatigue=fatigue,
-        targeting=targeting,
     )
+    glances = _glances(exposure_rng, world) | _aims(policy_rng, world)
     log, truth = live(reader, glances, decision_rng.random((users, 2 * steps)))
     log["item"] += 1
     truth = _long(users, steps, **truth)
     log = _long(users, steps, **log)
     tastes = None
-    if publish == "rows":
+    if world.publish == "rows":
         log["feature_taste"] = truth["taste"].to_numpy()
-    elif publish == "users":
+    elif world.publish == "users":
         names = [f"taste: genre {number}" for number in range(1, genres + 1)]
         tastes = pd.DataFrame(softmax(log_taste[:, 0], axis=1), columns=names)
         tastes.insert(0, "user", np.arange(1, users + 1))
-    return Dataset(
-        log,
-        items=pd.DataFrame(
-            {
-                "item": np.arange(1, items + 1),
-                "title": [f"Book {number}" for number in range(1, items + 1)],
-                "genre": [f"genre {number}" for number in catalogue.genre + 1],
-            }
-        ),
-        users=tastes,
-        truth=truth,
-        name="books",
-    )
+    number = np.arange(1, world.items + 1)
+    items = pd.DataFrame({"item": number, "title": [f"Book {each}" for each in number]})
+    items["genre"] = [f"genre {each}" for each in catalogue.genre + 1]
+    return Dataset(log, items=items, users=tastes, truth=truth, name="books")
 
 
-def draw_catalogue(
-    seed: int, *, items: int = 200, genres: int = 10, quality_spread: float = 0.5
-) -> Catalogue:
-    """Return the books of the world of that seed, with the quality that no log holds."""
-    return Catalogue.draw(_streams(seed)[0], items, genres, quality_spread)
+def draw_catalogue(world: World) -> Catalogue:
+    """Return the books of a world, with the quality that no log holds."""
+    return Catalogue.draw(_streams(world.seed)[0], world.items, world.genres, world.quality_spread)
 
 
 def _streams(seed: int) -> list[np.random.Generator]:
@@ -212,32 +119,30 @@ def _streams(seed: int) -> list[np.random.Generator]:
     return [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(7)]
 
 
-def _log_tastes(rng: np.random.Generator, users: int, steps: int, genres: int, drift: float) -> np.ndarray:
-    """Draw log tastes (users, steps, genres), not normalised: Dirichlet at the start, then a random walk."""
-    start = rng.dirichlet(np.full(genres, CONCENTRATION), users)
-    walk = np.cumsum(rng.normal(0, drift, (users, steps, genres)), axis=1)
+def _log_tastes(rng: np.random.Generator, world: World) -> np.ndarray:
+    """Draw log tastes (users, 2 steps, genres), not normalised: Dirichlet at the start, then a random walk."""
+    start = rng.dirichlet(np.full(world.genres, CONCENTRATION), world.users)
+    walk = np.cumsum(rng.normal(0, world.drift, (world.users, 2 * world.steps, world.genres)), axis=1)
     return np.log(start + 1e-6)[:, None, :] + walk
 
 
-def _glances(
-    rng: np.random.Generator, users: int, steps: int, items: int, browsing: float
-) -> dict[str, np.ndarray]:
+def _glances(rng: np.random.Generator, world: World) -> dict[str, np.ndarray]:
     """Draw the noise of the exposures, (users, steps) each: the system's books, draws for the readers'."""
-    shape = (users, steps)
+    shape = (world.users, world.steps)
     return {
         "genre": rng.random(shape),
         "book": rng.random(shape),
-        "browses": rng.random(shape) < browsing,
-        "any book": rng.integers(items, size=shape),
-        "exposed": rng.integers(items, size=shape),
+        "browses": rng.random(shape) < world.browsing,
+        "any book": rng.integers(world.items, size=shape),
+        "exposed": rng.integers(world.items, size=shape),
     }
 
 
-def _aims(rng: np.random.Generator, users: int, steps: int, targeting: float) -> dict[str, np.ndarray]:
+def _aims(rng: np.random.Generator, world: World) -> dict[str, np.ndarray]:
     """Draw the noise of the system's policy, (users, steps) each: whether it aims, genre, book."""
-    shape = (users, steps)
+    shape = (world.users, world.steps)
     return {
-        "targets": rng.random(shape) < targeting,
+        "targets": rng.random(shape) < world.targeting,
         "target genre": rng.random(shape),
         "target book": rng.random(shape),
     }

@@ -5,9 +5,93 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, softmax
 
-__all__ = ["Catalogue", "Readers", "live"]
+from csrec_core.errors import InputError, unknown
+
+__all__ = ["Catalogue", "Readers", "World", "live"]
 
 LONGEST_RUN = 5  # rejections in a row after which fatigue grows no more
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The knobs of the books world (`csrec_core.data.books` has the equations).
+
+    Attributes
+    ----------
+    users, items, steps, genres : int
+        Sizes; `steps` counts the exposures of each of the two phases.
+    effect : float
+        Mean source effect, in logits of acceptance; 0 with `trust_spread=0` means that TER is 0 everywhere.
+    seed : int
+        Same seed, same log.
+    trust_spread : float
+        Standard deviation over users of the source effect, in logits.
+    trend : float
+        Relative change of the source effect from the middle of the system phase to its end.
+    carry_over : float
+        What an accepted exposure adds to the logit of the next decision.
+    affinity, quality_spread, base : float
+        Weight of taste, spread of item quality, and intercept, in logits.
+    drift : float
+        Standard deviation of the step of the random walk of the log tastes; 0 holds tastes still.
+    browsing : float
+        Share of self-chosen exposures that are uniform over the catalogue, in [0, 1].
+    carry_over_exposure : float
+        S_{t-1} -> D_t: what an exposure of the same genre just before adds to the logit.
+    second_order : float
+        D_{t-2} -> D_t: what accepting the last but one exposure adds to the logit.
+    lagged_taste : float
+        P_{t-1} -> D_t: weight of the taste of one exposure earlier, in logits, as `affinity`.
+    amplification : float
+        D_{t-1} -> P_t (and, as it is the exposed genre that grows, S_{t-1} -> P_t): what accepting a book
+        adds to the log taste of its genre, for good.
+    confounder : float
+        S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing
+        and the system know no mood) and in logits of accepting it.
+    fatigue : float
+        What each rejection in a row just before takes off the logit, up to five of them.
+    targeting : float
+        Share of the system's exposures that are aimed, in [0, 1): at a genre by how often the reader has
+        accepted it (one added to each count), then a book by fame. The rest is uniform over the catalogue.
+    publish : {"nothing", "users", "rows"}
+        What the log's owner knows of tastes. `users`: the tastes at the start, a column `taste: <genre>` each
+        in the users table (right for good where `drift` and `amplification` are 0); `rows`: the taste of
+        the exposed genre at each exposure, a column `feature_taste` of the log.
+    """
+
+    users: int = 2000
+    items: int = 200
+    steps: int = 20
+    effect: float = 0.6
+    seed: int = 0
+    genres: int = 10
+    trust_spread: float = 0.5
+    trend: float = 0.5
+    carry_over: float = 0.6
+    affinity: float = 3.0
+    quality_spread: float = 0.5
+    base: float = -1.2
+    drift: float = 0.1
+    browsing: float = 0.2
+    carry_over_exposure: float = 0.0
+    second_order: float = 0.0
+    lagged_taste: float = 0.0
+    amplification: float = 0.0
+    confounder: float = 0.0
+    fatigue: float = 0.0
+    targeting: float = 0.0
+    publish: str = "nothing"
+
+    def __post_init__(self):
+        for name in ("users", "items", "steps", "genres"):
+            if getattr(self, name) < 1:
+                raise InputError(f"books: {name} = {getattr(self, name)}; expected at least 1")
+        if not 0 <= self.browsing <= 1:
+            raise InputError(f"books: browsing = {self.browsing}; expected a share in [0, 1]")
+        if not 0 <= self.targeting < 1:
+            raise InputError(f"books: targeting = {self.targeting}; expected a share in [0, 1)")
+        if self.publish not in ("nothing", "users", "rows"):
+            raise unknown("publish", self.publish, ("nothing", "users", "rows"), where="books")
 
 
 @dataclass(frozen=True)
@@ -43,34 +127,24 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Readers:
-    """The structural model: what readers look at and what they accept; the weights of `simulate_books`."""
+    """The structural model: what the readers of a world look at and what they accept."""
 
+    world: World
     catalogue: Catalogue
     log_taste: np.ndarray  # (users, 2 steps, genres)
     lift: np.ndarray  # (users, 2 steps): the source effect in logits
     mood: np.ndarray  # (users, 2 steps)
-    base: float
-    affinity: float
-    carry_over: float
-    browsing: float
-    carry_over_exposure: float
-    second_order: float
-    lagged_taste: float
-    amplification: float
-    confounder: float
-    fatigue: float
-    targeting: float
 
     @property
     def habit(self) -> np.ndarray:
         """What the last decisions add to the logit, (D_{t-2}, D_{t-1}, rejections in a row, 1)."""
-        longest = LONGEST_RUN if self.fatigue else 0  # without fatigue the run need not be followed
+        longest = LONGEST_RUN if self.world.fatigue else 0  # without fatigue the run need not be followed
         before_last, last, run = np.indices((2, 2, longest + 1))[..., None]
-        return self.carry_over * last + self.second_order * before_last - self.fatigue * run
+        return self.world.carry_over * last + self.world.second_order * before_last - self.world.fatigue * run
 
     def look(self, taste: np.ndarray, mood: np.ndarray, glance: dict[str, np.ndarray]) -> np.ndarray:
         """Return what each reader looks at by themselves, (users,): a genre by taste, then a book by fame."""
-        leaning = np.exp(self.confounder * (mood[:, None] == np.arange(taste.shape[1])))
+        leaning = np.exp(self.world.confounder * (mood[:, None] == np.arange(taste.shape[1])))
         cumulative = np.cumsum(taste * leaning * self.catalogue.present, axis=1)
         genre = (glance["genre"][:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
         famous = self.catalogue.famous(genre, glance["book"])
@@ -87,7 +161,7 @@ class Readers:
             See `csrec_core.data.books`.
         """
         books = len(self.catalogue.genre)
-        if not self.targeting:
+        if not self.world.targeting:
             return draw["exposed"], np.full(len(accepted), 1 / books)
         weight = (1 + accepted) * self.catalogue.present
         cumulative = np.cumsum(weight, axis=1)
@@ -95,21 +169,21 @@ class Readers:
         famous = self.catalogue.famous(genre, draw["target book"])
         item = np.where(draw["targets"], famous, draw["exposed"])
         share = weight[np.arange(len(item)), self.catalogue.genre[item]] / cumulative[:, -1]
-        aimed = self.targeting * share * self.catalogue.share[item]
-        return item, aimed + (1 - self.targeting) / books
+        aimed = self.world.targeting * share * self.catalogue.share[item]
+        return item, aimed + (1 - self.world.targeting) / books
 
     def seen_mood(self, taste: np.ndarray, item: np.ndarray) -> np.ndarray | float:
         """Return the probability that who looks at this item by themselves is in the mood for its genre."""
         moods = taste.shape[1]
-        if not self.confounder:
+        if not self.world.confounder:
             return 1 / moods
-        users, genre, odds = np.arange(len(item)), self.catalogue.genre[item], np.exp(self.confounder)
+        users, genre, odds = np.arange(len(item)), self.catalogue.genre[item], np.exp(self.world.confounder)
         weight = taste * self.catalogue.present
         by_mood = taste[users, genre][:, None] / (weight.sum(axis=1)[:, None] + (odds - 1) * weight)
         by_mood[users, genre] *= odds
-        looks = (1 - self.browsing) * by_mood * self.catalogue.share[item][:, None] + self.browsing / len(
-            self.catalogue.genre
-        )
+        looks = (1 - self.world.browsing) * by_mood * self.catalogue.share[item][
+            :, None
+        ] + self.world.browsing / len(self.catalogue.genre)
         return looks[users, genre] / looks.sum(axis=1)
 
     def propensity(self, taste: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -118,21 +192,21 @@ class Readers:
         weight = taste * self.catalogue.present
         total = weight.sum(axis=1)
         share = taste[users, genre] / total
-        if self.confounder:  # the mean over the moods, each of which raises one genre's weight
-            odds = np.exp(self.confounder)
+        if self.world.confounder:  # the mean over the moods, each of which raises one genre's weight
+            odds = np.exp(self.world.confounder)
             by_mood = taste[users, genre][:, None] / (total[:, None] + (odds - 1) * weight)
             by_mood[users, genre] *= odds
             share = by_mood.mean(axis=1)
-        by_taste = (1 - self.browsing) * share * self.catalogue.share[item]
-        return by_taste + self.browsing / len(self.catalogue.genre)
+        by_taste = (1 - self.world.browsing) * share * self.catalogue.share[item]
+        return by_taste + self.world.browsing / len(self.catalogue.genre)
 
     def logit(self, item, last_item, liking, liking_before) -> np.ndarray:
         """Return the logit but for source, mood and earlier decisions; (users,), as each argument is."""
         genre, even = self.catalogue.genre, 1 / self.log_taste.shape[2]
-        logit = self.base + self.affinity * (liking - even) + self.catalogue.quality[item]
+        logit = self.world.base + self.world.affinity * (liking - even) + self.catalogue.quality[item]
         if last_item is not None:
-            logit += self.carry_over_exposure * (genre[last_item] == genre[item])
-            logit += self.lagged_taste * (liking_before - even)
+            logit += self.world.carry_over_exposure * (genre[last_item] == genre[item])
+            logit += self.world.lagged_taste * (liking_before - even)
         return logit
 
     def accept(self, logit: np.ndarray, hit: np.ndarray | float | None = None) -> np.ndarray:
@@ -140,11 +214,14 @@ class Readers:
 
         By default one in `genres`, as under do(S_t); what is seen has the share of `seen_mood`.
         """
-        if not self.confounder:
+        if not self.world.confounder:
             return expit(logit)
         even = 1 / self.log_taste.shape[2]
         hit = even if hit is None else hit
-        craved, other = expit(logit + self.confounder * (1 - even)), expit(logit - self.confounder * even)
+        craved, other = (
+            expit(logit + self.world.confounder * (1 - even)),
+            expit(logit - self.world.confounder * even),
+        )
         return hit * craved + (1 - hit) * other
 
 
@@ -197,16 +274,16 @@ def live(
             accept = reader.accept(logit + lift + habit, hit)
             truth[f"p_{regime}"][:, t] = accept[before_last, last, run, everyone]
             believed[regime] = _next_belief(believed[regime], accept)
-            if not reader.amplification:
+            if not reader.world.amplification:
                 truth[f"marginal_{regime}"][:, t] = believed[regime][:, 1].sum(axis=(0, 1))
-        mood = reader.confounder * ((reader.mood[:, t] == genre[item]) - 1 / accepted.shape[1])
+        mood = reader.world.confounder * ((reader.mood[:, t] == genre[item]) - 1 / accepted.shape[1])
         lift = reader.lift[:, t] if system else 0.0
         accepts = draw[:, t] < expit(logit + lift + habit[before_last, last, run, 0] + mood)
         before_last, last = last, accepts.astype(int)
         run = np.where(accepts, 0, np.minimum(run + 1, habit.shape[2] - 1))
         log["item"][:, t], log["decision"][:, t] = item, last
         accepted[everyone, genre[item]] += last
-        grown[everyone, genre[item]] += reader.amplification * last
+        grown[everyone, genre[item]] += reader.world.amplification * last
     return log, truth
 
 

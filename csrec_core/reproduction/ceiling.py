@@ -6,27 +6,26 @@ what the reader looked at and decided so far, as well as probability theory allo
 model of histories can reach at most, up to the noise of its particles.
 """
 
-import inspect
-
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from csrec_core.data.books import CONCENTRATION, draw_catalogue, simulate_books
+from csrec_core.data.books import CONCENTRATION, draw_catalogue
 from csrec_core.data.log import SELF, Dataset
+from csrec_core.data.readers import World
 from csrec_core.errors import InputError
 
 __all__ = ["CEILING", "filter_books"]
 
 CEILING = "Bayes filter"
-WORLD = {name: given.default for name, given in inspect.signature(simulate_books).parameters.items()}
+WORLD = World()
 USERS_AT_ONCE = 16
 TRUST_IN_LOOKS = 0.5  # of the self-chosen books, how many count in the draw of the first particles
 FEWEST = 1 / 3  # effective share of the particles below which they are drawn again
 
 
 def filter_books(
-    dataset: Dataset, *, particles: int = 500, effect: float = WORLD["effect"], seed: int = 0
+    dataset: Dataset, *, particles: int = 500, effect: float = WORLD.effect, seed: int = 0
 ) -> pd.Series:
     """Return the filter's probability of acceptance at every exposure by the system.
 
@@ -53,7 +52,7 @@ def filter_books(
         for part in (log[log["source"] == SELF], log[log["source"] != SELF])
     ]
     item, decision = (np.hstack([phase[name] for phase in phases]) for name in ("item", "decision"))
-    catalogue = draw_catalogue(seed, items=len(dataset.items), genres=WORLD["genres"])
+    catalogue = draw_catalogue(World(seed=seed, items=len(dataset.items)))
     rng = np.random.default_rng(seed)
     parts = [
         _filter(rng, catalogue, item[rows] - 1, decision[rows].astype(int), particles, effect)
@@ -67,24 +66,24 @@ def filter_books(
 
 def _filter(rng, catalogue, item, decision, particles: int, effect: float) -> np.ndarray:
     """Return the probabilities (B, steps) of the exposures by the system, from `item` (B, 2 steps)."""
-    (readers, total), genre, genres = item.shape, catalogue.genre, WORLD["genres"]
+    (readers, total), genre, genres = item.shape, catalogue.genre, WORLD.genres
     steps, everyone = total // 2, np.arange(readers)
-    trend = WORLD["trend"]
+    trend = WORLD.trend
     growth = 1 + trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
     log_taste, log_weight = _first_tastes(rng, genre[item[:, :steps]], genres, particles)
-    trust = rng.normal(effect, WORLD["trust_spread"], (readers, particles)).astype(np.float32)
+    trust = rng.normal(effect, WORLD.trust_spread, (readers, particles)).astype(np.float32)
     predicted = np.empty((readers, steps))
     for t in range(total):
-        log_taste = log_taste + WORLD["drift"] * rng.standard_normal(log_taste.shape, dtype=np.float32)
+        log_taste = log_taste + WORLD.drift * rng.standard_normal(log_taste.shape, dtype=np.float32)
         taste = np.exp(log_taste - log_taste.max(axis=2, keepdims=True))
         liking = taste[everyone, :, genre[item[:, t]]] / taste.sum(axis=2)
         if t < steps:  # what they look at tells of their tastes
             share, even = catalogue.share[item[:, t], None], 1 / len(genre)
-            log_weight += np.log((1 - WORLD["browsing"]) * liking * share + WORLD["browsing"] * even)
-        logit = WORLD["base"] + WORLD["affinity"] * (liking - 1 / genres)
+            log_weight += np.log((1 - WORLD.browsing) * liking * share + WORLD.browsing * even)
+        logit = WORLD.base + WORLD.affinity * (liking - 1 / genres)
         logit += catalogue.quality[item[:, t], None]
         if t:
-            logit += WORLD["carry_over"] * decision[:, t - 1, None]
+            logit += WORLD.carry_over * decision[:, t - 1, None]
         accept = expit(logit + trust * growth[t - steps]) if t >= steps else expit(logit)
         if t >= steps:
             predicted[:, t - steps] = (_normalised(log_weight) * accept).sum(axis=1)
