@@ -270,8 +270,13 @@ def test_graph_gates_on_verdicts(tmp_path):
     verdicts = json.loads((tmp_path / "verdicts.json").read_text())
     assert verdicts["theorem"] is False and verdicts["identifiable"] is True
     assert "breaks" in broken.stdout
-    # Without a requirement a broken step is a result, not a failure.
-    assert audit("--extra", "S[t-1]->D[t]").exit_code == 0
+    # Without a requirement it is the theorem that must hold; what nothing was computed of is undecided.
+    assert audit("--extra", "S[t-1]->D[t]").exit_code == 1
+    assert audit("--extra", "D[t-1]->P[t]").exit_code == 0
+    assert audit("--require", "certificate", "--without-certificate").exit_code == 3
+    # It holds up to t = 3, and at every t it does not.
+    late = audit("--extra", "S[t-3]->D[t]")
+    assert late.exit_code == 1 and "fails at a t beyond 3" in late.stdout
 
 
 def test_graph_reads_a_file(tmp_path):

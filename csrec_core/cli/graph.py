@@ -22,12 +22,16 @@ __all__ = ["graph", "identify"]
 @click.option("--regime", default="none", show_default=True, help="What R acts on: exposure or acceptance.")
 @click.option("--extra", default="", metavar="EDGES", help="Arrows to add, such as S1->P3,S[t-1]->D[t].")
 @click.option("--latent", default="", metavar="EDGES", help="Pairs with an unmeasured cause: S[t]<->D[t].")
-@click.option("--require", default="", metavar="NAMES", help="Verdicts that must hold, or exit with 1.")
+@click.option("--require", default="theorem", show_default=True, metavar="NAMES", help="What must hold.")
 @click.option("--verdicts", "target", type=OUTPUT, metavar="FILE", help="Write the verdicts as JSON.")
 @click.option("--read", is_flag=True, help="Print what was read from the file, too.")
 @click.option("--without-certificate", is_flag=True, help="Leave the numeric certificates out.")
 def graph(file, horizon, exposure, online, regime, extra, latent, require, target, read, without_certificate):
-    """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable."""
+    """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable.
+
+    Exits with 0 where all that --require names holds, with 1 where some of it fails, and with 3 where some is
+    undecided: a certificate that was not computed.
+    """
     from csrec_core.causal import audit as audits
     from csrec_core.causal.graph import sequential_graph
     from csrec_core.causal.graph_input import horizon_of, make_graph, read_drawing, repeating
@@ -52,7 +56,9 @@ def graph(file, horizon, exposure, online, regime, extra, latent, require, targe
     if target:
         with whole_file(target) as temporary:
             temporary.write_text(json.dumps(verdicts, indent=1) + "\n")
-    sys.exit(0 if all(verdicts[name] for name in required) else 1)
+    proved = audits.every_t(checked)
+    asked = [verdicts[name] and proved.get(name) is not False for name in required]
+    sys.exit(1 if False in asked else 3 if None in asked else 0)
 
 
 def _print_audit(checked, plain) -> None:
@@ -61,12 +67,12 @@ def _print_audit(checked, plain) -> None:
 
     table = audits.step_table(checked, baseline=plain).drop(columns="meaning")
     click.echo(table.to_string(index=False, formatters={"gap": "{:.1e}".format}))
-    words = {True: "holds", False: "fails", None: "not computed"}
+    words = {True: "holds", False: "fails", None: "undecided"}
     proved = audits.every_t(checked)
-    beyond = {True: ", and at every t", False: ", not at every t", None: ""}
+    beyond = {True: "holds at every t", False: f"fails at a t beyond {checked.t}", None: "holds"}
     click.echo()
     for name, holds in audits.verdicts(checked).items():
-        click.echo(f"{name:14}{words[holds]}{beyond[proved.get(name)] if holds else ''}")
+        click.echo(f"{name:14}{beyond[proved.get(name)] if holds else words[holds]}")
     for why in dict.fromkeys(c.why for c in checked.certificates.values() if c.why):
         click.echo(f"certificate: {why}")
     if not checked.proofs:

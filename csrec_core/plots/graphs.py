@@ -26,6 +26,7 @@ ARROWS = {
     "latent": ("#8a4f9e", (0, (4, 2)), "from an unmeasured cause"),
     "regime": ("#7a7a7a", "-", "from the regime R"),
 }
+FITTING = 3  # letters that a node has room for; a longer name stands beside it
 OPEN, CLOSED, GHOST = "#c23b4b", "#174f8f", "#b3b3b3"
 
 
@@ -119,8 +120,10 @@ def _draw_node(ax: Axes, node, size: float, *, above: bool) -> None:
     )
     font = float(np.clip(size * 0.42, 6, 11))
     font *= 0.8 if hidden else 1
-    ax.text(node.x, node.y, node.label, ha="center", va="center", fontsize=font, zorder=4)
-    notes = " · ".join(note for note in (node.role, node.mark) if note)
+    fits = node.label.startswith("$") or len(node.label) <= FITTING
+    if fits:
+        ax.text(node.x, node.y, node.label, ha="center", va="center", fontsize=font, zorder=4)
+    notes = " · ".join(note for note in ("" if fits else node.label, node.role, node.mark) if note)
     if notes:
         ax.annotate(
             notes,
