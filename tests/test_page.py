@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from run_files import write_manifest, write_record
+from run_files import answered, write_manifest, write_record
 
-from csrec_core.report.index import render_run, write_index
+from csrec_core.report.index import write_index
 from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.parameters import Parameter
-from csrec_core.report.run import Run
 
 EVIL = "<script>alert('x')</script>"
 STYLE = Path(__file__).parents[1] / "csrec_core" / "report" / "templates" / "style.css"
@@ -242,33 +241,14 @@ def test_a_page_without_findings_or_headings_is_sound():
     assert page.title == "03_train" and soup.nav is None
 
 
-def test_the_run_page_puts_the_last_notebooks_finding_first():
-    first = ENTRY | {"name": "01_graph", "title": f"Graph {EVIL}", "status": "done"}
-    failed = ENTRY | {"name": "04_x", "title": "X", "status": "failed", "error": f"ValueError: {EVIL}"}
-    manifest = MANIFEST | {
-        "notebooks": {"01_graph": first, "03_train": ENTRY, "04_x": failed},
-        "status": "failed",
-    }
-    said = {
-        "01_graph": [{"kind": "finding", "text": "All hold.", "numbers": {}}],
-        "03_train": SAID,
-        "04_x": [],
-    }
-    html = render_run(Run(folder=Path("weekly"), manifest=manifest, said=said, parameters={}))
-    soup = BeautifulSoup(html, "html.parser")
-    check_offline(soup)
-    check_structure(soup)
-    findings = [p.contents[0].strip() for p in soup.select(".finding")]
-    assert findings == ["It rises by 0.1.", "And falls.", "All hold."]
-    assert "0.100 [0.000, 0.200]" in html and ">2,000<" in html
-    assert "FAILED" in soup.get_text() and "<script" not in html
-    assert {"01_graph.html", "03_train.html", "04_x.html"} <= {a["href"] for a in soup.find_all("a")}
-
-
 def test_the_list_of_runs_has_the_newest_first(tmp_path):
     write_manifest(tmp_path / "a b", [], started="2025-01-01T00:00:00+00:00")
     write_manifest(tmp_path / "weekly", ["03_train"], parameters={"users": 20})
-    write_record(tmp_path / "weekly", "03_train", [{**SAID[0], "text": f"It rises {EVIL}."}])
+    write_record(tmp_path / "weekly", "03_train", [answered(reasons=[EVIL])])
+    write_manifest(tmp_path / "open", ["03_train"], started="2025-06-01T00:00:00+00:00")
+    write_record(tmp_path / "open", "03_train", [answered("not identified")])
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "manifest.json").write_text("{")
     write_manifest(tmp_path / "g" / "seed-1", [], status="failed")
     grid = {"run": "g", "started": "2025", "axes": {"seed": ["1"]}, "points": {"seed-1": {"seed": "1"}}}
     compared = {"runs": ["a b", EVIL], "started": "2025"}
@@ -280,11 +260,24 @@ def test_the_list_of_runs_has_the_newest_first(tmp_path):
     check_offline(soup)
     check_structure(soup)
     links = [a["href"] for a in soup.main.find_all("a")]
-    runs = ["weekly/index.html", "a%20b/index.html"]
+    runs = ["weekly/index.html", "open/index.html", "a%20b/index.html"]
     assert links == [*runs, "g/index.html", "compare-a-b/index.html"]
-    assert soup.dd.text == "0.100 [0.000, 0.200]" and "1 FAILED" in soup.text
-    card = soup.main.li.text
-    assert "complete" in card and "books, simulated" in card and "users = 20" in card
+    rows = [
+        [cell.text.strip() for cell in row.find_all(["th", "td"])] for row in soup.table.tbody.find_all("tr")
+    ]
+    assert rows == [
+        [
+            "weekly",
+            "+13.7 points",
+            "+12.7 to +14.7",
+            "Can be relied on",
+            "2 Jan 2026",
+            "simulated books world",
+        ],
+        ["open", "–", "–", "Cannot be told", "1 Jun 2025", "simulated books world"],
+        ["a b", "–", "–", "Not asked", "1 Jan 2025", "simulated books world"],
+    ]
+    assert "1 FAILED" in soup.text and "cut: " in soup.find(id="broken").find_next("li").text
 
 
 def test_the_guide_is_a_page_beside_the_reports():

@@ -26,10 +26,8 @@ Example: csrec report --run weekly -f params.yaml"""
 @click.option("--run", metavar="NAME", help="Name of the run and its folder.  [default: the suite's]")
 @click.option(
     "--suite",
-    default="quick",
-    show_default=True,
-    metavar="quick|full|effect|reproduction",
-    help="What to do and how much.",
+    metavar="shop|quick|full|effect|reproduction",
+    help="What to do and how much.  [default: shop for a log, else quick]",
 )
 @click.option("-p", "texts", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
 @click.option("-f", "parameters", type=FILE, metavar="FILE", help="Parameters, and a grid, as YAML.")
@@ -64,43 +62,23 @@ def report(run, suite, texts, parameters, axes, data, path, out, force, only, jo
     up to date, and as it was written, is left as it is. Exits with 1 if a notebook failed, with 2 if the
     input is wrong.
     """
-    from csrec_core.report import plan
-    from csrec_core.report.parameters import notebooks_folder
     from csrec_core.report.suite import run_grid, run_suite
 
-    clock = time.perf_counter()
-    if suite not in plan.SUITES:
-        raise unknown("suite", suite, plan.SUITES)
-    given, grid = read_yaml(parameters)
+    clock, (given, grid) = time.perf_counter(), read_yaml(parameters)
     grid |= {name: text.split(",") for name, text in read_pairs(axes, "-g").items()}
     if scheduler and not grid:
         raise InputError("--scheduler runs the points of a grid; expected -g name=value,value beside it")
-    options, texts, values = chosen_options(**chosen), read_pairs(texts, "-p"), plan.SUITES[suite] | given
+    options, texts = chosen_options(**chosen), read_pairs(texts, "-p")
     if path and not {"data", "map"} & {*texts, *given} and data in (None, "log"):
         from csrec_core.data.check import find_kind
 
         data = find_kind(path)
         options = guessed_options(path, options) if data == "log" else options
     named = {"data": data, "path": path and str(path), "map": str(options) or None}
-    texts |= {name: value for name, value in named.items() if value is not None}
-    # However the data are named, the notebooks need the whole path, and the run its hash.
-    if path := texts.get("path", values.get("path")):
-        path = check_path(str(path), what="path")
-        texts["path"] = str(path)
-    if design := texts.get("design", values.get("design")):
-        texts["design"] = _in_a_line(str(design))
-    _check_data(values | texts)
-    spec = plan.RunSpec(
-        run=run or (f"{suite}-grid" if grid else suite),
-        notebooks=[notebooks_folder() / f"{name}.ipynb" for name in plan.PARTS.get(suite, plan.NOTEBOOKS)],
-        reports=reports_folder(out),
-        values=values,
-        texts=texts,
-        data=path or None,
-        only=only,
-        force=force,
-        jobs=jobs,
-    )
+    texts = texts | {name: value for name, value in named.items() if value is not None}
+    suite = suite or ("shop" if (given | texts).get("data") == "log" else "quick")
+    about = {"only": only, "force": force, "jobs": jobs, "reports": reports_folder(out)}
+    spec = _spec(suite, run or (f"{suite}-grid" if grid else suite), given, texts, **about)
     if grid:
         manifests = run_grid(spec, grid, scheduler=scheduler, echo=click.echo).values()
     else:
@@ -112,6 +90,25 @@ def report(run, suite, texts, parameters, axes, data, path, out, force, only, jo
     click.echo(f"wall time {time.perf_counter() - clock:.1f} s")
     click.echo(spec.folder / "index.html")
     sys.exit(0 if all(manifest["status"] == "complete" for manifest in manifests) else 1)
+
+
+def _spec(suite, run, given, texts, **about):
+    """Return what a run is to be, its log and design read once before anything is done."""
+    from csrec_core.report import plan
+    from csrec_core.report.parameters import notebooks_folder
+
+    if suite not in plan.SUITES:
+        raise unknown("suite", suite, plan.SUITES)
+    values = plan.SUITES[suite] | given
+    # However the data are named, the notebooks need the whole path, and the run its hash.
+    if path := texts.get("path", values.get("path")):
+        path = check_path(str(path), what="path")
+        texts["path"] = str(path)
+    if design := texts.get("design", values.get("design")):
+        texts["design"] = _in_a_line(str(design))
+    _check_data(values | texts)
+    notebooks = [notebooks_folder() / f"{name}.ipynb" for name in plan.PARTS.get(suite, plan.NOTEBOOKS)]
+    return plan.RunSpec(run=run, notebooks=notebooks, values=values, texts=texts, data=path or None, **about)
 
 
 def _in_a_line(design):

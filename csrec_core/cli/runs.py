@@ -1,12 +1,16 @@
-"""`csrec compare`, `csrec figures`, `csrec verify`: what runs have left in the folder of all runs."""
+"""`csrec brief`, `compare`, `figures`, `verify`: what runs have left in the folder of all runs."""
 
+import os
+import shutil
+import subprocess
 import sys
 
 import click
 
 from csrec_core.cli.program import FOLDER, OUTPUT, cli
+from csrec_core.errors import InputError
 
-__all__ = ["compare", "figures", "reports_folder", "verify"]
+__all__ = ["brief", "compare", "figures", "reports_folder", "verify"]
 
 OUT = click.option("--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: reports]")
 
@@ -16,6 +20,35 @@ def reports_folder(out):
     from csrec_core.report.report import project_folder
 
     return (out or project_folder() / "reports").resolve()
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+@cli.command(epilog="Example: csrec brief weekly --pdf weekly.pdf")
+@click.argument("run")
+@click.option(
+    "--pdf", "target", type=OUTPUT, metavar="FILE", help="Where to.  [default: brief.pdf of the run]"
+)
+@OUT
+def brief(run, target, out):
+    """Print the page of RUN as a PDF of one page, by a Chromium on the PATH."""
+    from csrec_core.files import whole_file
+    from csrec_core.report.run import find_folder
+
+    folder = find_folder(reports_folder(out), run)
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise InputError(f"no browser to print with: expected one of {', '.join(BROWSERS)} on the PATH")
+    target = (target or folder / "brief.pdf").resolve()
+    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # it refuses root in one
+    with whole_file(target) as temporary:
+        command = [browser, "--headless", "--disable-gpu", *root, "--no-pdf-header-footer"]
+        command += [f"--print-to-pdf={temporary}", (folder / "index.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if not temporary.exists() or not temporary.stat().st_size:
+            raise InputError(f"{browser} printed nothing: {done.stderr.strip()[-200:] or done.returncode}")
+    click.echo(target)
 
 
 @cli.command(epilog="Example: csrec compare weekly weekly-2 weekly-3")

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from csrec_core.data.log import Dataset
+from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.effect.identification import Identification
 from csrec_core.effect.off_policy import estimate_values
 from csrec_core.errors import InputError
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
-__all__ = ["policies", "policy_finding", "policy_values", "regret", "threshold_values", "with_truth"]
+__all__ = ["advice", "policies", "policy_finding", "policy_values", "regret", "threshold_values", "with_truth"]
 
 ALWAYS, NEVER, RANDOM, RULE = "always", "never", "random, as often", "TER > c"
 REPORTED = "doubly robust"
@@ -187,6 +187,20 @@ def policy_finding(
         return text, numbers, Verdict(title, UNDECIDED, text, *always, threshold=0.0)
     text = f"Use {design.arm} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
     return text, numbers, Verdict(title, HOLDS, text, *always, threshold=0.0)
+
+
+def advice(numbers: Mapping[str, tuple], identification: Identification) -> tuple[str, str]:
+    """Return what to do by the numbers of `policy_finding`: in a few words, and in a sentence."""
+    if not numbers:
+        return "Not known", f"The effect is {identification.status}, so no rule is valued."
+    design, always = identification.design, numbers["always_over_never"]
+    do = "Recommend" if (design.arm, design.baseline) == (SYSTEM, SELF) else f"Use {design.arm}"
+    better = ALWAYS if always[0] > 0 else NEVER
+    if numbers[f"rule_over_{better}"][1] > 0:
+        return f"{do} where it helps", f"Choosing by the estimated effect surely gains over {better}."
+    if always[1] <= 0 <= always[2]:
+        return "It is open", "Neither always nor never surely gains."
+    return f"{do} {better}", "No finer choice surely gains more."
 
 
 def _points(cells: pd.DataFrame, value: float) -> str:

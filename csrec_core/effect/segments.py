@@ -10,7 +10,7 @@ from csrec_core.effect.score import effects_of
 from csrec_core.effect.table import covariates, genres
 from csrec_core.metrics import holm
 
-__all__ = ["by_cohort", "by_segment", "segment_labels", "segment_sentence", "segment_tests"]
+__all__ = ["by_cohort", "by_segment", "segment_labels", "segment_sentence", "segment_tests", "segment_tile"]
 
 PARTS = ("lowest third", "middle third", "highest third")
 BREADTH = "variety of own choices"  # what cohorts are made of where no time is logged
@@ -150,6 +150,18 @@ def segment_sentence(tests: pd.DataFrame, *, alpha: float = 0.05) -> str:
         return f"The effect is not found to differ with {', '.join(tests['segment'])}."
     names = ", ".join(f"{row.segment} (by up to {100 * row.spread:.1f} points)" for row in found.itertuples())
     return f"The effect differs with {names}."
+
+
+def segment_tile(effect: Effect, tests: pd.DataFrame, *, alpha: float = 0.05) -> tuple[str, str]:
+    """Say whether some groups have more of the effect than others: in a few words, and in a sentence."""
+    if not effect.identification.allows:
+        return "Not told", f"An effect that is {effect.identification.status} has no groups."
+    if tests.empty:
+        return "Too few to tell", "No group is large enough to be compared."
+    found = tests.loc[tests["adjusted"] <= alpha, "segment"]
+    if found.empty:
+        return "No group stands out", "Groups of users, items and exposures are not found to differ."
+    return "Some more than others", f"It differs with {' and '.join(found[:2])}."
 
 
 def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from csrec_core.numbers import count, interval, plain, points, share
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
 __all__ = [
-    "amount", "between", "by_step", "evidence_frame", "ladder", "over_time_sentence",
+    "amount", "between", "by_step", "evidence_frame", "fitness", "ladder", "over_time_sentence", "over_time_tile",
     "overlap_rows", "rows_behind", "sensitivity_sentence", "silence", "users_sentence",
 ]  # fmt: skip
 
@@ -52,6 +52,23 @@ def over_time_sentence(effect: Effect) -> str:
         f"{between(effect, lower, upper)} every ten exposures: from {amount(effect, first['effect'])} at the first "
         f"to {amount(effect, last['effect'])} at exposure {int(last['step'])}."
     )
+
+
+def over_time_tile(effect: Effect) -> str:
+    """Say whether the effect changes over exposures, without numbers: beside the picture that has them."""
+    lower, upper = effect.trend[["lower", "upper"]]
+    word = "grows" if lower > 0 else "falls" if upper < 0 else "is not found to change"
+    return f"It {word} over exposures; the band is its interval."
+
+
+def fitness(status: str) -> tuple[str, str]:
+    """Say whether a log is fit for telling the effect: in a word or two, and in a sentence."""
+    return {
+        "identified": ("Yes", "Known chances carry the effect, and the log bears them out."),
+        "assumed": ("Yes, with an assumption", "The effect rests on one that no log can prove."),
+        "bounded": ("In part", "Something hidden may move both choice and decision."),
+        "not identified": ("No", "Its two sides cannot be compared."),
+    }[status]
 
 
 def users_sentence(effect: Effect) -> str:

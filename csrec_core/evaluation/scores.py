@@ -26,6 +26,7 @@ __all__ = [
     "RANDOM",
     "compare_with_controls",
     "decision_scores",
+    "knowledge",
     "predictors",
     "ranking_scores",
     "score_table",
@@ -115,6 +116,15 @@ def compare_with_controls(
         rows[metric, best[0]] = sign * by_user[model, metric] - controls[best]
     table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed)
     return table.reset_index(names=["metric", "control"])
+
+
+def knowledge(margin: pd.Series) -> tuple[str, str]:
+    """Say whether a model ranks better than the best control, by a row of `compare_with_controls`: short, and long."""
+    if margin["low"] > 0:
+        return "Yes", "They rank decisions better than any lookup."
+    if margin["high"] < 0:
+        return "No", "A lookup ranks decisions better."
+    return "No more than a lookup", "The best lookup ranks decisions as well, within error."
 
 
 def ranking_scores(

@@ -1,4 +1,4 @@
-"""The pages above the notebooks': of a run, of all runs, of a grid of runs."""
+"""The pages above those of runs: of all runs, of a grid of runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,51 +9,16 @@ from markupsafe import Markup
 from csrec_core.csvfile import save_csv
 from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
-from csrec_core.report.formula import prose
+from csrec_core.report.front import LIGHTS, amount, day, log_name
 from csrec_core.report.markup import TEMPLATES, short
-from csrec_core.report.provenance import facts, moment, seconds, summary
-from csrec_core.report.run import NUMBERS, Run, all_of_kind, of_kind, read_run
+from csrec_core.report.provenance import moment
+from csrec_core.report.run import NUMBERS, Run, read_run
 from csrec_core.report.table import table_html
 
-__all__ = ["render_run", "write_index"]
+__all__ = ["write_index"]
 
-WORLD = ("users", "items", "steps", "effect")  # parameters of the simulated books world
 GRID = {"run": str, "started": str, "axes": {...: [str]}, "points": {...: {...: str}}}
 COMPARISON = {"runs": [str], "started": str}
-
-
-def render_run(run: Run) -> str:
-    """Return the page of a run."""
-    manifest = run.manifest
-    rows = [
-        {
-            **entry,
-            "name": name,
-            "page": f"{name}.html",
-            "seconds": seconds(entry),
-            "findings": of_kind(run.said[name], "finding"),
-        }
-        for name, entry in manifest["notebooks"].items()
-    ]
-    last = next((row for row in reversed(rows) if row["status"] == "done"), None)
-    return TEMPLATES.get_template("run.html.j2").render(
-        run=manifest["run"],
-        rows=rows,
-        # The suite leads up to its last notebook, so what that one found comes first.
-        telling=sorted(rows, key=lambda row: row is not last),
-        failed=[row["title"] for row in rows if row["status"] == "failed"],
-        warnings=all_of_kind(run.said, "warning"),
-        verdicts=all_of_kind(run.said, "verdict"),
-        numbers=[
-            {"name": number, "number": value, "row": row}
-            for row in rows
-            for finding in row["findings"]
-            for number, value in finding["numbers"].items()
-        ],
-        parameters=list(manifest["parameters"].items()),
-        summary=summary(manifest, manifest),
-        provenance=facts(manifest, manifest),
-    )
 
 
 def write_index(reports: Path) -> None:
@@ -92,26 +57,17 @@ def _read_all(reports: Path, name: str, read: Callable[[Path], object], broken: 
 def _run_and_card(folder: Path) -> tuple[Run, dict]:
     """Return a run, and what the list of runs says of it."""
     run = read_run(folder)
-    manifest, data = run.manifest, run.manifest["data"]
-    finding, numbers = "", {}
-    for name, entry in manifest["notebooks"].items():
-        found = of_kind(run.said[name], "finding")
-        if found and entry["status"] == "done":
-            # The last notebook has the last word: the effect.
-            finding = found[0]["text"]
-            numbers = {key: value for each in found for key, value in each["numbers"].items()}
-    # What a log of one's own is, and how large the simulated world would be, are no choices of the run.
-    left_out = ("path", "map", "data", *(WORLD if data["path"] else ()))
+    manifest, (_, found) = run.manifest, run.answer
+    value, ends = amount(found) if found else ("", "")
     return run, {
         "name": manifest["run"],
         "status": manifest["status"],
         "started": manifest["started"],
-        "moment": moment(manifest["started"]),
-        "seconds": seconds(manifest),
-        "finding": Markup(prose(finding)),
-        "numbers": numbers,
-        "data": data["path"].replace("\\", "/").rsplit("/", 1)[-1] if data["path"] else "books, simulated",
-        "parameters": {k: value for k, value in manifest["parameters"].items() if k not in left_out},
+        "day": day(manifest["started"]),
+        "log": log_name(manifest),
+        "effect": value or "–",
+        "interval": ends or "–",
+        "light": LIGHTS[found["status"]] if found else ("Not asked", "not-tested"),
     }
 
 
@@ -144,7 +100,6 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
         points=[
             {"name": name, "values": point, "card": cards.get(name)} for name, point in grid["points"].items()
         ],
-        names=list(dict.fromkeys(name for card in cards.values() for name in card["numbers"])),
         table=Markup(table_html(wide.rename_axis(columns=None), "numbers", caption=caption)),
         broken=broken,
     )

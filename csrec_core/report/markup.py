@@ -24,7 +24,8 @@ def short(number: Mapping | None) -> str:
     if number is None or number.get("value") is None:
         return "–"
     parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
-    if not all(map(math.isfinite, parts)):
+    parts = [part for part in parts if math.isfinite(part)]  # a table has NaN where there is no interval
+    if not math.isfinite(number["value"]):
         return "–"
     whole = all(part == int(part) for part in parts)
     digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
@@ -45,6 +46,7 @@ def file_label(name: str) -> str:
 TEMPLATES.filters |= {
     "prose": lambda text: Markup(prose(text)),
     "short": short,
+    "spaced": lambda name: name.replace("_", " "),
     "written": _written,
     "file_label": file_label,
 }

@@ -13,7 +13,7 @@ __all__ = ["open_notebook"]
 LOG = ("data", "path", "map", "users", "items", "steps", "effect", "seed")
 
 
-def open_notebook(notebook: str, namespace: Mapping) -> tuple[Report, Dataset, dict]:
+def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple[Report, Dataset, dict]:
     """Return the report of a running notebook, the log that its parameters name, and what they declare of it.
 
     Parameters
@@ -22,6 +22,8 @@ def open_notebook(notebook: str, namespace: Mapping) -> tuple[Report, Dataset, d
         Its name without extension.
     namespace : mapping
         `globals()` of the notebook, after its parameters cell.
+    role : str
+        Of `Report`.
 
     Raises
     ------
@@ -31,5 +33,6 @@ def open_notebook(notebook: str, namespace: Mapping) -> tuple[Report, Dataset, d
     parameters = check_parameters(notebook, namespace)
     kind, *names = LOG
     dataset = make_dataset(parameters[kind], **{name: parameters[name] for name in names})
-    report = Report(notebook, out=parameters["out"], parameters=parameters, data_hash=dataset.fingerprint)
+    about = {"parameters": parameters, "data_hash": dataset.fingerprint, "role": role}
+    report = Report(notebook, out=parameters["out"], **about)
     return report, dataset, read_design(parameters.get("design", ""))

@@ -30,6 +30,7 @@ __all__ = [
 NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "05_reproduction", "06_policy")
 # What a suite sets where the command line says nothing.
 SUITES: dict[str, dict[str, object]] = {
+    "shop": {},
     "quick": {"users": 2000, "patience": 3},
     "full": {"users": 5000, "worlds": 50},
     "effect": {},
@@ -43,7 +44,11 @@ SUITES: dict[str, dict[str, object]] = {
     },
 }
 # The notebooks of a suite that leaves some out.
-PARTS = {"effect": ("04_treatment_effect", "06_policy"), "reproduction": ("05_reproduction",)}
+PARTS = {
+    "shop": ("02_data", "04_treatment_effect", "06_policy"),
+    "effect": ("04_treatment_effect", "06_policy"),
+    "reproduction": ("05_reproduction",),
+}
 # Whose artefacts a notebook reads: it runs after them, and is redone when they are.
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
 

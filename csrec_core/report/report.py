@@ -17,10 +17,12 @@ from IPython.display import display
 
 from csrec_core.csvfile import save_csv
 from csrec_core.effect.answer import as_card, sentences
+from csrec_core.errors import unknown
 from csrec_core.files import write_json
 from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
 from csrec_core.report.handover import picture, save_figure
+from csrec_core.report.run import QUESTIONS, ROLES
 from csrec_core.report.table import table_html
 from csrec_core.verdict import Verdict
 
@@ -68,6 +70,9 @@ class Report:
         The parameters the notebook ran with, for the record.
     data_hash : str, optional
         Hash of the data the numbers come from.
+    role : str
+        What the notebook is for, one of `csrec_core.report.run.ROLES`: its place on the run's page, where its
+        first finding is its headline.
 
     Examples
     --------
@@ -77,13 +82,16 @@ class Report:
     """
 
     def __init__(
-        self, notebook, out: str | os.PathLike = "", *, parameters=None, data_hash: str | None = None
+        self, notebook, out: str | os.PathLike = "", *, parameters=None, data_hash=None, role: str = ""
     ):
         if not notebook or re.search(r"[/\\]", notebook):
             raise ValueError(f"a report is named after its notebook, like '03_train', not {notebook!r}")
+        if role not in ROLES:
+            raise unknown("role", role, ROLES)
         self.notebook = notebook
         self.folder = run_folder(out)
-        self._about = {"notebook": notebook, "parameters": dict(parameters or {}), "data_hash": data_hash}
+        self._about = {"notebook": notebook, "role": role, "parameters": dict(parameters or {})}
+        self._about["data_hash"] = data_hash
         self._entries: list[dict] = []
         self._executions: dict[str, object] = {}
         use_style()
@@ -103,14 +111,20 @@ class Report:
             if None in value
             else {"effect" if effect.identification.allows else "if_nothing_hidden": value}
         )
-        self._find(sentences(found)["headline"], as_card(effect), numbers)
+        self._find(sentences(found)["headline"], as_card(effect), numbers, answer=found)
 
-    def _find(self, sentence: str, html: str, numbers: Mapping) -> None:
+    def tile(self, question: str, title: str, text: str, /) -> None:
+        """Answer one of `csrec_core.report.run.QUESTIONS` for the run's page: in four words, and in a sentence."""
+        if question not in QUESTIONS:
+            raise unknown("question", question, QUESTIONS)
+        self._add("tile", question=question, title=_sentence(title), text=_sentence(text))
+
+    def _find(self, sentence: str, html: str, numbers: Mapping, **more) -> None:
         headline = {name: _interval(name, value) for name, value in numbers.items()}
         taken = {name for entry in self._of_kind("finding") for name in entry["numbers"]}
         if again := taken & headline.keys():
             raise ValueError(f"the headline number {min(again)!r} was reported before")
-        self._add("finding", text=sentence, numbers=headline)
+        self._add("finding", text=sentence, numbers=headline, **more)
         self._show("finding", html, text=sentence)
 
     def warning(self, sentence: str, /) -> None:
@@ -137,7 +151,9 @@ class Report:
         """Show a displayed formula; one that cannot be rendered raises ValueError."""
         self._show("formula", to_mathml(latex, display=True), text=latex)
 
-    def figure(self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str, **options) -> None:
+    def figure(
+        self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str, key: str = "", **options
+    ) -> None:
         """Save and show a figure together with the data it draws.
 
         The files go to a folder of their own, `figures/<notebook>/<slug>/`: PNG, SVG, CSV, slide, caption,
@@ -156,6 +172,8 @@ class Report:
             What the figure shows, with n and method; its first sentence is the title of the slide.
         alt : str
             What a reader who cannot see it needs to know.
+        key : str
+            Of the notebook's key figure, which the run's page shows: what it tells, in a sentence.
         **options
             Further arguments of the function: numbers, text, or lists and dicts of them.
         """
@@ -163,7 +181,7 @@ class Report:
         words, alt = prose(_sentence(caption)), _sentence(alt)
         about = {"data": data, "caption": caption, "alt": alt, "options": options}
         files = save_figure(drawing, self._folder("figures") / slug, **about)
-        self._add("figure", slug=slug, caption=caption, alt=alt, files=self._relative(*files))
+        self._add("figure", slug=slug, caption=caption, alt=alt, key=key, files=self._relative(*files))
         # On a phone the picture is wider than the page, for its letters to be read, and scrolls in its box.
         box = '<div class="picture" role="group" aria-label="Picture" tabindex="0">'
         drawn = f"{box}{picture(*files[:2], alt)}</div>"

@@ -6,22 +6,40 @@ crash, or edited, so nothing of them is believed that is not of its shape.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from csrec_core.effect.identification import STATUSES
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import check_path, check_shape, file_hash, read_json
 from csrec_core.verdict import FAILS, HOLDS, Verdict
 
 __all__ = [
-    "NUMBERS", "Run", "all_of_kind", "changed_files", "find_folder", "find_run", "of_kind", "read_manifest",
-    "read_record", "read_run", "verify_run",
+    "NUMBERS", "QUESTIONS", "ROLES", "Run", "changed_files", "find_folder", "find_run", "of_kind",
+    "read_manifest", "read_record", "read_run", "verify_run",
 ]  # fmt: skip
 
 NUMBERS = ["notebook", "number", "value", "low", "high"]
+#: What a notebook is for, in the order in which a run's page has them; the last two it folds.
+ROLES = ("effect", "log", "models", "policy", "", "theorem", "reproduction")
+#: The questions beside the effect, and the notebook that answers each (`Report.tile`).
+QUESTIONS = {
+    "For whom?": "04_treatment_effect",
+    "What to do?": "06_policy",
+    "Is the log fit?": "02_data",
+    "Do the models know anything?": "03_train",
+}
 NUMBER, NONE = (int, float), type(None)
+ENDS = {"lower": (NONE, *NUMBER), "upper": (NONE, *NUMBER)}
+#: Of `csrec_core.effect.answer.as_dict`, what the pages of runs read.
+ANSWER = {
+    **ENDS, "effect": (NONE, *NUMBER), "unit": str, "rates": (NONE, {...: NUMBER}), "arm": str, "baseline": str,
+    "status": str, "reasons": [str], "remedies": [str], "band": [{"odds": NUMBER, **ENDS}],
+    "tipping": (NONE, *NUMBER), "benchmark": {"name": str, "odds": NUMBER}, "checks": [{"verdict": str}],
+    "users": int, "exposures": int, "arms": {...: {"exposures": int, "accepted": NUMBER}}, "target": str,
+}  # fmt: skip
 NOTEBOOK = {
     "status": str, "error": (NONE, str), "title": str, "started": str, "seconds": NUMBER, "key": str,
     "files": {...: str},
@@ -35,10 +53,11 @@ MANIFEST = {
 DRAWN = {"slug": str, "caption": str, "files": [str]}
 #: What is written down of each kind of thing said.
 SAID = {
-    "finding": {"text": str, "numbers": {...: {...: (NONE, *NUMBER)}}},
+    "finding": {"text": str, "numbers": {...: {...: (NONE, *NUMBER)}}, "answer": (NONE, ANSWER)},
+    "tile": {"question": str, "title": str, "text": str},
     "warning": {"text": str},
     "verdict": {"name": str, "verdict": str, "detail": str},
-    "figure": {**DRAWN, "alt": str},
+    "figure": {**DRAWN, "alt": str, "key": (NONE, str)},
     "table": DRAWN,
 }
 
@@ -56,12 +75,24 @@ class Run:
         What each notebook said, in order.
     parameters : mapping
         Every notebook's parameters, given or default, but the folder that it wrote to.
+    roles : mapping
+        What each notebook is for: one of `ROLES`.
     """
 
     folder: Path
     manifest: Mapping
     said: Mapping[str, Sequence[Mapping]]
     parameters: Mapping[str, Mapping[str, object]]
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> tuple[str, Mapping]:
+        """The notebook that says what the effect is, and its answer (`as_dict`); two empty ones without."""
+        for name, entry in self.manifest["notebooks"].items():
+            for finding in of_kind(self.said[name], "finding") if entry["status"] == "done" else ():
+                if finding.get("answer"):
+                    return name, finding["answer"]
+        return "", {}
 
     @property
     def numbers(self) -> pd.DataFrame:
@@ -113,7 +144,8 @@ def read_run(folder: Path) -> Run:
         for name, record in records.items()
     }
     said = {name: record["entries"] for name, record in records.items()}
-    return Run(folder=folder, manifest=manifest, said=said, parameters=parameters)
+    roles = {name: record.get("role") or "" for name, record in records.items()}
+    return Run(folder=folder, manifest=manifest, said=said, parameters=parameters, roles=roles)
 
 
 def read_manifest(folder: Path) -> dict:
@@ -131,7 +163,9 @@ def read_record(folder: Path, name: str) -> dict:
         return {"parameters": {}, "data_hash": None, "entries": []}
     record = read_json(path, {"parameters": dict, "data_hash": (NONE, str), "entries": [{"kind": str}]})
     for place, entry in enumerate(record["entries"]):
-        check_shape(entry, SAID.get(entry["kind"], {}), f"{path}: entries[{place}]")
+        check_shape(entry, SAID.get(entry["kind"], {}), where := f"{path}: entries[{place}]")
+        if (status := (entry.get("answer") or {}).get("status", "assumed")) not in STATUSES:
+            raise InputError(f"{where}: answer.status is {shown(status)}; expected {', '.join(STATUSES)}")
         for file in entry.get("files", ()):
             _inside(folder, file)
     return record
@@ -183,9 +217,3 @@ def _inside(folder: Path, name: str) -> Path:
 def of_kind(entries: Sequence[Mapping], kind: str) -> list[Mapping]:
     """Return what was said of one kind: findings, warnings, verdicts, figures or tables."""
     return [entry for entry in entries if entry["kind"] == kind]
-
-
-def all_of_kind(said: Mapping[str, Sequence[Mapping]], kind: str) -> list[Mapping]:
-    """Return what all notebooks said of one kind; what several said alike, once."""
-    entries = [entry for entries in said.values() for entry in of_kind(entries, kind)]
-    return [entry for i, entry in enumerate(entries) if entry not in entries[:i]]

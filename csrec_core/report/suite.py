@@ -23,7 +23,8 @@ from csrec_core.files import (
     write_json,
     write_text,
 )
-from csrec_core.report.index import render_run, write_index
+from csrec_core.report.front import render_run
+from csrec_core.report.index import write_index
 from csrec_core.report.kernel import Kernels, share_cores
 from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.plan import PACKAGES, RunSpec, Task, package_files, plan

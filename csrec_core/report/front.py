@@ -1,0 +1,233 @@
+"""The page of a run: the answer that can be repeated, what stands behind it, and where to read on."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+
+from markupsafe import Markup
+
+from csrec_core.data.columns import SELF, SYSTEM
+from csrec_core.effect.answer import ARMS, sentences
+from csrec_core.numbers import count, plain, points, share
+from csrec_core.report.handover import picture
+from csrec_core.report.markup import TEMPLATES
+from csrec_core.report.provenance import facts, seconds, summary
+from csrec_core.report.run import QUESTIONS, ROLES, Run, of_kind
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+
+__all__ = ["LIGHTS", "amount", "day", "log_name", "possible_range", "render_run"]
+
+#: What a status comes to, in a word or two, and the colour of its light.
+LIGHTS = {
+    "identified": ("Can be relied on", "holds"),
+    "assumed": ("Use with care", "undecided"),
+    "bounded": ("Only a range", "undecided"),
+    "not identified": ("Cannot be told", "fails"),
+}
+FOLDED = ("theorem", "reproduction")
+WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)
+
+
+def render_run(run: Run) -> str:
+    """Return the page of a run."""
+    manifest, (source, found) = run.manifest, run.answer
+    cards = sorted((_card(run, name) for name in manifest["notebooks"]), key=lambda card: card["order"])
+    key = next((card for card in cards if card["name"] == source), {})
+    return TEMPLATES.get_template("run.html.j2").render(
+        run=manifest["run"],
+        line=_line(manifest, found),
+        answer=_answer(found) if found else None,
+        key=key,
+        said=[card for card in cards if card["sentence"] and card["role"] not in FOLDED],
+        tiles=_tiles(run),
+        failed=[card["title"] for card in cards if card["status"] == "failed"],
+        listed=[card for card in cards if card["role"] not in FOLDED],
+        folded=[card for card in cards if card["role"] in FOLDED],
+        warnings=_warnings(run),
+        numbers=run.numbers.to_dict("records"),
+        parameters=list(manifest["parameters"].items()),
+        summary=summary(manifest, manifest),
+        provenance=facts(manifest, manifest),
+    )
+
+
+def _card(run: Run, name: str) -> dict:
+    """Return a notebook as the run's page shows it: its question, light, headline and key figure."""
+    entry, said, role = run.manifest["notebooks"][name], run.said[name], run.roles.get(name, "")
+    verdicts = of_kind(said, "verdict")
+    worst = min((one["verdict"] for one in verdicts), key=WORST.index, default="")
+    findings = of_kind(said, "finding")
+    return {
+        "name": name,
+        "page": f"{name}.html",
+        "title": entry["title"],
+        "status": entry["status"],
+        "error": entry["error"],
+        "role": role,
+        "order": ROLES.index(role) if role in ROLES else ROLES.index(""),
+        "seconds": seconds(entry),
+        "verdicts": verdicts,
+        "light": worst,
+        "sentence": findings[0]["text"] if findings else "",
+        **_key_figure(run, said),
+    }
+
+
+def _key_figure(run: Run, said: list[Mapping]) -> dict:
+    """Return the figure that a notebook declares as its key, and what it tells; nothing without one."""
+    for figure in of_kind(said, "figure"):
+        files = [run.folder / name for name in figure["files"][:2]]
+        if figure.get("key") and len(files) == 2 and all(path.is_file() for path in files):
+            return {"picture": Markup(picture(*files, figure["alt"])), "tells": figure["key"]}
+    return {"picture": "", "tells": ""}
+
+
+def _tiles(run: Run) -> list[dict]:
+    """Return an answer to each of the questions beside the effect, or why there is none."""
+    given = {
+        tile["question"]: tile | {"page": f"{name}.html"}
+        for name, entries in run.said.items()
+        for tile in of_kind(entries, "tile")
+    }
+    tiles = []
+    for question, notebook in QUESTIONS.items():
+        failed = run.manifest["notebooks"].get(notebook, {}).get("status") == "failed"
+        why = "Its notebook failed." if failed else f"Notebook {notebook[:2]} answers this."
+        missing = {"question": question, "title": "Not known" if failed else "Not run", "text": why}
+        tiles.append(missing if failed else given.get(question, missing))
+    return tiles
+
+
+def _warnings(run: Run) -> list[Mapping]:
+    """Return what all notebooks warn of; what several say alike, once."""
+    entries = [entry for entries in run.said.values() for entry in of_kind(entries, "warning")]
+    return [entry for place, entry in enumerate(entries) if entry not in entries[:place]]
+
+
+def _line(manifest: Mapping, found: Mapping) -> list[str]:
+    """Return what a run is: its name, its log, how much of it, and when."""
+    size = [f"{count(found['users'])} users, {count(found['exposures'])} exposures"] if found else []
+    return [f"Run {manifest['run']}", log_name(manifest), *size, day(manifest["started"])]
+
+
+def log_name(manifest: Mapping) -> str:
+    """Return the name of a run's log: its file, or its simulated world."""
+    path = manifest["data"]["path"]
+    world = str(manifest["parameters"].get("data", "books"))
+    return path.replace("\\", "/").rsplit("/", 1)[-1] if path else f"simulated {world} world"
+
+
+def day(iso: str) -> str:
+    """Return the day of a time of `now`, `28 Nov 2026`; the text itself where it is no time."""
+    try:
+        return f"{datetime.fromisoformat(iso):%-d %b %Y}"
+    except ValueError:
+        return iso
+
+
+def amount(found: Mapping) -> tuple[str, str]:
+    """Return an answer's largest letters, and its interval; under `bounded` the range, under none nothing."""
+    write, unit = _writer(found)
+    status, value = found["status"], found["effect"]
+    if value is None:
+        return "", ""
+    ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
+    if status == "bounded" and (twofold := _band(found)):
+        return f"{write(twofold[0])} to {write(twofold[1])}{unit}", ""
+    return f"{write(value)}{unit}", ends
+
+
+def possible_range(found: Mapping) -> str:
+    """Return between what the effect lies whatever is hidden, as an arm's rate alone tells; nothing without.
+
+    What the baseline would have been at the arm's exposures is anything from 0 to 1.
+    """
+    arm = found["arms"].get(found["arm"], {"exposures": 0, "accepted": 0})
+    if found["unit"] != "probability" or found["target"] != "exposed" or not arm["exposures"]:
+        return ""
+    rate = arm["accepted"] / arm["exposures"]
+    return f"anything from {points(rate - 1, sign=True)} to {points(rate, sign=True)} points"
+
+
+def _writer(found: Mapping):
+    signed = partial(points, sign=True)
+    return (signed, " points") if found["unit"] == "probability" else (plain, "")
+
+
+def _band(found: Mapping) -> tuple[float, float] | None:
+    """Return the ends of the effect if something hidden doubles or halves the odds."""
+    ends = [(one["lower"], one["upper"]) for one in found["band"] if one["odds"] == 2.0]
+    return ends[0] if ends and None not in ends[0] else None
+
+
+def _answer(found: Mapping) -> dict:
+    """Return what the first screen says of the effect."""
+    lead, falls = _lead(found), found["status"] != "bounded" and (found["upper"] or 0) < 0
+    value, ends = amount(_turned(found) if falls else found)
+    value, ends = (text.replace("+", "") if falls else text for text in (value, ends))
+    word, colour = LIGHTS[found["status"]]
+    rates = found["rates"] if found["unit"] == "probability" and found["status"] != "bounded" else None
+    most = max(*(rates or {"": 0}).values(), 1e-9)
+    bars = [
+        (ARMS.get(name, name), share(rate), max(0, 100 * rate / most)) for name, rate in (rates or {}).items()
+    ]
+    return {
+        "lead": lead,
+        "amount": value,
+        "interval": ends,
+        "bars": bars[::-1],
+        "lift": _lift(found) if rates else "",
+        "word": word,
+        "colour": colour,
+        "reason": _reason(found),
+        "range": possible_range(found) if found["effect"] is None else "",
+        "remedies": found["remedies"],
+        "more": [text for name, text in sentences(found).items() if name in ("status", "band", "checks")],
+        "arm": found["arm"],
+        "baseline": found["baseline"],
+        "settled": found["status"] == "identified",
+    }
+
+
+def _turned(found: Mapping) -> Mapping:
+    """Return a fall as the amount by which something is lowered."""
+    return {**found, "effect": -found["effect"], "lower": -found["upper"], "upper": -found["lower"]}
+
+
+def _lead(found: Mapping) -> str:
+    """Return the words before the amount; without an effect, the whole headline."""
+    if found["effect"] is None:
+        return sentences(found)["headline"]
+    usual = (found["arm"], found["baseline"]) == (SYSTEM, SELF)
+    who = "Recommending" if usual else f"{found['arm']}, against {found['baseline']},"
+    what = "acceptance" if found["unit"] == "probability" else found["unit"].replace("_", " ")
+    lower, upper = found["lower"], found["upper"]
+    told = found["status"] != "bounded" and lower is not None and (lower > 0 or upper < 0)
+    return f"{who} {('raises' if found['effect'] > 0 else 'lowers') if told else 'changes'} {what} by"
+
+
+def _lift(found: Mapping) -> str:
+    """Return the effect in relative terms, where it is told from zero and the baseline is not nothing."""
+    baseline, same = found["rates"][found["baseline"]], "the same items, users and histories"
+    if found["lower"] is None or found["lower"] <= 0 <= found["upper"]:
+        return f"{same.capitalize()}; not told apart from zero."
+    if baseline < 0.001:
+        return f"{same.capitalize()}."
+    size = abs(found["effect"]) / baseline
+    return f"{size:.0%} {'more' if found['effect'] > 0 else 'less'} in relative terms; {same}."
+
+
+def _reason(found: Mapping) -> str:
+    """Return the weightiest reason of the status, short, and how wide the answer is if something is hidden."""
+    reason = found["reasons"][0].partition(": ")[0].partition(" (")[0] if found["reasons"] else ""
+    said = f"{reason[:1].upper()}{reason[1:]}."
+    if found["status"] == "assumed" and (ends := _band(found)):
+        write, unit = _writer(found)
+        said += (
+            f" Something hidden that doubles the odds would allow {write(ends[0])} to {write(ends[1])}{unit}."
+        )
+    if found["status"] == "bounded" and found["band"]:
+        said += " The range holds if what is hidden at most doubles the odds."
+    if any(one["verdict"] == FAILS for one in found["checks"]) and found["status"] == "identified":
+        said += " One check fails by a margin that chance explains."
+    return said
