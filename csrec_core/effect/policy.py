@@ -19,7 +19,15 @@ from csrec_core.effect.off_policy import estimate_values
 from csrec_core.errors import InputError
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
-__all__ = ["advice", "policies", "policy_finding", "policy_values", "regret", "threshold_values", "with_truth"]
+__all__ = [
+    "advice",
+    "policies",
+    "policy_finding",
+    "policy_values",
+    "regret",
+    "threshold_values",
+    "with_truth",
+]
 
 ALWAYS, NEVER, RANDOM, RULE = "always", "never", "random, as often", "TER > c"
 REPORTED = "doubly robust"
