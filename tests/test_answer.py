@@ -17,6 +17,7 @@ from csrec_core.effect.answer import as_card, as_dict, sentences
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.errors import InputError
 from csrec_core.numbers import count, interval, p_value, plain, points, share
+from csrec_core.plots.log import plot_accept_rates, plot_item_shares
 from csrec_core.verdict import FAILS, Verdict
 
 KEYS = (
@@ -287,3 +288,21 @@ def test_an_arm_named_offer_is_no_baseline(spend):
     """`off` is a baseline, `offer` is not, whichever is more frequent."""
     columns = {"user": "customer", "outcome": "spend", "source": "variant"}
     assert csrec_core.effect(spend.assign(item=1), map=columns).design.baseline == "control"
+
+
+def test_a_trial_of_which_too_little_was_accepted_has_a_card_without_a_number():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"user": np.arange(300), "item": 1, "source": rng.choice(["control", "mail"], 300)})
+    frame["decision"] = (np.arange(300) % 100 == 0).astype(int)
+    found = csrec_core.effect(frame, arm_propensity=0.5)
+    assert found.identification.status == "identified" and found.to_dict()["rates"] is None
+    assert "cannot be told: too little was accepted" in found.summary() and "No answer" in as_card(found)
+
+
+def test_other_arms_than_the_papers_have_lines_of_their_own(tmp_path):
+    positions = pd.DataFrame({"source": ["bts", "bts", "random"], "step": [1, 2, 1], "mean": [0.1, 0.2, 0.1]})
+    positions[["low", "high"]], positions["rows"] = 0.0, 5
+    drawn = plot_accept_rates(positions.astype({"source": "category"}))
+    assert [text.get_text() for text in drawn.texts] == ["bts", "random"]
+    items = pd.DataFrame({"source": ["bts", "random", "old"], "share": 1.0}).astype({"source": "category"})
+    assert len(plot_item_shares(items).lines) >= 3

@@ -72,7 +72,12 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     judged, design, known = effect.identification, effect.design, effect.known
     told = judged.status != NONE
     mean = effect.mean if told else dict.fromkeys(("effect", "lower", "upper"))
-    rates = {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]} if told else None
+    known_mean = told and math.isfinite(mean["effect"])  # too few users have none, whatever the status
+    rates = (
+        {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]}
+        if known_mean
+        else None
+    )
     estimates = effect.estimates
     numbers = ["effect", "lower", "upper"]
     if not told:  # the plain difference is a fact of the log; the others would be claims
@@ -185,7 +190,8 @@ def _headline(found: dict, write, unit: str) -> str:
     what = "acceptance" if unit else found["unit"].replace("_", " ")
     if middle is None:
         who = "recommending" if usual else f"{arm}, against {baseline},"
-        return f"What {who} does to {what} cannot be told from this log."
+        why = " from this log" if found["status"] == NONE else ": too little was accepted in either arm"
+        return f"What {who} does to {what} cannot be told{why}."
     who, low, high = (
         "Recommending" if usual else f"{arm}, against {baseline},",
         found["lower"],

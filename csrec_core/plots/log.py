@@ -6,11 +6,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from csrec_core.plots.marks import BLUE, GREY, ORANGE, add_tips, label_ends
+from csrec_core.plots.marks import BLUE, COLOURS, GREY, ORANGE, add_tips, label_ends
 
 __all__ = ["plot_accept_rates", "plot_explained", "plot_item_shares"]
 
 SOURCES = {"self": ("by the user", GREY), "system": ("by the system", BLUE)}
+
+
+def _marks(sources: pd.Series) -> dict[str, tuple[str, str]]:
+    """Return the name and the colour of each arm."""
+    others = sorted({*sources.astype(str)} - {*SOURCES})
+    return SOURCES | {arm: (arm, COLOURS[place % len(COLOURS)]) for place, arm in enumerate(others)}
 
 
 def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -19,9 +25,9 @@ def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     ax.set(
         xlabel="number of the exposure, within its source", ylabel="accepted exposures", ylim=(-0.02, 1.02)
     )
-    ends = []
+    ends, marks = [], _marks(positions["source"])
     for source, rows in positions.groupby("source", observed=True):
-        name, colour = SOURCES[source]
+        name, colour = marks[source]
         ax.plot(rows["step"], rows["mean"], marker="o", markersize=3.5, color=colour)
         ax.fill_between(rows["step"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
         ends.append((rows["step"].iloc[-1], rows["mean"].iloc[-1], name, colour))
@@ -62,8 +68,11 @@ def plot_item_shares(items: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.figure().gca()
     # The line of the source that exposes fewer items is the upper one, and has its name higher up.
     most_first = sorted(items.groupby("source", observed=True), key=lambda pair: -pair[1]["share"].max())
-    for height, (source, rows) in zip((0.9, 0.35), most_first, strict=False):
-        name, colour = SOURCES[source]
+    marks = _marks(items["source"])
+    for height, (source, rows) in zip(
+        np.linspace(0.9, 0.35, max(2, len(most_first))), most_first, strict=False
+    ):
+        name, colour = marks[source]
         share = rows["share"].sort_values(ascending=False).cumsum().to_numpy()
         rank = np.arange(1, len(share) + 1)
         ax.plot(rank, share, color=colour)
