@@ -9,7 +9,7 @@ from worlds import World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
-from csrec_core.effect.estimate import _merge_small, estimate_effect
+from csrec_core.effect.estimate import estimate_effect, merge_small
 from csrec_core.effect.score import combine_splits, effects_of, intervals, merged, slope_of, sum_scores
 from csrec_core.effect.sensitivity import benchmark, e_value, sensitivity_band
 from csrec_core.effect.sums import split_sums
@@ -236,17 +236,22 @@ def test_an_interval_takes_users_and_accepted_exposures():
 
 
 def test_steps_with_too_few_are_put_together():
-    worth, rows = np.array([20, 2, 2, 9, 1, 0.0]), np.array([50, 9, 9, 9, 1, 0])
-    assert _merge_small(worth, rows).tolist() == [0, 1, 1, 1, 1, 1]
-    assert _merge_small(np.array([1.0, 1.0]), np.array([2, 2])) is None
+    size = np.array([20, 20, 9, 9, 2, 0.0])
+    assert merge_small(size, 900.0).tolist() == [0, 1, 2, 3, 4, 4]
+    assert merge_small(size, 30.0).tolist() == [0, 1, 1, 1, 1, 1]
+    assert merge_small(size, 14.0) is None
 
 
 def test_a_trend_weighs_steps_by_their_information(scores):
     found = effects_of(sum_scores(scores, {"step": (scores["step"].to_numpy() - 1, 5)}), "step")
     place = np.arange(1.0, 6)
     slope, error, _ = slope_of(found, place)
-    variance = np.diag(found.covariance)
-    expected = np.polyfit(place, found.effect, 1, w=1 / np.sqrt(variance))[0]
+    inverse = 0.0
+    for arm, weight in enumerate(("w0", "w1")):  # the effective users of either side, by what they decided
+        own = scores[scores["arm"] == arm].groupby(["step", "user", "decision"])[weight].sum()
+        inverse += (own**2).groupby("step").sum() / own.groupby("step").sum() ** 2
+    size = 1 / inverse.to_numpy()
+    expected = np.polyfit(place, found.effect, 1, w=np.sqrt(size))[0]
     assert slope == pytest.approx(expected) and error > 0
 
 

@@ -184,10 +184,10 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     surprise = (scores["decision"] - scores["m1"]).to_numpy()[own]
     by_user = np.bincount(user, left * (surprise - surprise.mean()))
     p = float(2 * norm.sf(abs(by_user.sum()) / max(np.sqrt((by_user**2).sum()), 1e-300)))
-    word = HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
+    word = FAILS if p < SURE else HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
     detail = f"{share:.0%} of how they vary follows from the item, the time and what is logged"
     detail += "" if p > LOOSE else ", and the rest goes with the decisions"
-    return Verdict(name, word, detail, share, threshold=FOLLOWS, p=p)
+    return Verdict(name, word, detail, share, threshold=FOLLOWS, severity="serious", p=p)
 
 
 def audit_arms(

@@ -111,11 +111,9 @@ class Effect:
 
         Steps are put together until an interval has enough users and accepted exposures to rest on.
         """
-        worth = np.median(
-            [effects_of(sums, "step", shared=self.known.clock.phased).worth for sums in self.splits], axis=0
-        )
-        rows = np.median([sums["step"].reshape(len(worth), -1)[:, 3] for sums in self.splits], axis=0)
-        into = _merge_small(worth, rows)
+        found = [effects_of(sums, "step", shared=self.known.clock.phased) for sums in self.splits]
+        size = np.median([one.size for one in found], axis=0)
+        into = merge_small(size, float(np.median([one.worth.sum() for one in found])))
         if into is None:
             return pd.DataFrame(columns=["step", "last", "effect", "lower", "upper", "error"])
         table = self._grouped(
@@ -123,7 +121,7 @@ class Effect:
         )
         steps = pd.Series(np.arange(1, len(into) + 1)).groupby(into)
         table.insert(0, "step", steps.min().to_numpy())
-        table.insert(1, "last", np.minimum(steps.max(), np.flatnonzero(rows > 0).max() + 1).to_numpy())
+        table.insert(1, "last", np.minimum(steps.max(), np.flatnonzero(size > 0).max() + 1).to_numpy())
         return table.dropna(ignore_index=True)
 
     @cached_property
@@ -247,19 +245,22 @@ class Effect:
         return plot_estimates(self.estimates.dropna(subset="lower"), ax=ax)
 
 
-def _merge_small(worth: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
-    """Return for each step its group: neighbours are put together until each group is worth an interval."""
-    steps = int(np.flatnonzero(rows > 0).max()) + 1 if (rows > 0).any() else 0
-    into, group, have = np.zeros(len(worth), dtype=int), 0, 0.0
-    for step in range(steps):
-        into[step] = group
-        have += worth[step] if np.isfinite(worth[step]) else 0.0
-        if have >= 2 * FEWEST:
-            group, have = group + 1, 0.0
-    if not group:
+def merge_small(size: np.ndarray, worth: float) -> np.ndarray | None:
+    """Return for each step its group: neighbours are put together until a group should be worth an interval.
+
+    Groups are cut by the sizes of steps, so that what was decided at one says nothing of where it is cut.
+
+    Parameters
+    ----------
+    size : array (steps,)
+    worth : float
+        Of all steps together; None is returned where that is too little for two groups.
+    """
+    groups = worth / (3 * FEWEST)  # expected of each, so that hardly any falls short
+    if groups < 1 or not size.sum() > 0:
         return None
-    into[steps:] = group  # steps that nobody reached; like what is left over they go with the last group
-    return np.minimum(into, group - 1)
+    middle = (np.cumsum(size) - size / 2) / size.sum()
+    return np.unique(np.minimum(middle * groups, groups - 1e-9).astype(int), return_inverse=True)[1]
 
 
 def estimate_effect(

@@ -287,7 +287,7 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
     lacking, unlogged = chances.unlogged
     if kind == "varying":
         return (
-            "assumed",
+            "bounded" if read_off.word == FAILS else "assumed",
             [
                 f"the chances of {arm} vary, and at the exposures of {baseline} they are modelled, not logged: "
                 f"{read_off.detail}"

@@ -139,12 +139,16 @@ class Effects:
         side: what a normal interval rests on.
     baseline : array (G,)
         Mean of the baseline at the target: what the effect comes on top of.
+    size : array (G,)
+        Effective users of the arm and, unless the baseline is shared, of the baseline, as a harmonic sum. What
+        they decided is not in it.
     """
 
     effect: np.ndarray
     covariance: np.ndarray
     worth: np.ndarray
     baseline: np.ndarray
+    size: np.ndarray
 
 
 def effects_of(sums: Sums, name: str, *, shared: bool = False) -> Effects:
@@ -172,12 +176,15 @@ def effects_of(sums: Sums, name: str, *, shared: bool = False) -> Effects:
     flat = derivative.reshape(groups, -1)
     covariance = flat @ sums[f"{name} cross"] @ flat.T
     events = sums[f"{name} events"]
+    mass = events.reshape(groups, 2, 2, 2).sum(axis=2)  # accepted and other rows of either side together
+    sides = mass[:, : 1 if shared else 2]
+    inverse = (sides[..., 1] / np.maximum(sides[..., 0] ** 2, 1e-300)).sum(axis=1)
     if shared:
         events = np.concatenate(
             [events[:, :2], np.broadcast_to(events[:, 2:].sum(axis=0), events[:, 2:].shape)], 1
         )
     worth = (events[..., 0] ** 2 / np.maximum(events[..., 1], 1e-300)).min(axis=1)
-    return Effects(effect, covariance, worth, baseline)
+    return Effects(effect, covariance, worth, baseline, np.isfinite(effect) / np.maximum(inverse, 1e-300))
 
 
 def intervals(effect, error, worth, *, level: float = 0.95) -> pd.DataFrame:
@@ -196,18 +203,17 @@ def intervals(effect, error, worth, *, level: float = 0.95) -> pd.DataFrame:
 def slope_of(found: Effects, place: np.ndarray) -> tuple[float, float, float]:
     """Return the slope of effects over places weighted by their information, its error, and what it is worth.
 
-    Steps that few reach have large errors and say little of a trend; the weights are 1 / variance.
+    The information of a step is its size. An estimated variance would not do: of rare decisions it is small
+    where few happened to accept, and so would be the weight of the others.
     """
-    error = np.sqrt(np.maximum(np.diag(found.covariance), 0))
-    known = np.isfinite(found.effect) & (found.worth >= FEWEST) & (error > 0)
+    known = found.size > 0
     if known.sum() < 2:
         return np.nan, np.nan, 0.0
-    weight = 1 / error[known] ** 2
+    weight = found.size[known]
     centred = place[known] - np.average(place[known], weights=weight)
     share = weight * centred / (weight * centred**2).sum()
     variance = share @ found.covariance[np.ix_(known, known)] @ share
-    worth = (weight.sum() ** 2 / (weight**2 / found.worth[known]).sum()).item()
-    return float(share @ found.effect[known]), float(np.sqrt(variance)), worth
+    return float(share @ found.effect[known]), float(np.sqrt(variance)), float(found.worth[known].sum())
 
 
 def combine_splits(effect: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
