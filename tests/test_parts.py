@@ -39,7 +39,7 @@ def write_parts(folder, log, count=3, **tables):
 
 @pytest.fixture(scope="module")
 def world():
-    """A policy that follows what users accepted, so that chances are modelled; ages of users, some of them not known."""
+    """A policy that follows what users accepted, so that chances are modelled; ages, some of them not known."""
     books = simulate_books(users=150, items=40, steps=10, targeting=0.5, seed=3)
     rng = np.random.default_rng(0)
     users = pd.DataFrame({"user": np.arange(1, 141), "age": rng.normal(40, 10, 140)})
