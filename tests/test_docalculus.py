@@ -4,7 +4,7 @@ import random
 import networkx as nx
 import pytest
 
-from csrec_core.causal.docalculus import MAX_PATHS, check_rule
+from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import causal_graph, extend_graph, observed, sequential_graph
 from csrec_core.causal.repair import breaking_edges, find_repairs
 from csrec_core.errors import InputError
@@ -93,18 +93,18 @@ def assert_path_is_real(path, check):
         assert closes == any(blocker.node == node for blocker in path.blockers)
 
 
-def test_witness_is_an_open_path_or_the_blockers_of_each_path():
+def test_witness_is_an_open_path_or_the_shortest_with_its_blockers():
     rng = random.Random(2)
     kinds = set()
     for _ in range(1_500):
         graph = random_graph(rng)
         check = check_rule(graph, rng.choice([1, 2, 3]), **random_query(rng, graph))
-        for path in check.witness:
+        if path := check.witness:
             assert_path_is_real(path, check)
             assert path.is_open != check.holds
             kinds |= {"open with a collider"} if path.is_open and path.colliders else set()
             kinds |= {f"blocked at {'collider' if b.collider else 'non-collider'}" for b in path.blockers}
-        assert check.holds or len(check.witness) == 1
+        assert check.holds or check.witness
     assert len(kinds) == 3
 
 
@@ -118,7 +118,7 @@ def test_the_first_blocked_path_is_the_shortest_between_any_two_nodes():
         pairs = [(a, b) for a in check.y for b in check.z if nx.has_path(skeleton, a, b)]
         if check and pairs:
             shortest = min(nx.shortest_path_length(skeleton, a, b) for a, b in pairs)
-            assert len(check.witness[0].nodes) == shortest + 1
+            assert len(check.witness.nodes) == shortest + 1
             compared += 1
 
 
@@ -126,9 +126,9 @@ def test_witness_names_the_collider_opened_by_its_descendant():
     graph = causal_graph([("a", "c"), ("b", "c"), ("c", "d")])
     check = check_rule(graph, 1, y="a", z="b", w="d")
     assert not check
-    assert str(check.witness[0]) == "a → c ← b"
-    assert check.witness[0].colliders == ("c",)
-    assert check.witness[0].blockers == ()
+    assert str(check.witness) == "a → c ← b"
+    assert check.witness.colliders == ("c",)
+    assert check.witness.blockers == ()
 
 
 def test_z_of_w_leaves_ancestors_of_w_alone():
@@ -216,14 +216,12 @@ def test_five_thousand_nodes_are_checked():
         assert check.witness
 
 
-def test_listing_blocked_paths_stays_bounded_on_a_ladder():
+def test_of_countless_paths_one_is_shown_at_once():
     # 2^40 paths lead from one end to the other
     edges = [(f"{a}{i}", f"{b}{i + 1}") for i in range(40) for a in "ab" for b in "ab"]
-    graph = causal_graph(edges)
-    check = check_rule(graph, 1, y="a40", z="a0", w=["a39", "b39"])
-    assert check
-    assert len(check.witness) == MAX_PATHS
-    assert all(path.blockers for path in check.witness)
+    check = check_rule(causal_graph(edges), 1, y="a40", z="a0", w=["a39", "b39"])
+    assert check and len(check.witness.nodes) == 41
+    assert check.witness.blockers[0].node in ("a39", "b39")
 
 
 def test_the_transport_arrow_into_the_decision_is_seen():

@@ -165,7 +165,7 @@ def test_step_table_says_why_and_what_changed():
     assert list(table.index) == ["A1", "A2", "A3", "E1", "E2", "H0", "H1", "H2", "H3", "H4", "H5", "T1"]
     assert table.loc["A2", "reason"] == "open: D3 ← U(S3,D3) → S3"
     shortest = "the shortest at D3 (an unconditioned collider): D2 → D3 ← S3"
-    assert table.loc["A1", "reason"].endswith(f"paths listed, all blocked; {shortest}")
+    assert table.loc["A1", "reason"].endswith(f"every path is blocked, {shortest}")
     assert "the shortest at D2 (conditioned on): D3 ← D2" in table.loc["A3", "reason"]
     assert ((table["gap"] < 1e-9) == table["holds"]).all()
     assert set(table.index[table["changed"] == "breaks"]) == {"A2", "H0", "H3", "T1"}

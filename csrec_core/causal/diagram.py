@@ -41,8 +41,7 @@ def graph_frames(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> tuple[
         for nodes, role in ((check.y, "y"), (check.x, "do"), (check.z, "z"), (check.w, "given")):
             roles |= dict.fromkeys(nodes, role)
         cut = check.removed_edges
-        if check.witness:
-            path = check.witness[0]
+        if path := check.witness:
             on_path = dict.fromkeys(path.edges, "open" if path.is_open else "blocked")
             marks = dict.fromkeys(path.colliders, "collider")
             for blocker in path.blockers[:1]:

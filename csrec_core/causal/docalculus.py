@@ -10,11 +10,10 @@ cut, underlined = arrows out of it cut:
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from heapq import merge
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import networkx as nx
 
@@ -28,9 +27,6 @@ __all__ = [
     "RuleCheck",
     "check_rule",
 ]
-
-MAX_PATHS = 20  # blocked paths listed for one check: their number grows exponentially with the graph
-MAX_STEPS = 5_000  # partial paths looked at for them
 
 
 @dataclass(frozen=True)
@@ -102,26 +98,21 @@ class RuleCheck:
         return self.x | self.w
 
     @cached_property
-    def witness(self) -> tuple[Path, ...]:
-        """One open path when the rule fails; else blocked paths, shortest first, at most `MAX_PATHS`."""
-        if not self.holds:
-            nodes = _open_path(self.mutilated, self.y, self.z, self.given)
-            return (_describe(self.mutilated, nodes, self.given),)
-        return tuple(_blocked_paths(self.mutilated, self.y, self.z, self.given))
+    def witness(self) -> Path | None:
+        """A shortest open path when the rule fails, else a shortest path, which is blocked; None: no path."""
+        nodes = _shortest_path(self.mutilated, self.y, self.z, None if self.holds else self.given)
+        return _describe(self.mutilated, nodes, self.given) if nodes else None
 
     @property
     def reason(self) -> str:
         """Why the rule holds or fails, in words: the open path, or what blocks the shortest path."""
-        paths = self.witness
-        if not self.holds:
-            return f"open: {paths[0]}"
-        if not paths:
+        if self.witness is None:
             return "no path at all"
-        closing = paths[0].blockers[0]
+        if self.witness.is_open:
+            return f"open: {self.witness}"
+        closing = self.witness.blockers[0]
         kind = "an unconditioned collider" if closing.collider else "conditioned on"
-        many = f"{len(paths)} paths listed, all blocked; the shortest at"
-        lead = many if len(paths) > 1 else "one path, blocked at"
-        return f"{lead} {closing.node} ({kind}): {paths[0]}"
+        return f"every path is blocked, the shortest at {closing.node} ({kind}): {self.witness}"
 
     @property
     def separation(self) -> str:
@@ -211,16 +202,17 @@ def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
         seen |= dict.fromkeys(nodes, name)
 
 
-def _open_path(
-    graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str]
-) -> list[str] | None:
-    """Return a shortest open path between `y` and `z`, or None when they are d-separated.
+def _shortest_path(
+    graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str] | None
+) -> list[str]:
+    """Return a shortest path between `y` and `z`, open given what is `given` unless that is None; or [].
 
     Breadth-first over (node, arrived at an arrowhead?), linear in the graph. The shortest open walk repeats
     no node: cutting a loop out leaves an open walk, since a collider that the cut makes has a conditioned
     descendant in the loop.
     """
-    opens = with_ancestors(graph, given)
+    closed = given or frozenset()
+    opens = set(graph) if given is None else with_ancestors(graph, given)
     targets = set(z)
     before = {(node, False): None for node in sorted(y)}
     queue = deque(before)
@@ -230,15 +222,15 @@ def _open_path(
         if node in targets:
             return _walk_back(before, state)
         onward = []
-        if node not in given:
+        if node not in closed:
             onward += [(child, True) for child in sorted(graph.succ[node])]
-        if node in opens if at_head else node not in given:
+        if node in opens if at_head else node not in closed:
             onward += [(parent, False) for parent in sorted(graph.pred[node])]
         for following in onward:
             if following not in before:
                 before[following] = state
                 queue.append(following)
-    return None
+    return []
 
 
 def _walk_back(before: dict, state: tuple[str, bool] | None) -> list[str]:
@@ -247,52 +239,6 @@ def _walk_back(before: dict, state: tuple[str, bool] | None) -> list[str]:
         nodes.append(state[0])
         state = before[state]
     return nodes[::-1]
-
-
-def _blocked_paths(
-    graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str]
-) -> list[Path]:
-    links = {node: sorted({*graph.pred[node], *graph.succ[node]}) for node in graph}
-    found = merge(*(_simple_paths(links, a, b) for a in sorted(y) for b in sorted(z)), key=len)
-    paths = [_describe(graph, nodes, given) for nodes in islice(found, MAX_PATHS)]
-    return sorted(paths, key=lambda path: (len(path.nodes), path.nodes))
-
-
-def _simple_paths(links: dict[str, list[str]], start: str, goal: str) -> Iterator[tuple[str, ...]]:
-    """Yield paths that repeat no node, shortest first, until `MAX_STEPS` partial paths were looked at.
-
-    Deepens the length allowed one by one; the distance to the goal tells which partial paths cannot make it.
-    """
-    distance = {goal: 0}
-    queue = deque([goal])
-    while queue:
-        node = queue.popleft()
-        for other in links[node]:
-            if other not in distance:
-                distance[other] = distance[node] + 1
-                queue.append(other)
-    if start not in distance:
-        return
-    steps = 0
-    for length in range(distance[start], len(distance)):
-        stack, cut_short = [(start,)], False
-        while stack:
-            path = stack.pop()
-            steps += 1
-            if steps > MAX_STEPS:
-                return
-            if path[-1] == goal:
-                if len(path) == length + 1:
-                    yield path
-                continue
-            for node in reversed(links[path[-1]]):
-                if node not in path:
-                    fits = len(path) + distance[node] <= length
-                    cut_short |= not fits
-                    if fits:
-                        stack.append((*path, node))
-        if not cut_short:
-            return
 
 
 def _describe(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:

@@ -13,14 +13,10 @@ from csrec_core.causal.scanner import Place, Scanner
 
 __all__ = ["parse_dot"]
 
-SKIPPED = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)+", re.DOTALL | re.MULTILINE)
-NAMES = {
-    "dot": re.compile(r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*|-?(?:\.\d+|\d+(?:\.\d*)?)(?![\w.])"),
-    "dag": re.compile(r"[\w\x80-\U0010ffff.]+"),
-}
-QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-SIGN = re.compile(r"<->|->|<-")
-FOREIGN_SIGN = re.compile(r"[-o@<>]-[-o@<>]?")
+SKIPPED = r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)*"
+LETTER = r"[\w\x80-\U0010ffff]"
+NAME = {"dot": rf"(?!\d){LETTER}+|-?(?:\.\d+|\d+(?:\.\d*)?)(?![\w.])", "dag": rf"(?:{LETTER}|\.)+"}
+QUOTED = r'"((?:[^"\\]|\\.)*)"'
 WORDS = ("graph", "node", "edge", "subgraph", "digraph", "strict")
 DEEPEST = 100  # nested groups
 
@@ -29,20 +25,15 @@ DEEPEST = 100  # nested groups
 class _Scope:
     """A graph or subgraph: the defaults in force there, and the nodes written in it."""
 
-    parent: "_Scope | None" = None
     node: ChainMap = field(default_factory=ChainMap)
     edge: ChainMap = field(default_factory=ChainMap)
     nodes: dict[str, None] = field(default_factory=dict)
     groups: dict[str, "_Scope"] = field(default_factory=dict)
-    depth: int = 0
 
-    def open(self, name: str | None) -> "_Scope":
-        """Return the group of that name, which may be there already."""
-        if name is None or name not in self.groups:
-            inner = _Scope(self, self.node.new_child(), self.edge.new_child(), depth=self.depth + 1)
-            self.groups[name or f"\0{len(self.groups)}"] = inner
-            return inner
-        return self.groups[name]
+    def group(self, name: str) -> "_Scope":
+        """Return the group of that name, which may be there already; one without a name is new."""
+        inner = _Scope(self.node.new_child(), self.edge.new_child())
+        return self.groups.setdefault(name, inner) if name else inner
 
 
 def parse_dot(text: str) -> Drawing:
@@ -54,178 +45,155 @@ def parse_dot(text: str) -> Drawing:
         With line and column: what is no DOT, an edge without direction, an attribute that is not understood,
         a second graph.
     """
-    return _Parser(text).graph()
+    return _Parser(text, SKIPPED).graph()
 
 
 class _Parser(Scanner):
-    def __init__(self, text: str):
-        super().__init__(text, SKIPPED)
-        self.drawing = Drawing()
-        self.dialect, self.strict = "dot", False
-        self.edges: dict[tuple, tuple[dict, Place, str]] = {}
-        self.marks: dict[str, tuple[dict, Place]] = {}
-
     def graph(self) -> Drawing:
-        self.strict = self.word("strict")
-        if self.word("graph"):
-            raise self.wrong(
-                "an undirected graph: a causal graph is a digraph, its edges are ->", of_last=True
-            )
-        if self.take(re.compile(r"(?:mag|pdag|pag)\b")):
-            raise self.wrong("an equivalence class of graphs (mag, pdag, pag): expected a dag", of_last=True)
-        if self.take(re.compile(r"dag\b")):
-            self.dialect = "dag"
-        elif not self.word("digraph"):
-            raise self.wrong("expected digraph { … } or dag { … }")
+        self.strict, start = self.word("strict"), self.place
+        kind = self.take(rf"(digraph|graph|dag|mag|pdag|pag)(?!{LETTER})")
+        if not kind:
+            raise start.wrong("expected digraph { … } or dag { … }")
+        if kind[1].lower() == "graph":
+            raise start.wrong("an undirected graph: a causal graph is a digraph, its edges are ->")
+        if kind[1].lower() not in ("digraph", "dag"):
+            raise start.wrong("an equivalence class of graphs (mag, pdag, pag): expected a dag")
+        self.dialect = "dag" if kind[1].lower() == "dag" else "dot"
+        self.nodes: dict[str, tuple[dict, Place]] = {}
+        self.edges: dict[tuple, tuple[dict, Place, str]] = {}
         if not self.is_next("{"):
-            self.value()
-        if not self.taken("{"):
-            raise self.wrong("expected {")
+            self.value()  # its name
+        if not self.take("{"):
+            raise self.place.wrong("expected {")
         self.statements(_Scope())
         if not self.is_done:
-            second = re.match(r"(strict|digraph|graph|dag)\b", self.text[self.at :], re.IGNORECASE)
-            raise self.wrong(
-                "a second graph begins: save each in a file of its own" if second else "text after the graph"
-            )
-        for name, (attributes, place) in self.marks.items():
-            self.drawing.mark_node(name, attributes, place)
+            start, second = self.place, self.take(r"(strict|digraph|graph|dag)\b")
+            raise start.wrong("a second graph: save each in a file of its own" if second else "text after }")
+        drawing = Drawing()
+        for name, (attributes, place) in self.nodes.items():
+            drawing.add_node(name, place, attributes)
         for (source, target, *_), (attributes, place, sign) in self.edges.items():
-            self.drawing.add_edge(source, target, attributes, place, sign=sign)
-        return self.drawing
+            drawing.add_edge(source, target, place, attributes, sign=sign)
+        return drawing
 
     def statements(self, scope: _Scope) -> None:
-        while not self.taken("}"):
+        while not self.take("}"):
             if self.is_next("/*"):
-                raise self.wrong("the comment that begins here is not closed by */")
+                raise self.place.wrong("the comment that begins here is not closed by */")
             if self.is_done:
-                raise self.wrong("the text ends before the closing }")
-            if not self.taken(";"):
+                raise self.place.wrong("the text ends before the closing }")
+            if not self.take(";"):
                 self.statement(scope)
 
     def statement(self, scope: _Scope) -> None:
         for word in ("graph", "node", "edge"):
             if self.word(word):
                 if not self.is_next("["):
-                    raise self.wrong(f"expected [ after {word}")
-                attributes, _ = self.attributes()
+                    raise self.place.wrong(f"expected [ after {word}")
+                attributes = self.attributes()
                 if word != "graph":
                     getattr(scope, word).update(attributes)
                 return
-        start = self.place()
-        ends, named = self.operand(scope)
-        if named and self.taken("="):  # an attribute of the graph
+        start = self.place
+        ends, is_group = self.operand(scope)
+        if not is_group and self.take("="):  # an attribute of the graph
             self.value()
             return
         self.create(scope, ends, start)
-        if not self.edge(scope, ends, start) and self.is_next("["):
-            attributes, place = self.attributes()
-            if not named:
-                raise place.wrong("attributes after a group: they belong to a node, an edge or a default")
+        if not self.chain(scope, ends, start) and self.is_next("["):
+            if is_group:
+                raise self.place.wrong("attributes of a group: expected a node, an edge, a default")
+            attributes = self.attributes()
             for name in ends:
-                self.marks[name][0].update(attributes)
+                self.nodes[name][0].update(attributes)
 
-    def edge(self, scope: _Scope, ends: list[str], start: Place) -> bool:
+    def chain(self, scope: _Scope, ends: list[str], start: Place) -> bool:
         """Read the rest of a chain such as a -> b -> {c d} [attributes], if there is one."""
-        chain = []
-        while sign := self.take(SIGN):
+        links = []
+        while sign := self.take("<->|->|<-"):
             onward, _ = self.operand(scope)
             self.create(scope, onward, start)
-            chain.append((ends, sign[0], onward))
+            links += [(source, sign[0], target) for source in ends for target in onward]
             ends = onward
-        if foreign := self.take(FOREIGN_SIGN):
-            raise self.wrong(
-                f"the edge {foreign[0]} has no single direction: expected ->, <- or <->", of_last=True
-            )
-        if not chain:
-            return False
-        attributes = self.attributes()[0] if self.is_next("[") else {}
-        for sources, sign, targets in chain:
-            for source in sources:
-                for target in targets:
-                    self.link(scope, source, target, sign, attributes, start)
-        return True
-
-    def link(self, scope, source, target, sign, attributes, place) -> None:
-        """Add an edge; in a strict graph, and under the same key, it is the edge that is there already."""
-        key = (source, target, "" if self.strict else attributes.get("key", len(self.edges)))
-        if key in self.edges:
-            self.edges[key][0].update(attributes)
-        else:
-            self.edges[key] = ({**scope.edge, **attributes}, place, sign)
+        at = self.place
+        if foreign := self.take("[-o@<>]-[-o@<>]?"):
+            raise at.wrong(f"the edge {foreign[0]} has no single direction: expected ->, <- or <->")
+        attributes = self.attributes() if links else {}
+        for source, sign, target in links:
+            # In a strict graph, and under the same key, it is the edge that is there already.
+            key = (source, target, "" if self.strict else attributes.get("key", len(self.edges)))
+            if key in self.edges:
+                self.edges[key][0].update(attributes)
+            else:
+                self.edges[key] = ({**scope.edge, **attributes}, start, sign)
+        return bool(links)
 
     def operand(self, scope: _Scope) -> tuple[list[str], bool]:
-        """Return the nodes of a list a, b or of a group, and whether it was a list."""
-        grouped = self.word("subgraph")
-        name = self.value() if grouped and not self.is_next("{") else None
-        if not grouped and not self.is_next("{"):
+        """Return the nodes of a list a, b or of a group, and whether it was a group."""
+        is_named = self.word("subgraph")
+        name = self.value() if is_named and not self.is_next("{") else ""
+        if not is_named and not self.is_next("{"):
             names = [self.node()]
-            while self.dialect == "dot" and self.taken(","):
+            while self.dialect == "dot" and self.take(","):
                 names.append(self.node())
-            return names, True
-        inner = scope.open(name)
-        if inner.depth > DEEPEST:
-            raise self.wrong(f"groups nested more than {DEEPEST} deep")
-        if self.taken("{"):
+            return names, False
+        inner = scope.group(name)
+        if len(inner.node.maps) > DEEPEST:
+            raise self.place.wrong(f"groups nested more than {DEEPEST} deep")
+        if self.take("{"):
             self.statements(inner)
-        return list(inner.nodes), False
+        scope.nodes |= inner.nodes
+        return list(inner.nodes), True
 
     def node(self) -> str:
         name = self.value(is_node=True)
-        while self.dialect == "dot" and self.taken(":"):  # where the arrow docks
+        while self.dialect == "dot" and self.take(":"):  # where the arrow docks
             self.value()
         return name
 
     def create(self, scope: _Scope, names: list[str], place: Place) -> None:
         for name in names:
-            if name not in self.marks:
-                self.marks[name] = (dict(scope.node), place)
-                self.drawing.add_node(name, place)
-            inner = scope
-            while inner is not None:
-                inner.nodes[name] = None
-                inner = inner.parent
+            self.nodes.setdefault(name, (dict(scope.node), place))
+            scope.nodes[name] = None
 
-    def attributes(self) -> tuple[dict[str, str], Place]:
-        place, found = self.place(), {}
-        while self.taken("["):
-            while not self.taken("]"):
+    def attributes(self) -> dict[str, str]:
+        found = {}
+        while self.take(r"\["):
+            while not self.take("]"):
                 key = self.value()
-                found[key] = self.value() if self.taken("=") else "" if self.dialect == "dag" else "true"
-                self.take(re.compile("[;,]"))
-        return found, place
+                found[key] = self.value() if self.take("=") else "" if self.dialect == "dag" else "true"
+                self.take("[;,]")
+        return found
 
     def value(self, *, is_node: bool = False) -> str:
         """Read an identifier: a word, a number, a quoted text or, but for a node's name, markup in <…>."""
         if quoted := self.take(QUOTED):
-            parts = [quoted[1]]
-            while self.taken("+"):
+            text = quoted[1]
+            while self.take(r"\+"):
                 if not (more := self.take(QUOTED)):
-                    raise self.wrong("expected a quoted text after +")
-                parts.append(more[1])
-            return re.sub(r"\\\r?\n", "", "".join(parts)).replace('\\"', '"')
+                    raise self.place.wrong("expected a quoted text after +")
+                text += more[1]
+            return text.replace("\\\n", "").replace('\\"', '"')
         if self.is_next("<") and not is_node:
             return self.markup()
-        start = self.at
-        if found := self.take(NAMES[self.dialect]):
-            if is_node and found[0].lower() in WORDS and self.dialect == "dot":
-                self.at = start
-                raise self.wrong(
-                    f"{found[0]!r} is a word of the language: write a node of that name in quotes"
-                )
-            return found[0]
-        kind = "a node" if is_node else "a name or a value"
-        found = self.text[self.at : self.at + 12].split("\n")[0]
-        raise self.wrong(f"expected {kind}, found {found!r}" if found else f"expected {kind}, the text ends")
+        start = self.place
+        if not (found := self.take(NAME[self.dialect])):
+            rest = self.text[self.at : self.at + 12].split("\n")[0]
+            kind = "a node" if is_node else "a name or a value"
+            raise start.wrong(f"expected {kind}, " + (f"found {rest!r}" if rest else "the text ends"))
+        if is_node and found[0].lower() in WORDS and self.dialect == "dot":
+            raise start.wrong(f"{found[0]!r} is a word of the language: write a node of that name in quotes")
+        return found[0]
 
     def markup(self) -> str:
         start, depth = self.at, 0
-        for at in range(start, len(self.text)):
-            depth += {"<": 1, ">": -1}.get(self.text[at], 0)
+        for sign in re.finditer("[<>]", self.text[start:]):
+            depth += 1 if sign[0] == "<" else -1
             if depth == 0:
-                self.at = at + 1
-                return self.text[start : at + 1]
-        raise self.wrong("the markup that begins here is not closed by >")
+                self.at = start + sign.end()
+                return self.text[start : self.at]
+        raise self.place.wrong("the markup that begins here is not closed by >")
 
     def word(self, word: str) -> bool:
         """Take a word of the language, in any case."""
-        return bool(self.take(re.compile(rf"{word}(?![\w\x80-\U0010ffff])", re.IGNORECASE)))
+        return bool(self.take(rf"{word}(?!{LETTER})"))

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import networkx as nx
 
 from csrec_core.causal.graph import Edge, causal_graph
 from csrec_core.causal.scanner import Place
-from csrec_core.errors import InputError, nearest
+from csrec_core.errors import InputError
 
-__all__ = ["Arrow", "Drawing", "name_of"]
+__all__ = ["Arrow", "Drawing"]
 
 # What tells how a node or an arrow is drawn, and nothing of what causes what: of Graphviz and of editors.
 LAYOUT_WORDS = """
@@ -61,21 +62,21 @@ class Drawing:
     roles: dict[str, list[str]] = field(default_factory=lambda: {"exposure": [], "outcome": []})
     notes: list[str] = field(default_factory=list)
 
-    def add_node(self, name: str, place: Place) -> None:
-        """Note a node, unless it is known."""
+    def add_node(self, name: str, place: Place, attributes: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Note a node; an attribute that is neither understood nor layout is refused."""
         self.nodes.setdefault(name, place)
-
-    def mark_node(self, name: str, attributes: Mapping[str, str], place: Place) -> None:
-        """Read the attributes of a node; one that is neither understood nor layout is refused."""
         for written, value in attributes.items():
             key = written.lower()
-            if key in ("latent", "unobserved", "observed") or (key in HIDDEN and value == ""):
-                truth = _truth(key, value, place) if value or key == "observed" else True
-                if truth != (key == "observed"):
+            if key in ("latent", "unobserved", "observed") or (key in HIDDEN and not value):
+                if key != "observed" and not value:
+                    value = "true"  # DAGitty's [latent]
+                if value.lower() not in YES | NO:
+                    raise place.wrong(f"{key}={value!r}: expected true or false")
+                if (value.lower() in YES) != (key == "observed"):
                     self.latent.add(name)
-            elif key in ROLES and value == "":
+            elif key in ROLES and not value:
                 self.roles[ROLES[key]].append(name)
-            elif key in ADJUSTED and value == "":
+            elif key in ADJUSTED and not value:
                 self.notes.append(f"{name} is marked as adjusted for, which is no part of a graph")
             elif key == "style" and "invis" in value:
                 self.notes.append(f"the node {name} is invisible in the drawing, but read")
@@ -86,33 +87,34 @@ class Drawing:
                 )
 
     def add_edge(
-        self, source: str, target: str, attributes: Mapping[str, str], place: Place, *, sign: str = "->"
+        self,
+        source: str,
+        target: str,
+        place: Place,
+        attributes: Mapping[str, str] = MappingProxyType({}),
+        *,
+        sign: str = "->",
     ) -> None:
         """Read one edge with its attributes; `sign` is ->, <- or <->."""
-        known = {key.lower(): value for key, value in attributes.items()}
+        known, edge = {key.lower(): value for key, value in attributes.items()}, f"{source} {sign} {target}"
         for key in known.keys() - LAYOUT - {"dir", "arrowhead", "arrowtail", "type"}:
-            raise place.wrong(
-                f"the attribute {key!r} of the edge {source} {sign} {target} is not understood; take it out"
-            )
+            raise place.wrong(f"the attribute {key!r} of the edge {edge} is not understood; take it out")
         if "invis" in known.get("style", ""):
-            self.notes.append(
-                f"{source} {sign} {target} is invisible: layout, and no cause (line {place.line})"
-            )
+            self.notes.append(f"{edge} is invisible: layout, and no cause (line {place.line})")
             return
         kind = known.get("type", "directed")
         if kind not in ("directed", "bidirected"):
             raise place.wrong(f"an edge is of the type directed or bidirected, not {kind!r}")
-        if kind == "bidirected":
-            sign = "<->"
-        way = known.get("dir") or ("both" if sign == "<->" else "forward")
-        if way not in ("forward", "back", "both") or (sign == "<->" and way != "both"):
+        is_pair = sign == "<->" or kind == "bidirected"
+        way = known.get("dir") or ("both" if is_pair else "forward")
+        if way not in ("forward", "back", "both") or (is_pair and way != "both"):
             raise place.wrong(
-                f"the edge {source} {sign} {target} has dir={way}: an arrow has a direction (forward, back), "
+                f"the edge {edge} has dir={way}: an arrow has a direction (forward, back), "
                 "and an unmeasured common cause is dir=both"
             )
         ends = {"forward": ["arrowhead"], "back": ["arrowtail"], "both": ["arrowhead", "arrowtail"]}[way]
         if any(known.get(end) in ("none", "nonenone") for end in ends):
-            raise place.wrong(f"the edge {source} {sign} {target} hides its arrowhead: what does it mean?")
+            raise place.wrong(f"the edge {edge} hides its arrowhead: what does it mean?")
         if (sign == "<-") != (way == "back"):
             source, target = target, source
         self.arrows.append(Arrow(source, target, way == "both", place))
@@ -161,17 +163,3 @@ class Drawing:
     def summary(self) -> str:
         """Say what was read, in lines of text."""
         return "\n".join(f"{word:11}{count:5}  {which}".rstrip() for word, count, which in self.parts())
-
-
-def name_of(wanted: str, known: Mapping[str, str], place: Place) -> str:
-    """Return the name that an identifier stands for, or raise InputError with the nearest known one."""
-    if wanted not in known:
-        hint = nearest(wanted, known)
-        raise place.wrong(f"unknown node {wanted!r}" + (f"; did you mean {hint!r}?" if hint else ""))
-    return known[wanted]
-
-
-def _truth(key: str, value: str, place: Place) -> bool:
-    if value.lower() not in YES | NO:
-        raise place.wrong(f"{key}={value!r}: expected true or false")
-    return value.lower() in YES

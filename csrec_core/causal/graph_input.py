@@ -114,26 +114,29 @@ def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
 
     Its arrows and pairs are read as templates; what these make over the same steps must be the graph itself.
     """
-    horizon, hidden = horizon_of(graph), latents(graph)
-    if set(map(str, observed(graph))) - {f"{row}{t}" for t in range(1, horizon + 1) for row in "PSD"} - {"R"}:
+    horizon, (arrows, pairs) = horizon_of(graph), _arrows_and_pairs(graph)
+    timed = [node for node in observed(graph) if TIMED.match(node)]
+    is_plain = all(len(pair) == 2 for pair in pairs) and not any(graph.pred[node] for node in latents(graph))
+    if not is_plain or len(timed) != 3 * horizon or observed(graph) - set(timed) - {"R"}:
         return None
-    arrows = {(a, b) for a, b in graph.edges if a not in hidden and a != "R"}
-    pairs = {tuple(sorted(graph.succ[node])) for node in hidden}
-    if any(len(pair) != 2 for pair in pairs) or any(graph.pred[node] for node in hidden):
-        return None
-    regime = {("R", f"{b[0]}[t]") for b in graph.succ["R"]} if "R" in graph else set()
+    templates = {_template(*edge) for edge in arrows if "R" not in edge}
+    regime = {b[0] for a, b in arrows if a == "R"}
+    hidden = {_template(*sorted(pair)) for pair in pairs}
 
     def lay_out(steps: int) -> nx.DiGraph:
-        nodes = [f"{row}{t}" for t in range(1, steps + 1) for row in "PSD"]
-        ruled = [("R", f"{b[0]}{t}") for _, b in regime for t in range(1, steps + 1)]
-        edges = [*unroll({_template(*edge) for edge in arrows}, steps), *ruled]
-        return causal_graph(edges, unroll({_template(*pair) for pair in pairs}, steps), nodes=nodes)
+        times = range(1, steps + 1)
+        ruled = [("R", f"{row}{t}") for row in sorted(regime) for t in times]
+        edges = [*unroll(sorted(templates), steps), *ruled]
+        nodes = [f"{row}{t}" for t in times for row in "PSD"]
+        return causal_graph(edges, unroll(sorted(hidden), steps), nodes=nodes)
 
-    same = lay_out(horizon)
-    found = {(a, b) for a, b in same.edges if a not in latents(same)}
-    found_pairs = {tuple(sorted(same.succ[node])) for node in latents(same)}
-    expected = arrows | ({("R", b) for b in graph.succ["R"]} if "R" in graph else set())
-    return lay_out if (found, found_pairs) == (expected, pairs) else None
+    return lay_out if _arrows_and_pairs(lay_out(horizon)) == (arrows, pairs) else None
+
+
+def _arrows_and_pairs(graph: nx.DiGraph) -> tuple[set[Edge], set[frozenset[str]]]:
+    hidden = latents(graph)
+    arrows = {edge for edge in graph.edges if edge[0] not in hidden}
+    return arrows, {frozenset(graph.succ[node]) for node in hidden}
 
 
 def _template(a: str, b: str) -> Edge:
@@ -150,15 +153,12 @@ def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
         if not found:
             raise InputError(f"cannot read the edge {part!r}: write it as S1->P2, and a comma between edges")
         if (found[2][0] in "<↔") != pairs:
-            raise InputError(
-                f"{part!r} is "
-                + (
-                    "an arrow: it belongs to the extra edges"
-                    if pairs
-                    else "a pair with an unmeasured cause: it belongs to the latent edges"
-                )
-                + (", and a pair is S1<->D1" if pairs else ", and an arrow is S1->D1")
+            found, home, wanted = (
+                ("an arrow", "extra", "a pair is S1<->D1")
+                if pairs
+                else ("a pair with an unmeasured cause", "latent", "an arrow is S1->D1")
             )
+            raise InputError(f"{part!r} is {found}: it belongs to the {home} edges, and {wanted}")
         edges.append((found[1].strip(), found[3].strip()))
     return edges
 
@@ -186,26 +186,23 @@ def read_drawing(path: str | Path) -> Drawing:
         raise InputError(f"{path}: a graph file ends in {', '.join(PARSERS)}, not in {path.suffix!r}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    text = _decoded(path).replace("\r\n", "\n").replace("\r", "\n")
+    text = _decoded(path)
     return _located(path, lambda: PARSERS[path.suffix.lower()](text))
 
 
 def _from_file(path: Path, horizon: int) -> nx.DiGraph:
     """Return the graph of a file, its templates unrolled over the horizon."""
     drawing = read_drawing(path)
-    templates = [name for name in drawing.nodes if TEMPLATE.match(name)]
-    if not templates:
+    rows = {name: found[1] for name in drawing.nodes if (found := TEMPLATE.match(name))}
+    if not rows:
         return _located(path, drawing.graph)
-    plain = [name for name in drawing.nodes if name not in templates]
+    plain = [name for name in drawing.nodes if name not in rows]
     if plain or drawing.latent:
-        raise InputError(
-            f"{path}: mixes templates such as {templates[0]!r} with "
-            + (f"the plain name {plain[0]!r}" if plain else "latent nodes")
-        )
+        other = f"the plain name {plain[0]!r}" if plain else "latent nodes"
+        raise InputError(f"{path}: mixes templates such as {next(iter(rows))!r} with {other}")
     steps = horizon or DEFAULT_HORIZON
     edges, pairs = unroll(drawing.directed, steps), unroll(drawing.pairs, steps)
-    rows = {TEMPLATE.match(name)[1] for name in templates}
-    nodes = [f"{row}{t}" for t in range(1, steps + 1) for row in sorted(rows)]
+    nodes = [f"{row}{t}" for t in range(1, steps + 1) for row in sorted(set(rows.values()))]
     return _located(path, lambda: causal_graph(edges, pairs, nodes=nodes))
 
 
@@ -219,7 +216,7 @@ def _decoded(path: Path) -> str:
         raise InputError(f"{path}: line {line}: no UTF-8 text, save it as UTF-8") from error
     if "\0" in text:
         raise InputError(f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}: no text file")
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _located(path: str | Path, make):

@@ -1,6 +1,7 @@
 """A text read from left to right, and the places in it that errors name."""
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from csrec_core.errors import InputError
@@ -24,23 +25,17 @@ class Place:
 class Scanner:
     """A text and how far it is read; what `skipped` matches may stand between any two tokens."""
 
-    def __init__(self, text: str, skipped: re.Pattern):
-        self.text, self.at, self.last, self.skipped = text, 0, 0, skipped
+    def __init__(self, text: str, skipped: str):
+        self.text, self.at = text, 0
+        self.skipped = re.compile(skipped, re.DOTALL | re.MULTILINE)
+        self.lines = [0, *(end.end() for end in re.finditer("\n", text))]
 
-    def take(self, pattern: re.Pattern) -> re.Match | None:
-        """Read what matches next; None where it does not."""
+    def take(self, pattern: str) -> re.Match | None:
+        """Read what matches next, in any case of letters; None where it does not."""
         self.skip()
-        found = pattern.match(self.text, self.at)
-        if found:
-            self.last, self.at = found.start(), found.end()
+        found = re.compile(pattern, re.DOTALL | re.IGNORECASE).match(self.text, self.at)
+        self.at = found.end() if found else self.at
         return found
-
-    def taken(self, sign: str) -> bool:
-        """Read a sign, if it is next."""
-        if self.is_next(sign):
-            self.at += len(sign)
-            return True
-        return False
 
     def is_next(self, sign: str) -> bool:
         """Whether a sign is next."""
@@ -49,8 +44,7 @@ class Scanner:
 
     def skip(self) -> None:
         """Read what says nothing."""
-        if found := self.skipped.match(self.text, self.at):
-            self.at = found.end()
+        self.at = self.skipped.match(self.text, self.at).end()
 
     @property
     def is_done(self) -> bool:
@@ -58,12 +52,9 @@ class Scanner:
         self.skip()
         return self.at >= len(self.text)
 
-    def place(self, *, of_last: bool = False) -> Place:
-        """Return the place of the next token, or of the last that `take` read."""
+    @property
+    def place(self) -> Place:
+        """The place of the next token."""
         self.skip()
-        at = self.last if of_last else self.at
-        return Place(self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
-
-    def wrong(self, message: str, *, of_last: bool = False) -> InputError:
-        """Return the error that something is wrong at the place of `place`."""
-        return self.place(of_last=of_last).wrong(message)
+        line = bisect_right(self.lines, self.at)
+        return Place(line, self.at - self.lines[line - 1] + 1)
