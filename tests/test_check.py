@@ -1,5 +1,8 @@
 """What `csrec data check` guesses, finds and proposes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ from click.testing import CliRunner
 
 from csrec_core.cli import cli
 from csrec_core.data.books import simulate_books
-from csrec_core.data.check import check_data, find_faults, find_kind
+from csrec_core.data.check import check_data, find_faults, find_kind, what_it_lacks
 from csrec_core.data.guess import guess_options
 from csrec_core.data.log import frame_to_dataset, read_log
 from csrec_core.data.options import read_options
@@ -166,3 +169,22 @@ def test_the_shapes_that_people_have(real_data, name):
 def test_ids_that_were_merged(real_data, name):
     text = pd.read_csv(real_data / "faults" / name, dtype=str, keep_default_na=False)
     assert read_log(real_data / "faults" / name).log["user"].nunique() == text["user"].nunique() == 3
+
+
+def test_what_a_log_lacks_is_left_out_of_its_report():
+    """One arm has no effect; two arms of one's own have one, and no f~ that was trained on what users chose."""
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"user": np.arange(40) % 8, "item": np.arange(40) % 5, "t": np.arange(40)})
+    log["decision"], log["source"] = rng.integers(0, 2, 40), np.where(np.arange(40) % 2, "bts", "random")
+    assert set(what_it_lacks(frame_to_dataset(log))) == {"03_train", "05_reproduction"}
+    alone = what_it_lacks(frame_to_dataset(log.assign(source="system")))
+    assert alone["04_treatment_effect"] == alone["06_policy"] == "a second arm beside system"
+    assert what_it_lacks(frame_to_dataset(log.replace({"bts": "self", "random": "system"}))) == {}
+
+
+def test_the_agent_and_mssd_are_imported_when_asked_for():
+    code = "import sys, csrec_core.cli, csrec_core.data.loaders, csrec_core.data.parted, csrec_core.effect.estimate"
+    code += "; seldom = ('csrec_core.agent', 'csrec_core.data.mssd', 'torch')"
+    code += "; print([name for name in sys.modules if name.startswith(seldom)])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -190,7 +190,7 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
     assert "300 sessions, 0 of them with rows missing" in result.output
     for path in (out, out / "sample"):
         checked = call("check", path)
-        assert checked.exit_code == 0 and "share of system exposures" in checked.output
+        assert checked.exit_code == 0 and "share of exposures of system" in checked.output
     assert read_data("log", out / "sample").truth["p_self"].between(0, 1).all()
     assert call("mssd", "--simulate", 5, "--logs", "x", "--out", out).exit_code == 2
     assert call("mssd", "--out", out).exit_code == 2

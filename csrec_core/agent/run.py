@@ -22,7 +22,7 @@ from csrec_core.agent.simulator import Simulator
 from csrec_core.data.log import write_dataset
 from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError, unknown
-from csrec_core.files import hash_files, whole_file
+from csrec_core.files import hash_files, whole_file, write_json, write_text
 
 __all__ = ["AGENTS", "Study", "run_study"]
 
@@ -116,7 +116,7 @@ def run_study(
     check_size(len(catalogue), study.steps)
     _check_folder(study, out, resume)
     with _agent(study, catalogue, out, endpoint, prices) as agent:
-        _write_json(out / "run.json", {"settings": study.settings, "users": study.users})
+        write_json(out / "run.json", {"settings": study.settings, "users": study.users})
         collected = collect(
             agent, catalogue, users=study.users, steps=study.steps, seed=study.seed, force=force
         )
@@ -183,7 +183,7 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
     }
     with whole_file(out / "knowledge.parquet") as temporary:
         knowledge.to_parquet(temporary, index=False)
-    _write_json(out / "quality.json", _plain(report))
+    write_json(out / "quality.json", _plain(report))
     page = render_quality(
         collected.quality,
         report,
@@ -191,8 +191,7 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
         title=f"{study.users:,} readers by {study.model if study.agent == 'openai' else 'the simulator'}",
         settings=study.settings,
     )
-    with whole_file(out / "quality.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(out / "quality.html", page)
 
 
 def _warnings(collected: Collected) -> list[str]:
@@ -212,8 +211,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_json(path: Path, content: Mapping) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

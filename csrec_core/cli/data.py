@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from csrec_core.agent.command import agent_options, ask_agent, named
+from csrec_core.cli.agent import agent_options, ask_agent, named
 from csrec_core.cli.program import FILE, cli
 from csrec_core.cli.reading import chosen_options, reading_options
 from csrec_core.errors import InputError

@@ -106,8 +106,11 @@ def _spec(suite, run, given, texts, **about):
         texts["path"] = str(path)
     if design := texts.get("design", values.get("design")):
         texts["design"] = _in_a_line(str(design))
-    _check_data(values | texts)
-    notebooks = [notebooks_folder() / f"{name}.ipynb" for name in plan.PARTS.get(suite, plan.NOTEBOOKS)]
+    lacks = _check_data(values | texts)
+    names = plan.PARTS.get(suite, plan.NOTEBOOKS)
+    for name in filter(lacks.get, names):
+        click.echo(f"{name} is left out: it needs {lacks[name]}")
+    notebooks = [notebooks_folder() / f"{name}.ipynb" for name in names if name not in lacks]
     return plan.RunSpec(run=run, notebooks=notebooks, values=values, texts=texts, data=path or None, **about)
 
 
@@ -125,9 +128,12 @@ def _in_a_line(design):
 
 
 def _check_data(given):
-    """Refuse a log that cannot be read before anything runs."""
+    """Refuse a log that cannot be read before anything runs; return what a log of one's own lacks for notebooks."""
+    from csrec_core.data.check import what_it_lacks
     from csrec_core.data.loaders import make_dataset
 
     kind, path, columns = (str(given.get(name, "")) for name in ("data", "path", "map"))
-    if kind not in ("", "books") or path or columns:
-        make_dataset(kind or "books", path=path, map=columns)
+    if kind in ("", "books") and not (path or columns):
+        return {}
+    dataset = make_dataset(kind or "books", path=path, map=columns)
+    return what_it_lacks(dataset) if kind == "log" else {}

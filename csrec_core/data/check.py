@@ -14,7 +14,7 @@ from csrec_core.data.profile import Profile, profile_log
 from csrec_core.data.tables import Table, open_frame, open_table, quoted
 from csrec_core.errors import InputError, readable
 
-__all__ = ["Check", "Fault", "check_data", "find_faults", "find_kind", "guess_log"]
+__all__ = ["Check", "Fault", "check_data", "find_faults", "find_kind", "guess_log", "what_it_lacks"]
 
 TINY = 1e-4  # a propensity below which a row weighs more than 10,000 others
 
@@ -211,28 +211,25 @@ def _propensities(table: Table, own: str) -> list[Fault]:
     return faults
 
 
+def what_it_lacks(dataset: Dataset) -> dict[str, str]:
+    """Return {notebook: what the log lacks for it}, without those that it can carry."""
+    sides = dataset.log.groupby("source", observed=True)["decision"].agg(["min", "max"])
+    arms, mixed = set(sides.index), (sides["min"] < sides["max"]).sum()
+    two = "" if len(arms) > 1 else f"a second arm beside {', '.join(arms)}"
+    effect = two or ("" if mixed > 1 or "outcome" in dataset.log else "both decisions in two arms")
+    paper = "" if {SELF, SYSTEM} <= arms else "the arms self and system (--map self=...,system=...)"
+    paper = paper or ("" if dataset.ordered else "a time or an order")
+    needs = {"03_train": paper, "04_treatment_effect": effect, "05_reproduction": paper, "06_policy": two}
+    return {name: need for name, need in needs.items() if need}
+
+
 def what_it_carries(dataset: Dataset) -> list[str]:
     """Return a line for each notebook: yes, or what the log lacks for it."""
-    log = dataset.log
-    sides = log.groupby("source", observed=True)["decision"].agg(["min", "max", "size"])
-    mixed = sides.index[sides["min"] < sides["max"]].tolist()
-    arms = sides.index.tolist()
-    two = "" if len(arms) > 1 else f"a second arm beside {arms[0]}"
-    effect = two or ("" if len(mixed) > 1 else "both decisions in two arms")
-    paper = "" if {SELF, SYSTEM} <= set(arms) else "the arms self and system (--map self=...,system=...)"
-    order = "" if dataset.ordered else "a time or an order"
-    others = [arm for arm in arms if arm != SELF]
+    log, lacks = dataset.log, what_it_lacks(dataset)
+    others = " and ".join(arm for arm in log["source"].unique() if arm != SELF)
     logged = "propensity" in log.columns and log.loc[log["source"] != SELF, "propensity"].notna().all()
-    needs = {
-        "02_data": "",
-        "03_train": paper or order,
-        "04_treatment_effect": effect,
-        "05_reproduction": paper or order,
-        "06_policy": two
-        or (
-            ""
-            if logged
-            else f"a propensity of each exposure of {' and '.join(others)}, to be sure of the value"
-        ),
-    }
-    return [f"{name:<21}{f'needs {need}' if need else 'yes'}" for name, need in needs.items()]
+    sure = "" if logged else f"; to be sure of the value, log a propensity of each exposure of {others}"
+    names = ("02_data", "03_train", "04_treatment_effect", "05_reproduction", "06_policy")
+    said = {name: f"needs {lacks[name]}" if name in lacks else "yes" for name in names}
+    said["06_policy"] += sure * ("06_policy" not in lacks)
+    return [f"{name:<21}{text}" for name, text in said.items()]

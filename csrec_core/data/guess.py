@@ -170,6 +170,8 @@ def guess_options(table: Table) -> Guess:
                 chosen["decision"] = name
     if "timestamp" in chosen and chosen.get("t", "t") != "t":
         del chosen["t"]
+    if chosen.get("t") == "t" and (day := clues.get(chosen.get("timestamp", ""))) and day.repeats > 2:
+        chosen = {role: name for role, name in chosen.items() if role != "timestamp" or name == role}
     if "decision" in chosen and chosen.get("outcome", "outcome") != "outcome":
         del chosen["outcome"]  # a yes or no is what is asked, where there is one
     reasons = {role: f"{name}: {_evidence(clues[name])}" for role, name in chosen.items()}

@@ -11,8 +11,6 @@ import pyarrow as pa
 from csrec_core.data.books import simulate_books
 from csrec_core.data.ebnerd import load_ebnerd
 from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
-from csrec_core.data.mssd.sessions import sample_sessions
-from csrec_core.data.mssd.simulate import truth_files
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError, readable, shown, unknown
 
@@ -51,6 +49,9 @@ def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
     folder = Path(folder)
     if not (folder / "options.json").exists():
         raise InputError(f"{folder}: no folder that csrec data mssd wrote; expected its --out")
+    from csrec_core.data.mssd.sessions import sample_sessions
+    from csrec_core.data.mssd.simulate import truth_files
+
     try:
         return sample_sessions(folder, sessions or None, truth=truth_files(folder))
     except InputError:

@@ -10,7 +10,7 @@ import yaml
 
 from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
 from csrec_core.errors import InputError, readable, shown, unknown
-from csrec_core.files import whole_file
+from csrec_core.files import write_text
 
 __all__ = ["ABSENT", "ReadOptions", "read_options", "write_options"]
 
@@ -169,12 +169,7 @@ def read_options(path: str | Path) -> ReadOptions:
 
 def write_options(options: ReadOptions, path: str | Path) -> Path:
     """Write the options as YAML, whole or not at all; `read_options` reads them."""
-    path = Path(path)
-    with whole_file(path) as temporary:
-        temporary.write_text(
-            yaml.safe_dump(options.content(), sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
-    return path
+    return write_text(Path(path), yaml.safe_dump(options.content(), sort_keys=False, allow_unicode=True))
 
 
 def _unsafe(options: ReadOptions) -> bool:

@@ -11,8 +11,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from csrec_core.data.log import Dataset, read_log
-from csrec_core.data.mssd.part import parts_of
-from csrec_core.data.mssd.schema import whole_numbers
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
 
@@ -43,6 +41,8 @@ class PartedLog:
         """Return the log in parts that a folder holds; None where it holds none, or one part only."""
         folder, options = Path(folder).expanduser().resolve(), options or ReadOptions()
         if (folder / "options.json").exists():
+            from csrec_core.data.mssd.part import parts_of
+
             parts = parts_of(folder)
             if not parts:
                 raise InputError(f"{folder}: no part in it is whole; run csrec data mssd again")
@@ -111,4 +111,6 @@ def _numbers(ids: pd.Series) -> np.ndarray:
     """Return ids as whole numbers: text by its hash."""
     if pd.api.types.is_integer_dtype(ids):
         return ids.to_numpy()
+    from csrec_core.data.mssd.schema import whole_numbers
+
     return whole_numbers(ids.astype(str).to_numpy(dtype=object), KEY).astype(np.int64)

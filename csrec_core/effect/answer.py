@@ -3,7 +3,6 @@
 Every form is made from the one dictionary of `as_dict`, so that none says what another does not.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,7 @@ import pandas as pd
 from csrec_core.csvfile import save_csv
 from csrec_core.data.columns import SELF, SYSTEM
 from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
-from csrec_core.files import whole_file
+from csrec_core.files import write_json
 from csrec_core.numbers import count, interval, plain, points, share
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
@@ -342,7 +341,5 @@ def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:
 def write_answer(effect, out: Path, pairs: Sequence = (), *, shared: Sequence[str] = ()) -> Path:
     """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter."""
     save_csv(as_table(effect, shared=shared), out / "effect.csv")
-    text = json.dumps(as_dict(effect, pairs), indent=1, allow_nan=False, ensure_ascii=False)
-    with whole_file(out / "effect.json") as temporary:
-        temporary.write_text(text + "\n", "utf-8")
+    write_json(out / "effect.json", as_dict(effect, pairs))
     return out / "effect.json"

@@ -144,6 +144,10 @@ def find_design(dataset: Dataset, **declared) -> Design:
     for name in ("arm", "baseline"):
         if name in declared and declared[name] not in arms:
             raise unknown(f"{name} of the design", declared[name], arms)
+    if len(arms) == 1:
+        raise InputError(
+            f"{dataset.name}: one arm alone, {arms[0]!r}; expected exposures of two arms to compare"
+        )
     if "baseline" not in declared:
         rest = [arm for arm in arms if arm != declared.get("arm")]
         named = [arm for arm in rest if CONTROL.match(arm)]

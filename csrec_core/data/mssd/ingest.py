@@ -29,13 +29,13 @@ from csrec_core.data.mssd.part import (
     part_name,
     parts_of,
     read_note,
-    write_json,
 )
 from csrec_core.data.mssd.reader import read_header
 from csrec_core.data.mssd.rows import LOG_COLUMNS, TRACK_COLUMNS, Options
 from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.mssd.sessions import merge_split_sessions, split_sessions
 from csrec_core.errors import InputError
+from csrec_core.files import write_json
 
 __all__ = ["Ingestion", "find_files", "ingest"]
 

@@ -24,7 +24,7 @@ from csrec_core.data.mssd.rows import (
 )
 from csrec_core.data.mssd.schema import LABELS, LOG_SCHEMA, track_schema
 from csrec_core.errors import InputError
-from csrec_core.files import whole_file
+from csrec_core.files import whole_file, write_json
 
 __all__ = [
     "TABLES",
@@ -37,7 +37,6 @@ __all__ = [
     "part_name",
     "parts_of",
     "read_note",
-    "write_json",
     "write_note",
 ]
 
@@ -128,12 +127,6 @@ def open_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Open a Parquet file for writing; it is whole or absent."""
     with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         yield writer
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a small file that is whole or absent."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def write_note(folder: Path, part: str, note: dict) -> None:

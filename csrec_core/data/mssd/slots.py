@@ -23,7 +23,7 @@ __all__ = ["LOG_FEATURES", "SLOTS", "Sessions", "read_sessions"]
 
 SLOTS = 20  # tracks of the longest session
 OTHER = "other"  # any reason that is not named
-STARTS = (
+STARTS = [
     "appload",
     "backbtn",
     "clickrow",
@@ -33,18 +33,8 @@ STARTS = (
     "remote",
     "trackdone",
     "trackerror",
-)
-ENDS = (
-    "backbtn",
-    "clickrow",
-    "endplay",
-    "fwdbtn",
-    "logout",
-    "playbtn",
-    "remote",
-    "trackdone",
-    "trackerror",
-)
+]
+ENDS = ["backbtn", "clickrow", "endplay", "fwdbtn", "logout", "playbtn", "remote", "trackdone", "trackerror"]
 NUMBERS = {
     "t": SLOTS,
     "session_length": SLOTS,
