@@ -10,6 +10,7 @@ from csrec_core.causal.expression import Conditional, Product, Sum
 from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
 from csrec_core.causal.identify import identifiability_table, identify
 from csrec_core.causal.search import Source, project_latents
+from csrec_core.causal.twins import smallest_core, twin_models
 from csrec_core.errors import InputError
 from csrec_core.report.formula import to_mathml
 
@@ -353,3 +354,42 @@ def test_no_formula_no_value():
         found.latex()
     with pytest.raises(InputError, match="not identifiable"):
         found.value(np.full((2, 2), 0.25))
+
+
+def enumerated(twins, which, *, do=(), world):
+    """The probability of a world (node: value) in one of two models, by adding up all states one by one."""
+    order = list(twins.tables)
+    total = 0.0
+    for states in itertools.product(*(range(twins.tables[node][which].shape[-1]) for node in order)):
+        now = dict(zip(order, states, strict=True))
+        if all(now[node] == value for node, value in world.items()):
+            chance = 1.0
+            for node in order:
+                if node not in do:
+                    parents = sorted(twins.core.pred[node], key=order.index)
+                    chance *= twins.tables[node][which][(*(now[p] for p in parents), now[node])]
+            total += chance
+    return total
+
+
+def test_twins_have_one_law_and_two_effects():
+    rng = np.random.default_rng(3)
+    built = 0
+    while built < 12:
+        graph, y, x, given = random_case(rng)
+        found = identify(graph, y=y, do=x, given=given)
+        if found:
+            continue
+        twins = twin_models(found, core=smallest_core(found))
+        measured = sorted(observed(twins.core))
+        for values in itertools.product((0, 1), repeat=len(measured)):
+            world = dict(zip(measured, values, strict=True))
+            one, other = (enumerated(twins, which, world=world) for which in (0, 1))
+            assert one == pytest.approx(other, abs=1e-12)
+        fixed = dict.fromkeys({x, *given}, 1)
+        for which, told in enumerate(twins.effects):
+            both = enumerated(twins, which, do=[x], world=fixed | {y: 1})
+            assert told == pytest.approx(both / enumerated(twins, which, do=[x], world=fixed), abs=1e-12)
+        assert twins.difference > 1e-3
+        assert all(table.min() >= 0.0099 for pair in twins.tables.values() for table in pair)
+        built += 1

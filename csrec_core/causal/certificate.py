@@ -14,12 +14,13 @@ from csrec_core.causal.identify import Identification
 
 __all__ = [
     "TOLERANCE",
-    "BinaryModel",
     "Certificate",
+    "Model",
     "TooLarge",
     "certify",
     "certify_formula",
     "conditional",
+    "marginal",
     "random_model",
     "recursion_errors",
 ]
@@ -34,14 +35,14 @@ class TooLarge(Exception):
 
 
 @dataclass(frozen=True)
-class BinaryModel:
-    """A structural model of binary variables: one table P(node | parents) for each node.
+class Model:
+    """A structural model of discrete variables: one table P(node | parents) for each node.
 
     Attributes
     ----------
     order : the nodes, causes first; every array of probabilities has one axis for each, in this order
     parents : for each node the axes of its parents
-    tables : for each node an array of shape (2,) * (number of parents) + (2,), last axis the node itself
+    tables : for each node an array with an axis for each parent and a last one for the node itself
     """
 
     order: tuple[str, ...]
@@ -67,10 +68,11 @@ class Certificate:
         return self.gap <= TOLERANCE if self.gaps else None
 
 
-def random_model(graph: nx.DiGraph, rng: np.random.Generator) -> BinaryModel:
-    """Draw a binary model compatible with `graph`, latent nodes included, every probability in [0.03, 0.97].
+def random_model(graph: nx.DiGraph, rng: np.random.Generator, *, hidden_states: int = 2) -> Model:
+    """Draw a model compatible with `graph`, latent nodes included, every probability in [0.03, 0.97].
 
-    The probabilities come from an arcsine law: strong effects, so that an open path leaves a visible gap.
+    Measured nodes are binary, latent ones have `hidden_states`. The probabilities come from an arcsine law:
+    strong effects, so that an open path leaves a visible gap.
 
     Raises
     ------
@@ -84,36 +86,44 @@ def random_model(graph: nx.DiGraph, rng: np.random.Generator) -> BinaryModel:
             raise TooLarge(f"{node} has {len(causes)} causes: a table of 2^{len(causes) + 1} numbers")
     order = tuple(nx.lexicographical_topological_sort(graph, key=str))
     axis = {node: i for i, node in enumerate(order)}
+    states = [hidden_states if graph.nodes[node].get("latent") else 2 for node in order]
     parents, tables = {}, {}
-    for node in order:
+    for i, node in enumerate(order):
         parents[node] = tuple(sorted(axis[parent] for parent in graph.pred[node]))
-        accept = 0.03 + 0.94 * rng.beta(0.5, 0.5, size=(2,) * len(parents[node]))
-        tables[node] = np.stack([1 - accept, accept], axis=-1)
-    return BinaryModel(order, parents, tables)
+        drawn = rng.dirichlet([0.5] * states[i], size=[states[parent] for parent in parents[node]])
+        tables[node] = 0.03 + (1 - 0.03 * states[i]) * drawn
+    return Model(order, parents, tables)
 
 
 def conditional(
-    model: BinaryModel, y: Iterable[str], *, do: Iterable[str] = (), given: Iterable[str] = ()
+    model: Model, y: Iterable[str], *, do: Iterable[str] = (), given: Iterable[str] = ()
 ) -> np.ndarray:
     """Compute P(y | do, given) exactly.
 
     Returns
     -------
     ndarray
-        One axis for each node of the model; length 2 for the nodes of the query, 1 for all others.
+        One axis for each node of the model; length 1 for nodes that are not in the query.
+    """
+    y, do = set(y), set(do)
+    joint = marginal(model, {*y, *do, *given}, do=do)
+    return joint / joint.sum(axis=tuple(model.order.index(node) for node in y), keepdims=True)
+
+
+def marginal(model: Model, kept: set[str], *, do: Iterable[str] = ()) -> np.ndarray:
+    """Sum the product of all tables but those of `do`, what is set having no mechanism, over nodes not kept.
+
+    An array as that of `conditional`.
     """
     axis = {node: i for i, node in enumerate(model.order)}
-    outcome, actions = {axis[node] for node in y}, {axis[node] for node in do}
-    kept = outcome | actions | {axis[node] for node in given}
     factors = [
-        # What is set from outside has lost its own mechanism.
-        (np.ones(2), (axis[node],))
-        if axis[node] in actions
-        else (model.tables[node], (*model.parents[node], axis[node]))
-        for node in model.order
+        (np.ones(table.shape[-1]), (axis[node],))
+        if node in do
+        else (table, (*model.parents[node], axis[node]))
+        for node, table in model.tables.items()
     ]
-    joint = _contract(factors, kept).reshape([2 if i in kept else 1 for i in range(len(model.order))])
-    return joint / joint.sum(axis=tuple(outcome), keepdims=True)
+    lengths = [table.shape[-1] if node in kept else 1 for node, table in model.tables.items()]
+    return _contract(factors, {axis[node] for node in kept}).reshape(lengths)
 
 
 def certify(check: RuleCheck, *, models: int = 5, seed: int = 0) -> Certificate:
@@ -225,7 +235,7 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
     return pd.DataFrame(rows)
 
 
-def _gap(check: RuleCheck, model: BinaryModel) -> float:
+def _gap(check: RuleCheck, model: Model) -> float:
     x, z, w = check.x, check.z, check.w
     if check.rule == 1:
         left = conditional(model, check.y, do=x, given=z | w)
@@ -235,7 +245,7 @@ def _gap(check: RuleCheck, model: BinaryModel) -> float:
     return float(np.abs(left - right).max())
 
 
-def _formula_gap(found: Identification, model: BinaryModel, mentioned: frozenset[str]) -> float:
+def _formula_gap(found: Identification, model: Model, mentioned: frozenset[str]) -> float:
     shape = [model.order.index(node) for node in found.order if node in mentioned]
 
     def to_found(array: np.ndarray) -> np.ndarray:
@@ -255,7 +265,7 @@ def _formula_gap(found: Identification, model: BinaryModel, mentioned: frozenset
     return float(np.abs(value - truth).max())
 
 
-def _formula_errors(model: BinaryModel, t: int) -> dict[str, float]:
+def _formula_errors(model: Model, t: int) -> dict[str, float]:
     s, p = [f"S{i}" for i in range(1, t + 1)], [f"P{i}" for i in range(1, t + 1)]
 
     def step(i: int, previous: np.ndarray) -> np.ndarray:

@@ -1,21 +1,19 @@
 """Where an effect is not identifiable: two models with one observed law and two effects, in tables."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import numpy as np
-from threadpoolctl import threadpool_limits
+from scipy.linalg import null_space
 
-from csrec_core.causal.graph import latents, observed, with_ancestors
+from csrec_core.causal.certificate import Model, TooLarge, marginal, random_model
+from csrec_core.causal.graph import observed, with_ancestors
 from csrec_core.causal.identify import Identification, identify
 
 __all__ = ["Twins", "smallest_core", "twin_models"]
 
-LARGEST = 2**14  # entries of the joint distribution
 DIFFERENCE = 0.1  # in the effect, at which the search stops
-STEPS, STEP, SMALLEST_STEP = 80, 0.4, 1e-3
+LOWEST = 0.01  # probability in a table
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Twins:
     Attributes
     ----------
     core : the part of the graph that they need: fewer arrows, and the effect would be identifiable
-    tables : for each node P(node | parents) in either model, the last axis the node, parents in sorted order
+    tables : for each node P(node | parents) in either model, the last axis the node, parents causes first
     effects : the effect in either model, P(y = 1 | do = 1, given = 1), all of them set to 1
     law_gap : the largest difference between the two observed laws, rounding
     """
@@ -35,11 +33,17 @@ class Twins:
     effects: tuple[float, float]
     law_gap: float
 
+    @property
+    def difference(self) -> float:
+        """How far the two effects are apart."""
+        return abs(self.effects[1] - self.effects[0])
+
     def text(self) -> str:
         """Return both models as plain text, a row for each state of the causes."""
         lines = []
+        order = list(self.tables)
         for node, (one, other) in self.tables.items():
-            parents = sorted(self.core.pred[node])
+            parents = sorted(self.core.pred[node], key=order.index)
             for index in np.ndindex(one.shape[:-1]):
                 states = ", ".join(f"{name}={value}" for name, value in zip(parents, index, strict=True))
                 rows = (", ".join(f"{p:.4f}" for p in table[index][1:]) for table in (one, other))
@@ -75,108 +79,52 @@ def twin_models(found: Identification, *, core: nx.DiGraph, seed: int = 0, tries
 
     Notes
     -----
-    From a random model of the core the search follows the curve on which the observed law stays as it is, in
-    the direction in which the effect grows. Measured nodes are binary, latent ones have 2 to 4 states.
+    The observed law is linear in the table of one node. So in a random model of the core, the table of one
+    node is moved where the law stays as it is and the effect grows, as far as probabilities go in both ways.
     """
+    best: Twins | None = None
     for number in range(tries):
-        hidden_states = 2 + number % 3
-        if prod(2 if node in observed(core) else hidden_states for node in core) > LARGEST:
-            continue
-        maps = _Maps(core, found, hidden_states)
-        start = np.random.default_rng([seed, number]).normal(size=maps.size)
-        with threadpool_limits(1):  # matrices so small that threads only wait for each other
-            end = _walk(maps, start)
-        effects = tuple(float(maps.effect(theta).real) for theta in (start, end))
-        gap = float(np.abs(maps.law(end) - maps.law(start)).max())
-        if abs(effects[1] - effects[0]) >= DIFFERENCE / 2 and gap < 1e-12:
-            pairs = zip(maps.tables(start).items(), maps.tables(end).values(), strict=True)
-            return Twins(core, {node: (one, other) for (node, one), other in pairs}, effects, gap)
-    return "not built, because the search found none that differ enough in a model of this size"
+        try:
+            model = random_model(core, np.random.default_rng([seed, number]), hidden_states=2 + number % 3)
+            for node in model.order:
+                twins = _moved(model, node, core, found)
+                if best is None or (twins and twins.difference > best.difference):
+                    best = twins
+        except TooLarge as error:
+            return f"not built, because {error}"
+        if best and best.difference > DIFFERENCE:
+            return best
+    return best or "not built, because the search found none in a model of this size"
 
 
-class _Maps:
-    """From the parameters of a model to its observed law and its effect."""
+def _moved(model: Model, node: str, core: nx.DiGraph, found: Identification) -> Twins | None:
+    """Return the twins that differ in the table of one node, if there are any."""
+    measured, fixed, table = observed(core), found.do | found.given, model.tables[node]
 
-    def __init__(self, core: nx.DiGraph, found: Identification, hidden_states: int):
-        self.order = list(nx.lexicographical_topological_sort(core, key=str))
-        self.found = found
-        hidden = latents(core)
-        self.states = [hidden_states if node in hidden else 2 for node in self.order]
-        self.parents = [
-            sorted(map(self.order.index, core.pred[node]), key=lambda i: self.order[i]) for node in self.order
-        ]
-        self.shapes = [
-            (*(self.states[p] for p in ps), n) for ps, n in zip(self.parents, self.states, strict=True)
-        ]
-        self.size = sum(map(prod, self.shapes))
-        self.hidden = tuple(i for i, node in enumerate(self.order) if node in hidden)
+    def at_one(model: Model, nodes: frozenset[str]) -> float:
+        joint = marginal(model, set(nodes), do=found.do)
+        return float(joint[tuple(-1 if name in nodes else 0 for name in model.order)])
 
-    def tables(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """Return P(node | parents) of each node."""
-        tables, used = {}, 0
-        for node, shape in zip(self.order, self.shapes, strict=True):
-            raw = np.exp(theta[used : used + prod(shape)].reshape(shape))
-            used += prod(shape)
-            tables[node] = raw / raw.sum(axis=-1, keepdims=True)
-        return tables
+    def effect(model: Model) -> float:
+        return at_one(model, fixed | found.y) / at_one(model, fixed)
 
-    def joint(self, theta: np.ndarray, do: frozenset[str] = frozenset()) -> np.ndarray:
-        """Return the distribution of all nodes, those in `do` without their mechanism."""
-        joint = np.ones((1,) * len(self.order))
-        for i, table in enumerate(self.tables(theta).values()):
-            if self.order[i] in do:
-                continue
-            axes = [*self.parents[i], i]
-            full = [self.states[a] if a in axes else 1 for a in range(len(self.order))]
-            joint = joint * table.transpose(np.argsort(axes)).reshape(full)
-        return np.broadcast_to(joint, self.states)
+    def replaced(values: np.ndarray) -> Model:
+        return replace(model, tables=model.tables | {node: values.reshape(table.shape)})
 
-    def law(self, theta: np.ndarray) -> np.ndarray:
-        """Return the distribution of what is measured, flat."""
-        return self.joint(theta).sum(axis=self.hidden).ravel()
-
-    def effect(self, theta: np.ndarray) -> complex:
-        """Return P(y = 1 | do = 1, given = 1)."""
-        joint = self.joint(theta, self.found.do)
-
-        def at(nodes: frozenset[str]) -> complex:
-            return joint[tuple(1 if node in nodes else slice(None) for node in self.order)].sum()
-
-        fixed = self.found.do | self.found.given
-        return at(fixed | self.found.y) / at(fixed)
-
-    def slopes(self, of: Callable, theta: np.ndarray) -> np.ndarray:
-        """Return the derivatives by each parameter, exact to rounding (complex steps)."""
-        return np.array([np.asarray(of(theta + 1e-30j * unit)).imag * 1e30 for unit in np.eye(self.size)]).T
-
-
-def _walk(maps: _Maps, start: np.ndarray) -> np.ndarray:
-    """Follow the curve of constant law from `start` until the effect has changed by `DIFFERENCE`."""
-    law, effect, theta, step = maps.law(start), maps.effect(start), start, STEP
-    for _ in range(STEPS):
-        slopes, slope = maps.slopes(maps.law, theta), maps.slopes(maps.effect, theta)
-        turn = np.linalg.pinv(slopes, rcond=1e-9)
-        along = slope - turn @ (slopes @ slope)
-        if np.linalg.norm(along) < 1e-7:
-            break
-        while step > SMALLEST_STEP:
-            onward = _back_to_curve(maps, theta + step * along / np.linalg.norm(along), law, turn)
-            if onward is not None:
-                break
-            step /= 2
-        else:
-            break
-        theta, step = onward, min(1.5 * step, STEP)
-        if abs(maps.effect(theta) - effect) >= DIFFERENCE:
-            break
-    return theta
-
-
-def _back_to_curve(maps: _Maps, theta: np.ndarray, law: np.ndarray, turn: np.ndarray) -> np.ndarray | None:
-    """Return the point nearby whose law is `law`, to rounding; None where the steps do not lead there."""
-    for _ in range(15):
-        off = maps.law(theta) - law
-        if np.abs(off).max() < 1e-14:
-            return theta
-        theta = theta - turn @ off
-    return None
+    states = table.shape[-1]
+    # Steps that keep every row a distribution: one state grows, the last one shrinks.
+    rows = np.eye(states)[:-1] - np.eye(states)[-1]
+    steps = np.kron(np.eye(table.size // states), rows)
+    law = np.array([marginal(replaced(step), measured).ravel() for step in steps]).T
+    free = null_space(law, rcond=1e-10).T @ steps
+    slopes = [effect(replaced(table.ravel() + 1e-6 * way)) - effect(model) for way in free]
+    if not len(free) or np.linalg.norm(slopes) < 1e-9:
+        return None
+    along = np.array(slopes) @ free
+    with np.errstate(divide="ignore"):
+        room = np.where(along > 0, table.ravel() - LOWEST, 1 - LOWEST - table.ravel()) / np.abs(along)
+        onward = np.where(along < 0, table.ravel() - LOWEST, 1 - LOWEST - table.ravel()) / np.abs(along)
+    pair = [replaced(table.ravel() + reach * along) for reach in (-room.min(), onward.min())]
+    laws = [marginal(one, measured) for one in pair]
+    tables = {name: (pair[0].tables[name], pair[1].tables[name]) for name in model.order}
+    return Twins(core, tables, tuple(map(effect, pair)), float(np.abs(laws[0] - laws[1]).max()))
