@@ -8,7 +8,7 @@ import networkx as nx
 
 from csrec_core.causal.adjacency import compile_graph
 from csrec_core.causal.docalculus import check_rule
-from csrec_core.causal.graph import observed
+from csrec_core.causal.graph import observed, with_ancestors
 
 __all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
 
@@ -25,7 +25,7 @@ def adjustment_sets(
     actions and with conditions. In a large graph not all are found; where any exists one is.
     """
     y, do, given = map(frozenset, (y, do, given))
-    above = _ancestors(graph, y | do | given) & observed(graph)
+    above = with_ancestors(graph, y | do | given) & observed(graph)
     # What comes after an action is not drawn as it would be without it.
     spare = above - y - do - given - _descendants(graph, do)
 
@@ -44,7 +44,7 @@ def adjustment_sets(
 
 def front_doors(graph: nx.DiGraph, *, y: str, do: str) -> list[Nodes]:
     """Return the minimal sets M that all of the effect goes through, unconfounded on both sides (Pearl)."""
-    between = _descendants(graph, {do}) & _ancestors(graph, {y}) & observed(graph) - {do, y}
+    between = _descendants(graph, {do}) & with_ancestors(graph, {y}) & observed(graph) - {do, y}
 
     def qualifies(nodes: Nodes) -> bool:
         cut = graph.subgraph(set(graph) - nodes)
@@ -63,7 +63,7 @@ def instruments(graph: nx.DiGraph, *, y: str, do: str) -> list[tuple[str, Nodes]
 
     They give the effect only under a further assumption: linear effects, or none that defies its instrument.
     """
-    through = _ancestors(graph, {y})
+    through = with_ancestors(graph, {y})
     first = [(do, child) for child in graph.succ[do] if child in through]
     without = graph.copy()
     without.remove_edges_from(first)
@@ -99,7 +99,7 @@ def _implied(graph: nx.DiGraph, measured: list[str]) -> Iterator[tuple[str, str,
             return compiled.separated([a], [b], nodes, uncut, uncut)
 
         # If any set separates two nodes, their measured ancestors do.
-        above = frozenset(_ancestors(graph, {a, b}) & set(measured)) - {a, b}
+        above = frozenset(with_ancestors(graph, {a, b}) & set(measured)) - {a, b}
         if separates(above):
             yield a, b, _thinned(above, separates)
 
@@ -124,10 +124,6 @@ def _thinned(nodes: Nodes, qualifies: Callable[[Nodes], bool]) -> Nodes:
         if qualifies(nodes - {node}):
             nodes = nodes - {node}
     return nodes
-
-
-def _ancestors(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
-    return set(nodes).union(*(nx.ancestors(graph, node) for node in nodes))
 
 
 def _descendants(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:

@@ -6,13 +6,13 @@ as Python. A node that a sum runs over carries a prime, one more for every sum a
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
 from csrec_core.causal.graph import latex_names, plain_names
 
-__all__ = ["ONE", "Conditional", "Nodes", "Product", "Ratio", "Sum", "product", "python_source"]
+__all__ = ["Conditional", "Nodes", "Product", "Ratio", "Sum", "factors_of", "product", "python_source"]
 
 Nodes = frozenset[str]
 Marginal = Callable[[Nodes, str], np.ndarray]
@@ -20,18 +20,27 @@ Primes = Mapping[str, int]
 
 
 class Term:
-    """What all terms share."""
+    """A formula: what it is made of (`parts`), its value, and how it is written."""
 
-    nodes: Nodes  # that the term speaks of, those that its sums run over aside
-    size: int  # names written in it
+    parts: tuple["Term", ...]
 
-    def latex(self, primes: Primes | None = None) -> str:
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The nodes that the term speaks of, those that its sums run over aside."""
+        return frozenset().union(*(part.nodes for part in self.parts))
+
+    @cached_property
+    def size(self) -> int:
+        """The number of names written in the term."""
+        return sum(part.size for part in self.parts)
+
+    def latex(self) -> str:
         """Return the term as LaTeX."""
-        return self.write(primes or {}, _LATEX)
+        return self.write({}, _LATEX)
 
-    def text(self, primes: Primes | None = None) -> str:
+    def text(self) -> str:
         """Return the term as plain text, such as ``Σ_z' P(y | x, z') P(z')``."""
-        return self.write(primes or {}, _TEXT)
+        return self.write({}, _TEXT)
 
 
 @dataclass(frozen=True)
@@ -42,68 +51,47 @@ class Conditional(Term):
     given: Nodes = frozenset()
     source: str = ""
 
-    def write(self, primes: Primes, style: "_Style") -> str:
-        """Write the term in a style."""
-        bar = style.bar + style.names(self.given, primes) if self.given else ""
-        return f"{style.law(self.source)}({style.names(self.left, primes)}{bar})"
-
-    def python(self) -> str:
-        """Return the term as Python, `p` being the function of the marginals."""
-        source = f", source={self.source!r}" if self.source else ""
-        both = f"p({', '.join(map(repr, sorted(self.nodes)))}{source})"
-        return f"{both} / p({', '.join(map(repr, sorted(self.given)))}{source})" if self.given else both
-
-    def value(self, marginal: Marginal) -> np.ndarray:
-        """Evaluate the term."""
-        top = marginal(self.nodes, self.source)
-        return top / marginal(self.given, self.source) if self.given else top
-
     @cached_property
     def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
         return self.left | self.given
 
     @cached_property
     def size(self) -> int:
-        """The number of names written."""
         return len(self.nodes)
+
+    def value(self, marginal: Marginal) -> np.ndarray:
+        top = marginal(self.nodes, self.source)
+        return top / marginal(self.given, self.source) if self.given else top
+
+    def write(self, primes: Primes, style: "_Style") -> str:
+        bar = style.bar + style.names(self.given, primes) if self.given else ""
+        return f"{style.law(self.source)}({style.names(self.left, primes)}{bar})"
+
+    def python(self) -> str:
+        source = f", source={self.source!r}" if self.source else ""
+        both = f"p({', '.join(map(repr, sorted(self.nodes)))}{source})"
+        return f"{both} / p({', '.join(map(repr, sorted(self.given)))}{source})" if self.given else both
 
 
 @dataclass(frozen=True)
 class Product(Term):
     """The product of some terms."""
 
-    factors: tuple
+    parts: tuple[Term, ...]
+
+    def value(self, marginal: Marginal) -> np.ndarray:
+        return reduce(np.multiply, (part.value(marginal) for part in self.parts), np.ones(()))
 
     def write(self, primes: Primes, style: "_Style") -> str:
-        """Write the term in a style."""
-        texts = [factor.write(primes, style) for factor in self.factors]
+        texts = [part.write(primes, style) for part in self.parts]
         # A sum reaches to the end of the product, unless brackets hold it back.
-        for i, factor in enumerate(self.factors[:-1]):
-            if isinstance(factor, Sum):
+        for i, part in enumerate(self.parts[:-1]):
+            if isinstance(part, Sum):
                 texts[i] = style.bracket(texts[i])
         return style.times.join(texts) or "1"
 
     def python(self) -> str:
-        """Return the term as Python."""
-        return " * ".join(f"({factor.python()})" for factor in self.factors) or "1.0"
-
-    def value(self, marginal: Marginal) -> np.ndarray:
-        """Evaluate the term."""
-        result = np.ones(())
-        for factor in self.factors:
-            result = result * factor.value(marginal)
-        return result
-
-    @cached_property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return frozenset().union(*(factor.nodes for factor in self.factors))
-
-    @cached_property
-    def size(self) -> int:
-        """The number of names written."""
-        return sum(factor.size for factor in self.factors)
+        return " * ".join(f"({part.python()})" for part in self.parts) or "1.0"
 
 
 @dataclass(frozen=True)
@@ -114,32 +102,27 @@ class Sum(Term):
     axis: int
     term: Term
 
+    @cached_property
+    def nodes(self) -> Nodes:
+        return self.term.nodes - {self.over}
+
+    @cached_property
+    def size(self) -> int:
+        return 1 + self.term.size
+
+    def value(self, marginal: Marginal) -> np.ndarray:
+        return self.term.value(marginal).sum(axis=self.axis, keepdims=True)
+
     def write(self, primes: Primes, style: "_Style") -> str:
-        """Write the term in a style; sums of sums become one."""
         over, inner = [], self
-        while isinstance(inner, Sum) and inner.over not in over:
+        while isinstance(inner, Sum) and inner.over not in over:  # sums of sums become one
             over.append(inner.over)
             inner = inner.term
         primes = {**primes, **{node: primes.get(node, 0) + 1 for node in over}}
         return style.sum(style.names(over, primes), inner.write(primes, style))
 
     def python(self) -> str:
-        """Return the term as Python."""
         return f"({self.term.python()}).sum(axis={self.axis}, keepdims=True)"
-
-    def value(self, marginal: Marginal) -> np.ndarray:
-        """Evaluate the term."""
-        return self.term.value(marginal).sum(axis=self.axis, keepdims=True)
-
-    @cached_property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return self.term.nodes - {self.over}
-
-    @cached_property
-    def size(self) -> int:
-        """The number of names written."""
-        return 1 + self.term.size
 
 
 @dataclass(frozen=True)
@@ -149,37 +132,28 @@ class Ratio(Term):
     top: Term
     bottom: Term
 
+    @property
+    def parts(self) -> tuple[Term, ...]:
+        return self.top, self.bottom
+
+    def value(self, marginal: Marginal) -> np.ndarray:
+        return self.top.value(marginal) / self.bottom.value(marginal)
+
     def write(self, primes: Primes, style: "_Style") -> str:
-        """Write the term in a style."""
         return style.over(self.top.write(primes, style), self.bottom.write(primes, style))
 
     def python(self) -> str:
-        """Return the term as Python."""
         return f"({self.top.python()}) / ({self.bottom.python()})"
 
-    def value(self, marginal: Marginal) -> np.ndarray:
-        """Evaluate the term."""
-        return self.top.value(marginal) / self.bottom.value(marginal)
 
-    @cached_property
-    def nodes(self) -> Nodes:
-        """The nodes the term speaks of."""
-        return self.top.nodes | self.bottom.nodes
-
-    @cached_property
-    def size(self) -> int:
-        """The number of names written."""
-        return self.top.size + self.bottom.size
+def factors_of(term: Term) -> list[Term]:
+    """Return the factors of a product, or the term itself."""
+    return list(term.parts) if isinstance(term, Product) else [term]
 
 
-ONE = Product(())
-
-
-def product(factors: Iterable[Term]) -> Term:
+def product(terms: Iterable[Term]) -> Term:
     """Return the product of some terms, none of them a product itself; of one it is the term itself."""
-    flat: list[Term] = []
-    for factor in factors:
-        flat += factor.factors if isinstance(factor, Product) else [factor]
+    flat = [factor for term in terms for factor in factors_of(term)]
     return flat[0] if len(flat) == 1 else Product(tuple(flat))
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck, check_rule
-from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, Term, product
-from csrec_core.causal.graph import latents, observed, plain_names
+from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, Term, factors_of, product
+from csrec_core.causal.graph import latents, observed, plain_names, with_ancestors
 
 __all__ = ["Hedge", "Line", "Search", "Source", "law", "project_latents"]
 
@@ -107,8 +107,13 @@ class Search:
         world = self.ancestors(target, frozenset(self.order))
         needed = self.ancestors(target, world - do)
         rest = world - needed
-        self.note_rule(3, target, do & world, do - world, "drop actions that are no causes of the outcome")
-        self.note_rule(3, target, do & world, rest - do, "set what acts through actions only")
+        kept, dropped, through = do & world, do - world, rest - do
+        if self.record and dropped:
+            checks = [check_rule(self.graph, 3, y=target, x=kept, z=dropped)]
+            self.note("drop actions that are no causes of the outcome", law(target, kept), checks)
+        if self.record and through:
+            checks = [check_rule(self.graph, 3, y=target, x=kept, z=through)]
+            self.note("set what acts through actions only", law(target, kept | through), checks)
         parts = self.components(needed)
         if self.record:
             laws = " ".join(law(part, world - part) for part in parts)
@@ -185,18 +190,15 @@ class Search:
 
     def sum(self, over: Nodes, term: Term) -> Term:
         """Sum out nodes; a conditional whose node is spoken of nowhere else sums to one."""
-        over = frozenset(over)
-        factors = list(term.factors) if isinstance(term, Product) else [term]
-        dropped = True
-        while dropped:
-            dropped = False
-            for factor in factors:
-                elsewhere = frozenset().union(*(other.nodes for other in factors if other is not factor))
-                if isinstance(factor, Conditional) and factor.left <= over - elsewhere:
-                    factors.remove(factor)
-                    over -= factor.left
-                    dropped = True
-                    break
+        factors, over = factors_of(term), set(over)
+
+        def speaks_of_nothing_else(factor: Term) -> bool:
+            elsewhere = set().union(*(other.nodes for other in factors if other is not factor))
+            return isinstance(factor, Conditional) and factor.left <= over - elsewhere
+
+        while lone := next(filter(speaks_of_nothing_else, factors), None):
+            factors.remove(lone)
+            over -= lone.left
         for node in self.order:  # causes first, which gives recursions their usual shape
             if node in over:
                 touched = [factor for factor in factors if node in factor.nodes]
@@ -206,20 +208,13 @@ class Search:
 
     def normalise(self, term: Term, y: Nodes) -> Term:
         """Divide by the sum over `y`; factors that do not speak of `y` cancel, a sum of one is left out."""
-        factors = term.factors if isinstance(term, Product) else (term,)
-        top = product([factor for factor in factors if factor.nodes & y])
+        top = product([factor for factor in factors_of(term) if factor.nodes & y])
         bottom = self.sum(y, top)
         return top if bottom == Product(()) else Ratio(top, bottom)
 
     def ancestors(self, nodes: Nodes, within: Nodes) -> Nodes:
         """Return `nodes` and their ancestors in the graph cut down to `within`."""
-        found, stack = set(nodes), list(nodes)
-        while stack:
-            for parent in self.directed.pred[stack.pop()]:
-                if parent in within and parent not in found:
-                    found.add(parent)
-                    stack.append(parent)
-        return frozenset(found)
+        return frozenset(with_ancestors(self.directed.subgraph(within), nodes))
 
     def components(self, within: Nodes) -> list[Nodes]:
         """Return the groups of nodes linked by shared latent causes."""
@@ -230,13 +225,6 @@ class Search:
         """Write a line of the derivation, if one is asked for."""
         if self.record:
             self.lines.append(Line(words, formula, tuple(checks)))
-
-    def note_rule(self, rule: int, y: Nodes, x: Nodes, z: Nodes, words: str) -> None:
-        """Write the line of one rule, if it does anything."""
-        if self.record and z:
-            self.note(words, law(y, x | z if rule == 3 and "set" in words else x), [
-                check_rule(self.graph, rule, y=y, x=x, z=z)
-            ])  # fmt: skip
 
     def split(self, part: Nodes, within: Nodes, done: Nodes) -> list[RuleCheck]:
         """Return why each factor of `part`, given all before it, may take the others of `within` as set."""

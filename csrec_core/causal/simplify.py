@@ -5,9 +5,10 @@ condition that makes no difference is dropped; what stands above and below a fra
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, combinations, permutations
 
-from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, Term, product
+from csrec_core.causal.expression import Conditional, Nodes, Ratio, Sum, Term, factors_of, product
 
 __all__ = ["simplify"]
 
@@ -24,25 +25,27 @@ def simplify(term: Term, separated: Separated) -> Term:
     separated : whether the first two sets of nodes are independent given the third, by the graph
     """
     found = term
-    while (shorter := _tidy(_shorten(found, separated), separated)) != found and shorter.size <= found.size:
+    while (shorter := _shorten(found, separated)) != found and shorter.size <= found.size:
         found = shorter
     return found
 
 
 def _shorten(term: Term, separated: Separated) -> Term:
-    """Sum out what can be summed out, and cancel what can be cancelled, from within."""
-    if isinstance(term, Product):
-        return _multiply([_shorten(factor, separated) for factor in term.factors], separated)
+    """Shorten a term from within."""
+    if isinstance(term, Conditional):
+        for node in sorted(term.given):
+            less = replace(term, given=term.given - {node})
+            term = less if _irrelevant(less, frozenset([node]), separated) else term
+        return term
     if isinstance(term, Sum):
         return _sum(term.over, term.axis, _shorten(term.term, separated), separated)
-    if isinstance(term, Ratio):
-        return _divide(_shorten(term.top, separated), _shorten(term.bottom, separated), separated)
-    return term
+    parts = [_shorten(part, separated) for part in term.parts]
+    return _divide(*parts) if isinstance(term, Ratio) else _multiply(parts, separated)
 
 
 def _sum(over: str, axis: int, term: Term, separated: Separated) -> Term:
     """Return the sum of a term over a node, summed out where its conditionals can be joined."""
-    factors = _factors(term)
+    factors = factors_of(term)
     rest = [factor for factor in factors if over not in factor.nodes]
     touched = [factor for factor in factors if over in factor.nodes]
     if len(touched) == 1 and isinstance(touched[0], Sum) and touched[0].over != over:
@@ -75,13 +78,12 @@ def _summed_out(over: str, touched: list[Conditional], separated: Separated) -> 
             outside = Conditional(joint.left - {over}, joint.given, joint.source)
             left = [factor for factor in others if factor not in chosen]
             if not left:
-                return _without_empty([outside])
+                return [outside] if outside.left else []
             node = Conditional(frozenset([over]), joint.nodes - {over}, joint.source)
             inside = _join([node, *left], separated)
             if inside is not None:
-                return _without_empty(
-                    [outside, Conditional(inside.left - {over}, inside.given, inside.source)]
-                )
+                both = outside, replace(inside, left=inside.left - {over})
+                return [factor for factor in both if factor.left]
     return None
 
 
@@ -108,73 +110,39 @@ def _irrelevant(factor: Conditional, more: Nodes, separated: Separated) -> bool:
 
 
 def _multiply(factors: list[Term], separated: Separated) -> Term:
-    """Return the product, what stands below a fraction cancelled against the other factors."""
+    """Return the product: what stands below a fraction cancelled, conditionals joined where that is shorter."""
     for fraction in [factor for factor in factors if isinstance(factor, Ratio)]:
-        others = list(factors)
-        others.remove(fraction)
-        for divisor in _factors(fraction.bottom):
+        others = [factor for factor in factors if factor is not fraction]
+        below = factors_of(fraction.bottom)
+        for divisor in below:
             if divisor in others:
                 others.remove(divisor)
-                remaining = _factors(fraction.bottom)
-                remaining.remove(divisor)
-                return _multiply([*others, _divide(fraction.top, product(remaining), separated)], separated)
+                below.remove(divisor)
+                return _multiply([*others, _divide(fraction.top, product(below))], separated)
+    for pair in combinations([factor for factor in factors if isinstance(factor, Conditional)], 2):
+        joint = _join(list(pair), separated)
+        if joint is not None and joint.size < product(pair).size:
+            at = min(map(factors.index, pair))
+            rest = [factor for factor in factors if factor not in pair]
+            return _multiply([*rest[:at], joint, *rest[at:]], separated)
     return product(factors)
 
 
-def _divide(top: Term, bottom: Term, separated: Separated) -> Term:
+def _divide(top: Term, bottom: Term) -> Term:
     """Return top / bottom with common factors cancelled and P(a, b | c) / P(b | c) as P(a | b, c)."""
-    above, below = _factors(top), _factors(bottom)
-    for factor in list(below):
-        if factor in above:
-            above.remove(factor)
-            below.remove(factor)
+    above, below = factors_of(top), factors_of(bottom)
     for factor in list(below):
         for whole in above:
-            both = isinstance(factor, Conditional) and isinstance(whole, Conditional)
-            if (
-                both
-                and factor.left < whole.left
-                and (factor.given, factor.source) == (whole.given, whole.source)
-            ):
-                above[above.index(whole)] = Conditional(
-                    whole.left - factor.left, whole.given | factor.left, whole.source
-                )
+            is_part = isinstance(factor, Conditional) and isinstance(whole, Conditional)
+            is_part = is_part and factor.left < whole.left and replace(whole, left=factor.left) == factor
+            if whole == factor or is_part:
+                at = above.index(whole)
+                above[at : at + 1] = [_given(whole, factor)] if is_part else []
                 below.remove(factor)
                 break
     return Ratio(product(above), product(below)) if below else product(above)
 
 
-def _tidy(term: Term, separated: Separated) -> Term:
-    """Drop conditions that make no difference, and join conditionals where that is shorter."""
-    if isinstance(term, Conditional):
-        given = term.given
-        for node in sorted(given):
-            if _irrelevant(Conditional(term.left, given - {node}, term.source), frozenset([node]), separated):
-                given = given - {node}
-        return Conditional(term.left, given, term.source)
-    if isinstance(term, Sum):
-        return Sum(term.over, term.axis, _tidy(term.term, separated))
-    if isinstance(term, Ratio):
-        return Ratio(_tidy(term.top, separated), _tidy(term.bottom, separated))
-    factors = [_tidy(factor, separated) for factor in term.factors]
-    joined = True
-    while joined:
-        joined = False
-        plain = [factor for factor in factors if isinstance(factor, Conditional)]
-        for pair in combinations(plain, 2):
-            joint = _join(list(pair), separated)
-            if joint is not None and joint.size < product(pair).size:
-                at = min(map(factors.index, pair))
-                factors = [factor for factor in factors if factor not in pair]
-                factors.insert(at, joint)
-                joined = True
-                break
-    return product(factors)
-
-
-def _factors(term: Term) -> list[Term]:
-    return list(term.factors) if isinstance(term, Product) else [term]
-
-
-def _without_empty(factors: list[Conditional]) -> list[Conditional]:
-    return [factor for factor in factors if factor.left]
+def _given(whole: Conditional, part: Conditional) -> Conditional:
+    """Return P(a | b, c) from P(a, b | c) and P(b | c)."""
+    return replace(whole, left=whole.left - part.left, given=whole.given | part.left)
