@@ -314,5 +314,107 @@ def test_random_dot_is_read_as_graphviz_reads_it(tmp_path):
     assert compared > 120
 
 
+VARIED = [
+    'digraph { a [label=<x<b>y<i>z</i></b>>]; a -> b }',
+    'digraph { a [label=<<table><tr><td port="p">x</td></tr></table>>]; a:p -> b }',
+    'digraph { a:p1:se -> b:p2:nw }',
+    'digraph { "a":"p q":n -> "b":s }',
+    'strict digraph { a->b; a->b; a->b [dir=back] }',
+    'STRICT DIGRAPH { A->B }',
+    'Digraph "my graph" { a -> b }',
+    'digraph 12 { a -> b }',
+    'digraph { {a b} -> {c d} -> {e f} [dir=both] }',
+    'digraph { a -> b -> c -> d [dir=back, color=red] }',
+    'digraph { a -> b -> c [label="x"; dir=both] }',
+    'digraph { subgraph s { node [latent=true]; u; v } w; u -> w; v -> w }',
+    'digraph { node [latent=true]; u; node [latent=false]; u -> a -> b }',
+    'digraph { subgraph s { edge [dir=both]; a -> b; subgraph t { edge[dir=back]; c -> d } e -> f } g -> h }',
+    'digraph { node [shape=box] edge [color=red] GRAPH [rankdir=LR] a -> b }',
+    'digraph { /* a -> z \n b -> y */ a -> b /**/ -> c }',
+    '# first\ndigraph {\n# second -> third\na -> b\n}',
+    'digraph { a -> b // c -> d\n; c -> e }',
+    'digraph { "a" + "b" + "c" -> d }',
+    'digraph { "long\\\n name" -> b }',
+    'digraph { "say \\"hi\\"" -> b }',
+    'digraph { "back\\\\slash" -> b }',
+    'digraph { "new\\nline" -> b }',
+    'digraph { -.5 -> .5 -> 1. -> -3.25 }',
+    'digraph { 1 -> 2; 2 -> 03 }',
+    'digraph { _a1 -> b_2 }',
+    'digraph { é -> ü; 日本 -> é }',
+    'digraph { a; b; c; a -> c; b -> c; }',
+    'digraph { a b c a->c }',
+    'digraph { x=1; y="2"; a -> b }',
+    'digraph { {a} -> b; {} -> c }',
+    'digraph { subgraph { a } subgraph { b } a -> b }',
+    'digraph { a -> b [weight=2][color=red][dir=back] }',
+    'digraph { a -> b [key=1]; a -> b [key=2, dir=both] }',
+    'digraph { a -> b [tailport=n headport=s] }',
+    'digraph{a->b;b->c;a->c[style=dashed]}',
+    'digraph { a\n->\nb }',
+    'digraph { a -> b [label="-> c"] }',
+    'digraph { edge [dir=both] a -> b; edge [dir=""] c -> d }',
+    'digraph { a -> subgraph s { b c } -> d }',
+    'digraph { a -> b -> {c d} -> e }',
+    'digraph { a [latent=1]; a [latent=0]; a -> b }',
+    'digraph { "" -> b }',
+    '/* x */ // y\n digraph g { a -> b }',
+    '\n\n\n digraph { a -> b }',
+    'digraph { a -> b [arrowhead=normal arrowtail=none] }',
+    'digraph { "a b" -> "a b2"; "1a" -> x }',
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="Graphviz is not installed")
+@pytest.mark.parametrize("text", VARIED)
+def test_every_way_to_write_dot_is_read_as_graphviz_reads_it(tmp_path, text):
+    drawing = drawing_of(tmp_path, text)
+    found = sorted((arrow.source, arrow.target, arrow.pair) for arrow in drawing.arrows)
+    assert ({name: name in drawing.latent for name in drawing.nodes}, found) == by_graphviz(text)
+
+
+HIDDEN_XML = """<graphml><key id="k" for="node" attr.name="latent"/><graph edgedefault="directed">
+    <node id="u"><data key="k">{}</data></node><node id="a"/><edge source="u" target="a"/></graph></graphml>"""
+TWO_NODES = '"nodes": [{"id": "u", "latent": %s}, {"id": "a"}], "%s": [{"source": "u", "target": "a"}]'
+# name, text, arrows and pairs, latent nodes; or the word that refuses it
+OTHERS = [
+    ("t.txt", 'dag { bb="0,0,1,1" a [pos="0,0",exposure] b [outcome] a -> b }', "a>b", ""),
+    ("t.txt", "dag { a [adjusted] b [O] a -> b [beta=.5] }", "a>b", ""),
+    ("t.txt", "DAG { u [L] v [unobserved] u->a v->a }", "u>a v>a", "u v"),
+    ("t.txt", "dag { a <-> b; b -> c }", "a<>b b>c", ""),
+    ("t.txt", "dag { a -- b }", "no single direction", None),
+    ("t.txt", "mag { a <-> b }", "equivalence class", None),
+    ("t.txt", "pdag { a -- b }", "equivalence class", None),
+    ("t.txt", "dag {\na 1 @0.1,0.2\n}", "line 2, column 5: expected a node", None),
+    ("g.graphml", HIDDEN_XML.format("true"), "u>a", "u"),
+    ("g.graphml", HIDDEN_XML.format("1").encode("utf-16"), "u>a", "u"),
+    ("g.graphml", HIDDEN_XML.format(""), "u>a", ""),
+    ("g.graphml", HIDDEN_XML.format("maybe"), "expected true or false", None),
+    ("g.graphml", HIDDEN_XML.replace("attr.name", "name").format("1"), "attribute 'k'", None),
+    ("n.json", "{" + TWO_NODES % ("true", "links") + ', "directed": true, "multigraph": true}', "u>a", "u"),
+    ("n.json", "{" + TWO_NODES % ("null", "edges") + "}", "u>a", ""),
+    ("n.json", "{" + TWO_NODES % ("1", "edges") + ', "directed": false}', "undirected", None),
+    ("n.json", '[["a", "b"]]', "an object with the key", None),
+    ("n.json", '\ufeff{"edges": [[1, 2]]}', "1>2", ""),
+    ("e.csv", "type,to,from\nbidirected,b,a\n,c,b\n", "a<>b b>c", ""),
+    ("e.csv", "\ufeffTarget,Source\r\nb,a\r\n", "a>b", ""),
+    ("e.csv", "source,target\na,b\n".encode("utf-16"), "a>b", ""),
+    ("e.csv", "source;target\na;b\n", "expected the header", None),
+    ("g.gml", 'graph [ directed 1 node [ id -1 label "&quot;u" latent 1 ] ]', "", '"u'),
+    ("g.gml", "graph [ directed 0 node [ id 1 ] ]", "undirected", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "arrows", "latent"), OTHERS)
+def test_every_other_form_is_read_or_refused(tmp_path, name, text, arrows, latent):
+    if latent is None:
+        with pytest.raises(InputError, match=arrows):
+            drawing_of(tmp_path, text, name)
+        return
+    drawing = drawing_of(tmp_path, text, name)
+    told = [f"{arrow.source}{'<' if arrow.pair else ''}>{arrow.target}" for arrow in drawing.arrows]
+    assert (sorted(told), drawing.latent) == (arrows.split(), set(latent.split()))
+
+
 def test_a_latent_name_is_kept(tmp_path):
     assert latents(drawing_of(tmp_path, "digraph { u [latent=true]; u -> {x y} }").graph()) == {"u"}

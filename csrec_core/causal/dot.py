@@ -18,6 +18,7 @@ LETTER = r"[\w\x80-\U0010ffff]"
 NAME = {"dot": rf"(?!\d){LETTER}+|-?(?:\.\d+|\d+(?:\.\d*)?)(?![\w.])", "dag": rf"(?:{LETTER}|\.)+"}
 QUOTED = r'"((?:[^"\\]|\\.)*)"'
 WORDS = ("graph", "node", "edge", "subgraph", "digraph", "strict")
+HIDDEN = ("latent", "unobserved", "l", "u")  # DAGitty's words
 DEEPEST = 100  # nested groups
 
 
@@ -61,10 +62,10 @@ class _Parser(Scanner):
         self.dialect = "dag" if kind[1].lower() == "dag" else "dot"
         self.nodes: dict[str, tuple[dict, Place]] = {}
         self.edges: dict[tuple, tuple[dict, Place, str]] = {}
-        if not self.is_next("{"):
-            self.value()  # its name
         if not self.take("{"):
-            raise self.place.wrong("expected {")
+            self.value()  # its name
+            if not self.take("{"):
+                raise self.place.wrong("expected {")
         self.statements(_Scope())
         if not self.is_done:
             start, second = self.place, self.take(r"(strict|digraph|graph|dag)\b")
@@ -161,7 +162,9 @@ class _Parser(Scanner):
         while self.take(r"\["):
             while not self.take("]"):
                 key = self.value()
-                found[key] = self.value() if self.take("=") else "" if self.dialect == "dag" else "true"
+                flag = "true" if self.dialect == "dot" or key.lower() in HIDDEN else ""
+                key = "latent" if self.dialect == "dag" and key.lower() in HIDDEN else key
+                found[key] = self.value() if self.take("=") else flag
                 self.take("[;,]")
         return found
 
@@ -195,5 +198,4 @@ class _Parser(Scanner):
         raise self.place.wrong("the markup that begins here is not closed by >")
 
     def word(self, word: str) -> bool:
-        """Take a word of the language, in any case."""
         return bool(self.take(rf"{word}(?!{LETTER})"))

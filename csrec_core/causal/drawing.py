@@ -25,7 +25,6 @@ LAYOUT_WORDS = """
 LAYOUT = frozenset(LAYOUT_WORDS.split())
 YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
 ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
-HIDDEN = {"latent", "unobserved", "u", "l"}
 ADJUSTED = {"adjusted", "a"}
 LONGEST = 100  # characters of a name
 
@@ -67,9 +66,7 @@ class Drawing:
         self.nodes.setdefault(name, place)
         for written, value in attributes.items():
             key = written.lower()
-            if key in ("latent", "unobserved", "observed") or (key in HIDDEN and not value):
-                if key != "observed" and not value:
-                    value = "true"  # DAGitty's [latent]
+            if key in ("latent", "unobserved", "observed"):
                 if value.lower() not in YES | NO:
                     raise place.wrong(f"{key}={value!r}: expected true or false")
                 if (value.lower() in YES) != (key == "observed"):

@@ -1,9 +1,9 @@
 """Graphs in GML, GraphML, JSON (plain lists, networkx' node-link, causalfusion) and as a table of edges."""
 
 import csv
+import html
 import io
 import json
-import re
 from xml.parsers import expat
 
 from csrec_core.causal.drawing import Drawing
@@ -148,9 +148,7 @@ def _gml(text: Scanner, *, depth: int = 0) -> list[tuple[str, str | list, Place]
             if not text.take("]"):
                 raise text.place.wrong("the text ends before the closing ]")
         elif found := text.take(r'[-+]?\d[\d.e+-]*|"[^"]*"'):
-            # GML writes é as &#233;
-            value = re.sub(r"&#(\d+);", lambda code: chr(min(int(code[1]), 0x10FFFF)), found[0].strip('"'))
-            value = value.replace("&amp;", "&")
+            value = html.unescape(found[0].strip('"'))  # GML writes é as &#233;
         else:
             raise text.place.wrong(f"expected a number, a quoted text or [ after {key[0]}")
         entries.append((key[0], value, place))
@@ -279,8 +277,9 @@ def _objects(content: dict) -> Drawing:
         for entry, place in listed:
             if not isinstance(entry, dict):
                 raise place.wrong("expected an object")
+            said = {name: one for name, one in entry.items() if one[0] is not None}
             flat = {
-                name: "" if isinstance(one[0], (dict, list)) else _text(*one) for name, one in entry.items()
+                name: "" if isinstance(one[0], (dict, list)) else _text(*one) for name, one in said.items()
             }
             parts[-1].append((flat, place))
     return _assembled(*parts, name="name")
@@ -289,4 +288,4 @@ def _objects(content: dict) -> Drawing:
 def _text(value, place: Place) -> str:
     if isinstance(value, (dict, list)):
         raise place.wrong("expected a name, found a list or an object")
-    return value if isinstance(value, str) else "" if value is None else str(value).lower()
+    return value if isinstance(value, str) else str(value).lower()
