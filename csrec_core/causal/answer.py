@@ -58,12 +58,12 @@ class Answer:
         if not any(nx.has_path(self.found.graph, a, b) for a in self.found.do for b in self.found.y):
             return f"By this graph {do} is no cause of {y}: setting it changes nothing."
         if self.found.adjustment:
-            nodes = plain_names(self.found.adjustment[0])
+            nodes = " and ".join(sorted(self.found.adjustment[0]))
             if not nodes:
                 return f"Compare {y} between the values of {do} as they are: nothing else moves both."
             return (
                 f"Compare {y} between the values of {do} among cases with the same {nodes}, then average "
-                f"over how often each {nodes} occurs. No experiment is needed, if the graph is right."
+                f"over how often each value of {nodes} occurs. No experiment is needed, if the graph is right."
             )
         return (
             f"No set of measured nodes can be adjusted for, yet the formula gives the effect of {do} on {y} "

@@ -206,7 +206,8 @@ def require_nodes(graph: nx.DiGraph, nodes: Iterable[str], *, where: str = "the 
     for node in nodes:
         if node not in graph:
             hint = nearest(node, map(str, graph))
-            suggestion = f"; did you mean {hint!r}?" if hint else f": the graph has {len(graph)} nodes"
+            names = ", ".join(sorted(map(str, graph))[:8]) + (", …" if len(graph) > 8 else "")
+            suggestion = f"; did you mean {hint!r}?" if hint else f": the graph has the nodes {names}"
             raise InputError(f"unknown node {node!r} in {where}{suggestion}")
         if graph.nodes[node].get("latent"):
             raise InputError(f"{where} holds the latent node {node!r}: a query names measured nodes")

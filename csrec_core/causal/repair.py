@@ -107,7 +107,14 @@ def identifying_changes(
         return bool(identify(graph, **query))
 
     units = _removable(found.graph)
-    hidden = {name for name, arrows in units.items() if set(arrows) & set(core.edges)}
+    # To rule out a way of the effect itself would answer another question.
+    after = found.do.union(*(nx.descendants(found.graph, node) for node in found.do))
+    before = with_ancestors(found.graph, found.y)
+    hidden = {
+        name
+        for name, arrows in units.items()
+        if set(arrows) & set(core.edges) and not (name[0] in after and name[1] in before)
+    }
     others = observed(found.graph) - found.y - found.do - found.given
     return {
         "measure": _smallest(sorted(latents(core)), max_size, measured),

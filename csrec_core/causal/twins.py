@@ -46,9 +46,10 @@ class Twins:
             parents = sorted(self.core.pred[node], key=order.index)
             for index in np.ndindex(one.shape[:-1]):
                 states = ", ".join(f"{name}={value}" for name, value in zip(parents, index, strict=True))
-                rows = (", ".join(f"{p:.4f}" for p in table[index][1:]) for table in (one, other))
-                values = " ".join(str(value) for value in range(1, one.shape[-1]))
-                lines.append(f"P({node}={values}{' | ' if states else ''}{states}): {'  vs  '.join(rows)}")
+                rows = [", ".join(f"{p:.4f}" for p in table[index][1:]) for table in (one, other)]
+                values = ",".join(str(value) for value in range(1, one.shape[-1]))
+                told = "  vs  ".join(dict.fromkeys(rows))  # once where they are the same
+                lines.append(f"P({node}={values}{' | ' if states else ''}{states}): {told}")
         return "\n".join(lines)
 
 

@@ -30,7 +30,7 @@ def graph(file, horizon, exposure, online, regime, extra, latent, require, targe
     """Audit Theorem 3.1 on a causal graph: every step, its reason, and what is identifiable.
 
     Exits with 0 where all that --require names holds, with 1 where some of it fails, and with 3 where some is
-    undecided: a certificate that was not computed.
+    not tested: a certificate that was not computed.
     """
     from csrec_core.causal import audit as audits
     from csrec_core.causal.graph import sequential_graph
@@ -66,8 +66,8 @@ def _print_audit(checked, plain) -> None:
     from csrec_core.causal import audit as audits
 
     table = audits.step_table(checked, baseline=plain).drop(columns="meaning")
-    click.echo(table.to_string(index=False, formatters={"gap": "{:.1e}".format}))
-    words = {True: "holds", False: "fails", None: "undecided"}
+    click.echo(table.to_string(index=False, formatters={"gap": "{:.1e}".format}, na_rep=""))
+    words = {True: "holds", False: "fails", None: "not tested"}
     proved = audits.every_t(checked)
     beyond = {True: "holds at every t", False: f"fails at a t beyond {checked.t}", None: "holds"}
     click.echo()
@@ -115,7 +115,8 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     sets["do"] = sets["do"] or drawing.roles["exposure"]
     for name in ("y", "do"):
         if not sets[name]:
-            raise InputError(f"{file}: --{name} is missing, a node such as {next(iter(graph))!r}")
+            names = ", ".join(list(graph)[:8]) + (", …" if len(graph) > 8 else "")
+            raise InputError(f"{file}: --{name} is missing: expected one or more of {names}")
     sources = _log_sources(graph, log, do=sets["do"]) if log else (Source(),)
     told = answer(graph, **sets, sources=sources, certificate=not without_certificate)
     click.echo(told.text())
