@@ -72,7 +72,7 @@ class Profile:
         """The log in a sentence or two."""
         numbers = self.headline
         rates = [
-            f"{numbers[f'accept_rate_{arm}']:.1%} of the exposures {whose(arm)}" for arm in self._present
+            f"{numbers[f'accept_rate_{arm}']:.1%} of the exposures {_whose(arm)}" for arm in self._present
         ]
         text = f"{self.sources['rows'].sum():,.0f} exposures; users accepted {' and '.join(rates)}."
         if "position_accuracy" in numbers:
@@ -109,8 +109,7 @@ def _others(arms: list[str]) -> str:
     return " and ".join(arm for arm in arms if arm != SELF)
 
 
-def whose(arm: str) -> str:
-    """Return whose exposures those of an arm are, in words."""
+def _whose(arm: str) -> str:
     return WHOSE.get(arm, f"of arm {arm}")
 
 
@@ -120,12 +119,12 @@ def profile_log(dataset: Dataset) -> Profile:
     arms = list(log["source"].cat.categories)
     rows = [_describe(log[log["source"] == arm]) for arm in arms]
     sources = pd.DataFrame(rows, index=pd.Index(arms, name="source"))
-    system = numbered(log.loc[log["source"] != SELF, ["user", "source", "item", "decision"]])
+    system = _numbered(log.loc[log["source"] != SELF, ["user", "source", "item", "decision"]])
     facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
     if len(system) and SELF in arms and sources["rows"][SELF]:
         chosen = log.loc[log["source"] == SELF, "item"]
         facts[OVERLAP.format(_others(arms))] = system["item"].isin(chosen.unique()).mean()
-    if len(system):
+    if len(system) and system["left"].any():
         facts[DISTINCT.format(_others(arms))] = _distinct_rows(system)
         facts["position majority, accuracy on all"] = position_majority(system)
         ending = system[system["left"] < LAST]
@@ -143,7 +142,7 @@ def profile_log(dataset: Dataset) -> Profile:
     )
 
 
-def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
     """Add `step`, an exposure's number within user and arm from 1, and `left`, how many follow it."""
     by_user = rows.groupby(["user", "source"], observed=True)
     return rows.assign(step=by_user.cumcount() + 1, left=by_user.cumcount(ascending=False))
@@ -191,7 +190,10 @@ def _positions(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def _item_shares(log: pd.DataFrame) -> pd.DataFrame:
-    counts = log.groupby(["source", "item"], observed=True).size().rename("rows").reset_index()
+    """Return the share of each item among the exposures of each source."""
+    counts = (
+        log.groupby("source", observed=True)["item"].value_counts(sort=False).rename("rows").reset_index()
+    )
     return counts.assign(
         share=counts["rows"] / counts.groupby("source", observed=True)["rows"].transform("sum")
     )
@@ -234,68 +236,63 @@ def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float, fl
 
 
 def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
-    warnings = []
-    rows = sources["rows"]
-    if tuple(sources.index) == SOURCES:
-        warnings += _paper_warnings(sources)
-    elif (rows > 0).sum() == 1:
-        warnings.append(f"One arm alone, {rows.idxmax()}: no effect of an arm can be estimated.")
-    for source, users in sources["users"].items():
-        if 0 < users < FEW_USERS:
-            warnings.append(
-                f"Only {users} users have exposures {whose(source)}: intervals over so few users are rough, "
-                "and a model learns little."
-            )
-    if tuple(sources.index) == SOURCES and rows[SYSTEM]:
-        warnings += _system_warnings(sources, facts, explained)
-    return warnings
+    rows, paper = sources["rows"], tuple(sources.index) == SOURCES
+    found = _paper_warnings(sources) if paper else {}
+    alone = f"One arm alone, {rows.idxmax()}: no effect of an arm can be estimated."
+    found[alone] = not paper and (rows > 0).sum() == 1
+    for arm, users in sources["users"].items():
+        rough = "intervals over so few users are rough, and a model learns little."
+        found[f"Only {users} users have exposures {_whose(arm)}: {rough}"] = 0 < users < FEW_USERS
+    if paper and rows[SYSTEM]:
+        found |= _system_warnings(sources, facts, explained)
+    return [warning for warning, holds in found.items() if holds]
 
 
-def _paper_warnings(sources: pd.DataFrame) -> list[str]:
-    """Warn of what the paper's two arms lack."""
-    warnings = []
-    rows, rate = sources["rows"], sources["accept_rate"]
-    if not rows[SYSTEM]:
-        warnings.append("No row has source=system: f and the treatment effect cannot be estimated.")
-    if not rows[SELF]:
-        warnings.append("No row has source=self: f~ and the treatment effect cannot be estimated.")
-    if rows[SELF] and rate[SELF] == 1:
-        warnings.append(
-            "The self-chosen rows hold accepted items only: how likely users are to accept by themselves "
-            "is not identified, so the level of f~ and of the treatment effect means nothing."
-        )
-    elif rows[SELF] and rows[SYSTEM] and sources["propensities"][SELF] < 1:
-        warnings.append(
-            "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what "
-            "the system shows, so the effect rests on extrapolation."
-        )
-    return warnings
+def _paper_warnings(sources: pd.DataFrame) -> dict[str, bool]:
+    """Return what the paper's two arms may lack, and whether they do."""
+    own, system = sources.loc[SELF], sources.loc[SYSTEM]
+    none = "No row has source={}: {} and the treatment effect cannot be estimated."
+    accepted = (
+        "The self-chosen rows hold accepted items only: how likely users are to accept by themselves is not "
+        "identified, so the level of f~ and of the treatment effect means nothing."
+    )
+    unknown = (
+        "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what the system "
+        "shows, so the effect rests on extrapolation."
+    )
+    alone = bool(own["rows"]) and own["accept_rate"] == 1
+    return {
+        none.format(SYSTEM, "f"): not system["rows"],
+        none.format(SELF, "f~"): not own["rows"],
+        accepted: alone,
+        unknown: bool(own["rows"] and system["rows"] and own["propensities"] < 1) and not alone,
+    }
 
 
-def _system_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
-    warnings = []
-    users, distinct = sources["users"][SYSTEM], facts[DISTINCT.format(SYSTEM)]
-    if sources["median"][SYSTEM] >= 10 and distinct < 0.01 * users:
-        warnings.append(
-            f"Only {distinct:,} distinct rows of decisions for {users:,.0f} users: the decisions look copied "
-            "from templates, and a model can score by recognising the template."
-        )
-    if explained["share"]["position"] > 0.2:
-        accuracy = facts[f"position majority, accuracy on last {LAST}"]
-        warnings.append(
-            f"The position alone explains {explained['share']['position']:.1%} of the variance of the "
-            f"decisions, and guesses {accuracy:.2%} of the last {LAST} right: a good score on them says "
-            "nothing about items."
-        )
+def _system_warnings(
+    sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame
+) -> dict[str, bool]:
+    """Return what may be wrong with the decisions on what the system exposed, and whether it is."""
+    users, distinct = sources["users"][SYSTEM], facts.get(DISTINCT.format(SYSTEM), np.inf)
+    copied = (
+        f"Only {distinct:,} distinct rows of decisions for {users:,.0f} users: the decisions look copied from "
+        "templates, and a model can score by recognising the template."
+    )
+    share = explained["share"]["position"]
+    place = (
+        f"The position alone explains {share:.1%} of the variance of the decisions, and guesses "
+        f"{facts.get(f'position majority, accuracy on last {LAST}', np.nan):.2%} of the last {LAST} right: a good "
+        "score on them says nothing about items."
+    )
     item = explained.loc["item, within position"]
-    # Where an item has few exposures, noise has a large share itself: 1.5 times it is too much to ask for.
-    if not (item["share"] > 1.5 * item["chance"] or item["share"] > item["chance"] + 0.01):
-        warnings.append(
-            "The item explains no more of the decisions than noise would, once the position is known."
-        )
     overlap = facts.get(OVERLAP.format(SYSTEM), 1)
-    if overlap < 0.9:
-        warnings.append(
-            f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves."
-        )
-    return warnings
+    return {
+        copied: sources["median"][SYSTEM] >= 10 and distinct < 0.01 * users,
+        place: share > 0.2,
+        # Where an item has few exposures, noise has a large share itself: 1.5 times it is too much to ask for.
+        "The item explains no more of the decisions than noise would, once the position is known.": not (
+            item["share"] > 1.5 * item["chance"] or item["share"] > item["chance"] + 0.01
+        ),
+        f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves.": overlap
+        < 0.9,
+    }
