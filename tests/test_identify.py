@@ -3,6 +3,7 @@ import itertools
 import networkx as nx
 import numpy as np
 import pytest
+from causal_peers import PUBLISHED
 
 from csrec_core.causal.adjustment import adjustment_sets, front_doors, implications, instruments
 from csrec_core.causal.certificate import conditional, random_model
@@ -90,22 +91,9 @@ def test_the_recursion_is_what_identification_finds():
     )  # seeing the exposures is as good as setting them
 
 
-# What causaleffect (its tests and its vignette on simplification) and dosearch (its README) publish, and the
-# number of names written in the formula: arrows, confounded pairs, y, do, names.
-PUBLISHED = {
-    "dosearch, back door": ("xy zx zy", "", "y", "x", 5),
-    "dosearch, front door": ("xz zy", "xy", "y", "x", 8),
-    "dosearch, napkin": ("xy zx wz", "xw wy", "y", "x", 13),
-    "causaleffect, pruning": ("x4 4y 1x 21 32 3x 51 54", "x2 32 2y 4y 54", "y", "x", 19),
-    "causaleffect, observed": ("xy wx wz zy", "", "y", "x", 5),
-    "causaleffect, Tian's graph": ("x1 1y 3y 23 21 2x", "x2 2y yx 3x", "123y", "x", 15),
-    "causaleffect, insertion": ("wx zx yz zw yx", "", "x", "w", 5),
-}
-
-
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_formulas_are_matched_in_length_and_value(name):
-    arrows, confounded, y, do, names = PUBLISHED[name]
+    arrows, confounded, y, do, names, _ = PUBLISHED[name]
     graph = causal_graph(pairs(arrows), pairs(confounded))
     found = identify(graph, y=list(y), do=do)
     assert found.formula.size <= names
@@ -158,7 +146,7 @@ def test_every_formula_found_is_right():
 
 
 def test_the_python_form_computes_what_the_formula_says():
-    for arrows, confounded, y, do, _ in PUBLISHED.values():
+    for arrows, confounded, y, do, *_ in PUBLISHED.values():
         graph = causal_graph(pairs(arrows), pairs(confounded))
         found = identify(graph, y=list(y), do=do)
         joint = np.random.default_rng(1).dirichlet(np.ones(2 ** len(found.order)))

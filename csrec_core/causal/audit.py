@@ -209,14 +209,14 @@ def repair_table(audit: Audit) -> pd.DataFrame:
 def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     """Return one row per step: `step`, `rule`, `holds`, and `uncut`: its separation in G without any cut.
 
-    A text that has lost its over- and underlines says the latter.
+    A text that has lost its over- and underlines says the latter. `reason` has the open path that refutes it.
     """
     rows = []
     for step in derive_theorem(graph, t):
         check = step.check
         uncut = check_rule(graph, 1, y=check.y, z=check.z, w=check.given)
-        rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut)))
-    return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut"])
+        rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut), uncut.reason))
+    return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut", "reason"])
 
 
 def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
