@@ -55,16 +55,23 @@ Example: csrec report --run weekly -f params.yaml"""
     metavar="ADDRESS",
     help="A Dask cluster for the points of a grid: tcp://host:8786.",
 )
-def report(run, suite, texts, parameters, axes, data, path, out, force, only, jobs, scheduler, **chosen):
+@click.option(
+    "--require", default="", metavar="NAME,NAME", help="Verdicts that must hold: effect, overlap, and others."
+)
+def report(
+    run, suite, texts, parameters, axes, data, path, out, force, only, jobs, scheduler, require, **chosen
+):
     """Run the notebooks and write their pages.
 
     Writes a page for each notebook of the suite, its figures with their data, and an index of all. What is
-    up to date, and as it was written, is left as it is. Exits with 1 if a notebook failed, with 2 if the
-    input is wrong.
+    up to date, and as it was written, is left as it is. Exits with 1 if a notebook failed or a required
+    verdict fails, with 4 if one is undecided or not tested, with 2 if the input is wrong.
     """
+    from csrec_core.report.gate import read_requirements
     from csrec_core.report.suite import run_grid, run_suite
 
-    clock, (given, grid) = time.perf_counter(), read_yaml(parameters)
+    clock, required = time.perf_counter(), read_requirements(require)
+    given, grid = read_yaml(parameters)
     grid |= {name: text.split(",") for name, text in read_pairs(axes, "-g").items()}
     if scheduler and not grid:
         raise InputError("--scheduler runs the points of a grid; expected -g name=value,value beside it")
@@ -80,16 +87,30 @@ def report(run, suite, texts, parameters, axes, data, path, out, force, only, jo
     about = {"only": only, "force": force, "jobs": jobs, "reports": reports_folder(out)}
     spec = _spec(suite, run or (f"{suite}-grid" if grid else suite), given, texts, **about)
     if grid:
-        manifests = run_grid(spec, grid, scheduler=scheduler, echo=click.echo).values()
+        points = run_grid(spec, grid, scheduler=scheduler, echo=click.echo)
+        manifests = {spec.folder / name: manifest for name, manifest in points.items()}
     else:
-        manifests = [run_suite(spec, echo=click.echo)]
+        manifests = {spec.folder: run_suite(spec, echo=click.echo)}
     if str(options):
         from csrec_core.data.options import write_options
 
         write_options(options, spec.folder / "log.yaml")
     click.echo(f"wall time {time.perf_counter() - clock:.1f} s")
     click.echo(spec.folder / "index.html")
-    sys.exit(0 if all(manifest["status"] == "complete" for manifest in manifests) else 1)
+    complete = all(manifest["status"] == "complete" for manifest in manifests.values())
+    codes = [_gate(folder, required) for folder in manifests if required]
+    sys.exit(1 if not complete or 1 in codes else max(codes, default=0))
+
+
+def _gate(folder, required):
+    """Say which required verdicts of a run do not hold; return the exit code."""
+    from csrec_core.report.gate import gate
+    from csrec_core.report.run import read_run
+
+    code, lines = gate(read_run(folder), required)
+    for line in lines:
+        click.echo(line, err=True)
+    return code
 
 
 def _spec(suite, run, given, texts, **about):

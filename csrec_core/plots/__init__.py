@@ -30,6 +30,7 @@ from csrec_core.plots.reproduction import (
     plot_published,
 )
 from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores, plot_training
+from csrec_core.plots.trend import plot_trend
 from csrec_core.plots.verdicts import plot_breaking, plot_verdicts
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "plot_sensitivity",
     "plot_thresholds",
     "plot_training",
+    "plot_trend",
     "plot_trust_tests",
     "plot_verdicts",
     "save_drawing",

@@ -48,6 +48,7 @@ def render_run(run: Run) -> str:
         parameters=list(manifest["parameters"].items()),
         summary=summary(manifest, manifest),
         provenance=facts(manifest, manifest),
+        history=(run.folder / "history.html").exists(),
     )
 
 

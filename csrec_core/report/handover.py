@@ -18,7 +18,7 @@ from csrec_core.report.redraw import redraw_script
 from csrec_core.report.run import Run
 from csrec_core.report.slide import save_slide
 
-__all__ = ["inline_svg", "picture", "save_figure", "zip_figures"]
+__all__ = ["inline_svg", "part_of_page", "picture", "save_figure", "zip_figures"]
 
 LARGEST = 250_000  # bytes of an SVG, above which a page shows the PNG
 SCALE = 1.62  # pixels of a report for a point of a figure: its letters are as large as the text
@@ -73,8 +73,12 @@ def inline_svg(svg: Path, prefix: str, alt: str) -> str:
     It is as wide as its page, up to where its letters are as large as the text, and no narrower than they can
     be read.
     """
-    text = REFERENCE.sub(f"{prefix}-", svg.read_text("utf-8").strip())
-    tag, rest = text.split(">", 1)
+    return part_of_page(svg.read_text("utf-8"), prefix, alt)
+
+
+def part_of_page(svg: str, prefix: str, alt: str) -> str:
+    """Return what `inline_svg` does, of the text of a drawing."""
+    tag, rest = REFERENCE.sub(f"{prefix}-", svg.strip()).split(">", 1)
     box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', tag)
     width = float(box[1])
     look = f"width:{width * SCALE:.0f}px;min-width:{width * NARROW:.0f}px"

@@ -24,6 +24,7 @@ from csrec_core.files import (
     write_text,
 )
 from csrec_core.report.front import render_run
+from csrec_core.report.history import write_history
 from csrec_core.report.index import write_index
 from csrec_core.report.kernel import Kernels, share_cores
 from csrec_core.report.page import render_guide, render_notebook
@@ -184,6 +185,8 @@ class _Running:
                 raise
         statuses = {entry["status"] for entry in self.entries.values()}
         self.manifest["status"] = "failed" if "failed" in statuses else "complete"
+        if said := write_history(read_run(self.folder)):
+            self.echo(said)
         self._write()
 
     def _begin(self, task: Task) -> None:
