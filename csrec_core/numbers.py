@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["count", "interval", "p_value", "plain", "points", "share"]
+__all__ = ["count", "counted", "interval", "p_value", "plain", "points", "share"]
 
 DASH = "–"
 
@@ -43,6 +43,11 @@ def plain(value: float) -> str:
 def count(value: float) -> str:
     """Return a whole number with commas: `11,895`."""
     return f"{value:,.0f}" if math.isfinite(value) else DASH
+
+
+def counted(value: float, noun: str) -> str:
+    """Return a count with its noun: `1 user`, `11,895 users`."""
+    return f"{count(value)} {noun}{'' if count(value) == '1' else 's'}"
 
 
 def p_value(value: float) -> str:

@@ -188,3 +188,9 @@ def test_the_agent_and_mssd_are_imported_when_asked_for():
     code += "; print([name for name in sys.modules if name.startswith(seldom)])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_column_of_a_dozen_numbers_is_no_user(real_data):
+    """Hillstrom's customers have no id: months since the last purchase tell none of them apart."""
+    guess = check_data(real_data / "experiments" / "hillstrom.parquet").options.map
+    assert guess == {"user": "*", "item": "*", "decision": "visit", "source": "segment"}

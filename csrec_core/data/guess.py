@@ -197,7 +197,12 @@ def _by_elimination(clues: dict[str, _Clues], chosen: dict[str, str]) -> dict[st
         few = [name for name in few if not left[name].numeric and not left[name].lists]
         found = {"source": few[0]} if len(few) == 1 else {}
     lists = [name for name, clue in left.items() if clue.lists and not clue.marks]
-    ids = [name for name, clue in left.items() if clue.distinct > 8 and clue.repeats >= 2 and clue.identifies]
+    # A dozen numbers in many rows, such as months since the last purchase, describe rows; they tell none apart.
+    ids = [
+        name
+        for name, clue in left.items()
+        if clue.identifies and clue.repeats >= 2 and clue.distinct > max(8, len(clue.texts) ** 0.5 / 2)
+    ]
     for role in ("user", "item"):
         names = lists if role == "item" and lists else ids
         if role not in chosen and names:

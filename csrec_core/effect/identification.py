@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from csrec_core.effect.audit import SURE
 from csrec_core.effect.design import Design
 from csrec_core.effect.weights import ItemChances, effective
-from csrec_core.numbers import plain
+from csrec_core.numbers import counted, plain
 from csrec_core.verdict import FAILS, HOLDS, UNDECIDED, Verdict
 
 __all__ = ["ALLOWED", "STATUSES", "Identification", "Overlap", "judge", "measure_overlap"]
@@ -222,10 +222,10 @@ def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binar
     if not found and overlap.baseline < FEW:
         found.append(
             f"weighted to look like those of {design.arm}, the exposures of {design.baseline} count as those of "
-            f"{overlap.baseline:.0f} users"
+            f"{counted(overlap.baseline, 'user')}"
         )
     if not found and overlap.arm < FEW:
-        found.append(f"the exposures of {design.arm} count as those of {overlap.arm:.0f} users")
+        found.append(f"the exposures of {design.arm} count as those of {counted(overlap.arm, 'user')}")
     if overlap.trimmed > MOST_TRIMMED or overlap.auc > APART:
         found.append(
             f"what is known before a decision tells the arms apart (AUC {overlap.auc:.2f}; {overlap.trimmed:.0%} of "
