@@ -10,6 +10,7 @@ the slices are alike, it stays as it is for ever, and with it the verdict.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise, takewhile
 
 import networkx as nx
 
@@ -95,12 +96,16 @@ def prove_steps(
 def _repeats_from(check: RuleCheck, last: int) -> int | None:
     """Return the t from which on the verdict of a check is the same for ever, or None."""
     slices = _Slices(check, last)
-    if slices.alike is None:
-        return None
-    first, far = slices.alike
-    for k in range(max(first, slices.reach), last - far):
-        if slices.relation(k) == slices.relation(k + 1):
-            return k + far
+    looks = [slices.look(t) for t in range(1, last + 1)]
+    for far in range(last - 1):
+        # Slices from `first` on are alike, but for the last `far`.
+        alike = takewhile(lambda look, far=far: look == looks[last - far - 1], reversed(looks[: last - far]))
+        first = last - far + 1 - len(list(alike))
+        if last - far - first > slices.reach + 1:
+            relations = [slices.relation(k) for k in range(max(first, slices.reach), last - far + 1)]
+            same = (i for i, pair in enumerate(pairwise(relations)) if pair[0] == pair[1])
+            start = next(same, None)
+            return None if start is None else max(first, slices.reach) + start + far
     return None
 
 
@@ -108,36 +113,22 @@ class _Slices:
     """The mutilated graph of a check at time `last`, cut into time slices."""
 
     def __init__(self, check: RuleCheck, last: int):
-        self.last, self.graph, self.check = last, check.mutilated, check
+        self.graph, self.check = check.mutilated, check
         # What has no time, such as R, is at hand in every slice: it counts as the last.
-        self.timeless = {node for node in self.graph if _time(node) is None}
-        self.time = {node: last if node in self.timeless else _time(node) for node in self.graph}
+        self.timeless = {node for node in self.graph if not _TIMES.search(node)}
+        self.time = {node: max(map(int, _TIMES.findall(node)), default=last) for node in self.graph}
         lags = [self.time[b] - self.time[a] for a, b in self.graph.edges if not {a, b} & self.timeless]
         self.reach = max(lags, default=1)
-        self.given = check.given
-        self.alike = self._alike()
 
-    def _alike(self) -> tuple[int, int] | None:
-        """Return (first, far): slices from `first` to before the last `far` are alike; None if few are."""
-        looks = {t: self.look(t) for t in range(1, self.last + 1)}
-        for far in range(self.last - 1):
-            first = self.last - far
-            while first > 1 and looks[first - 1] == looks[self.last - far]:
-                first -= 1
-            if self.last - far - first > self.reach + 1:
-                return first, far
-        return None
-
-    def look(self, t: int) -> frozenset:
+    def look(self, t: int) -> tuple[frozenset, frozenset]:
         """Return what slice t is: its nodes with their parts in the check, the arrows that end in it."""
-        check = self.check
-        nodes = {
-            (self.relative(node, t), node in self.given, node in check.y, node in check.z)
-            for node in self.graph
-            if self.time[node] == t and node not in self.timeless
+        check, here = self.check, [node for node in self.graph if self.time[node] == t]
+        parts = {
+            (_relative(node, t), node in check.given, node in check.y, node in check.z)
+            for node in here
+            if node not in self.timeless
         }
-        arrows = {self.named(edge, t) for edge in self.graph.edges if self.time[edge[1]] == t}
-        return frozenset([frozenset(nodes), frozenset(arrows)])
+        return frozenset(parts), frozenset(self.named(edge, t) for edge in self.graph.in_edges(here))
 
     def relation(self, k: int) -> frozenset[tuple[Crossing, Crossing]]:
         """Return over which crossings a walk can leave the slices up to k that came in over another.
@@ -149,21 +140,21 @@ class _Slices:
             inside = [self.time[node] <= k for node in edge]
             if inside[0] != inside[1]:
                 inner = edge[inside.index(True)]
-                for leaving in self.walk(inner, edge[1] == inner, k):
-                    found.add((self.named(edge, k), self.named(leaving, k) if leaving else ("z", "z")))
+                ways = self.walk(inner, edge[1] == inner, k)
+                found |= {(self.named(edge, k), self.named(way, k) if way else ("z", "z")) for way in ways}
         return frozenset(found)
 
-    def walk(self, start: str, at_head: bool, k: int) -> Iterable[tuple[str, str] | None]:
+    def walk(self, start: str, at_head: bool, k: int) -> Iterable[Crossing | None]:
         """Yield the crossings over which a walk leaves that arrives at `start`, None where it meets Z."""
-        stack, seen = [(start, at_head)], {(start, at_head)}
+        stack, seen, given = [(start, at_head)], {(start, at_head)}, self.check.given
         while stack:
             node, at_head = stack.pop()
             if node in self.check.z:
                 yield None
             onward = []
-            if (node in self.given) if at_head else (node not in self.given):
+            if (node in given) == at_head:
                 onward += [((parent, node), (parent, False)) for parent in self.graph.pred[node]]
-            if node not in self.given:
+            if node not in given:
                 onward += [((node, child), (child, True)) for child in self.graph.succ[node]]
             for edge, state in onward:
                 if self.time[state[0]] > k:
@@ -172,18 +163,13 @@ class _Slices:
                     seen.add(state)
                     stack.append(state)
 
-    def named(self, edge: tuple[str, str], k: int) -> Crossing:
+    def named(self, edge: Crossing, k: int) -> Crossing:
         """Name an arrow by how far its ends are from slice k; one of R by the row that it ends in."""
         if self.timeless & set(edge):
             return _TIMES.sub("", edge[0]), _TIMES.sub("", edge[1])
-        return self.relative(edge[0], k), self.relative(edge[1], k)
-
-    def relative(self, node: str, t: int) -> str:
-        """Name a node by how far it is from slice t."""
-        return _TIMES.sub(lambda n: f"[{int(n[0]) - t}]", node)
+        return _relative(edge[0], k), _relative(edge[1], k)
 
 
-def _time(node: str) -> int | None:
-    """Return the last time in a node's name: 3 of D3, 2 of U(D1,D2); None of R."""
-    times = _TIMES.findall(node)
-    return max(map(int, times)) if times else None
+def _relative(node: str, t: int) -> str:
+    """Name a node by how far it is from slice t."""
+    return _TIMES.sub(lambda n: f"[{int(n[0]) - t}]", node)
