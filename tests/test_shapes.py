@@ -390,3 +390,9 @@ def test_one_command_gives_the_first_effect_of_an_unfamiliar_file(frame, shape, 
     arms = json.loads((out / "effect.json").read_text())["arms"].values()
     length = 4 if shape == "carousels" else 1
     assert sorted(arm["exposures"] for arm in arms) == sorted(length * frame["channel"].value_counts())
+
+
+def test_rows_that_a_guess_leaves_out_are_counted_on_the_screen(frame, tmp_path):
+    path = csv()(frame.assign(clicked=frame["clicked"].astype(float).where(frame.index >= 7)), tmp_path)
+    result = CliRunner().invoke(cli, ["effect", str(path), "--fast"])
+    assert "--where 'clicked is not null'" in result.output and "left out: 7 rows (--where)" in result.output

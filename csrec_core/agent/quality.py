@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from csrec_core.agent.gate import ANCHORING, NAMED_FIRST, verdicts_on
+from csrec_core.data.profile import share_of_groups
 
 __all__ = ["PILOT", "Quality", "judge"]
 
@@ -113,10 +114,10 @@ def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) 
     # A book and its taste are permuted for both decisions of a reader at once: they are no two samples.
     pair = rows.groupby(["user", "item"], sort=False).ngroup().to_numpy()
     factors = {
-        "position": (rows["position"], row, _share_of_groups),
-        "item": (pd.factorize(rows["item"])[0], pair, _share_of_groups),
+        "position": (rows["position"], row, share_of_groups),
+        "item": (pd.factorize(rows["item"])[0], pair, share_of_groups),
         "stated taste": (rankdata(rows["taste"]), pair, _share_of_slope),
-        "previous decision": (pd.factorize(rows["previous"])[0], row, _share_of_groups),
+        "previous decision": (pd.factorize(rows["previous"])[0], row, share_of_groups),
     }
     table = {}
     for name, (factor, unit, share) in factors.items():
@@ -125,15 +126,6 @@ def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) 
         found = share(np.asarray(factor), decision)
         table[name] = {"share": found, "chance": _mean(by_chance), "p": _p(found, by_chance)}
     return pd.DataFrame.from_dict(table, orient="index")
-
-
-def _share_of_groups(codes: np.ndarray, values: np.ndarray) -> float:
-    """Return eta squared: the share of the variance between the groups."""
-    if not len(values) or values.var() == 0:
-        return 0.0
-    counts = np.bincount(codes)
-    means = np.bincount(codes, values) / np.maximum(counts, 1)
-    return float(np.average((means - values.mean()) ** 2, weights=counts) / values.var())
 
 
 def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:

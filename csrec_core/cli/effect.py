@@ -78,6 +78,8 @@ def _in_parts_or_memory(path, options, out, work):
 
         options = guessed_options(path, options)
         dataset = read_data(find_kind(path), path, map=str(options))
+        for reason, rows in dataset.left_out.items():
+            click.echo(f"left out: {rows:,} rows ({reason})")
 
         def estimate(**declared):
             return estimate_effect(dataset, groups=True, seed=work["seed"], **declared), dataset

@@ -8,7 +8,7 @@ from scipy.stats import beta, f
 
 from csrec_core.data.log import SELF, SOURCES, SYSTEM, Dataset
 
-__all__ = ["Profile", "position_majority", "profile_log"]
+__all__ = ["Profile", "position_majority", "profile_log", "share_of_groups"]
 
 WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
 FEW_USERS = 100  # fewer than these, and intervals over users are rough
@@ -221,15 +221,21 @@ def _explained(system: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["share", "chance", "p"])
 
 
+def share_of_groups(codes: np.ndarray, values: np.ndarray) -> float:
+    """Return eta squared: the share of the variance of values between groups numbered from 0."""
+    if not len(values) or values.var() == 0:
+        return 0.0
+    counts = np.bincount(codes)
+    means = np.bincount(codes, values) / np.maximum(counts, 1)
+    return min(1.0, float(np.average((means - values.mean()) ** 2, weights=counts) / values.var()))
+
+
 def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float, float]:
     """Return eta squared of the groups, its mean (groups - 1) / (rows - 1) under noise, and the p-value."""
     rows, groups = len(values), key.nunique()
     if groups < 2 or rows <= groups or values.var() == 0:
         return float("nan"), float("nan"), float("nan")
-    codes, _ = pd.factorize(key)
-    size, total = np.bincount(codes), np.bincount(codes, weights=values)
-    between = (size * (total / size - values.mean()) ** 2).sum() / rows
-    share = min(1.0, float(between / values.var(ddof=0)))
+    share = share_of_groups(pd.factorize(key)[0], values.to_numpy())
     odds = share / (1 - share) if share < 1 else np.inf
     ratio = odds * (rows - groups) / (groups - 1)
     return share, (groups - 1) / (rows - 1), float(f.sf(ratio, groups - 1, rows - groups))
