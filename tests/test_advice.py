@@ -23,7 +23,10 @@ def test_what_may_be_compared_follows_from_the_graph():
 
 
 def test_what_to_log_follows_from_what_is_logged():
-    assert "log the chance of every self exposure (`propensity`) (system exposures have it)" in told()[1]
+    assert (
+        "log the chance of every self exposure (the column propensity) (system exposures have it)"
+        in told()[1]
+    )
     bare = LOG.drop(columns="propensity")
     assert "every self and system exposure" in told(bare)[1]
     assert "go on logging it" in told(LOG.assign(propensity=0.1))[1]

@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Annotation
 
 from csrec_core.causal.audit import audit, breaking_table
 from csrec_core.causal.diagram import graph_frames, join_parts, stack_steps, verdict_grid
@@ -119,3 +120,12 @@ def test_breaking_edges_are_counted_in_their_cells():
     counts = table.groupby("kind")["breaks"].agg(lambda breaks: (breaks > 0).sum())
     assert len(directed.texts) == counts["directed"]
     assert len(bidirected.texts) == 2 * counts["bidirected"]
+
+
+def test_a_long_name_stands_beside_its_node_and_a_hidden_cause_keeps_its_name():
+    graph = causal_graph([("household_income", "x"), ("age", "x")], [("age", "x")], latent=["age"])
+    nodes, arrows = graph_frames(graph)
+    labels = nodes.set_index("name")["label"]
+    assert labels["U(age,x)"] == "U" and labels["age"] == "age"
+    ax = plot_graph(join_parts(nodes, arrows))
+    assert {text.get_text() for text in ax.texts if isinstance(text, Annotation)} == {"household_income"}

@@ -51,7 +51,7 @@ def _meaning(audit: Audit) -> str:
 
 def _what_to_do(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> str:
     if not verdicts(audit)["identifiable"]:
-        return "Randomise a share of what the system shows, and log each exposure's chance (`propensity`)."
+        return "Randomise a share of what the system shows, and log each exposure's chance (the column propensity)."
     if tastes_measured:
         return (
             "This log holds the tastes, so nothing more has to be logged if the graph is right; randomise "
@@ -63,11 +63,11 @@ def _what_to_do(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> st
     known, bare = sorted(set(sources[chances])), sorted(set(sources[~chances]))
     if not bare:
         return (
-            "Tastes are not in this log, but the chance of every exposure is: weigh by it (`propensity`), "
+            "Tastes are not in this log, but the chance of every exposure is: weigh by it (the column propensity), "
             "and go on logging it."
         )
     some = f" ({' and '.join(known)} exposures have it)" if known else ""
     return (
-        f"Tastes are not in this log: log the chance of every {' and '.join(bare)} exposure (`propensity`)"
+        f"Tastes are not in this log: log the chance of every {' and '.join(bare)} exposure (the column propensity)"
         f"{some}, or randomise a share of the exposures."
     )

@@ -48,7 +48,15 @@ def graph_frames(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> tuple[
                 marks[blocker.node] = "collider, blocks" if blocker.collider else "blocks"
     nodes = pd.DataFrame(
         [
-            (name, _label(name, kinds[name]), x, y, kinds[name], roles.get(name, ""), marks.get(name, ""))
+            (
+                name,
+                "U" if name.startswith("U(") else plot_label(name),
+                x,
+                y,
+                kinds[name],
+                roles.get(name, ""),
+                marks.get(name, ""),
+            )
             for name, (x, y) in places.items()
         ],
         columns=["name", "label", "x", "y", "kind", "role", "mark"],
@@ -99,10 +107,6 @@ def _kind(graph: nx.DiGraph, node: str) -> str:
         return "latent"
     timed = TIMED.match(node)
     return timed[1] if timed else "R" if node == "R" else "other"
-
-
-def _label(name: str, kind: str) -> str:
-    return "U" if kind == "latent" else plot_label(name)
 
 
 def _places(graph: nx.DiGraph) -> dict[str, Place]:

@@ -248,7 +248,7 @@ def plot_label(name: str) -> str:
     """Return a node's name for a figure: D_{3} in mathematics, any other as it is, cut where it is long."""
     if SERIES.match(name) or (len(name) == 1 and name.isalpha()):
         return f"${latex_names([name])}$"
-    return (name if len(name) <= 16 else name[:15] + "…").replace("$", r"\$")
+    return (name if len(name) <= 20 else name[:19] + "…").replace("$", r"\$")
 
 
 def plain_names(nodes: Iterable[str], *, mark: str = "") -> str:
