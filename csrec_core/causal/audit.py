@@ -91,11 +91,7 @@ def audit(
     """
     chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
     base, transport = check_base(graph), check_transport(graph, t)
-    actions, tastes = ([f"{row}{i}" for i in range(1, t + 1)] for row in "SP")
-    identifications = {
-        "today": identify(graph, y=f"D{t}", do=actions, given=tastes[-1:]),
-        "history": identify(graph, y=f"D{t}", do=actions, given=tastes),
-    }
+    identifications = {"today": _history(graph, t, tastes=slice(-1, None)), "history": _history(graph, t)}
     steps = (*chain[-1], base, transport) if certificates else ()
     certified = {step.name: certify(step.check, models=models, seed=seed) for step in steps}
     proofs = (
@@ -228,10 +224,8 @@ def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
     for variant in VARIANTS:
         for t in horizons:
             graph = variant_graph(variant, t)
-            steps = [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
-            rows += [(variant, t, step.name, bool(step.check)) for step in steps]
-            tastes, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
-            rows.append((variant, t, "ID", bool(identify(graph, y=f"D{t}", do=actions, given=tastes))))
+            rows += [(variant, t, step.name, bool(step.check)) for step in _all_steps(graph, t)]
+            rows.append((variant, t, "ID", bool(_history(graph, t))))
     return pd.DataFrame(rows, columns=["variant", "t", "step", "holds"])
 
 
@@ -254,21 +248,12 @@ def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataF
         figure_1 = sequential_graph(t, exposure=options.get("exposure", "observational"), **plain)
         failing = _failing(figure_1, t)
         errors = recursion_errors(graph, t, models=models, seed=seed).groupby("formula")["error"].mean()
-        tastes, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
-        rows.append(
-            {
-                "variant": variant,
-                "breaks": ", ".join(name for name in _failing(graph, t) if name not in failing),
-                "identifiable": bool(identify(graph, y=f"D{t}", do=actions, given=tastes)),
-                "testable": _testable(figure_1, graph),
-                "theorem": errors["theorem 3.1"],
-                "recursion": errors["recursion"],
-            }
-        )
-    table = pd.DataFrame(rows)
-    formulas = ["theorem", "recursion"]
-    table[formulas] = table[formulas].where(table[formulas] > TOLERANCE, 0.0)  # rounding, not error
-    return table
+        breaks = ", ".join(name for name in _failing(graph, t) if name not in failing)
+        # What is below the tolerance is rounding, not error.
+        wrong = errors.where(errors > TOLERANCE, 0.0)[["theorem 3.1", "recursion"]]
+        rows.append((variant, breaks, bool(_history(graph, t)), _testable(figure_1, graph), *wrong))
+    columns = ["variant", "breaks", "identifiable", "testable", "theorem", "recursion"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _time(node: str) -> int:
@@ -278,8 +263,17 @@ def _time(node: str) -> int:
 
 
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:
-    steps = [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
-    return [step.name for step in steps if not step.check]
+    return [step.name for step in _all_steps(graph, t) if not step.check]
+
+
+def _all_steps(graph: nx.DiGraph, t: int) -> list[Step]:
+    return [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
+
+
+def _history(graph: nx.DiGraph, t: int, *, tastes: slice = slice(None)) -> Identification:
+    """Identify P(D_t | do S_{1:t}, P), given the whole taste history, or some `tastes` of it."""
+    history, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
+    return identify(graph, y=f"D{t}", do=actions, given=history[tastes])
 
 
 def _testable(figure_1: nx.DiGraph, graph: nx.DiGraph) -> str:

@@ -40,11 +40,8 @@ class _Scope:
 def parse_dot(text: str) -> Drawing:
     """Read one graph in DOT (`digraph`) or DAGitty's text (`dag`).
 
-    Raises
-    ------
-    InputError
-        With line and column: what is no DOT, an edge without direction, an attribute that is not understood,
-        a second graph.
+    Raises InputError, with line and column, on what is no DOT, an edge without direction, an attribute that
+    is not understood, a second graph.
     """
     return _Parser(text, SKIPPED).graph()
 
@@ -52,16 +49,16 @@ def parse_dot(text: str) -> Drawing:
 class _Parser(Scanner):
     def graph(self) -> Drawing:
         self.strict, start = self.word("strict"), self.place
-        kind = self.take(rf"(digraph|graph|dag|mag|pdag|pag)(?!{LETTER})")
-        if not kind:
+        found = self.take(rf"(digraph|graph|dag|mag|pdag|pag)(?!{LETTER})")
+        if not found:
             raise start.wrong("expected digraph { … } or dag { … }")
-        if kind[1].lower() == "graph":
+        kind = found[1].lower()
+        if kind == "graph":
             raise start.wrong("an undirected graph: a causal graph is a digraph, its edges are ->")
-        if kind[1].lower() not in ("digraph", "dag"):
+        if kind.endswith("ag") and kind != "dag":
             raise start.wrong("an equivalence class of graphs (mag, pdag, pag): expected a dag")
-        self.dialect = "dag" if kind[1].lower() == "dag" else "dot"
-        self.nodes: dict[str, tuple[dict, Place]] = {}
-        self.edges: dict[tuple, tuple[dict, Place, str]] = {}
+        self.dialect = "dag" if kind == "dag" else "dot"
+        self.nodes, self.edges = {}, {}  # what is told of each, with its place
         if not self.take("{"):
             self.value()  # its name
             if not self.take("{"):
