@@ -38,6 +38,22 @@ def test_formulas_and_dollars_in_one_sentence():
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "A$AP and B$AP",
+        "$5 and $6",
+        "between 5$ and 6$",
+        "$AVE or $PEND",
+        "Ca$h, Mon$y",
+        "$\\frac{$",
+        "$ and $",
+    ],
+)
+def test_dollar_signs_of_names_are_no_formulas(name):
+    assert prose(f"It is {name}.") == f"It is {name}." and prose(f"{name}: $x_{{1}}$.").count("<math") == 1
+
+
+@pytest.mark.parametrize(
     "latex", [r"\href{javascript:alert(1)}{x}", r"\text{\href{a}{b}}", r"\unknown{x}", "{x"]
 )
 def test_what_leads_elsewhere_or_is_unknown_does_not_pass(latex):

@@ -20,6 +20,7 @@ REPAIRS = {
 
 TEXT = re.compile(r"\\text\{((?:[^{}\\]|\\(?:textbackslash|textasciicircum|textasciitilde)\{\}|\\.)*)\}")
 SIGNS = {r"\textbackslash{}": "\\", r"\textasciicircum{}": "^", r"\textasciitilde{}": "~"}
+FORMULA = re.compile(r"(?<![\\\w])\$(?=\S)((?:[^$\\]|\\.)+)(?<=\S)\$(?!\w)")
 PLACEHOLDER = 0xE000  # the first of the characters that no script uses
 FORBIDDEN = ("href", "src", "on")  # beginnings of attributes that lead elsewhere or act
 
@@ -73,8 +74,19 @@ def literal(name: str) -> str:
 
 
 def prose(sentence: str) -> str:
-    r"""Return a sentence as HTML: escaped, formulas between dollar signs as MathML; \$ is a dollar sign."""
-    parts = re.split(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$", sentence)
+    r"""Return a sentence as HTML: escaped, formulas between dollar signs as MathML; \$ is a dollar sign.
+
+    Names of items and prices have dollar signs, too: one within a word, beside a blank or before a digit opens
+    or closes no formula, and what would be none that can be rendered stands as it is.
+    """
+    parts = FORMULA.split(sentence)
     return "".join(
-        to_mathml(part) if i % 2 else escape(part.replace(r"\$", "$")) for i, part in enumerate(parts)
+        _formula(part) if i % 2 else escape(part.replace(r"\$", "$")) for i, part in enumerate(parts)
     )
+
+
+def _formula(latex: str) -> str:
+    try:
+        return to_mathml(latex)
+    except ValueError:
+        return escape(f"${latex}$")
