@@ -75,24 +75,21 @@ class Answer:
         parts = [f"{self.query}: {'identifiable' if self.found else 'not identifiable'}", self.meaning()]
         parts += [f"Data: {'; '.join(map(str, self.found.sources))}"] if len(self.found.sources) > 1 else []
         parts += self._why() if self.found else self._why_not()
-        single = len(self.found.sources) == 1
-        ways = [
-            ("adjust for", [_set(nodes) for nodes in self.found.adjustment] if single else []),
-            ("front door", [_set(nodes) for nodes in self.front_doors]),
-            (
-                "instrument (with linear or monotone effects)",
-                [node + (f" given {_set(nodes)}" if nodes else "") for node, nodes in self.instruments],
+        sets = self.found.adjustment if len(self.found.sources) == 1 else []
+        ways = {
+            "adjust for": map(_set, sets),
+            "front door": map(_set, self.front_doors),
+            "instrument (with linear or monotone effects)": (
+                node + (f" given {_set(nodes)}" if nodes else "") for node, nodes in self.instruments
             ),
-            (
-                "testable: the graph is wrong if data deny",
-                [
-                    f"{a} ⊥ {b}" + (f" | {plain_names(nodes)}" if nodes else "")
-                    for a, b, nodes in self.implications
-                ],
+            "testable: the graph is wrong if data deny": (
+                f"{a} ⊥ {b}" + (f" | {plain_names(nodes)}" if nodes else "")
+                for a, b, nodes in self.implications
             ),
-        ]
-        parts += [_listed(title, entries) for title, entries in ways if entries]
-        return "\n\n".join(parts)
+        }
+        return "\n\n".join(
+            [*parts, *filter(None, (_listed(title, list(told)) for title, told in ways.items()))]
+        )
 
     def _why(self) -> list[str]:
         lines = []
@@ -128,9 +125,8 @@ class Answer:
             parts.append(f"Two models: {self.twins}")
         for change, sets in self.changes.items():
             entries = [", ".join(sorted(_change(unit) for unit in names)) for names in sets]
-            if entries:
-                parts.append(_listed(f"identifiable, if you {change}", entries))
-        return [*parts, f"always: randomise {plain_names(self.found.do)}"]
+            parts.append(_listed(f"identifiable, if you {change}", entries))
+        return [*filter(None, parts), f"always: randomise {plain_names(self.found.do)}"]
 
 
 def answer(
@@ -185,5 +181,6 @@ def _change(unit) -> str:
 
 
 def _listed(title: str, entries: list[str]) -> str:
+    """Return a list under its title; nothing where it is empty."""
     more = [f"  … and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
-    return "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:SHOWN]), *more])
+    return "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:SHOWN]), *more]) if entries else ""

@@ -42,11 +42,11 @@ def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
     relevant = with_ancestors(graph, query)
     found = []
     for kind, a, b in additions(graph):
-        cause = f"U({a},{b})+"
-        edges = [(a, b)] if kind == "directed" else [(cause, a), (cause, b)]
-        may_matter = b in relevant and (kind == "directed" or a in relevant)
-        if may_matter and not check.on(_grown(graph, edges)):
-            found.append((kind, a, b))
+        if b in relevant and (kind == "directed" or a in relevant):
+            grown, cause = graph.copy(), f"U({a},{b})+"
+            grown.add_edges_from([(a, b)] if kind == "directed" else [(cause, a), (cause, b)])
+            if not check.on(grown):
+                found.append((kind, a, b))
     return found
 
 
@@ -72,11 +72,7 @@ def find_repairs(check: RuleCheck, *, max_size: int = 2) -> Repairs:
         return Repairs((), ())
     after = set().union(*(nx.descendants(check.graph, node) for node in check.y))
     spare = sorted(observed(check.graph) - check.y - check.x - check.z - check.w - after)
-    conditioning = _smallest(
-        spare,
-        max_size,
-        lambda nodes: check.on(check.graph, given=nodes),
-    )
+    conditioning = _smallest(spare, max_size, lambda nodes: check.on(check.graph, given=nodes))
     units = _removable(check.graph)
     removal = _smallest(sorted(units), max_size, lambda names: check.on(_shrunk(check.graph, units, names)))
     return Repairs(conditioning, removal)
@@ -127,12 +123,6 @@ def identifying_changes(
             if identify(found.graph, **query, sources=(Source(), Source("trial", frozenset([node]))))
         ),
     }
-
-
-def _grown(graph: nx.DiGraph, edges: list[tuple[str, str]]) -> nx.DiGraph:
-    grown = graph.copy()
-    grown.add_edges_from(edges)
-    return grown
 
 
 def _removable(graph: nx.DiGraph) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -133,12 +133,9 @@ class Search:
             group = next(group for group in self.components(seen) if part <= group)
             term = self.observed_factor(group, seen, source)
             if self.record:
+                said = f"{law(group, world - group)} = {term.text()}"
                 checks = self.split(group, seen, source.do & world)
-                self.note(
-                    f"read from {source.name or 'the data'}",
-                    f"{law(group, world - group)} = {term.text()}",
-                    checks,
-                )
+                self.note(f"read from {source.name or 'the data'}", said, checks)
             try:
                 return self.reduce(part, group, term, world)
             except Hedge as hedge:
@@ -182,10 +179,9 @@ class Search:
         """Sum the nodes of a group out that are no causes of those kept."""
         result = self.sum(group - kept, term)
         if self.record and group - kept:
+            said = f"{law(kept, world - kept)} = {result.text()}"
             checks = [check_rule(self.graph, 3, y=kept, x=world - group, z=group - kept)]
-            self.note(
-                f"sum out {plain_names(group - kept)}", f"{law(kept, world - kept)} = {result.text()}", checks
-            )
+            self.note(f"sum out {plain_names(group - kept)}", said, checks)
         return result
 
     def sum(self, over: Nodes, term: Term) -> Term:
