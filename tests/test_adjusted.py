@@ -68,4 +68,4 @@ def test_the_command_estimates_and_tests(table, tmp_path):
     found = CliRunner().invoke(cli, [*words, str(tmp_path / "trial.csv")])
     assert found.exit_code == 0, found.output
     assert "adjusted for age" in found.output and "age ⊥ luck" in found.output
-    assert "course = 1, against course = 0, raises the outcome" in found.output
+    assert "course = 1, against course = 0, raises" in found.output
