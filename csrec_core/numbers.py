@@ -58,5 +58,6 @@ def p_value(value: float) -> str:
 
 
 def interval(lower: float, upper: float, write=points) -> str:
-    """Return an interval, its ends as `write` has them: `[7.0, 8.3]`."""
-    return f"[{write(lower)}, {write(upper)}]"
+    """Return an interval, its ends as `write` has them: `[7.0, 8.3]`; `about 0.0` where they are written alike."""
+    ends = write(lower), write(upper)
+    return f"[{ends[0]}, {ends[1]}]" if ends[0] != ends[1] or DASH in ends else f"about {ends[0]}"

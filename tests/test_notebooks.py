@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from conftest import PROJECT
+from page_words import marks
 
-from csrec_core.report.plan import NOTEBOOKS, RunSpec
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import read_log
+from csrec_core.report.plan import NOTEBOOKS, PARTS, RunSpec
 from csrec_core.report.run import read_run
 from csrec_core.report.suite import run_suite
 
@@ -75,6 +78,47 @@ def test_no_page_has_anything_of_a_control(run):
         assert "explore(" not in html and "widget" not in html.lower()
         notebook = json.loads((run / "notebooks" / f"{name}.ipynb").read_text())
         assert "widgets" not in notebook["metadata"]
+
+
+def test_no_page_has_what_is_written_for_machines(run):
+    found = {path.name: marks(path.read_text()) for path in run.glob("*.html")}
+    assert found == {name: [] for name in found}
+
+
+def test_the_marks_of_machines_are_found():
+    html = "<p>p = 1.9e-04</p><h2>accept_rate</h2><figcaption>11,894.711; 1 start(s)</figcaption>"
+    assert len(marks(html + "<td>0.1 [0.1, 0.1]</td>")) == 5
+    assert not marks("<p>Up by 13.7 points [12.7, 14.7] of 11,895.</p><code>a_b</code>")
+
+
+def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
+    world = simulate_books(users=150, items=20, steps=4, seed=2)
+    log = world.log.assign(
+        item=world.log["item"].where(world.log["source"] == "self", world.log["item"] + 1000)
+    )
+    log[["user", "t", "item", "decision", "source"]].to_csv(tmp_path / "log.csv", index=False)
+    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in PARTS["shop"]]
+    given = {"data": "log", "path": str(tmp_path / "log.csv")}
+    run_suite(
+        RunSpec(run="open", notebooks=notebooks, reports=tmp_path, values=given, data=tmp_path / "log.csv")
+    )
+    page = BeautifulSoup((tmp_path / "open" / "04_treatment_effect.html").read_text(), "html.parser")
+    text = page.main.get_text(" ", strip=True)
+    assert "What would settle it" in text and re.search(r"[\d,]{4,} exposures at random", text)
+    code = next(pre.text for pre in page.find_all("pre") if "def expose" in pre.text)
+    logged = {}
+    exec(code, logged)  # the lines that a reader copies
+    rows = [logged["expose"](1, lambda arm, user: (7, 0.2)) | {"decision": 1, "t": t} for t in range(1, 41)]
+    logged["write"](rows, tmp_path / "trial.csv")
+    assert set(read_log(tmp_path / "trial.csv").log["source"]) == {"self", "system"}
+    # Nothing of what the status forbids: no effect by exposure, estimator, group or user, no theorem, no AHR.
+    headings = " ".join(h.text for h in page.find_all("h2"))
+    assert not re.search("For whom|estimators|hidden|paper", headings)
+    for name in PARTS["shop"]:
+        html = (tmp_path / "open" / f"{name}.html").read_text()
+        assert not marks(html) and not re.search(r"AHR|Theorem|simulated books world", html)
+    front = BeautifulSoup((tmp_path / "open" / "index.html").read_text(), "html.parser")
+    assert not re.search(r"\d", front.h1.text) and front.find(id="settle")
 
 
 def test_the_models_are_trained_once(run):

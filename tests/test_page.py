@@ -13,6 +13,7 @@ from run_files import answered, write_manifest, write_record
 from csrec_core.report.index import write_index
 from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.parameters import Parameter
+from csrec_core.report.terms import TERMS, explain
 
 EVIL = "<script>alert('x')</script>"
 STYLE = Path(__file__).parents[1] / "csrec_core" / "report" / "templates" / "style.css"
@@ -280,11 +281,46 @@ def test_the_list_of_runs_has_the_newest_first(tmp_path):
     assert "1 FAILED" in soup.text and "cut: " in soup.find(id="broken").find_next("li").text
 
 
+def test_a_section_whose_code_says_nothing_is_left_out():
+    _, soup = render(
+        new_markdown_cell("# T"), code("helpers()"), new_markdown_cell("## Said"), code("f()", html_output("<p>x</p>")),
+        new_markdown_cell("## Forbidden\n\nText."), code("if allowed: f()"), code("g()"),
+        new_markdown_cell("## Text alone"), new_markdown_cell("## Never run"), code("h()", count=None),
+    )  # fmt: skip
+    assert [h.text for h in soup.main.find_all("h2")] == ["Said", "Text alone", "Never run", "Verdicts"]
+
+
+def test_a_term_is_explained_where_it_comes_first():
+    html = explain(
+        '<h2>AUC</h2><p>An AUC, an AUC of <a href="#x">IPS</a> and <code>ECE</code>.</p><svg><text>Holm</text></svg>'
+    )
+    soup = BeautifulSoup(html, "html.parser")
+    assert [(tag.text, tag["title"]) for tag in soup.find_all("abbr")] == [("AUC", TERMS["AUC"])]
+    assert soup.p.find("abbr") and soup.get_text() == BeautifulSoup(html, "html.parser").get_text()
+
+
+def test_a_log_of_ones_own_has_no_parameters_of_simulated_worlds():
+    help_of = {
+        "users": "users of the simulated books world",
+        "seed": "random seed",
+        "data": "books is simulated",
+    }
+    declared = {name: Parameter(name=name, type=str, default="", help=text) for name, text in help_of.items()}
+    for data, names in (("log", ["seed", "data"]), ("books", ["users", "seed", "data"])):
+        entry = ENTRY | {"parameters": {"data": data}}
+        page = render_notebook(new_notebook(), declared=declared, said=[], entry=entry, manifest=MANIFEST)
+        rows = (
+            BeautifulSoup(page.html, "html.parser").select("details.about .table-box")[0].select("tbody th")
+        )
+        assert [row.text for row in rows] == names
+
+
 def test_the_guide_is_a_page_beside_the_reports():
     soup = BeautifulSoup(render_guide("weekly"), "html.parser")
     check_offline(soup)
     check_structure(soup)
     assert soup.h1.text == "How to read these reports" and len(soup.nav.find_all("a")) >= 5
+    assert [dt.text for dt in soup.select(".terms dt")] == list(TERMS)
 
 
 def colours(block):

@@ -19,7 +19,16 @@ from csrec_core.files import write_json
 from csrec_core.numbers import count, interval, plain, points, share
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
-__all__ = ["as_card", "as_dict", "as_table", "as_text", "column_words", "sentences", "write_answer"]
+__all__ = [
+    "as_card",
+    "as_dict",
+    "as_table",
+    "as_text",
+    "column_words",
+    "possible_range",
+    "sentences",
+    "write_answer",
+]
 
 #: Columns of `csrec_core.effect.table.describe` in plain words.
 COLUMNS = {
@@ -181,6 +190,20 @@ def column_words(name: str) -> str:
     kind, _, rest = name.rpartition(": ")
     words = COLUMNS.get(name, (rest or name).removeprefix("feature_").replace("_", " "))
     return f"whether {words} is missing" if kind.startswith("missing") else words
+
+
+def possible_range(found: dict) -> str:
+    """Return between what the effect lies whatever is hidden, as an arm's rate alone tells; nothing without.
+
+    What the baseline would have been at the arm's exposures is anything from 0 to 1.
+    """
+    arm = found["arms"].get(found["arm"], {"exposures": 0, "accepted": 0})
+    if found["unit"] != "probability" or found["target"] != "exposed" or not arm["exposures"]:
+        return ""
+    rate = arm["accepted"] / arm["exposures"]
+    return f"anything from {points(rate - 1, sign=True)} to {points(rate, sign=True)} points".replace(
+        "-", "−"
+    )
 
 
 def _headline(found: dict, write, unit: str) -> str:

@@ -21,6 +21,8 @@ from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
 __all__ = [
     "advice",
+    "break_even",
+    "gains",
     "policies",
     "policy_finding",
     "policy_values",
@@ -209,6 +211,21 @@ def advice(numbers: Mapping[str, tuple], identification: Identification) -> tupl
     if always[1] <= 0 <= always[2]:
         return "It is open", "Neither always nor never surely gains."
     return f"{do} {better}", "No finer choice surely gains more."
+
+
+def gains(numbers: Mapping[str, tuple[float, float, float]]) -> pd.DataFrame:
+    """Return the numbers of `policy_finding` as a table: a choice over another, `gain`, `lower`, `upper`."""
+    names = [name.replace("_", " ") for name in numbers]
+    table = pd.DataFrame(list(numbers.values()), index=names, columns=["gain", "lower", "upper"])
+    return table.rename_axis("choice")
+
+
+def break_even(numbers: Mapping[str, tuple[float, float, float]], cost: float) -> str:
+    """Say up to which cost of an exposure always is better than never, so that no cost decides unseen."""
+    if not numbers:
+        return ""
+    most = max(0.0, numbers["always_over_never"][0] + cost)
+    return f"At a cost of {cost:g}; always is better than never up to a cost of {most:.3f} an exposure."
 
 
 def _points(cells: pd.DataFrame, value: float) -> str:

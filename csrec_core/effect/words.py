@@ -13,7 +13,7 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, wit
 
 __all__ = [
     "amount", "between", "by_step", "evidence_frame", "fitness", "ladder", "over_time_sentence", "over_time_tile",
-    "overlap_rows", "rows_behind", "sensitivity_sentence", "silence", "users_sentence",
+    "overlap_rows", "rows_behind", "sensitivity_sentence", "sequence_sentence", "users_sentence",
 ]  # fmt: skip
 
 #: The rungs that sum up checks, and the checks that they sum up (`csrec_core.effect.checks.CHECKS`).
@@ -104,6 +104,16 @@ def sensitivity_sentence(effect: Effect) -> str:
     return f"A hidden cause that moves the odds of an exposure by {tipping:.2f} would let zero in.{beside}"
 
 
+def sequence_sentence(effect: Effect, reach: pd.Series) -> str:
+    """Say what weights of whole sequences find, by the chosen row of `csrec_core.effect.sequential`."""
+    unit = " points" if effect.known.binary else ""
+    return (
+        f"By weights of whole sequences, without a model, the marginal effect at uniformly drawn items is "
+        f"{amount(effect, reach['effect'])}{unit} {between(effect, reach['lower'], reach['upper'])}; the weights reach "
+        f"back {count(reach['k'])} exposures."
+    )
+
+
 def overlap_rows(judged: Identification) -> pd.DataFrame:
     """Return how comparable the arms are as text: `what`, and a column for the baseline and for the arm."""
     overlap, design = judged.overlap, judged.design
@@ -131,13 +141,6 @@ def by_step(truth: pd.DataFrame, steps: pd.DataFrame) -> list[float]:
     """Return the mean of the true effects (`csrec_core.effect.ter.true_effects`) at each of `Effect.over_time`."""
     ends = zip(steps["step"], steps["last"], strict=True)
     return [truth.loc[truth["step"].between(*pair), "effect"].mean() for pair in ends]
-
-
-def silence(effect: Effect) -> str:
-    """Say why nothing is shown by user, segment or exposure."""
-    return (
-        f"Not shown: under the status “{effect.identification.status}” nothing is said of parts of the log."
-    )
 
 
 def ladder(effect: Effect) -> list[Verdict]:

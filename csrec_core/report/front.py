@@ -7,7 +7,7 @@ from functools import partial
 from markupsafe import Markup
 
 from csrec_core.data.columns import SELF, SYSTEM
-from csrec_core.effect.answer import ARMS, sentences
+from csrec_core.effect.answer import ARMS, possible_range, sentences
 from csrec_core.numbers import count, plain, points, share
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
@@ -15,7 +15,7 @@ from csrec_core.report.provenance import facts, seconds, summary
 from csrec_core.report.run import QUESTIONS, ROLES, Run, of_kind
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
-__all__ = ["LIGHTS", "amount", "day", "log_name", "possible_range", "render_run"]
+__all__ = ["LIGHTS", "amount", "day", "log_name", "render_run"]
 
 #: What a status comes to, in a word or two, and the colour of its light.
 LIGHTS = {
@@ -138,21 +138,9 @@ def amount(found: Mapping) -> tuple[str, str]:
     return f"{write(value)}{unit}", ends
 
 
-def possible_range(found: Mapping) -> str:
-    """Return between what the effect lies whatever is hidden, as an arm's rate alone tells; nothing without.
-
-    What the baseline would have been at the arm's exposures is anything from 0 to 1.
-    """
-    arm = found["arms"].get(found["arm"], {"exposures": 0, "accepted": 0})
-    if found["unit"] != "probability" or found["target"] != "exposed" or not arm["exposures"]:
-        return ""
-    rate = arm["accepted"] / arm["exposures"]
-    return f"anything from {points(rate - 1, sign=True)} to {points(rate, sign=True)} points"
-
-
 def _writer(found: Mapping):
-    signed = partial(points, sign=True)
-    return (signed, " points") if found["unit"] == "probability" else (plain, "")
+    write, unit = (partial(points, sign=True), " points") if found["unit"] == "probability" else (plain, "")
+    return lambda value: write(value).replace("-", "−"), unit
 
 
 def _band(found: Mapping) -> tuple[float, float] | None:
@@ -175,6 +163,7 @@ def _answer(found: Mapping) -> dict:
     return {
         "lead": lead,
         "amount": value,
+        "wide": found["status"] == "bounded",
         "interval": ends,
         "bars": bars[::-1],
         "lift": _lift(found) if rates else "",

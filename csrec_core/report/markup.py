@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from csrec_core.report.formula import prose
+from csrec_core.report.terms import explain
 
 __all__ = ["TEMPLATES", "file_label", "short"]
 
@@ -30,7 +31,8 @@ def short(number: Mapping | None) -> str:
     whole = all(part == int(part) for part in parts)
     digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
     texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
-    return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else "")
+    wide = len(texts) == 3 and texts[1] != texts[2]
+    return texts[0] + (f" [{texts[1]}, {texts[2]}]" if wide else "")
 
 
 def _written(value) -> str:
@@ -46,6 +48,7 @@ def file_label(name: str) -> str:
 TEMPLATES.filters |= {
     "prose": lambda text: Markup(prose(text)),
     "short": short,
+    "explain": lambda text: Markup(explain(escape(text))),
     "spaced": lambda name: name.replace("_", " "),
     "written": _written,
     "file_label": file_label,

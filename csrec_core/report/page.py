@@ -22,6 +22,7 @@ from csrec_core.report.markup import TEMPLATES, file_label
 from csrec_core.report.parameters import Parameter, shipped_folder
 from csrec_core.report.provenance import facts, summary
 from csrec_core.report.run import of_kind
+from csrec_core.report.terms import TERMS, explain
 
 __all__ = ["Page", "render_guide", "render_notebook"]
 
@@ -74,8 +75,8 @@ def render_notebook(
     )
     title = outline.title or escape(entry["name"])
     html = TEMPLATES.get_template("page.html.j2").render(
-        cells=Markup(cells),
-        appendix=Markup(appendix.strip()),
+        cells=Markup(explain(cells)),
+        appendix=Markup(explain(appendix.strip())),
         title=_text(title),
         title_html=Markup(title),
         contents=[heading for heading in outline.headings if heading["level"] < 4],
@@ -101,6 +102,7 @@ def render_guide(run: str) -> str:
     return TEMPLATES.get_template("guide.html.j2").render(
         cells=Markup(cells),
         title=_text(outline.title),
+        terms=TERMS,
         contents=[heading for heading in outline.headings if heading["level"] < 3],
         run=run,
     )
@@ -196,10 +198,24 @@ def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.Note
     for cell in cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_shown(output)]
-    notebook.cells = [cell for cell in cells if cell.source.strip() or cell.get("outputs")]
+    notebook.cells = _spoken([cell for cell in cells if cell.source.strip() or cell.get("outputs")])
     # A widget needs a script; nbconvert would write its state into the page.
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def _spoken(cells: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return the cells without sections whose code ran and said nothing, such as what the status forbids."""
+    kept, section = [], []
+    for cell in [*cells, None]:
+        if cell is None or (cell.cell_type == "markdown" and cell.source.startswith("## ")):
+            code = [one for one in section if one.cell_type == "code"]
+            headed = section and section[0].cell_type == "markdown" and section[0].source.startswith("## ")
+            silent = headed and code and not any(one.outputs for one in code)
+            kept += [] if silent and all(one.execution_count for one in code) else section
+            section = []
+        section.append(cell)
+    return kept
 
 
 def _without_appendix(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
@@ -242,8 +258,10 @@ def _text(html: str) -> str:
 
 
 def _parameter_rows(declared: Mapping[str, Parameter], given: Mapping) -> list[dict]:
+    """Return the parameters as they are read; those of simulated worlds only where the log is one."""
+    own = given.get("data", "books") != "books"
     return [
         {"name": name, "value": given.get(name, p.default), "default": p.default, "help": p.help}
         for name, p in declared.items()
-        if name != "out"
+        if name != "out" and not (own and "simulated" in p.help and name != "data")
     ]

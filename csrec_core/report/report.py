@@ -9,6 +9,7 @@ import numbers
 import os
 import re
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -150,6 +151,10 @@ class Report:
     def formula(self, latex: str, /) -> None:
         """Show a displayed formula; one that cannot be rendered raises ValueError."""
         self._show("formula", to_mathml(latex, display=True), text=latex)
+
+    def code(self, source: str, /) -> None:
+        """Show lines of code that a reader may copy."""
+        self._show("code", f'<pre tabindex="0">{escape(source)}</pre>', text=source)
 
     def figure(
         self, drawing, slug: str, *, data: pd.DataFrame, caption: str, alt: str, key: str = "", **options

@@ -44,7 +44,9 @@ def table_html(
             marked |= any(marks)
         columns.append(
             {
-                "name": " ".join(map(str, name)) if isinstance(name, tuple) else name,
+                "name": (" ".join(map(str, name)) if isinstance(name, tuple) else str(name)).replace(
+                    "_", " "
+                ),
                 "number": _is_number(column),
                 "cells": [_cell(*pair, digits) for pair in zip(column, marks, strict=True)],
             }
