@@ -209,24 +209,37 @@ def test_sums_of_parts_are_the_sums_of_the_whole(scores):
         np.testing.assert_allclose(both[name], whole[name], atol=1e-10)
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_groups_put_together_are_the_groups_of_the_whole(scores, shared):
+@pytest.mark.parametrize("baseline", ["own", "all", "later"])
+def test_groups_put_together_are_the_groups_of_the_whole(scores, baseline):
     fine = sum_scores(scores, {"step": (scores["step"].to_numpy() - 1, 5)})
     into = np.array([0, 0, 1, 1, 1])
     coarse = sum_scores(scores, {"step": (into[scores["step"].to_numpy() - 1], 2)})
-    one, two = (effects_of(part, "step", shared=shared) for part in (merged(fine, "step", into), coarse))
+    one, two = (effects_of(part, "step", baseline=baseline) for part in (merged(fine, "step", into), coarse))
     np.testing.assert_allclose(one.effect, two.effect)
     np.testing.assert_allclose(one.covariance, two.covariance)
 
 
 def test_a_shared_baseline_is_that_of_all_groups(scores):
     label = np.where(scores["arm"] == 1, scores["step"] - 1, 0)
-    found = effects_of(sum_scores(scores, {"step": (label, 5)}), "step", shared=True)
+    found = effects_of(sum_scores(scores, {"step": (label, 5)}), "step", baseline="all")
     nil = scores[scores["arm"] == 0]
     chosen = np.average(nil["decision"] - nil["m0"], weights=nil["w0"])
     first = scores[(scores["arm"] == 1) & (scores["step"] == 1)]
     expected = np.average(first["decision"] - first["m0"], weights=first["w1"]) - chosen
     assert found.effect[0] == pytest.approx(expected)
+
+
+def test_a_step_meets_the_baseline_of_the_users_who_reach_it(scores):
+    shown, user = scores["arm"] == 1, scores["user"]
+    last = scores["step"].where(shown, 0).groupby(user).transform("max").clip(lower=1)
+    label = np.where(shown, scores["step"], last) - 1
+    found = effects_of(sum_scores(scores, {"step": (label, 5)}), "step", baseline="later")
+    for step in (1, 4):
+        nil = scores[~shown & (last >= step)]
+        here = scores[shown & (scores["step"] == step)]
+        chosen = np.average(nil["decision"] - nil["m0"], weights=nil["w0"])
+        expected = np.average(here["decision"] - here["m0"], weights=here["w1"]) - chosen
+        assert found.effect[step - 1] == pytest.approx(expected)
 
 
 def test_an_interval_takes_users_and_accepted_exposures():

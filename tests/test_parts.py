@@ -132,7 +132,7 @@ def test_groups_of_sessions_are_those_of_their_rows(sessions, tmp_path):
     code = used["feature_hour_of_day"] // 6
     assert hour["exposures"].tolist() == code.value_counts().sort_index().tolist()
     assert hour["users"].tolist() == used.groupby(code)["user"].nunique().tolist()
-    context = effect.by("context", shared="context" in SHARED)
+    context = effect.by("context", baseline="all" if "context" in SHARED else "own")
     assert context["group"].tolist() == ["personalized_playlist"]
     assert context["effect"].iloc[0] == pytest.approx(effect.mean["effect"], abs=1e-12)
 

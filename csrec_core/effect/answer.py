@@ -354,7 +354,10 @@ def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:
                 )
             )
             tables.append(steps.assign(grouping="exposure number", group=ends))
-        tables += [effect.by(name, shared=name in shared).assign(grouping=name) for name in effect.groups]
+        tables += [
+            effect.by(name, baseline="all" if name in shared else "own").assign(grouping=name)
+            for name in effect.groups
+        ]
     columns = ["grouping", "group", "effect", "lower", "upper", "error", "exposures"]
     return pd.concat(
         [one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True

@@ -105,19 +105,24 @@ class Effect:
         table.insert(0, "name", list(ESTIMATORS))
         return table
 
+    @property
+    def against(self) -> str:
+        """What of the baseline a step is compared with: its own rows where the arms share a clock, else its users'."""
+        return "later" if self.known.clock.phased else "own"
+
     @cached_property
     def over_time(self) -> pd.DataFrame:
         """The effect by number of the arm's exposure: `step`, `last` (of steps put together), `effect`, ...
 
         Steps are put together until an interval has enough users and accepted exposures to rest on.
         """
-        found = [effects_of(sums, "step", shared=self.known.clock.phased) for sums in self.splits]
+        found = [effects_of(sums, "step", baseline=self.against) for sums in self.splits]
         size = np.median([one.size for one in found], axis=0)
         into = merge_small(size, float(np.median([one.worth.sum() for one in found])))
         if into is None:
             return pd.DataFrame(columns=["step", "last", "effect", "lower", "upper", "error"])
         table = self._grouped(
-            [merged(sums, "step", into) for sums in self.splits], "step", shared=self.known.clock.phased
+            [merged(sums, "step", into) for sums in self.splits], "step", baseline=self.against
         )
         steps = pd.Series(np.arange(1, len(into) + 1)).groupby(into)
         table.insert(0, "step", steps.min().to_numpy())
@@ -129,7 +134,7 @@ class Effect:
         """Change of the effect an exposure, steps weighted by their information."""
         found = []
         for sums in self.splits:
-            effects = effects_of(sums, "step", shared=self.known.clock.phased)
+            effects = effects_of(sums, "step", baseline=self.against)
             found.append(slope_of(effects, np.arange(1.0, len(effects.effect) + 1)))
         effect, error, worth = np.array(found).T * np.array([[1.0], [self.inflation], [1.0]])
         return intervals(*combine_splits(effect, error), np.median(worth), level=self.level).iloc[0]
@@ -152,7 +157,7 @@ class Effect:
         return tipping_point(self.splits, span=self.known.span, level=self.level)
 
     def by(
-        self, labels: str | pd.Series | np.ndarray, *, shared: bool = False, level: float | None = None
+        self, labels: str | pd.Series | np.ndarray, *, baseline: str = "own", level: float | None = None
     ) -> pd.DataFrame:
         """Return the effect in each group of rows.
 
@@ -160,8 +165,8 @@ class Effect:
         ----------
         labels : array (rows of the log,) or str
             A group for each; NaN leaves a row out. Or one of `groups`.
-        shared : bool
-            Take the baseline's residuals over all groups: for labels that mean nothing there.
+        baseline : str
+            Which of the baseline's residuals a group meets (`csrec_core.effect.score.effects_of`).
         level : float, optional
             Of the intervals; that of the effect by default.
 
@@ -177,7 +182,7 @@ class Effect:
             names, splits, key = self.groups[labels], self.splits, labels
         else:
             (names, splits), key = self.group_sums(labels), "groups"
-        found = self._grouped(splits, key, shared=shared, level=level)
+        found = self._grouped(splits, key, baseline=baseline, level=level)
         found.insert(0, "group", list(names))
         found[["exposures", "users"]] = splits[0][f"{key} counts"]
         return found.dropna(subset="effect", ignore_index=True)
@@ -215,8 +220,8 @@ class Effect:
         mean = np.mean([scores[names].to_numpy() for scores in self.scores], axis=0)
         return first.assign(**dict(zip(names, mean.T, strict=True)))[first["arm"] >= 0].reset_index(drop=True)
 
-    def _grouped(self, splits, name, *, shared=False, level=None) -> pd.DataFrame:
-        found = [effects_of(sums, name, shared=shared) for sums in splits]
+    def _grouped(self, splits, name, *, baseline="own", level=None) -> pd.DataFrame:
+        found = [effects_of(sums, name, baseline=baseline) for sums in splits]
         errors = np.array([np.sqrt(np.maximum(np.diag(one.covariance), 0)) for one in found]) * self.inflation
         effect, error = combine_splits(np.array([one.effect for one in found]), errors)
         worth = np.median([one.worth for one in found], axis=0)

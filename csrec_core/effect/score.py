@@ -140,8 +140,8 @@ class Effects:
     baseline : array (G,)
         Mean of the baseline at the target: what the effect comes on top of.
     size : array (G,)
-        Effective users of the arm and, unless the baseline is shared, of the baseline, as a harmonic sum. What
-        they decided is not in it.
+        Effective users of the arm and of the baseline that it meets, as a harmonic sum. What they decided is
+        not in it.
     """
 
     effect: np.ndarray
@@ -151,40 +151,42 @@ class Effects:
     size: np.ndarray
 
 
-def effects_of(sums: Sums, name: str, *, shared: bool = False) -> Effects:
+def effects_of(sums: Sums, name: str, *, baseline: str = "own") -> Effects:
     """Return the effects of a grouping.
 
     Parameters
     ----------
-    shared : bool
-        Take the residuals of the baseline over all groups together: for labels that mean nothing there, such
-        as the number of the arm's exposure.
+    baseline : {"own", "all", "later"}
+        The residuals of the baseline that a group meets: those of its own group; of all, for labels that mean
+        nothing there; or of its own and later ones, where each baseline's row is labelled by the last step that
+        its user reaches, so that a step is compared within the users who get there.
     """
     totals, groups = sums[name].reshape(-1, TERMS), len(sums[name]) // TERMS
-    effect, baseline = np.full(groups, np.nan), np.full(groups, np.nan)
+    effect, without = np.full(groups, np.nan), np.full(groups, np.nan)
     derivative = np.zeros((groups, groups, TERMS))
-    whole = totals.sum(axis=0)
-    for group, own in enumerate(totals):
-        side = whole if shared else own
+    # Which groups of the baseline a group is compared with.
+    against = {
+        "own": np.eye,
+        "all": lambda count: np.ones((count, count)),
+        "later": lambda count: np.triu(np.ones((count, count))),
+    }
+    met = against[baseline](groups)
+    sides = met @ totals
+    for group, (own, side) in enumerate(zip(totals, sides, strict=True)):
         if not (own[0] > 0 and own[3] > 0 and side[5] > 0):
             continue
         gap, shown, chosen = (own[1] - own[2]) / own[0], own[4] / own[3], side[6] / side[5]
-        effect[group], baseline[group] = gap + shown - chosen, own[2] / own[0] + chosen
+        effect[group], without[group] = gap + shown - chosen, own[2] / own[0] + chosen
         derivative[group, group, :5] = -gap / own[0], 1 / own[0], -1 / own[0], -shown / own[3], 1 / own[3]
-        where = slice(None) if shared else group  # with `shared` the baseline's columns of every group count
-        derivative[group, where, 5:] += np.array([chosen / side[5], -1 / side[5]])
+        derivative[group, met[group] > 0, 5:] += np.array([chosen / side[5], -1 / side[5]])
     flat = derivative.reshape(groups, -1)
     covariance = flat @ sums[f"{name} cross"] @ flat.T
     events = sums[f"{name} events"]
+    events = np.concatenate([events[:, :2], np.einsum("gh,hkl->gkl", met, events[:, 2:])], axis=1)
     mass = events.reshape(groups, 2, 2, 2).sum(axis=2)  # accepted and other rows of either side together
-    sides = mass[:, : 1 if shared else 2]
-    inverse = (sides[..., 1] / np.maximum(sides[..., 0] ** 2, 1e-300)).sum(axis=1)
-    if shared:
-        events = np.concatenate(
-            [events[:, :2], np.broadcast_to(events[:, 2:].sum(axis=0), events[:, 2:].shape)], 1
-        )
+    inverse = (mass[..., 1] / np.maximum(mass[..., 0] ** 2, 1e-300)).sum(axis=1)
     worth = (events[..., 0] ** 2 / np.maximum(events[..., 1], 1e-300)).min(axis=1)
-    return Effects(effect, covariance, worth, baseline, np.isfinite(effect) / np.maximum(inverse, 1e-300))
+    return Effects(effect, covariance, worth, without, np.isfinite(effect) / np.maximum(inverse, 1e-300))
 
 
 def intervals(effect, error, worth, *, level: float = 0.95) -> pd.DataFrame:

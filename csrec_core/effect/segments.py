@@ -188,10 +188,12 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
     shown, step = scores["arm"] == 1, scores["step"].to_numpy()
     last = int(step[shown].max())
     width = int(np.ceil(last / bins))
-    label = np.where(shown, (step - 1) // width, 0.0)  # with `shared` the baseline's rows count for all
+    # A row of the baseline is labelled by the last step that its user reaches.
+    reached = scores["step"].where(shown, 1).groupby(scores["user"]).transform("max").to_numpy()
+    label = (np.where(shown, step, reached) - 1.0) // width
     tables = []
     for name in names:
-        table = effect.by(np.where(cohort == name, label, np.nan), shared=True).assign(cohort=name)
+        table = effect.by(np.where(cohort == name, label, np.nan), baseline="later").assign(cohort=name)
         first = table["group"].astype(float) * width + 1
         tables.append(table.assign(step=(first + np.minimum(first + width - 1, last)) / 2))
     return pd.concat(tables, ignore_index=True)[columns]

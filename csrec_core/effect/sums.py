@@ -77,12 +77,15 @@ def _step(scores: pd.DataFrame, known: Known) -> np.ndarray:
 
     Where the arms share a clock, a step is compared with the baseline's rows between the same exposures by the
     arm, or of the same number: what changes with time is then in both, whatever its form. Where one phase
-    follows the other the steps mean nothing in the baseline, and all compare with all of it.
+    follows the other the steps mean nothing in the baseline: its rows are labelled by the last step that their
+    user reaches, and a step is compared with those of the users who get there.
     """
     own, shown = scores["step"].to_numpy() - 1, scores["arm"] == 1
     if known.clock.between:
         return own
-    before = 0 if known.clock.phased else shown.groupby(scores["user"]).cumsum().to_numpy()
+    of_user = shown.groupby(scores["user"].to_numpy())
+    before = of_user.transform("sum") - 1 if known.clock.phased else of_user.cumsum()
+    before = np.maximum(before.to_numpy(), 0)
     return np.where(scores["arm"] == 0, before, own)
 
 

@@ -15,9 +15,10 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     A user's residuals D - m0 average to b + e under the arm, and, weighted to look like it, to b under the
     baseline: b is what the user accepts more than the regression expects, under either arm, and e their
     effect. Both differ between users, b and e apart from each other; a user's e is its best linear prediction
-    from the two means (Morris 1983, with a second equation). Without the baseline's, whoever likes everything
-    would seem to be moved by the arm. The variance of b is the covariance of the two means, in which neither's
-    noise is: that of weighted means is too rough to be taken off a variance.
+    from the two means (Morris 1983, with a second equation; Morris and Tang 2011 for the intervals). Without
+    the baseline's, whoever likes everything would seem to be moved by the arm. The variance of b is the
+    covariance of the two means, in which neither's noise is: that of weighted means is too rough to be taken
+    off a variance.
 
     Parameters
     ----------
@@ -47,16 +48,21 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     level_of = np.average(residual, weights=scores["w1"]) - np.average(residual, weights=scores["w0"])
     shown = shown - np.average(residual, weights=scores["w1"])
     weight = 1 / np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12)
-    total = max(_moment(shown**2 - noise1, weight, here), 0.0)  # of b + e
-    common = float(np.clip(_moment(shown * chosen, weight, both), 0.0, total)) if both.any() else 0.0  # of b
-    spread = total - common  # of e
+    product = np.where(both, shown * chosen, 0.0)
+    common = max(_mean(product, weight * both)[0], 0.0)  # of b
+    spread, rough = _mean(shown**2 - noise1 - product, weight * here)  # of e, and its standard error
     # The covariance of e is `spread` with the arm's mean, and none with the baseline's.
-    cross = np.where(both, common, 0.0)
-    inverse0 = np.where(both, 1 / np.maximum(common + noise0, 1e-300), 0.0)
-    slope1 = spread / np.maximum(total + noise1 - cross**2 * inverse0, 1e-12)
-    slope0 = -slope1 * cross * inverse0
+    rest = common + noise1 - np.where(both, common**2 / np.maximum(common + noise0, 1e-300), 0.0)
+    slope1 = max(spread, 0.0) / np.maximum(max(spread, 0.0) + rest, 1e-12)
+    slope0 = -slope1 * np.where(both, common / np.maximum(common + noise0, 1e-300), 0.0)
     effect = level_of + slope1 * shown + slope0 * np.where(both, chosen, 0.0)
-    left = spread * (1 - slope1)
+    # A spread that is not told from zero need not be zero: its mean, given its estimate, under a flat prior.
+    likely = (
+        spread + rough * np.exp(norm.logpdf(spread / rough) - norm.logcdf(spread / rough))
+        if rough > 0
+        else 0.0
+    )
+    left = likely * (1 - slope1) ** 2 + slope1**2 * rest
     half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
     exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
     table = pd.DataFrame(
@@ -71,8 +77,14 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     return table[here].sort_values("effect", ignore_index=True)
 
 
-def _moment(values: np.ndarray, weight: np.ndarray, used: np.ndarray) -> float:
-    return float(np.average(values[used], weights=weight[used]))
+def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Return the weighted mean of the users' values where they count, and its standard error; 0 without any."""
+    used = weight > 0
+    if not used.any():
+        return 0.0, 0.0
+    mean = np.average(values[used], weights=weight[used])
+    error = np.sqrt(((weight[used] * (values[used] - mean)) ** 2).sum()) / weight[used].sum()
+    return float(mean), float(error)
 
 
 def _by_user(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
