@@ -146,6 +146,20 @@ def test_checks_have_their_words_and_those_that_measure_an_interval():
     assert pytest.approx(0.06) in widths
 
 
+def test_effects_on_an_outcome_are_written_in_its_own_unit():
+    frame = effects(name="x", segment="s", group="g", cohort="c", users=9, verdict="holds", value=0.1)
+    drawn = {
+        name: getattr(plots, name)(frame, unit="EUR")
+        for name in ("plot_effect_by_step", "plot_estimates", "plot_effect_by_user", "plot_effect_by_segment",
+                     "plot_effect_by_cohort", "plot_checks")
+    }  # fmt: skip
+    assert all("EUR" in ax.get_xlabel() + ax.get_ylabel() for ax in drawn.values())
+    assert texts(drawn["plot_estimates"])[:2] == ["+0.1", "+0.2"]
+    drawn["plot_effect_by_step"].figure.canvas.draw()
+    labels = {label.get_text() for label in drawn["plot_effect_by_step"].get_yticklabels()}
+    assert {"+0.1", "+0.2", "0"} <= labels
+
+
 def test_a_given_axes_is_drawn_on():
     _, ax = plt.subplots()
     assert plots.plot_effect_by_step(effects(), ax=ax) is ax
