@@ -38,7 +38,8 @@ def project(tmp_path, monkeypatch):
 
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
     monkeypatch.setattr(plan, "NOTEBOOKS", ("01_a",))
-    monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "full": {}})
+    monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "shop": {"users": 3}, "full": {}})
+    monkeypatch.setattr(plan, "PARTS", {})
     monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     monkeypatch.chdir(tmp_path)
     return given
@@ -65,7 +66,7 @@ def test_the_module_is_the_command():
     assert done.returncode == 2 and done.stdout == ""
     assert (
         done.stderr
-        == "csrec: error: unknown suite 'quik': expected one of quick, full, effect, reproduction; "
+        == "csrec: error: unknown suite 'quik': expected one of shop, quick, full, effect, reproduction; "
         "did you mean 'quick'?\n"
     )
 
@@ -89,7 +90,10 @@ def test_a_report_ends_with_the_time_and_the_index(project, tmp_path):
 
 def test_parameters_come_from_the_suite_the_file_and_the_command_line(project, tmp_path):
     (tmp_path / "p.yaml").write_text("users: 4\n")
-    (tmp_path / "log.csv").write_text("id,step,item,decision,source\n1,1,5,0,self\n")
+    (tmp_path / "log.csv").write_text(
+        "id,step,item,decision,source\n"
+        + "".join(f"1,{d},5,{d},{arm}\n" for d in (0, 1) for arm in ("self", "system"))
+    )
     report("-f", "p.yaml")
     report("-f", "p.yaml", "-p", "users=6", "--data", "log", "--path", "log.csv", "--map", "user=id,t=step")
     assert project[0] == {"users": 4}
@@ -105,7 +109,8 @@ def test_parameters_come_from_the_suite_the_file_and_the_command_line(project, t
 def test_data_named_otherwise_are_known_as_well(project, tmp_path, how):
     (tmp_path / "p.yaml").write_text("path: log.csv\n")
     for item in (5, 6):
-        (tmp_path / "log.csv").write_text(f"user,t,item,decision,source\n1,1,{item},0,self\n")
+        rows = "".join(f"1,{d},{item},{d},{arm}\n" for d in (0, 1) for arm in ("self", "system"))
+        (tmp_path / "log.csv").write_text("user,t,item,decision,source\n" + rows)
         report("--data", "log", *how)
     assert [given["path"] for given in project] == [str(tmp_path / "log.csv")] * 2
 

@@ -223,6 +223,6 @@ def test_parts_that_are_none_are_refused(world, tmp_path):
     with pytest.raises(InputError, match="part-1 and part-0 differ in columns, feature_age"):
         estimate_parts(odd, tmp_path / "out")
     alone = write_parts(tmp_path / "alone", log[log["source"] == "self"])
-    with pytest.raises(InputError, match=r"'system'.*expected exposures of two arms"):
+    with pytest.raises(InputError, match=r"one arm alone, 'self'; expected exposures of two arms"):
         estimate_parts(alone, tmp_path / "out")
     assert PartedLog.find(tmp_path) is None
