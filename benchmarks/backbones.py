@@ -63,6 +63,8 @@ CONFIGS = {
     "bsarec, exact": Config(backbone="bsarec", hyper=AUTHORS, **PREFIXES),
     "bsarec, exact, whole": Config(backbone="bsarec", hyper=AUTHORS, **PREFIXES | AVERAGED | {"whole": True}),
     "bsarec, authors' alpha": Config(backbone="bsarec", hyper=AUTHORS | {"causal": True}, **AVERAGED),
+    "esasrec": Config(backbone="esasrec", loss="sampled_softmax"),
+    "esasrec, softmax": Config(backbone="esasrec"),
     "sasrec, averaged": Config(backbone="sasrec", **AVERAGED),
     "sasrec, last window": Config(backbone="sasrec", whole=False),
     "sasrec, per prefix": Config(backbone="sasrec", **PREFIXES),

@@ -27,7 +27,7 @@ from csrec_core.data.mssd.sessions import sample_sessions
 from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.metrics import hit_rate, ndcg
 from csrec_core.models import cold
-from csrec_core.models.csrec import predict_csrec, train_csrec
+from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.preference import rank_last_choice, read_out, train_preference
 from csrec_core.models.sequences import ACCEPT, Sequences, to_sequences
 from csrec_core.models.train import Training
@@ -87,8 +87,8 @@ def measure(dataset: Dataset, items: pd.DataFrame, new: np.ndarray, training: Tr
         "NDCG@10": with_error(pd.Series(ndcg(ranks["rank"], 10)), ranks["user"].to_numpy()),
     }
     half = len(known.users) // 2
-    options = {"penalty": 0.0, "training": training, "start": f_tilde, **HYPER}
-    f, _ = train_csrec(known, read_out(f_tilde, known), torch.arange(half), **options)
+    options = {"training": training, "start": f_tilde, **HYPER}
+    f, _ = train_csrec(known, read_out(f_tilde, known), torch.arange(half), Objective(penalty=0.0), **options)
     tested = torch.from_numpy(np.flatnonzero(np.isin(everything.users, known.users[half:])))
     filtered, _ = predict_csrec(f, everything, tested)
     rows = everything.system_rows[tested]

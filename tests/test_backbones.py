@@ -1,11 +1,13 @@
 """Every backbone: nothing leaks, padding is nothing, a rule is learned and noise is not."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import accepted_log
+from conftest import PROJECT, accepted_log
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.errors import InputError
@@ -280,7 +282,7 @@ def test_prefixes_and_positions_ask_for_the_same():
     sequences, model, values = walks(users=7), build("sasrec", positions=20), []
     for scheme in ("positions", "prefixes"):
         rows, _, loss = SCHEMES[scheme](model, cut_windows(sequences, 8), softmax)
-        values.append(loss(rows)[0].item())
+        values.append(loss(rows).item())
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
@@ -360,3 +362,10 @@ def rejections():
         {"user": np.repeat([1, 2], 5), "t": [0, 1, 2, 3, 4] * 2, "item": [1, 2, 3, 4, 5] * 2}
     )
     return Dataset(validate_log(frame.assign(decision=[0, 0, 0, 1, 1] * 2, source="self")))
+
+
+@pytest.mark.parametrize("notebook", ["03_train", "04_treatment_effect"])
+def test_the_notebooks_offer_every_backbone(notebook):
+    text = (PROJECT / "notebooks" / f"{notebook}.ipynb").read_text()
+    (offered,) = re.findall(r"backbone: str = .*?# \{(.*?)\}", text)
+    assert offered.split(", ") == list(BACKBONES)

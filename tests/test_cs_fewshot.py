@@ -67,7 +67,7 @@ def test_the_loss_is_equation_9_and_so_is_its_gradient(sessions, model):
     tables = [torch.rand(12, 20, generator=generator) for _ in range(5)]
     readouts, hidden = Readouts(*tables), torch.arange(12) % 2 == 0
     last = model.network.last.bias
-    value, count = cs_fewshot_loss(model, slots, readouts, hidden, penalty=2.0)
+    value = cs_fewshot_loss(model, slots, readouts, hidden, penalty=2.0)
     (gradient,) = torch.autograd.grad(value, last)
 
     def plain(step):
@@ -78,7 +78,7 @@ def test_the_loss_is_equation_9_and_so_is_its_gradient(sessions, model):
                 logits[side] = slots.take(side).logits(model, torch.full((int(side.sum()), 20), told))
         return by_hand(logits.double().numpy() + 1.5 * step, slots, readouts, hidden, 2.0)
 
-    assert count == (sessions.asked[:12] & (sessions.source[:12] == "system")).sum() > 10
+    assert (sessions.asked[:12] & (sessions.source[:12] == "system")).sum() > 10
     assert value.item() == pytest.approx(plain(0.0), rel=1e-5)
     assert gradient.item() == pytest.approx((plain(1e-4) - plain(-1e-4)) / 2e-4, rel=1e-4)
 

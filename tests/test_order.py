@@ -11,7 +11,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.order import whole_order
 from csrec_core.models.acceptance import build_model
-from csrec_core.models.csrec import predict_csrec, recursion, train_csrec
+from csrec_core.models.csrec import Objective, predict_csrec, recursion, train_csrec
 from csrec_core.models.preference import read_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, to_sequences
 from csrec_core.models.train import Training
@@ -140,10 +140,10 @@ def test_training_reads_the_same(sequences):
     assert (one[0, 1:] != other[0, 1:]).all()
     many = pd.concat([log_of(ROWS).assign(user=lambda f, n=n: f["user"] + 3 * n) for n in range(20)])
     log = to_sequences(Dataset(validate_log(many)), length=4)
-    options = {"penalty": 1.0, "training": Training(epochs=2, batch=8), "hidden": 8}
+    options = {"training": Training(epochs=2, batch=8), "hidden": 8}
     readouts = read_out(some_model(log, apart=False), log)
     for backbone in ("sasrec", "fmlprec"):
-        _, history = train_csrec(log, readouts, torch.arange(60), backbone=backbone, **options)
+        _, history = train_csrec(log, readouts, torch.arange(60), Objective(), backbone=backbone, **options)
         assert np.isfinite(history["validation"]).all()
 
 

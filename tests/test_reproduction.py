@@ -24,6 +24,7 @@ from csrec_core.evaluation.controls import history_lookup, predict_controls, pre
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.csrec import (
     CONSTRAINTS,
+    Objective,
     csrec_loss,
     hold_out_users,
     predict_csrec,
@@ -189,14 +190,14 @@ def test_unknown_forms_are_refused(sequences):
     readouts = read_out(build_model(sequences, **SMALL).eval(), sequences)
     rows = torch.arange(20)
     with pytest.raises(InputError, match=r"unknown constraint 'sqared'.*did you mean 'squared'"):
-        train_csrec(sequences, readouts, rows, penalty=1.0, training=QUICK, constraint="sqared", **SMALL)
+        train_csrec(sequences, readouts, rows, Objective(constraint="sqared"), training=QUICK, **SMALL)
     with pytest.raises(InputError, match="unknown estimand 'filtred'"):
-        train_csrec(sequences, readouts, rows, penalty=1.0, training=QUICK, estimand="filtred", **SMALL)
+        train_csrec(sequences, readouts, rows, Objective(estimand="filtred"), training=QUICK, **SMALL)
     with pytest.raises(InputError, match="penalty = -1"):
-        train_csrec(sequences, readouts, rows, penalty=-1.0, training=QUICK, **SMALL)
+        train_csrec(sequences, readouts, rows, Objective(penalty=-1.0), training=QUICK, **SMALL)
     nothing = torch.zeros_like(sequences.system_items, dtype=torch.bool)
     with pytest.raises(InputError, match="no system exposure is left"):
-        train_csrec(sequences, readouts, rows, penalty=1.0, training=QUICK, learn=nothing, **SMALL)
+        train_csrec(sequences, readouts, rows, Objective(), training=QUICK, learn=nothing, **SMALL)
 
 
 @pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])
@@ -204,11 +205,11 @@ def test_what_is_held_out_in_time_is_not_learned_from(sequences, backbone):
     """Turning the decisions of the tested exposures over changes no weight."""
     readouts = read_out(build_model(sequences, **SMALL).eval(), sequences)
     step = torch.arange(8).expand_as(sequences.system_items)
-    options = {"penalty": 1.0, "training": QUICK, "backbone": backbone, "learn": step < 4, "held": step == 4}
+    options = {"training": QUICK, "backbone": backbone, "learn": step < 4, "held": step == 4}
     turned = sequences.system_decisions.clone()
     turned[:, 5:] = 1 - turned[:, 5:]
     fitted = [
-        train_csrec(log, readouts, torch.arange(40), **options, **SMALL)[0]
+        train_csrec(log, readouts, torch.arange(40), Objective(), **options, **SMALL)[0]
         for log in (sequences, replace(sequences, system_decisions=turned))
     ]
     for mine, theirs in zip(*(model.state_dict().values() for model in fitted), strict=True):
@@ -538,8 +539,8 @@ def test_a_second_stage_that_does_not_help_is_undone(sequences):
     log = replace(sequences, system_decisions=coins)
     readouts = read_out(build_model(log, **SMALL).eval(), log)
     training = Training(epochs=6, batch=4, rate=0.02, threads=1)
-    options = {"penalty": 0.0, "training": training, "held": torch.rand(coins.shape) < 0.5}
-    model, history = train_csrec(log, readouts, torch.arange(80), **options, **SMALL)
+    options = {"training": training, "held": torch.rand(coins.shape) < 0.5}
+    model, history = train_csrec(log, readouts, torch.arange(80), Objective(penalty=0.0), **options, **SMALL)
     best = history.groupby("stage")["validation"].min()
     undone = best["user state"] <= best["encoder"]
     assert (model.query.weight.abs().max().item() == 0) == undone

@@ -29,8 +29,7 @@ from csrec_core.errors import InputError
 from csrec_core.models.csrec import csrec_loss
 from csrec_core.models.fewshot import FewShot, hold_out, session_tensors
 from csrec_core.models.preference import Readouts, chain
-from csrec_core.models.shares import Loss, draw_rows
-from csrec_core.models.train import Training, fit, seeded
+from csrec_core.models.train import Loss, Training, fit, seeded
 
 __all__ = [
     "CSFewShot",
@@ -128,19 +127,19 @@ def train_fewshot_preference(
     model = _build(sessions, training.seed, device, hyper)
     slots, shares = Slots.of(sessions, device), torch.tensor(SHARES, device=device)
 
-    def told_loss(batch: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def told_loss(batch: Tensor, told: Tensor) -> Tensor:
         part = slots.take(batch)
         logits, wanted = part.logits(model, told), part.chosen
-        return F.binary_cross_entropy_with_logits(logits[wanted], part.accepted[wanted]), wanted.sum()
+        return F.binary_cross_entropy_with_logits(logits[wanted], part.accepted[wanted])
 
-    def loss(batch: Tensor) -> tuple[Tensor, Tensor]:
-        drawn = (draw_rows(torch.rand, (len(batch), 1), device=batch.device) * len(SHARES)).long()
-        lots = draw_rows(torch.rand, slots.track[batch].shape, device=batch.device)
+    def loss(batch: Tensor) -> Tensor:
+        drawn = (torch.rand((len(batch), 1), device=batch.device) * len(SHARES)).long()
+        lots = torch.rand(slots.track[batch].shape, device=batch.device)
         return told_loss(batch, lots < shares[drawn])
 
     def validate(rows: Tensor) -> float:
         sides = (torch.full_like(slots.given[rows], side) for side in (False, True))
-        return sum(told_loss(rows, side)[0].item() for side in sides) / 2
+        return sum(told_loss(rows, side).item() for side in sides) / 2
 
     options = {"training": training, "held": held, "label": "f~, Few-Shot", "checkpoint": checkpoint}
     return _fit(model, slots, slots.chosen, loss, validate, **options)
@@ -166,8 +165,8 @@ def cs_fewshot_loss(
     *,
     penalty: float,
     constraint: str = "squared",
-) -> tuple[Tensor, Tensor]:
-    """Return Eq. (9) over the slots by the system of second halves, and how many they are.
+) -> Tensor:
+    """Return Eq. (9) over the slots by the system of second halves.
 
     Parameters
     ----------
@@ -180,9 +179,7 @@ def cs_fewshot_loss(
         See `csrec_core.models.csrec.csrec_loss`.
     """
     logits = slots.logits(model, ~hidden[:, None].expand_as(slots.given))
-    wanted = slots.exposed
-    value = csrec_loss(logits, slots.accepted, wanted, hidden, readouts, penalty, constraint=constraint)
-    return value, wanted.sum()
+    return csrec_loss(logits, slots.accepted, slots.exposed, hidden, readouts, penalty, constraint=constraint)
 
 
 def train_cs_fewshot(
@@ -220,16 +217,16 @@ def train_cs_fewshot(
         model.network.load_state_dict(start.network.state_dict())
     slots = Slots.of(sessions, device)
 
-    def hidden_loss(batch: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden_loss(batch: Tensor, hidden: Tensor) -> Tensor:
         options = {"penalty": penalty, "constraint": constraint}
         return cs_fewshot_loss(model, slots.take(batch), readouts.take(batch), hidden, **options)
 
-    def loss(batch: Tensor) -> tuple[Tensor, Tensor]:
-        return hidden_loss(batch, draw_rows(torch.rand, (len(batch),), device=batch.device) < 0.5)
+    def loss(batch: Tensor) -> Tensor:
+        return hidden_loss(batch, torch.rand((len(batch),), device=batch.device) < 0.5)
 
     def validate(rows: Tensor) -> float:
         sides = (torch.full_like(rows, side, dtype=torch.bool) for side in (False, True))
-        return sum(hidden_loss(rows, side)[0].item() for side in sides) / 2
+        return sum(hidden_loss(rows, side).item() for side in sides) / 2
 
     label = f"f, CS-Few-Shot, penalty {penalty:g}"
     options = {"training": training, "held": held, "label": label, "checkpoint": checkpoint}

@@ -11,6 +11,7 @@ The penalty is the hypothesis TER = 0: squared, it shrinks f - f~ by about 1 / (
 unsquared, it makes it 0 once penalty * f (1 - f) exceeds it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -24,12 +25,12 @@ from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_BATCH
 from csrec_core.models.sequences import Sequences
-from csrec_core.models.shares import draw_rows
 from csrec_core.models.train import Training, batches
 
 __all__ = [
     "CONSTRAINTS",
     "ESTIMANDS",
+    "Objective",
     "constraint_target",
     "csrec_loss",
     "hold_out_users",
@@ -114,16 +115,113 @@ def hold_out_users(sequences: Sequences, rows: Tensor, *, seed: int) -> tuple[Te
     return rows, stopping
 
 
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What f is fitted to: Eq. (9), from the sides that an estimand asks for.
+
+    Attributes
+    ----------
+    penalty : float
+        Weight of the constraint, at least 0; 0 leaves it out.
+    constraint : {"squared", "absolute", "printed"}
+        Its form; see `CONSTRAINTS`.
+    estimand : {"both", "filtered", "marginal"}
+        Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
+        for none.
+    """
+
+    penalty: float = 1.0
+    constraint: str = "squared"
+    estimand: str = "both"
+
+    def __post_init__(self):
+        if self.estimand not in ESTIMANDS:
+            raise unknown("estimand", self.estimand, ESTIMANDS)
+        if self.constraint not in CONSTRAINTS:
+            raise unknown("constraint", self.constraint, CONSTRAINTS)
+        if not self.penalty >= 0:
+            raise InputError(f"penalty = {self.penalty}; expected a number of at least 0")
+
+    def hide(self, rows: Tensor) -> Tensor:
+        """Draw the users of a batch (B,) whose decisions are hidden, (B,) bool."""
+        return torch.rand((len(rows),), device=rows.device) < ESTIMANDS[self.estimand]
+
+    @property
+    def sides(self) -> tuple[bool, ...]:
+        """Whether decisions are hidden, of each side that f is validated from."""
+        return {"both": (False, True), "filtered": (False,), "marginal": (True,)}[self.estimand]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Eq. (9) of a model on the exposures (U, T) to `learn` from and those `held` out to stop on."""
+
+    model: Acceptance
+    sequences: Sequences
+    readouts: Readouts
+    objective: Objective
+    learn: Tensor
+    held: Tensor
+
+    def loss(self, batch: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss of the users `batch` at the exposures `wanted`."""
+        sequences = self.sequences
+        decisions = sequences.decisions[batch].where(~hidden[:, None], sequences.masked_decisions[batch])
+        return csrec_loss(
+            _system_logits(self.model, sequences, batch, decisions, _with_previous(wanted, hidden)),
+            sequences.system_decisions[batch],
+            wanted,
+            hidden,
+            self.readouts.take(batch),
+            self.objective.penalty,
+            constraint=self.objective.constraint,
+        )
+
+    def from_sides(self, batch: Tensor, wanted: Tensor) -> Tensor:
+        """Return the mean loss over the sides, each of which sees every user of the batch."""
+        sides = [torch.full_like(batch, side, dtype=torch.bool) for side in self.objective.sides]
+        return sum(self.loss(batch, hidden, wanted) for hidden in sides) / len(sides)
+
+    def step(self, batch: Tensor) -> Tensor:
+        """Return the loss of a training step."""
+        wanted = self.learn[batch]
+        if "encoder" not in self.model.parts:  # cheap enough to see every user from each side
+            return self.from_sides(batch, wanted)
+        hidden = self.objective.hide(batch)
+        if not self.model.backbone.causal:
+            wanted = sample_positions(wanted, PREFIXES)
+        return self.loss(batch, hidden, wanted)
+
+    def validate(self, rows: Tensor) -> float:
+        """Return the mean loss of the users `rows` at what is held out."""
+        parts = batches(rows, READ_BATCH)
+        return sum(self.from_sides(part, self.held[part]).item() * len(part) for part in parts) / len(rows)
+
+
+def _split(
+    sequences: Sequences, rows: Tensor, learn: Tensor | None, held: Tensor | None, seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return users to train on and to stop on, and of the exposures (U, T) those to learn from and held."""
+    exposed = sequences.system_items > 0
+    learn = exposed if learn is None else learn & exposed
+    if held is None:
+        (rows, stopping), held = hold_out_users(sequences, rows, seed=seed), learn
+    else:
+        stopping, held = rows, held & exposed
+    rows, stopping = (users[mask[users].any(dim=1)] for users, mask in ((rows, learn), (stopping, held)))
+    if not len(rows) or not len(stopping):
+        raise InputError("no system exposure is left to learn from, or none to stop training on")
+    return rows, stopping, learn, held
+
+
 def train_csrec(
     sequences: Sequences,
     readouts: Readouts,
     rows: Tensor,
+    objective: Objective,
     *,
-    penalty: float,
     training: Training,
     backbone: str = "sasrec",
-    constraint: str = "squared",
-    estimand: str = "both",
     parts: str = "both",
     learn: Tensor | None = None,
     held: Tensor | None = None,
@@ -144,13 +242,6 @@ def train_csrec(
     ----------
     rows : Tensor (n,) int64
         Users, as rows of `sequences`.
-    penalty : float
-        Weight of the constraint of Eq. (9); 0 leaves it out.
-    constraint : {"squared", "absolute", "printed"}
-        Its form; see `CONSTRAINTS`.
-    estimand : {"both", "filtered", "marginal"}
-        Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
-        for none.
     parts : {"both", "encoder", "user state"}
         What f is made of; see `csrec_core.models.acceptance.PARTS`.
     learn, held : Tensor (U, T) bool, optional
@@ -161,69 +252,27 @@ def train_csrec(
     checkpoint : path, optional
         See `csrec_core.models.train.fit`.
     """
-    if estimand not in ESTIMANDS:
-        raise unknown("estimand", estimand, ESTIMANDS)
-    if not penalty >= 0:
-        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
+    rows, stopping, learn, held = _split(sequences, rows, learn, held, training.seed)
     model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
     if start is not None:
         model.backbone.load_state_dict(start.backbone.state_dict())
-    exposed = sequences.system_items > 0
-    learn = exposed if learn is None else learn & exposed
-    if held is None:
-        (rows, stopping), held = hold_out_users(sequences, rows, seed=training.seed), learn
-    else:
-        stopping, held = rows, held & exposed
-    rows, stopping = (users[mask[users].any(dim=1)] for users, mask in ((rows, learn), (stopping, held)))
-    if not len(rows) or not len(stopping):
-        raise InputError("no system exposure is left to learn from, or none to stop training on")
-
-    def loss(batch: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
-        decisions = sequences.decisions[batch].where(~hidden[:, None], sequences.masked_decisions[batch])
-        return csrec_loss(
-            _system_logits(model, sequences, batch, decisions, _with_previous(wanted, hidden)),
-            sequences.system_decisions[batch],
-            wanted,
-            hidden,
-            readouts.take(batch),
-            penalty,
-            constraint=constraint,
-        )
-
-    sides = {"both": (False, True), "filtered": (False,), "marginal": (True,)}[estimand]
-
-    def train_loss(batch: Tensor) -> tuple[Tensor, Tensor]:
-        wanted = learn[batch]
-        if "encoder" not in model.parts:  # cheap enough to see every user from each side
-            return sum(loss(batch, _all(batch, side), wanted) for side in sides) / len(sides), wanted.sum()
-        hidden = draw_rows(torch.rand, (len(batch),), device=batch.device) < ESTIMANDS[estimand]
-        if not model.backbone.causal:
-            wanted = sample_positions(wanted, PREFIXES)
-        return loss(batch, hidden, wanted), wanted.sum()
-
-    def validate() -> float:
-        total = 0.0
-        for batch in batches(stopping, READ_BATCH):
-            wanted = held[batch]
-            for side in sides:
-                total += loss(batch, _all(batch, side), wanted).item() * len(batch) / len(sides)
-        return total / len(stopping)
-
+    fit = _Fit(model, sequences, readouts, objective, learn, held)
     shown = sequences.system_items[rows][learn[rows]]
     seen = torch.cat([shown, sequences.self_items[rows].flatten()])
     drawn = [model.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
+    label = f"f, penalty {objective.penalty:g}"
     with (
         scored_by_features(sequences, cold_items(sequences, shown), model.appeal.weight),
         scored_by_features(sequences, cold_items(sequences, seen), *drawn),
     ):
         history = fit_acceptance(
             model,
-            train_loss,
-            validate,
+            fit.step,
+            lambda: fit.validate(stopping),
             rows,
             training=training,
             parts=parts,
-            label=f"f, penalty {penalty:g}",
+            label=label,
             checkpoint=checkpoint,
         )
     return model, history
@@ -264,11 +313,6 @@ def _system_logits(
     numbers = model.describe(*read, own=window.own)[marked]
     logits = model(states, exposed[wanted], numbers)
     return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
-
-
-def _all(rows: Tensor, value: bool) -> Tensor:
-    """Return the same value for each of `rows`."""
-    return torch.full_like(rows, value, dtype=torch.bool)
 
 
 def _with_previous(wanted: Tensor, hidden: Tensor) -> Tensor:

@@ -135,12 +135,12 @@ def train_fewshot(
         model = FewShot(features, channels=channels, norm=norm, dropout=dropout).to(device)
     tested, rows = (part.to(device) for part in hold_out(len(sessions.users), held, seed=training.seed))
 
-    def loss(batch: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(batch: Tensor) -> Tensor:
         *inputs, asked = (part[batch] for part in tensors)
-        return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked]), asked.sum()
+        return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked])
 
     common = {"training": training, "label": "Few-Shot", "checkpoint": checkpoint}
-    history = fit(model, loss, lambda: loss(tested)[0].item(), rows, **common)
+    history = fit(model, loss, lambda: loss(tested).item(), rows, **common)
     return model, history
 
 

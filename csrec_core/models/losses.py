@@ -7,14 +7,12 @@ catalogue.
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.models.backbones import Encoder
-from csrec_core.models.shares import draw
 
 __all__ = ["LOSSES", "bce", "gbce", "sampled_softmax", "softmax"]
 
@@ -62,6 +60,6 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 def _sampled(model: Encoder, states: Tensor, targets: Tensor, negatives: int) -> tuple[Tensor, Tensor]:
     """Return logits of the targets (n,) and of shared uniform negatives (n, negatives), a hit at -inf."""
-    drawn = draw(partial(torch.randint, 1, model.n_items + 1), (negatives,), device=targets.device)
+    drawn = torch.randint(1, model.n_items + 1, (negatives,), device=targets.device)
     negative = F.linear(states, model.embed(drawn), model.bias[drawn - 1])
     return model.score(states, targets), negative.masked_fill(drawn == targets[:, None], -torch.inf)

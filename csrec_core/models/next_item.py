@@ -36,7 +36,7 @@ def build_backbone(
 
     Parameters
     ----------
-    backbone : {"gru4rec", "caser", "sasrec", "bert4rec", "fmlprec", "bsarec"}
+    backbone : str
         A key of `csrec_core.models.backbones.BACKBONES`.
     positions : int
         Tokens that a state may depend on.
@@ -199,10 +199,10 @@ def _positions(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     """A row is a window, and all it wants is asked for in one pass."""
     rows = windows.wanted.any(dim=1).nonzero()[:, 0]
 
-    def loss(batch: Tensor) -> tuple[Tensor, int]:
+    def loss(batch: Tensor) -> Tensor:
         part = windows.select(batch)
         states = model.encode_at(part.items, part.wanted, part.decisions, users=part.users)
-        return objective(model, states, part.items[part.wanted]), len(states)
+        return objective(model, states, part.items[part.wanted])
 
     return rows, windows.lengths[rows], loss
 
@@ -212,10 +212,10 @@ def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     row, place = windows.wanted.nonzero(as_tuple=True)
     lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
-    def loss(batch: Tensor) -> tuple[Tensor, int]:
+    def loss(batch: Tensor) -> Tensor:
         at = row[batch], place[batch]
         states = model.encode_prefixes(windows.items, *at, windows.decisions, users=windows.users)
-        return objective(model, states, windows.items[at]), len(states)
+        return objective(model, states, windows.items[at])
 
     return torch.arange(len(row), device=row.device), lengths, loss
 
@@ -225,7 +225,7 @@ def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     row, place = windows.wanted.nonzero(as_tuple=True)
     lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
-    def loss(batch: Tensor) -> tuple[Tensor, int]:
+    def loss(batch: Tensor) -> Tensor:
         end = place[batch, None]
         back = end - torch.arange(int(end.max()), -1, -1, device=row.device)
         at = row[batch, None], back.clamp(min=0)
@@ -233,7 +233,7 @@ def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
         drawn = torch.rand(items.shape, device=row.device) < model.masked
         hidden = (drawn & (items > 0) & (decisions == ACCEPT)) | (back == end)
         states = model.encode_masked(items, hidden, decisions)
-        return objective(model, states, items[hidden]), len(states)
+        return objective(model, states, items[hidden])
 
     return torch.arange(len(row), device=row.device), lengths, loss
 

@@ -11,7 +11,7 @@ from csrec_core.cache import Cache
 from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model
-from csrec_core.models.csrec import predict_csrec, train_csrec
+from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.models.sequences import Sequences, to_sequences
 from csrec_core.models.train import Training
@@ -140,7 +140,7 @@ def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple:
                     sequences,
                     readouts,
                     learn,
-                    penalty=penalty,
+                    Objective(penalty=penalty),
                     training=settings.csrec,
                     start=preference,
                     checkpoint=part,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +15,7 @@ from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
-from csrec_core.models.shares import Loss, draw, draw_rows
-from csrec_core.models.train import Training, batches, fit, load_weights, save_weights, seeded
+from csrec_core.models.train import Loss, Training, batches, fit, load_weights, save_weights, seeded
 
 __all__ = ["Readouts", "chain", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
 
@@ -96,20 +94,20 @@ def train_preference(
     validated = everyone[held.any(dim=1)]
     cold = cold_items(sequences, sequences.self_items[learn])
 
-    def loss_of(part: Callable[..., tuple]) -> Loss:
-        def loss(rows: Tensor) -> tuple[Tensor, int]:
+    def loss_of(part: Callable[..., Tensor]) -> Loss:
+        def loss(rows: Tensor) -> Tensor:
             room = sequences.items.shape[1] - sequences.self_items.shape[1]
-            shift = draw_rows(partial(torch.randint, room + 1), (len(rows),), device=rows.device)
-            wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES, draw=draw)
+            shift = torch.randint(room + 1, (len(rows),), device=rows.device)
+            wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
             return part(model, sequences, rows, wanted, shift=shift, forget=0.5)
 
         return loss
 
-    def validation_of(part: Callable[..., tuple]) -> Callable[[], float]:
+    def validation_of(part: Callable[..., Tensor]) -> Callable[[], float]:
         def validate() -> float:
             with seeded(training.seed, sequences.self_items.device):  # the same negatives at every epoch
                 parts = [
-                    part(model, sequences, rows, held)[0].item() * len(rows)
+                    part(model, sequences, rows, held).item() * len(rows)
                     for rows in batches(validated, READ_BATCH)
                 ]
             return sum(parts) / len(validated)
@@ -194,13 +192,12 @@ def _next_item_loss(
     *,
     shift: Tensor | None = None,
     forget: float = 0.0,
-) -> tuple[Tensor, int]:
-    """Return the mean cross-entropy of what the users `rows` accepted where `wanted`, and how many it is."""
+) -> Tensor:
+    """Return the mean cross-entropy of what the users `rows` accepted where `wanted`."""
     items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
     known, accepted = _forget_tail(decisions, forget), wanted[rows] & (decisions == ACCEPT)
     states = model.backbone.encode_at(items, accepted, known, users=rows, shift=shift)
-    value = softmax(model.backbone, states, items[accepted]) if len(states) else states.sum()
-    return value, len(states)
+    return softmax(model.backbone, states, items[accepted]) if len(states) else states.sum()
 
 
 def _decision_loss(
@@ -211,8 +208,8 @@ def _decision_loss(
     *,
     shift: Tensor | None = None,
     forget: float = 0.0,
-) -> tuple[Tensor, int]:
-    """Return the weighted mean binary cross-entropy of the `wanted` decisions, and over how many it is."""
+) -> Tensor:
+    """Return the weighted mean binary cross-entropy of the `wanted` decisions."""
     items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
     wanted, weights = wanted[rows], sequences.self_weights[rows]
     known, states = _forget_tail(decisions, forget), None
@@ -225,20 +222,16 @@ def _decision_loss(
 
     logits, labels, weights = logits_of(items), decisions[wanted].float(), weights[wanted]
     if sequences.accepted_only:
-        drawn = partial(torch.randint, 1, model.backbone.n_items + 1)
-        negatives = draw_rows(drawn, items.shape, device=items.device)
+        negatives = torch.randint(1, model.backbone.n_items + 1, items.shape, device=items.device)
         logits = torch.cat([logits, logits_of(negatives)])
         labels = torch.cat([labels, torch.zeros_like(labels)])
         weights = torch.cat([weights, weights])
-    return F.binary_cross_entropy_with_logits(logits, labels, weights), len(labels)
+    return F.binary_cross_entropy_with_logits(logits, labels, weights)
 
 
-def sample_positions(wanted: Tensor, count: int, *, draw: Callable[..., Tensor] = draw_rows) -> Tensor:
-    """Return at most `count` of each row's `wanted` positions (U, L), at random.
-
-    The rows are those of a batch, or all that there are: then `draw` is the function of that name.
-    """
-    drawn = draw(torch.rand, wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
+def sample_positions(wanted: Tensor, count: int) -> Tensor:
+    """Return at most `count` of each row's `wanted` positions (U, L), at random."""
+    drawn = torch.rand(wanted.shape, device=wanted.device).masked_fill(~wanted, 2.0)
     largest, _ = drawn.kthvalue(min(count, wanted.shape[1]), dim=1, keepdim=True)
     return wanted & (drawn <= largest)
 
@@ -249,8 +242,8 @@ def _forget_tail(decisions: Tensor, share: float) -> Tensor:
         return decisions
     users, length = decisions.shape
     where = {"device": decisions.device}
-    cut = draw_rows(partial(torch.randint, length + 1), (users, 1), **where)
-    cut = cut.where(draw_rows(torch.rand, (users, 1), **where) < share, length)
+    cut = torch.randint(length + 1, (users, 1), **where)
+    cut = cut.where(torch.rand((users, 1), **where) < share, length)
     return decisions.masked_fill(torch.arange(length, **where) >= cut, UNKNOWN)
 
 

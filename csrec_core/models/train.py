@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,11 +18,11 @@ from tqdm import tqdm
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 from csrec_core.models.average import Average
-from csrec_core.models.devices import run_together
-from csrec_core.models.shares import Alone, Group, Loss
 
-__all__ = ["Training", "batches", "fit", "load_weights", "save_weights", "seeded"]
+__all__ = ["Loss", "Training", "batches", "fit", "load_weights", "save_weights", "seeded"]
 
+#: The mean loss of a batch of rows.
+Loss = Callable[[Tensor], Tensor]
 POOL = 16  # batches that are drawn together and sorted by length before they are cut
 SAVE_EVERY = 20.0  # seconds of work that a run cut short may lose
 
@@ -50,15 +49,10 @@ class Training:
     seed : int
         Order of the batches, dropout, masks.
     threads : int, optional
-        Threads of a matrix product; None leaves PyTorch's own choice. Forked processes have one each.
+        Threads of a matrix product; None leaves PyTorch's own choice.
     precision : {"float32", "bfloat16"}
         Of matrix products in training, by autocast; weights and losses stay in float32. The lower one pays
         on accelerators and on processors with bfloat16 units only.
-    devices : int
-        CPU cores or GPUs that train together, a process for each: GPUs where the tensors are on one. Each
-        takes its part of every batch, so that `batch` and `rate` mean what they mean for one.
-    strategy : str
-        How the processes are started, a key of `csrec_core.models.devices.STRATEGIES`.
     """
 
     epochs: int = 100
@@ -70,21 +64,12 @@ class Training:
     seed: int = 0
     threads: int | None = None
     precision: str = "float32"
-    devices: int = 1
-    strategy: str = "auto"
 
 
 def batches(
-    rows: Tensor,
-    size: int,
-    *,
-    shuffle: bool = False,
-    lengths: Tensor | None = None,
-    streams: Mapping[str, torch.Generator] | None = None,
+    rows: Tensor, size: int, *, shuffle: bool = False, lengths: Tensor | None = None
 ) -> Iterator[Tensor]:
     """Yield `rows` (n,) in pieces of at most `size`, shuffled if asked.
-
-    The order is drawn from the generator in `streams` for the type of a device, else from the global one.
 
     With `lengths` (n,), those of each row's window, a shuffled piece holds rows of about equal length, so
     that little of a rectangular batch is padding.
@@ -92,14 +77,13 @@ def batches(
     if not shuffle:
         yield from rows.split(size)
         return
-    streams = streams or {}
-    order = torch.randperm(len(rows), device=rows.device, generator=streams.get(rows.device.type))
+    order = torch.randperm(len(rows), device=rows.device)
     if lengths is None:
         yield from rows[order].split(size)
         return
     for pool in order.split(size * POOL):
         pieces = pool[lengths[pool].argsort()].split(size)
-        for piece in torch.randperm(len(pieces), generator=streams.get("cpu")).tolist():
+        for piece in torch.randperm(len(pieces)).tolist():
             yield rows[pieces[piece]]
 
 
@@ -119,9 +103,7 @@ def fit(
     Parameters
     ----------
     loss : callable
-        Mean loss of a batch of `rows`; with it, as a pair, the number of terms that the mean is over, where
-        that is not the number of rows: a batch that several processes share is put together by it. There,
-        random numbers that belong to a batch or its rows come from `csrec_core.models.shares`.
+        Mean loss of a batch of `rows`.
     validate : callable
         Loss on held-out data, called in evaluation mode without gradients; lower is better.
     rows : Tensor (n,) int64
@@ -139,57 +121,30 @@ def fit(
     DataFrame
         `epoch` (from 1), `train` and `validation` loss, CPU `seconds` of the pass without validation.
     """
-    path = None if checkpoint is None else Path(checkpoint)
-
-    def train(team: Alone) -> list[tuple]:
-        optimiser = torch.optim.Adam(
-            model.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
-        )
-        average = Average(model, training.average)
-        run = _Run(model, optimiser, average, path, team)
-        silent = None if team.main else True
-        with (
-            seeded(training.seed, _device(model)),
-            _threads(training.threads),
-            tqdm(total=training.epochs, desc=label, disable=silent, leave=False) as bar,
-        ):
-            run.resume()
-            bar.update(len(run.history))
-            while len(run.history) < training.epochs and run.waited < training.patience:
-                team.begin(len(run.history) + 1)
-                started = time.process_time()
-                trained = _one_pass(model, loss, rows, lengths, training, optimiser, average, team)
-                seconds = team.total(time.process_time() - started)
-                model.eval()
-                with torch.no_grad(), average.in_place():
-                    run.record(trained, team.once(validate), seconds)
-                run.keep()
-                bar.update()
-                bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
-        run.finish(label)
-        return run.history
-
-    alone = training.devices == 1 and training.strategy == "auto"
-    history = train(Alone()) if alone else _train_together(train, model, training, label)
-    return pd.DataFrame(history, columns=["epoch", "train", "validation", "seconds"])
-
-
-def _train_together(
-    train: Callable[[Alone], list[tuple]], model: nn.Module, training: Training, label: str
-) -> list:
-    """Train in several processes, and take over weights and history where they are forked ones."""
-    history = []
-    with tempfile.TemporaryDirectory(prefix="csrec-") as folder:
-        path = Path(folder) / "trained.safetensors"
-
-        def work(group: Group) -> None:
-            history.extend(train(group))
-            if group.main:
-                save_weights(model, path, history=history)
-
-        asked = {name: getattr(training, name) for name in ("devices", "strategy", "threads", "seed")}
-        here = run_together(work, model, **asked, label=label)
-        return history if here else load_weights(model, path)["history"]
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
+    )
+    average = Average(model, training.average)
+    run = _Run(model, optimiser, average, None if checkpoint is None else Path(checkpoint))
+    with (
+        seeded(training.seed, _device(model)),
+        _threads(training.threads),
+        tqdm(total=training.epochs, desc=label, leave=False) as bar,
+    ):
+        run.resume()
+        bar.update(len(run.history))
+        while len(run.history) < training.epochs and run.waited < training.patience:
+            started = time.process_time()
+            trained = _one_pass(model, loss, rows, lengths, training, optimiser, average)
+            seconds = time.process_time() - started
+            model.eval()
+            with torch.no_grad(), average.in_place():
+                run.record(trained, validate(), seconds)
+            run.keep()
+            bar.update()
+            bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
+    run.finish(label)
+    return pd.DataFrame(run.history, columns=["epoch", "train", "validation", "seconds"])
 
 
 @contextmanager
@@ -209,15 +164,9 @@ class _Run:
     """The state of a training run: its history, its best weights, and how they are kept on disk."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        average: Average,
-        path: Path | None,
-        team: Alone,
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, average: Average, path: Path | None
     ):
         self.model, self.optimiser, self.average, self.path = model, optimiser, average, path
-        self.team, self.keeps = team, path is not None and team.main
         self.history: list[tuple[int, float, float, float]] = []
         self.best, self.best_epoch, self.weights = float("inf"), 0, None
         self.saved = time.monotonic()
@@ -235,7 +184,7 @@ class _Run:
 
     def keep(self) -> None:
         """Save, if it is time to."""
-        if self.keeps and time.monotonic() - self.saved >= SAVE_EVERY:
+        if self.path is not None and time.monotonic() - self.saved >= SAVE_EVERY:
             self.save()
             self.saved = time.monotonic()
 
@@ -245,7 +194,9 @@ class _Run:
         tensors |= {f"mean.{name}": value for name, value in self.average.means.items()}
         for number, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
-        tensors |= self.team.random_states()
+        tensors["random"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
         notes = {"history": self.history, "best": self.best_epoch, "steps": self.average.steps}
         _write(self.path, tensors, notes | {"name": self.path.name})
 
@@ -254,7 +205,6 @@ class _Run:
             # A state that is damaged, or another model's, is as good as none.
             with suppress(InputError):
                 self._read()
-        self.team.wait()  # for all to have read what the first to finish removes
 
     def _read(self) -> None:
         tensors, notes = _read(self.path)
@@ -274,7 +224,9 @@ class _Run:
             number, key = name.split(".")
             state.setdefault(int(number), {})[key] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        self.team.set_random_states(tensors)
+        torch.set_rng_state(tensors["random"])
+        if "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"])
         self.history = [tuple(row) for row in notes["history"]]
         self.best_epoch = notes["best"]
         self.best = self.history[self.best_epoch - 1][2] if self.best_epoch else float("inf")
@@ -286,7 +238,7 @@ class _Run:
             )
         self.model.load_state_dict(self.weights)
         self.model.eval()
-        if self.keeps:
+        if self.path is not None:
             self.path.unlink(missing_ok=True)
 
 
@@ -298,19 +250,16 @@ def _one_pass(
     training: Training,
     optimiser: torch.optim.Optimizer,
     average: Average,
-    team: Alone,
 ) -> float:
     model.train()
     total, device = 0.0, _device(model).type
     low = training.precision == "bfloat16"
 
-    def lowered(batch: Tensor) -> Tensor | tuple:
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=low):
-            return loss(batch)
-
-    for batch in batches(rows, training.batch, shuffle=True, lengths=lengths, streams=team.streams):
+    for batch in batches(rows, training.batch, shuffle=True, lengths=lengths):
         optimiser.zero_grad()
-        value = team.backward(lowered, batch)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=low):
+            value = loss(batch)
+        value.backward()
         optimiser.step()
         average.step()
         total += value.item() * len(batch)

@@ -21,7 +21,7 @@ __all__ = ["UserState"]
 
 PRIOR = 3.0  # exposures, spread over the catalogue evenly, that a share starts from
 LONGEST_RUN = 5  # rejections in a row that are told apart
-NUMBERS = 22  # of an exposure
+NUMBERS = 22  # of an exposure, each with its name in `_numbers`
 
 
 class UserState(nn.Module):
@@ -164,16 +164,27 @@ def _runs(known: Tensor) -> Tensor:
 def _numbers(
     total: Tensor, alike: Tensor, even: Tensor, latest: Tensor, second: Tensor, run: Tensor, step: Tensor
 ) -> Tensor:
-    """Put the numbers of exposures together: rates start from one half, shares from an even one."""
+    """Put the numbers of exposures together, by name: rates start from one half, shares from an even one."""
     chosen, *by_phase = total.unbind(-1)
     alike_chosen, *alike_by_phase = alike.unbind(-1)
-    numbers = [torch.log1p(chosen) / 3, (alike_chosen + PRIOR * even) / (chosen + PRIOR)]
-    for accepted, rejected in (by_phase[:2], by_phase[2:], alike_by_phase[:2], alike_by_phase[2:]):
-        numbers += [(accepted + 0.5) / (accepted + rejected + 1)]
-        numbers += [torch.log1p(accepted) / 3, torch.log1p(rejected) / 3]
+    named = {
+        "chosen": torch.log1p(chosen) / 3,
+        "chosen alike": (alike_chosen + PRIOR * even) / (chosen + PRIOR),
+    }
+    counts = {"own": by_phase[:2], "system": by_phase[2:]}
+    counts |= {"own alike": alike_by_phase[:2], "system alike": alike_by_phase[2:]}
+    for name, (accepted, rejected) in counts.items():
+        named[f"{name}: rate"] = (accepted + 0.5) / (accepted + rejected + 1)
+        named[f"{name}: accepted"] = torch.log1p(accepted) / 3
+        named[f"{name}: rejected"] = torch.log1p(rejected) / 3
     accepted = by_phase[0] + by_phase[2]
-    numbers.append((alike_by_phase[0] + alike_by_phase[2] + PRIOR * even) / (accepted + PRIOR))
-    for decision in (latest, second):
-        numbers += [(decision == ACCEPT).float(), (decision == REJECT).float()]
-    numbers += [run.clamp(max=LONGEST_RUN) / LONGEST_RUN, (step > 0).float(), torch.log1p(step.float()) / 3]
-    return torch.stack(numbers, dim=-1)
+    named["accepted alike"] = (alike_by_phase[0] + alike_by_phase[2] + PRIOR * even) / (accepted + PRIOR)
+    for name, decision in {"last": latest, "last but one": second}.items():
+        named |= {
+            f"{name} accepted": (decision == ACCEPT).float(),
+            f"{name} rejected": (decision == REJECT).float(),
+        }
+    named["rejections in a row"] = run.clamp(max=LONGEST_RUN) / LONGEST_RUN
+    named["by the system"] = (step > 0).float()
+    named["step"] = torch.log1p(step.float()) / 3
+    return torch.stack(list(named.values()), dim=-1)

@@ -32,7 +32,7 @@ from csrec_core.models.cs_fewshot import (
     train_cs_fewshot,
     train_fewshot_preference,
 )
-from csrec_core.models.csrec import predict_csrec, train_csrec
+from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.fewshot import FewShot, hold_out, predict_skips, train_fewshot
 from csrec_core.models.next_item import build_backbone, train_next_item
 from csrec_core.models.preference import Readouts, read_out, train_preference
@@ -194,7 +194,7 @@ class SessionTrials:
                 told,
                 readouts,
                 teachers,
-                penalty=self.effort.penalty,
+                Objective(penalty=self.effort.penalty),
                 start=preference,
                 checkpoint=part,
                 **options,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from csrec_core.errors import InputError
+from csrec_core.models.csrec import Objective
 from csrec_core.models.train import Training
 
 __all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps"]
@@ -11,8 +12,8 @@ FEWEST = 5  # self-chosen exposures that f reads where some users have less
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """What CSRec learns from and how; T is a user's number of exposures by the system.
+class Preset(Objective):
+    """What CSRec learns from and how, beside its `Objective`; T is a user's number of exposures by the system.
 
     Attributes
     ----------
@@ -28,8 +29,6 @@ class Preset:
     readout : {"softmax", "acceptance"}
         f~ as published (`csrec_core.reproduction.catalogue`) or on the scale of a decision
         (`csrec_core.models.preference`).
-    penalty, constraint, estimand
-        Of `csrec_core.models.csrec.train_csrec`.
     reported : {"filtered", "marginal"}
         Whether the decisions before an exposure are given when f is tested on it.
     calibrated : bool
@@ -46,9 +45,6 @@ class Preset:
     validated: int = 3
     crossed: bool = False
     readout: str = "acceptance"
-    penalty: float = 1.0
-    constraint: str = "squared"
-    estimand: str = "both"
     reported: str = "filtered"
     calibrated: bool = False
     share: float = 1.0
