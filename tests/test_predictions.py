@@ -67,7 +67,7 @@ def test_a_run_cut_short_goes_on_where_it_stopped(predictions, books, settings, 
     calls, real = [], module.train_csrec
 
     def stop_at_third(*arguments, **options):
-        calls.append(options["penalty"])
+        calls.append(arguments[3].penalty)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return real(*arguments, **options)

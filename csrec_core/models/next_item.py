@@ -26,7 +26,7 @@ __all__ = [
     "train_next_item",
 ]
 
-Objective = Callable[[Encoder, Tensor, Tensor], Tensor]
+ItemLoss = Callable[[Encoder, Tensor, Tensor], Tensor]
 
 
 def build_backbone(
@@ -195,7 +195,7 @@ def cut_windows(sequences: Sequences, length: int, *, whole: bool = True) -> Win
     return Windows(users, items, decisions, real & fresh & (decisions == ACCEPT))
 
 
-def _positions(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+def _positions(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
     """A row is a window, and all it wants is asked for in one pass."""
     rows = windows.wanted.any(dim=1).nonzero()[:, 0]
 
@@ -207,7 +207,7 @@ def _positions(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     return rows, windows.lengths[rows], loss
 
 
-def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+def _prefixes(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
     """A row is a wanted item, asked for from a window that holds what came before it."""
     row, place = windows.wanted.nonzero(as_tuple=True)
     lengths = place - (windows.items.shape[1] - windows.lengths[row])
@@ -220,7 +220,7 @@ def _prefixes(model: Encoder, windows: Windows, objective: Objective) -> tuple:
     return torch.arange(len(row), device=row.device), lengths, loss
 
 
-def _cloze(model: Encoder, windows: Windows, objective: Objective) -> tuple:
+def _cloze(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
     """A row is a wanted item, hidden after what came before it, of which a share is hidden as well."""
     row, place = windows.wanted.nonzero(as_tuple=True)
     lengths = place - (windows.items.shape[1] - windows.lengths[row])
