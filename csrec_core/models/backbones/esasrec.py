@@ -1,6 +1,6 @@
 """eSASRec: Tikhonovich et al., Enhancing transformer-based recommendations in a modular fashion (RecSys 2025).
 
-SASRec's causal attention in the blocks of LiGR (Borisyuk et al. 2024): each layer normalises what it reads, the
+SASRec's causal attention in the blocks of LiGR (Borisyuk et al. 2025): each layer normalises what it reads, the
 residual takes its output through a gate of the state itself, and the feed-forward layer is a SwiGLU (Shazeer
 2020). Its authors train it by a softmax over many sampled negatives: `loss="sampled_softmax"`.
 """
