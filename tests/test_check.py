@@ -176,10 +176,11 @@ def test_what_a_log_lacks_is_left_out_of_its_report():
     rng = np.random.default_rng(0)
     log = pd.DataFrame({"user": np.arange(40) % 8, "item": np.arange(40) % 5, "t": np.arange(40)})
     log["decision"], log["source"] = rng.integers(0, 2, 40), np.where(np.arange(40) % 2, "bts", "random")
-    assert set(what_it_lacks(frame_to_dataset(log))) == {"03_train", "05_reproduction"}
+    assert set(what_it_lacks(frame_to_dataset(log))) == {"03_train", "05_reproduction", "07_table_2"}
     alone = what_it_lacks(frame_to_dataset(log.assign(source="system")))
     assert alone["04_treatment_effect"] == alone["06_policy"] == "a second arm beside system"
-    assert what_it_lacks(frame_to_dataset(log.replace({"bts": "self", "random": "system"}))) == {}
+    both = frame_to_dataset(log.replace({"bts": "self", "random": "system"}))
+    assert set(what_it_lacks(both)) == {"07_table_2"}
 
 
 def test_the_agent_and_mssd_are_imported_when_asked_for():

@@ -19,6 +19,7 @@ from csrec_core.errors import InputError
 from csrec_core.models.train import Training
 from csrec_core.reproduction import mssd as module
 from csrec_core.reproduction.catalogue import accepted_history
+from csrec_core.reproduction.findings import table_two_claim
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import (
     BY_EFFECT,
@@ -237,21 +238,36 @@ def test_simulated_sessions_are_made_once_and_anew_after_a_crash(tmp_path):
     assert len(read_sessions(simulate_sessions(tmp_path, 20, seed=1)).users) == 20
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((0.02, 0.01, 0.03), "better than Few-Shot by 2.0 points of AUC."),
+        ((-0.01, -0.02, -0.003), "worse than Few-Shot by 1.0 points of AUC."),
+        ((0.02, -0.01, 0.05), "better than Few-Shot by 2.0 points of AUC, which may be chance."),
+    ],
+)
+def test_the_claim_of_table_two_follows_its_interval(ends, said):
+    gain = pd.DataFrame([("AUC", *ends)], columns=["metric", "mean", "low", "high"])
+    sentence, numbers = table_two_claim(gain, simulated=False)
+    assert sentence == f"On real sessions CS-Few-Shot orders decisions {said}"
+    assert numbers["auc_gain_cs_few_shot"] == ends
+
+
 @pytest.fixture(scope="module")
 def notebook(folder, tmp_path_factory):
-    """The folder of a run of notebook 05 on the sessions."""
+    """The folder of a run of notebook 07 on the sessions."""
     run = tmp_path_factory.mktemp("run")
-    given = {"data": "mssd", "path": str(folder), "out": str(run), "hidden": 8, "passes": 1, "penalties": ""}
-    name = "05_reproduction.ipynb"
+    given = {"data": "mssd", "path": str(folder), "out": str(run), "hidden": 8, "passes": 1}
+    name = "07_table_2.ipynb"
     papermill.execute_notebook(PROJECT / "notebooks" / name, run / name, given, progress_bar=False)
     return run
 
 
 def test_the_notebook_shows_table_two(notebook):
-    table = pd.read_csv(notebook / "tables" / "05_reproduction" / "table-2.csv").set_index("system")
+    table = pd.read_csv(notebook / "tables" / "07_table_2" / "table-2.csv").set_index("system")
     assert (table.loc[list(SYSTEMS), "AHR@0.2 reproduced"] != "–").all()
     assert "AHR@0.2 difference" not in table and table.loc["CSRec", "note"] == "a"
     assert {"majority", "track", "position", "random ranking", ORACLE, LEVEL} <= set(table.index)
-    record = (notebook / "record" / "05_reproduction.json").read_text()
+    record = (notebook / "record" / "07_table_2.json").read_text()
     assert "cannot be compared with a simulation" in record and "auc_gain_cs_few_shot" in record
-    assert (notebook / "figures" / "05_reproduction" / "table-2-auc" / "table-2-auc.csv").exists()
+    assert (notebook / "figures" / "07_table_2" / "table-2-auc" / "table-2-auc.csv").exists()

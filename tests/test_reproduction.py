@@ -1,6 +1,7 @@
 """The reproduction: Eq. 9 in each form, what each preset sees, readouts, controls, tables."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from csrec_core.data.loaders import load_gpt4books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError
-from csrec_core.evaluation.controls import history_lookup, predict_controls, predict_history_controls
+from csrec_core.evaluation.controls import ALWAYS, history_lookup, predict_controls, predict_history_controls
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.csrec import (
     CONSTRAINTS,
@@ -47,6 +48,7 @@ from csrec_core.reproduction.ablation import (
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
 from csrec_core.reproduction.ceiling import filter_books
 from csrec_core.reproduction.experiment import Reproduction
+from csrec_core.reproduction.findings import line_words, paper_claim
 from csrec_core.reproduction.presets import PRESETS, Effort
 from csrec_core.reproduction.published import (
     ACCEPTS_ALL,
@@ -589,6 +591,27 @@ def test_a_sample_of_users_is_whole(world):
     few = sample_users(world, 10, seed=3)
     assert few.log["user"].nunique() == 10 and len(few.log) == 10 * 16
     assert sample_users(world, 80) is world
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ((0.90, 0.88, 0.92), "right 10.0 points more often than"),
+        ((0.75, 0.72, 0.78), "right 5.0 points less often than"),
+        ((0.81, 0.79, 0.83), "not known to be right more often than accepting every exposure, right in 80.0%"),
+    ],
+)  # fmt: skip
+def test_the_claim_is_one_sentence_with_one_number(own, said):
+    rows = [("CSRec (SASRec)", "AHR@0.5", *own), (ALWAYS, "AHR@0.5", 0.8, 0.8, 0.8)]
+    summary = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
+    sentence, numbers = paper_claim({"paper": summary}, "sasrec")
+    assert said in sentence and len(sentence.split()) <= 25 and len(re.findall(r"[\d.]*\d", sentence)) == 1
+    assert numbers["csrec_over_always"] == pytest.approx([value - 0.8 for value in own])
+
+
+def test_where_lines_begin_and_end_is_said():
+    lines = pd.DataFrame({"x": [2, 1, 1, 2], "y": [0.5, 0.25, 1, 3], "by": ["a", "a", "b", "b"]})
+    assert line_words(lines, "x", "y", by="by") == "a: 0.25 at 1, 0.5 at 2; b: 1 at 1, 3 at 2"
 
 
 def test_the_notebook_on_files_like_the_papers(tmp_path):

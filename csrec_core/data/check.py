@@ -13,6 +13,7 @@ from csrec_core.data.options import ReadOptions
 from csrec_core.data.profile import Profile, profile_log
 from csrec_core.data.tables import Table, open_frame, open_table, quoted
 from csrec_core.errors import InputError, readable
+from csrec_core.suites import NOTEBOOKS
 
 __all__ = ["Check", "Fault", "check_data", "find_faults", "find_kind", "guess_log", "what_it_lacks"]
 
@@ -219,8 +220,9 @@ def what_it_lacks(dataset: Dataset) -> dict[str, str]:
     effect = two or ("" if mixed > 1 or "outcome" in dataset.log else "both decisions in two arms")
     paper = "" if {SELF, SYSTEM} <= arms else "the arms self and system (--map self=...,system=...)"
     paper = paper or ("" if dataset.ordered else "a time or an order")
-    needs = {"03_train": paper, "04_treatment_effect": effect, "05_reproduction": paper, "06_policy": two}
-    return {name: need for name, need in needs.items() if need}
+    sessions = "whole sessions, read by csrec data mssd (--data mssd)"
+    lacks = {"effect": effect, "arms": two, "phases": paper, "sessions": sessions}
+    return {name: lacks[book.needs] for name, book in NOTEBOOKS.items() if lacks.get(book.needs)}
 
 
 def what_it_carries(dataset: Dataset) -> list[str]:
@@ -229,7 +231,7 @@ def what_it_carries(dataset: Dataset) -> list[str]:
     others = " and ".join(arm for arm in log["source"].unique() if arm != SELF)
     logged = "propensity" in log.columns and log.loc[log["source"] != SELF, "propensity"].notna().all()
     sure = "" if logged else f"; to be sure of the value, log a propensity of each exposure of {others}"
-    names = ("02_data", "03_train", "04_treatment_effect", "05_reproduction", "06_policy")
+    names = [name for name, book in NOTEBOOKS.items() if book.needs]
     said = {name: f"needs {lacks[name]}" if name in lacks else "yes" for name in names}
     said["06_policy"] += sure * ("06_policy" not in lacks)
     return [f"{name:<21}{text}" for name, text in said.items()]

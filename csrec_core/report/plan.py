@@ -12,6 +12,7 @@ from pathlib import Path
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import COMPUTING, hash_files, versions
 from csrec_core.report.parameters import Parameter, read_parameters, resolve
+from csrec_core.suites import NOTEBOOKS, PARTS
 
 __all__ = [
     "NOTEBOOKS",
@@ -27,7 +28,6 @@ __all__ = [
     "read_title",
 ]
 
-NOTEBOOKS = ("01_causal_graph", "02_data", "03_train", "04_treatment_effect", "05_reproduction", "06_policy")
 # What a suite sets where the command line says nothing.
 SUITES: dict[str, dict[str, object]] = {
     "shop": {},
@@ -42,12 +42,6 @@ SUITES: dict[str, dict[str, object]] = {
         "passes": 7,
         "jobs": 2,
     },
-}
-# The notebooks of a suite that leaves some out.
-PARTS = {
-    "shop": ("02_data", "04_treatment_effect", "06_policy"),
-    "effect": ("04_treatment_effect", "06_policy"),
-    "reproduction": ("05_reproduction",),
 }
 # Whose artefacts a notebook reads: it runs after them, and is redone when they are.
 READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}

@@ -11,13 +11,15 @@ from csrec_core.metrics import (
     accept_by_probability,
     accept_by_rank,
     auc_by_user,
+    calibration_curve,
     expected_calibration_error,
 )
 from csrec_core.reproduction.experiment import Reproduction
-from csrec_core.reproduction.presets import Preset
+from csrec_core.reproduction.presets import PRESETS, Preset
 
 __all__ = [
     "alpha_sweep",
+    "calibration_by_preset",
     "constraint_floor",
     "decisions_as_input",
     "learning_curve",
@@ -104,6 +106,16 @@ def decisions_as_input(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the scores of one f with the earlier decisions given and summed out: `input`, scores."""
     named = {"given": "f", "summed out": "f_marginal"}
     return pd.DataFrame([{"earlier decisions": name, **_accuracy(cells, own)} for name, own in named.items()])
+
+
+def calibration_by_preset(fitted: Mapping[str, pd.DataFrame], presets: Sequence[str]) -> pd.DataFrame:
+    """Return `csrec_core.metrics.calibration_curve` of the tested cells of each preset, with `model`."""
+    curves = []
+    for name in presets:
+        own, _ = COLUMNS[PRESETS[name].reported]
+        curve = calibration_curve(fitted[name]["decision"], fitted[name][own])
+        curves.append(curve.assign(model=f"CSRec, {name}"))
+    return pd.concat(curves, ignore_index=True)
 
 
 def alpha_sweep(

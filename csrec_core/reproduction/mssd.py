@@ -6,7 +6,6 @@ sequence models read the tracks of `self` and `system` alone, Few-Shot and CS-Fe
 its log and its tracks' acoustic features.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -141,12 +140,9 @@ class SessionTrials:
 
     @cached_property
     def _cache(self) -> Cache:
-        content = hashlib.sha256()
-        for name, part in vars(self.sessions).items():
-            content.update(part.astype("S6").tobytes() if name == "source" else part.tobytes())
         here = Path(__file__)
         code = [here.with_name(f"{name}.py") for name in ("catalogue", "presets", "sessions", "mssd")]
-        return Cache.of(self.folder, "sessions", [content.hexdigest(), asdict(self.effort)], code)
+        return Cache.of(self.folder, "sessions", [self.sessions.fingerprint, asdict(self.effort)], code)
 
     def _training(self, seed: int) -> Training:
         return replace(self.effort.training, seed=seed)

@@ -1,12 +1,12 @@
 """The ways to repeat the paper's experiment: what f learns from, what it is tested on, how f~ is read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from csrec_core.errors import InputError
 from csrec_core.models.csrec import Objective
 from csrec_core.models.train import Training
 
-__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps"]
+__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps", "with_penalty"]
 
 FEWEST = 5  # self-chosen exposures that f reads where some users have less
 
@@ -142,3 +142,12 @@ def tested_steps(steps: int) -> int:
     if steps < 4:
         raise InputError(f"{steps} exposures by the system; expected at least 4 to split them over time")
     return min(3, steps // 4)
+
+
+def with_penalty(penalty: float) -> dict[str, Preset]:
+    """Return the presets, their constraint of this weight where it binds, and `free`: crossed without it."""
+    made = {
+        name: replace(preset, penalty=penalty) if preset.penalty else preset
+        for name, preset in PRESETS.items()
+    }
+    return made | {"free": replace(PRESETS["crossed"], name="free", penalty=0.0)}

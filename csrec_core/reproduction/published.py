@@ -7,6 +7,7 @@ those of CSRec on FMLPRec in the later tables, with which they are compared here
 AHR@alpha of X_intv, what the system played; among how many tracks HR@10 ranks the chosen one is not said.
 """
 
+from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "MSSD_PUBLISHED",
     "PUBLISHED",
     "REASONS",
+    "compare_presets",
     "compare_with_published",
     "published_table",
     "with_footnotes",
@@ -118,6 +120,13 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
     table = table.assign(agrees=inside, note=note)
     names = ["table", "model", "metric", "published", "reproduced", "low", "high", "difference", "agrees"]
     return table[[*names, "note"]]
+
+
+def compare_presets(summaries: Mapping[str, pd.DataFrame], presets: Sequence[str]) -> pd.DataFrame:
+    """Return `compare_with_published` of several presets, below `preset`; a baseline, that knows none, once."""
+    parts = [compare_with_published(summaries[name], preset=name) for name in presets]
+    compared = pd.concat(parts, keys=presets, names=["preset", None]).reset_index("preset")
+    return compared[compared["model"].str.startswith("CSRec") | (compared["preset"] == presets[0])]
 
 
 def with_footnotes(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -1,7 +1,8 @@
 """The tables of the reproduction: trials, controls and chance scored alike, and put together over seeds."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from csrec_core.models.backbones import BACKBONES
 from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.experiment import Reproduction, Trial
 from csrec_core.reproduction.presets import Preset
+from csrec_core.reproduction.samples import shuffle_exposures
 
 __all__ = [
     "DECISION_METRICS",
@@ -36,11 +38,16 @@ __all__ = [
     "csrec_name",
     "csrec_scores",
     "experiment",
+    "hidden_position",
     "margin_of_oracle",
+    "name_by_preset",
     "predict_trees",
     "probability_scores",
     "random_scores",
+    "reference_scores",
+    "run_presets",
     "summarise",
+    "summarise_presets",
 ]
 
 ORACLE = "oracle"
@@ -89,6 +96,89 @@ def experiment(
             scores = csrec_scores(trial, backbone, preset=preset, seed=seed).assign(preset=preset.name)
         parts.append(scores.assign(seconds=trial.seconds))
     return pd.concat(parts, ignore_index=True)
+
+
+def run_presets(
+    bench: Reproduction,
+    *,
+    backbones: Sequence[str],
+    over: Sequence[str],
+    presets: Mapping[str, Preset],
+    seeds: Sequence[int],
+) -> pd.DataFrame:
+    """Run `experiment` under every preset; those of users never seen on the first backbone of `over` alone."""
+    across = [preset for preset in presets.values() if preset.crossed]
+    timed = [preset for preset in presets.values() if not preset.crossed]
+    parts = [
+        experiment(bench, backbones=backbones, over=over, presets=timed, seeds=seeds),
+        experiment(bench, backbones=[], over=over[:1], presets=across, seeds=seeds),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def summarise_presets(
+    trials: pd.DataFrame, references: pd.DataFrame, presets: Iterable[str]
+) -> dict[str, pd.DataFrame]:
+    """Return `summarise` of each preset, with the baselines and the references in each."""
+    parts = {name: trials[trials["preset"].isin(["", name])] for name in presets}
+    return {name: summarise(pd.concat([part, references], ignore_index=True)) for name, part in parts.items()}
+
+
+def name_by_preset(trials: pd.DataFrame) -> pd.Series:
+    """Return each row's model with its preset, `CSRec (SASRec), paper`; a baseline has none."""
+    return trials["model"].str.cat(trials["preset"], sep=", ").str.removesuffix(", ")
+
+
+def reference_scores(
+    bench: Reproduction, probabilities: pd.DataFrame, *, backbone: str, seed: int
+) -> pd.DataFrame:
+    """Score what is set beside the models: columns of probabilities, and a ranking at random.
+
+    Parameters
+    ----------
+    probabilities : DataFrame
+        Of the tested exposures, as of `control_probabilities`.
+    backbone : str
+        The baseline whose candidates the ranking at random has.
+    """
+    tested = bench.cells[bench.cells["tested"]]
+    chance = random_scores(bench, bench.baseline(backbone, seed=seed).ranks)
+    return pd.concat([probability_scores(tested, probabilities), chance], ignore_index=True)
+
+
+def hidden_position(
+    bench: Reproduction,
+    trials: pd.DataFrame,
+    *,
+    backbone: str,
+    presets: Sequence[Preset],
+    seeds: Sequence[int],
+) -> tuple[pd.DataFrame, float]:
+    """Score the decisions as they fell and after each user's exposures are shuffled with their decisions.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Of `experiment`, as they fell.
+
+    Returns
+    -------
+    DataFrame, float
+        As of `summarise`, a model's name ending in its preset and, after shuffling, in `shuffled`; and the
+        accept rate of the exposures then tested.
+    """
+    hidden = replace(bench, dataset=shuffle_exposures(bench.dataset, seed=seeds[0]))
+    again = experiment(hidden, backbones=[], over=[backbone], presets=presets, seeds=seeds)
+    tested = hidden.cells[hidden.cells["tested"]]
+    controls = probability_scores(tested, control_probabilities(hidden))
+    fell = trials[trials["preset"].isin([preset.name for preset in presets])]
+    parts = [
+        summarise(again.assign(model=name_by_preset(again) + ", shuffled")),
+        summarise(fell.assign(model=name_by_preset(fell))),
+        summarise(controls.assign(model=controls["model"] + ", shuffled")),
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table[table["metric"].isin(DECISION_METRICS)], float(tested["decision"].mean())
 
 
 def baseline_scores(trial: Trial, backbone: str, *, seed: int) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Brost et al. (2019): given the first half of a session with all that was logged,
 half, say which of those are skipped.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +93,14 @@ class Sessions:
     def asked(self) -> np.ndarray:
         """Slots to be predicted, (S, 20) bool."""
         return (np.arange(SLOTS) < self.length[:, None]) & ~self.given
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that the sessions hold."""
+        content = hashlib.sha256()
+        for name, part in vars(self).items():
+            content.update(part.astype("S6").tobytes() if name == "source" else part.tobytes())
+        return content.hexdigest()
 
     def take(self, rows: np.ndarray) -> "Sessions":
         """Return some of the sessions."""

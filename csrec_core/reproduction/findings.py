@@ -1,0 +1,211 @@
+"""What the reproduction found, in sentences with their numbers: of Tables 1, 3 and 4, and of Table 2."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from csrec_core.evaluation.controls import ALWAYS, CONTROLS, HISTORY_CONTROLS
+from csrec_core.metrics import interval_text
+from csrec_core.reproduction.ceiling import CEILING
+from csrec_core.reproduction.mssd_tables import session_gain, source_effect
+from csrec_core.reproduction.tables import ORACLE, TABULAR, auc_gain, csrec_name, margin_of_oracle
+from csrec_core.verdict import Verdict, against
+
+__all__ = [
+    "accuracy_finding",
+    "beats_controls",
+    "beats_trees",
+    "best_words",
+    "ece_words",
+    "line_words",
+    "margin_finding",
+    "paper_claim",
+    "position_finding",
+    "table_two_claim",
+    "table_two_finding",
+]
+
+CELL = ["mean", "low", "high"]
+AHR = "AHR@0.5"
+Finding = tuple[str, dict]  # a sentence, and its headline numbers
+
+
+def paper_claim(summaries: Mapping[str, pd.DataFrame], backbone: str) -> Finding:
+    """Say in one sentence with one number whether CSRec, scored as published, beats accepting everything.
+
+    Parameters
+    ----------
+    summaries : mapping
+        From a preset to scores of `csrec_core.reproduction.tables.summarise`, of controls among them.
+    """
+    own, always = _cells(summaries["paper"], csrec_name(backbone)), _cells(summaries["paper"], ALWAYS)
+    gain, bar = own.loc[AHR] - always.loc[AHR, "mean"], always.loc[AHR, "mean"]
+    said = f"Scored as in the paper, {csrec_name(backbone)} is"
+    if gain["low"] <= 0 <= gain["high"]:
+        said += " not known to be right more often than accepting every exposure, right in "
+        said += f"{bar:.1%} of the decisions"
+    else:
+        more = "more" if gain["mean"] > 0 else "less"
+        said += f" right {100 * abs(gain['mean']):.1f} points {more} often than accepting every exposure"
+    return f"{said}.", {"csrec_over_always": tuple(gain)}
+
+
+def accuracy_finding(summaries: Mapping[str, pd.DataFrame], backbone: str, *, last: int) -> Finding:
+    """Say how often CSRec is right under three presets, beside what knows no items; as `paper_claim`."""
+    csrec = {name: _cells(summaries[name], csrec_name(backbone)).loc[AHR] for name in summaries}
+    always, position = (_cells(summaries["paper"], name).loc[AHR] for name in (ALWAYS, "position"))
+    lookup = _cells(summaries["crossed"], "history lookup").loc[AHR]
+    matched = " What lifts a score over the position is a match with users of the same decisions, no effect."
+    sentence = (
+        f"On the last {last} exposures, accepting everything is right in {always['mean']:.2%} of the decisions, "
+        f"the position alone in {position['mean']:.2%}, a lookup of the earlier decisions in {lookup['mean']:.2%}; "
+        f"CSRec on {backbone} in {csrec['paper']['mean']:.2%} (paper), {csrec['sound']['mean']:.2%} (sound) and "
+        f"{csrec['crossed']['mean']:.2%} (crossed), {AHR}."
+    )
+    numbers = {f"ahr_{name}": tuple(csrec[name]) for name in ("paper", "sound", "crossed")}
+    numbers |= {"ahr_position": tuple(position), "ahr_lookup": tuple(lookup)}
+    return sentence + matched * bool(lookup["low"] > position["high"]), numbers
+
+
+def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) -> Finding:
+    """Say what the position explains, and what is left of the AUC once it is hidden.
+
+    Parameters
+    ----------
+    share : Series
+        Of the variance of the decisions, by factor (`csrec_core.data.profile.Profile.explained`).
+    decisive : DataFrame
+        Scores as they fell and after shuffling, as `csrec_core.reproduction.tables.hidden_position` returns.
+    """
+    shown, hidden = (
+        tuple(_cells(decisive, f"{csrec_name(backbone)}, {name}").loc["AUC"])
+        for name in ("sound", "sound, shuffled")
+    )
+    sentence = (
+        f"The position explains {share['position']:.1%} of the variance of the decisions, the previous decision "
+        f"{share['previous decision']:.1%}, the item within a position {share['item, within position']:.1%}, the "
+        f"user within a position {share['user, within position']:.1%}. With the position hidden CSRec's AUC "
+        f"({backbone}, sound) is {interval_text(*hidden)}, with it {interval_text(*shown)}."
+    )
+    numbers = {"auc_shuffled": hidden, "auc_sound": shown}
+    return sentence, {"explained_position": float(share["position"]), **numbers}
+
+
+def margin_finding(summaries: Mapping[str, pd.DataFrame], backbone: str) -> Finding:
+    """Say how CSRec ranks decisions of users it never saw, beside trees and an oracle; as `paper_claim`."""
+    name = csrec_name(backbone)
+    free, kept = (_cells(summaries[preset], name) for preset in ("free", "crossed"))
+    best, trees = tuple(free.loc["AUC"]), tuple(_cells(summaries["free"], TABULAR).loc["AUC"])
+    sentence = (
+        f"On users it never saw, CSRec's AUC ({backbone}) is {interval_text(*best)} without the constraint and "
+        f"{interval_text(*kept.loc['AUC'])} with it, that of boosted trees {interval_text(*trees)}"
+    )
+    if ORACLE in set(summaries["free"]["model"]):
+        margin = margin_of_oracle(summaries["free"], [name, TABULAR, CEILING])
+        sentence += (
+            f"; without it they reach {margin[name]:.0%} and {margin[TABULAR]:.0%} of the oracle's margin "
+        )
+        sentence += "over one half"
+        if CEILING in margin:
+            sentence += (
+                f", and a Bayes filter that knows all of the world but the reader {margin[CEILING]:.0%}"
+            )
+    ece, sound = free.loc["ECE", "mean"], _cells(summaries["sound"], name).loc["ECE", "mean"]
+    sentence += (
+        f". Its ECE is {ece:.3f} (free, calibrated on other users), {sound:.3f} (sound, calibrated on "
+    )
+    return f"{sentence}earlier exposures).", {"auc_csrec": best, "auc_trees": trees, "ece": float(ece)}
+
+
+def beats_controls(summary: pd.DataFrame, backbone: str) -> Verdict:
+    """Judge whether CSRec's AUC on users it never saw is above that of every control."""
+    own, auc = _cells(summary, csrec_name(backbone)).loc["AUC"], summary[summary["metric"] == "AUC"]
+    known = auc.set_index("model")["mean"].reindex([*CONTROLS, *HISTORY_CONTROLS]).dropna()
+    top, threshold = known.idxmax(), known.max()
+    detail = f"Its AUC on users it never saw is above that of every control; the best is '{top}'."
+    word = against(own["low"], own["high"], threshold)
+    return Verdict("CSRec beats the one-number controls", word, detail, *own, threshold)
+
+
+def beats_trees(cells: pd.DataFrame, trees: pd.Series) -> Verdict:
+    """Judge whether f of some tested cells ranks their decisions better than trees on the same exposures."""
+    gain = auc_gain(cells, "f", trees)
+    detail = "Its AUC on users it never saw less that of boosted trees, one start, same exposures: "
+    detail += f"{interval_text(*gain, digits=4)}."
+    return Verdict("CSRec beats boosted trees", against(*gain[1:], 0.0), detail, *gain, 0.0)
+
+
+def best_words(auc: pd.DataFrame) -> str:
+    """Return which model has the highest AUC, of rows `model`, `mean`, as a dot plot's text."""
+    best = auc.loc[auc["mean"].idxmax()]
+    return f"Dot plot. Of the models {best['model']} has the highest AUC, {best['mean']:.3f}."
+
+
+def ece_words(summaries: Mapping[str, pd.DataFrame], backbone: str) -> str:
+    """Return the calibration error of the presets that a calibration plot shows, such as `paper 0.021`."""
+    name = csrec_name(backbone)
+    drawn = {
+        preset: _cells(summaries[preset], name).loc["ECE", "mean"] for preset in ("paper", "sound", "crossed")
+    }
+    return ", ".join(f"{preset} {error:.3f}" for preset, error in drawn.items())
+
+
+def line_words(lines: pd.DataFrame, x: str, y: str, *, by: str) -> str:
+    """Return where each line of a chart begins and ends, such as `position: 0.24 at 0.05, 0.93 at 0.95`."""
+    ends = {name: part.sort_values(x).iloc[[0, -1]] for name, part in lines.groupby(by, sort=False)}
+    said = {
+        name: ", ".join(f"{b:.3g} at {a:g}" for a, b in part[[x, y]].to_numpy())
+        for name, part in ends.items()
+    }
+    return "; ".join(f"{name}: {words}" for name, words in said.items())
+
+
+def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
+    """Say in one sentence with one number whether CS-Few-Shot orders decisions better than Few-Shot.
+
+    Parameters
+    ----------
+    gain : DataFrame
+        Of `csrec_core.reproduction.mssd_tables.session_gain`.
+    """
+    auc = gain.set_index("metric").loc["AUC", CELL]
+    kind = "simulated" if simulated else "real"
+    known = auc["low"] > 0 or auc["high"] < 0
+    better = "better" if auc["mean"] > 0 else "worse"
+    doubt = "" if known else ", which may be chance"
+    said = f"On {kind} sessions CS-Few-Shot orders decisions {better} than Few-Shot by "
+    said += f"{100 * abs(auc['mean']):.1f} points of AUC{doubt}."
+    return said, {"auc_gain_cs_few_shot": tuple(auc)}
+
+
+def table_two_finding(
+    few: pd.DataFrame, cs: pd.DataFrame, *, about: str, true: float | None = None
+) -> Finding:
+    """Say what CS-Few-Shot adds to Few-Shot, and what its effect is.
+
+    Parameters
+    ----------
+    few, cs : DataFrame
+        The tested cells of the two (`csrec_core.reproduction.mssd.SessionTrials.trial`).
+    about : str
+        Of which sessions, and how many.
+    true : float, optional
+        The mean effect of a simulated world.
+    """
+    gain, beyond = (
+        session_gain(cs, cs["f_marginal"], few[name]).set_index("metric")[CELL]
+        for name in ("f_marginal", "f_level")
+    )
+    said = (
+        f"Table 2, {about}: CS-Few-Shot's AUC is above Few-Shot's by {interval_text(*gain.loc['AUC'], digits=4)}, its "
+        f"Brier score better by {interval_text(*gain.loc['Brier'], digits=4)}, of which "
+        f"{interval_text(*beyond.loc['Brier'], digits=4)} is more than the level of playlists. Its mean f − f~, "
+        f"filtered, is {interval_text(*source_effect(cs))} (the sampling of sessions, not the error of models)"
+    )
+    said += "" if true is None else f"; the simulation's own is {true:.3f}"
+    return f"{said}.", {"brier_gain_cs_few_shot": tuple(gain.loc["Brier"])}
+
+
+def _cells(summary: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return a model's `mean`, `low`, `high` by metric."""
+    return summary[summary["model"] == model].set_index("metric")[CELL]
