@@ -21,6 +21,29 @@ from csrec_core.models.predictions import Settings, predict
 from csrec_core.models.train import Training
 
 PROJECT = Path(__file__).parent.parent
+#: The files of tests of `pytest -m quick`: they train nothing, start nothing, and take seconds.
+QUICK = {
+    "advice",
+    "agent_catalogue",
+    "compare",
+    "formula",
+    "graph",
+    "items",
+    "log",
+    "metrics",
+    "parameters",
+    "project",
+    "read",
+    "table",
+    "words",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of the inner loop by their file."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in QUICK:
+            item.add_marker("quick")
 
 
 @pytest.fixture(scope="session")

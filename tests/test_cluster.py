@@ -3,10 +3,11 @@
 import os
 import signal
 
+import psutil
 import pytest
 
 from csrec_core import cluster
-from csrec_core.cluster import run_tasks
+from csrec_core.cluster import run_tasks, work_place
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.part import ingest_file
 from csrec_core.data.mssd.simulate import World, simulate_mssd
@@ -86,3 +87,17 @@ def test_no_scheduler_is_bad_input(monkeypatch):
     for address in ("tcp://127.0.0.1:1", "nowhere://x"):
         with pytest.raises(InputError, match="no Dask scheduler at"):
             list(run_tasks(square, {"a": (1,)}, scheduler=address))
+
+
+def test_processes_here_listen_on_loopback_alone():
+    """What serves a port, of this process and all that it has started, is reached from this machine only."""
+    with work_place(workers=2) as address:
+        here = psutil.Process()
+        sockets = [
+            socket
+            for process in [here, *here.children(recursive=True)]
+            for socket in process.net_connections("inet")
+            if socket.status == psutil.CONN_LISTEN
+        ]
+        assert int(address.rsplit(":", 1)[1]) in {socket.laddr.port for socket in sockets}
+        assert {socket.laddr.ip for socket in sockets} == {"127.0.0.1"}

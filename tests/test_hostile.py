@@ -6,7 +6,9 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,8 @@ from csrec_core.cli import cli
 from csrec_core.cli.given import read_yaml
 from csrec_core.csvfile import read_csv, save_csv
 from csrec_core.errors import InputError
+from csrec_core.plots.marks import add_tips
+from csrec_core.plots.svg import drawing_svg
 from csrec_core.report.allowed import keep_allowed
 from csrec_core.report.formula import to_mathml
 from csrec_core.report.index import write_index
@@ -96,6 +100,17 @@ def test_a_page_shows_what_data_hold_as_text(markup):
     body = page[page.index("<body>") :]
     check_harmless(body)
     assert "Content-Security-Policy" in page and "default-src 'none'" in page
+
+
+def test_a_drawing_of_control_characters_is_xml():
+    """XML has no way to write them, and the names of items may hold them."""
+    ax = plt.figure().gca()
+    ax.set_title("a\x01b\x1b<c>\x00")
+    add_tips(ax, [0, 1], [0, 1], ["d\x02e", "f"])
+    svg = drawing_svg(ax.figure)
+    plt.close(ax.figure)
+    texts = [text for part in ElementTree.fromstring(svg).iter() if (text := part.text)]
+    assert {"ab<c>", "de", "f"} <= set(texts)
 
 
 def test_every_page_has_a_policy():

@@ -53,6 +53,18 @@ def test_every_requirement_has_a_reason():
         assert re.fullmatch(r'    "[^"]+",\s+# .+', line), line
 
 
+def test_the_page_on_supply_has_a_licence_of_every_requirement(project):
+    rows = re.findall(
+        r"^\| ([\w-]+) \| (.+) \| (running|development) \|$",
+        (PROJECT / "docs" / "supply.md").read_text(),
+        re.M,
+    )
+    wanted = {"running": project["dependencies"], "development": project["optional-dependencies"]["dev"]}
+    expected = [(Requirement(text).name, use) for use, texts in wanted.items() for text in texts]
+    assert [(name, use) for name, _, use in rows] == expected
+    assert not {"not stated", "not installed here"} & {licence for _, licence, _ in rows}
+
+
 def test_every_import_is_required(project):
     """What the package imports by name is asked for by name, not left to another package."""
     trees = [ast.parse(path.read_text()) for path in (PROJECT / "csrec_core").rglob("*.py")]

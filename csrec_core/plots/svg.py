@@ -19,6 +19,7 @@ SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 FONT = "DejaVu Sans"
 PLACES = {"d", "x", "y", "width", "height", "transform"}
 LONG = re.compile(r"-?\d+\.\d{3,}")
+UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML, even escaped
 REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 
 
@@ -28,7 +29,7 @@ def drawing_svg(figure) -> str:
     # A fixed salt and no date make the SVG the same bytes at every run.
     with mpl.rc_context({"svg.hashsalt": "csrec", "svg.fonttype": "none"}):
         figure.savefig(stream, format="svg", dpi=150, facecolor="none", metadata={"Date": None})
-    root = ElementTree.fromstring(stream.getvalue())
+    root = ElementTree.fromstring(UNWRITABLE.sub("", stream.getvalue()))
     root.remove(root.find(f"{SVG}metadata"))
     root.set("font-family", f"{FONT}, sans-serif")
     root.set("stroke-linejoin", "round")
@@ -68,7 +69,7 @@ def _add_titles(group: ElementTree.Element) -> None:
     group.set("class", "tips")
     marks = group.iter(f"{SVG}use")
     for mark, text in zip(marks, json.loads(group.get("id").removeprefix(TIPS)), strict=False):
-        ElementTree.SubElement(mark, f"{SVG}title").text = text
+        ElementTree.SubElement(mark, f"{SVG}title").text = UNWRITABLE.sub("", text)
 
 
 def _drop_ids(root: ElementTree.Element) -> None:
