@@ -54,7 +54,8 @@ def test_every_figure_is_handed_over_and_its_data_alone_draw_it_again(run):
     assert len(folders) >= 20
     for folder in folders:
         names = {f"{folder.name}.{kind}" for kind in ("png", "svg", "csv")}
-        assert {path.name for path in folder.iterdir()} == {*names, "caption.txt", "alt.txt", "redraw.py"}
+        beside = {"slide.png", "caption.txt", "alt.txt", "redraw.py"}
+        assert {path.name for path in folder.iterdir()} == names | beside
         runpy.run_path(str(folder / "redraw.py"))
         again, drawn = folder / "redrawn.svg", folder / f"{folder.name}.svg"
         assert again.read_bytes() == drawn.read_bytes(), folder
