@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["count", "counted", "interval", "plain", "points", "share"]
+__all__ = ["count", "counted", "interval", "p_value", "plain", "points", "share"]
 
 DASH = "–"
 
@@ -48,6 +48,13 @@ def count(value: float) -> str:
 def counted(value: float, noun: str) -> str:
     """Return a count with its noun: `1 user`, `11,895 users`."""
     return f"{count(value)} {noun}{'' if count(value) == '1' else 's'}"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value as a reader needs it: `p < .001`, `p = .03`."""
+    if not math.isfinite(value):
+        return DASH
+    return "p < .001" if value < 0.001 else f"p = {value:.{3 if value < 0.01 else 2}f}".replace("0.", ".", 1)
 
 
 def interval(lower: float, upper: float, write=points) -> str:

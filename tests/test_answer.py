@@ -16,7 +16,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.effect.answer import as_card, as_dict, sentences
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.errors import InputError
-from csrec_core.numbers import count, interval, plain, points, share
+from csrec_core.numbers import count, interval, p_value, plain, points, share
 from csrec_core.plots.log import plot_accept_rates, plot_item_shares
 from csrec_core.verdict import FAILS, Verdict
 
@@ -201,6 +201,7 @@ def test_numbers_are_written_for_readers():
         "11,895",
         "0.000190",
     )
+    assert (p_value(8e-27), p_value(0.0314), p_value(0.004)) == ("p < .001", "p = .03", "p = .004")
     assert interval(0.07, 0.0831) == "[7.0, 8.3]"
 
 
