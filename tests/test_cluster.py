@@ -89,15 +89,18 @@ def test_no_scheduler_is_bad_input(monkeypatch):
             list(run_tasks(square, {"a": (1,)}, scheduler=address))
 
 
+def listening():
+    """Return the addresses (host, port) at which this process, and all that it has started, can be reached."""
+    here = psutil.Process()
+    sockets = [
+        one for process in [here, *here.children(recursive=True)] for one in process.net_connections("inet")
+    ]
+    return {tuple(socket.laddr) for socket in sockets if socket.status == psutil.CONN_LISTEN}
+
+
 def test_processes_here_listen_on_loopback_alone():
-    """What serves a port, of this process and all that it has started, is reached from this machine only."""
+    before = listening()  # servers of other tests
     with work_place(workers=2) as address:
-        here = psutil.Process()
-        sockets = [
-            socket
-            for process in [here, *here.children(recursive=True)]
-            for socket in process.net_connections("inet")
-            if socket.status == psutil.CONN_LISTEN
-        ]
-        assert int(address.rsplit(":", 1)[1]) in {socket.laddr.port for socket in sockets}
-        assert {socket.laddr.ip for socket in sockets} == {"127.0.0.1"}
+        opened = listening() - before
+    assert int(address.rsplit(":", 1)[1]) in {port for _, port in opened}
+    assert {host for host, _ in opened} == {"127.0.0.1"}
