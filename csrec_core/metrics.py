@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from csrec_core.errors import InputError
 
@@ -28,6 +29,7 @@ __all__ = [
     "ndcg",
     "resample",
     "resample_means",
+    "two_sided",
 ]
 
 SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
@@ -225,6 +227,17 @@ def _counts(rng: np.random.Generator, users: int, draws: int) -> np.ndarray:
     """Return how often each user is drawn in each resample, (draws, users)."""
     drawn = rng.integers(users, size=(draws, users)) + users * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * users).reshape(draws, users).astype(float)
+
+
+def two_sided(shift: float, error: float, freedom: float = np.inf) -> float:
+    """Return the p-value of a shift from zero by its standard error; freedom of Student's t, by default normal.
+
+    Examples
+    --------
+    >>> round(two_sided(-1.96, 1.0), 3), two_sided(0.0, 0.0)
+    (0.05, 1.0)
+    """
+    return float(2 * student.sf(abs(shift) / error, max(freedom, 1))) if error > 0 else float(shift == 0)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.exploration import ZONES, exploration, zone_table
 from csrec_core.effect.off_policy import ESTIMATORS, arm_policy, item_policy_values
 from csrec_core.effect.policy import (
+    break_even,
+    gain_table,
     policies,
     policy_finding,
     policy_values,
@@ -429,3 +431,12 @@ def test_figures_draw_what_the_frames_say(cells, found):
         assert ax.get_xlabel() and (ax.get_ylabel() or ax.get_yticklabels())
     _, given = plt.subplots()
     assert policy_plots.plot_gain(uplift(cells, {}, **FEW).curves, ax=given) is given
+
+
+def test_what_a_choice_gains_is_told_by_cost():
+    """Always is .03 better at a cost of .02, so it is better up to a cost of .05."""
+    numbers = {"always_over_never": (0.03, 0.01, 0.05), "rule_over_always": (-0.01, -0.02, 0.0)}
+    assert gain_table(numbers).loc["always over never"].tolist() == [0.03, 0.01, 0.05]
+    assert break_even(numbers, 0.02).endswith("up to a cost of 0.050 an exposure.")
+    assert break_even({"always_over_never": (-0.3, -0.4, -0.2)}, 0.1).endswith("cost of 0.000 an exposure.")
+    assert break_even({}, 0.1) == ""

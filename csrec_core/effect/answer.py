@@ -4,7 +4,7 @@ Every form is made from the one dictionary of `as_dict`, so that none says what 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -27,6 +27,8 @@ __all__ = [
     "column_words",
     "possible_range",
     "sentences",
+    "subject",
+    "twofold",
     "write_answer",
 ]
 
@@ -206,25 +208,25 @@ def possible_range(found: dict) -> str:
     )
 
 
+def subject(found: Mapping) -> tuple[str, str]:
+    """Return who acts, as a sentence begins, and what it is done to."""
+    arm, baseline = found["arm"], found["baseline"]
+    who = "Recommending" if (arm, baseline) == (SYSTEM, SELF) else f"{arm}, against {baseline},"
+    return who, "acceptance" if found["unit"] == "probability" else found["unit"].replace("_", " ")
+
+
 def _headline(found: dict, write, unit: str) -> str:
-    arm, baseline, middle = found["arm"], found["baseline"], found["effect"]
-    usual = (arm, baseline) == (SYSTEM, SELF)
-    what = "acceptance" if unit else found["unit"].replace("_", " ")
+    (who, what), middle, low, high = subject(found), found["effect"], found["lower"], found["upper"]
     if middle is None:
-        who = "recommending" if usual else f"{arm}, against {baseline},"
+        who = who.replace("Recommending", "recommending")
         why = " from this log" if found["status"] == NONE else ": too little was accepted in either arm"
         return f"What {who} does to {what} cannot be told{why}."
-    who, low, high = (
-        "Recommending" if usual else f"{arm}, against {baseline},",
-        found["lower"],
-        found["upper"],
-    )
     ends = "(too few accepted for an interval)" if low is None else interval(low, high, write)
     if found["status"] == BOUNDED:
         point = f"{write(middle)}{unit} {ends} if nothing is hidden"
-        if not (twofold := _twofold(found)):
+        if not (ends_twofold := twofold(found)):
             return f"{who} changes {what} by {point}."
-        wide = " and ".join(map(write, twofold))
+        wide = " and ".join(map(write, ends_twofold))
         return f"{who} changes {what} by between {wide}{unit} if what is hidden moves the odds twofold; by {point}."
     rates = " to ".join(share(rate) if unit else plain(rate) for rate in found["rates"].values())
     if low is None or low <= 0 <= high:
@@ -238,7 +240,7 @@ def _headline(found: dict, write, unit: str) -> str:
     return said + (", if its assumptions hold." if found["status"] == "assumed" else ".")
 
 
-def _twofold(found: dict) -> tuple[float, float] | None:
+def twofold(found: Mapping) -> tuple[float, float] | None:
     """Return the ends of the band where hidden causes double or halve the odds."""
     ends = [(one["lower"], one["upper"]) for one in found["band"] if one["odds"] == 2.0]
     return ends[0] if ends and ends[0][0] is not None else None
@@ -308,8 +310,8 @@ def _amount(found: dict) -> str:
     write, unit = (partial(points, sign=True), " points") if found["unit"] == "probability" else (plain, "")
     if found["effect"] is None:
         return "No answer"
-    twofold = _twofold(found) if found["status"] == BOUNDED else None
-    return (" to ".join(map(write, twofold)) if twofold else write(found["effect"])) + unit
+    ends = twofold(found) if found["status"] == BOUNDED else None
+    return (" to ".join(map(write, ends)) if ends else write(found["effect"])) + unit
 
 
 def _bars(rates: dict) -> list[str]:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from scipy.stats import t as student
 
 from csrec_core.effect.design import Design
-from csrec_core.metrics import effective_size
+from csrec_core.metrics import effective_size, two_sided
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
 __all__ = ["audit_arms", "audit_items", "audit_reading"]
@@ -84,12 +83,7 @@ class _Ratio:
         # Under right chances the mean is 1 whatever the tails of 1 / p: the error is that around 1.
         error = np.sqrt((np.bincount(user, found - expected) ** 2).sum()) / total
         worth = effective_size(np.bincount(user, found))
-        p = (
-            float(2 * student.sf(abs(ratio - 1) / error, max(worth - 1, 1)))
-            if error > 0
-            else float(ratio == 1)
-        )
-        return cls(float(ratio), float(error), float(worth), p)
+        return cls(float(ratio), float(error), float(worth), two_sided(ratio - 1, error, worth - 1))
 
 
 def _judge(name: str, found: _Ratio, what: str, *, p: float | None = None) -> Verdict:
@@ -183,7 +177,7 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     # Clustered score test: does what is left of a chance tell the decision beyond what the model expects of it?
     surprise = (scores["decision"] - scores["m1"]).to_numpy()[own]
     by_user = np.bincount(user, left * (surprise - surprise.mean()))
-    p = float(2 * norm.sf(abs(by_user.sum()) / max(np.sqrt((by_user**2).sum()), 1e-300)))
+    p = two_sided(by_user.sum(), np.sqrt((by_user**2).sum()))
     word = FAILS if p < SURE else HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
     detail = f"{share:.0%} of how they vary follows from the item, the time and what is logged"
     detail += "" if p > LOOSE else ", and the rest goes with the decisions"
@@ -218,8 +212,7 @@ def audit_arms(
             continue
         scaled = (values - values.mean()) / spread
         by_user = np.bincount(user, left * scaled)
-        error = np.sqrt((by_user**2).sum())
-        moved.append((float(2 * norm.sf(abs(by_user.sum()) / error)) if error > 0 else 1.0, str(name)))
+        moved.append((two_sided(by_user.sum(), np.sqrt((by_user**2).sum())), str(name)))
     title = "nothing known before tells the arms apart"
     if not moved:
         verdicts.append(Verdict(title, NOT_TESTED, "no column is known before"))

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from scipy.stats import t as student
 
 from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.aa import in_order, permute_arms, relabel
@@ -23,7 +22,7 @@ from csrec_core.effect.score import combine_splits, effects_of
 from csrec_core.effect.table import hashes
 from csrec_core.effect.words import amount, between
 from csrec_core.errors import InputError, unknown
-from csrec_core.metrics import holm
+from csrec_core.metrics import holm, two_sided
 from csrec_core.numbers import plain
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
@@ -114,7 +113,7 @@ def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
     value, lower, upper = found.mean[["effect", "lower", "upper"]]
     if np.isnan(lower):
         return _silent(f"{what}: too few users and accepted exposures for an interval")
-    p = _p_value(value, np.sqrt(sums.covariance[0, 0]), sums.worth[0] - 1)
+    p = two_sided(value, np.sqrt(sums.covariance[0, 0]), sums.worth[0] - 1)
     return _tested(effect, value, lower, upper, p, what)
 
 
@@ -126,10 +125,6 @@ def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
     return Verdict(
         "", UNDECIDED, detail, float(value), float(lower), float(upper), _margin(effect), p=float(p)
     )
-
-
-def _p_value(shift: float, error: float, freedom: float = np.inf) -> float:
-    return float(2 * student.sf(abs(shift) / error, max(freedom, 1))) if error > 0 else float(shift == 0)
 
 
 def _both_decisions(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
@@ -213,7 +208,7 @@ def _subset(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdi
     error = float(effect.mean["error"])
     lower, upper = shift - norm.ppf(0.975) * error, shift + norm.ppf(0.975) * error
     return _tested(
-        effect, shift, lower, upper, _p_value(shift, error), "shift of the effect in half of the users"
+        effect, shift, lower, upper, two_sided(shift, error), "shift of the effect in half of the users"
     )
 
 
@@ -231,7 +226,7 @@ def _agreement(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ve
         shifts = np.array([contrast @ one.effect for one in found])
         errors = np.sqrt(np.maximum([contrast @ one.covariance @ contrast for one in found], 0))
         shift, error = combine_splits(shifts, errors)
-        tests[name] = float(shift), float(error), _p_value(shift, error)
+        tests[name] = float(shift), float(error), two_sided(shift, error)
     name = max(tests, key=lambda one: tests[one][2])
     shift, error, p = tests[name]
     if np.isnan(p):
@@ -271,7 +266,7 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     of_slope = np.bincount(user, one * centred * (left - middle - slope * centred)) / spread
     value = slope * gap
     half = norm.ppf(0.975) * np.sqrt(((slope * of_gap + gap * of_slope) ** 2).sum())
-    p = max(_p_value(gap, np.sqrt((of_gap**2).sum())), _p_value(slope, np.sqrt((of_slope**2).sum())))
+    p = max(two_sided(gap, np.sqrt((of_gap**2).sum())), two_sided(slope, np.sqrt((of_slope**2).sum())))
     what = "what users choose together would move the effect, were it taken in, by at least"
     found = _tested(effect, value, value - half, value + half, p, what)
     if abs(value) > SMALL * effect.mean["error"]:
@@ -298,7 +293,7 @@ def _leans(effect: Effect, other: Effect, what: str) -> Verdict:
     # The two share their users: their influence functions are subtracted user by user.
     error = float(np.sqrt((_influence(effect).sub(_influence(other), fill_value=0.0) ** 2).sum()))
     half = norm.ppf(0.975) * error
-    p = _p_value(shift, error)
+    p = two_sided(shift, error)
     detail = (
         f"{what} moves the effect by {amount(effect, shift)} {between(effect, shift - half, shift + half)}"
     )

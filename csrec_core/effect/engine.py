@@ -151,7 +151,9 @@ class Engine:
         learners, models = dict(learners or {}), {}
         with threadpool_limits(1):  # sums come in the same order everywhere
             for held in range(folds):
-                told = pd.concat([features, engine._told(rows["item"].to_numpy(), fold, held)], axis=1)
+                told = pd.concat(
+                    [features, engine._told(rows["item"].to_numpy(), fold, held, chances.kind)], axis=1
+                )
                 models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
 
@@ -204,7 +206,7 @@ class Engine:
             for start in range(0, len(own), BLOCK):
                 some = own[start : start + BLOCK]
                 table = features.take(some).reset_index(drop=True)
-                table = pd.concat([table, self._told(item[some], fold[some], held)], axis=1)
+                table = pd.concat([table, self._told(item[some], fold[some], held, chances.kind)], axis=1)
                 for name, model in models.items():
                     found[name][some] = model.predict(self._read(table, name, chances.kind))
         if chances.kind == "varying":
@@ -235,10 +237,10 @@ class Engine:
             return modelled, False
         return np.where(arm == 1, logged, 1 - logged), True
 
-    def _told(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
-        """Return what is told of the rows' items (`ItemCounts.tell`), and their usual chance by the arm."""
-        usual = self.counts.usual_chance(item).astype(np.float32)
-        return self.counts.tell(item, fold, held).assign(**{USUAL: usual})
+    def _told(self, item: np.ndarray, fold: np.ndarray, held: int, kind: str) -> pd.DataFrame:
+        """Return what is told of the rows' items (`ItemCounts.tell`); where chances vary, the usual one by the arm."""
+        told = self.counts.tell(item, fold, held)
+        return told.assign(**{USUAL: self.counts.usual_chance(item)}) if kind == "varying" else told
 
     def _read(self, table: pd.DataFrame, nuisance: str, kind: str) -> pd.DataFrame:
         """Return the columns of a nuisance that the table has; few items come as columns of their own."""

@@ -436,7 +436,14 @@ def conclude(
     return Effect(
         design=design,
         identification=judge(
-            design, first.chances(rows), overlap, audit, arm_given=given, rows=rows, read_off=read_off
+            design,
+            first.chances(rows),
+            overlap,
+            audit,
+            arm_given=given,
+            rows=rows,
+            binary=known.binary,
+            read_off=read_off,
         ),
         known=known,
         splits=sums,

@@ -161,6 +161,7 @@ def judge(
     *,
     arm_given: bool,
     rows: pd.DataFrame,
+    binary: bool,
     read_off: Verdict | None = None,
 ) -> Identification:
     """Judge a log under a design.
@@ -175,12 +176,12 @@ def judge(
         Whether the chance of the arm is logged or declared.
     rows : DataFrame
         Of `csrec_core.effect.table.lay_rows`.
+    binary : bool
+        Whether decisions are 0 or 1.
     read_off : Verdict, optional
         Whether the arm's chances at the baseline's exposures follow from the log, where they vary.
     """
     audit = [*audit, read_off] if read_off else audit
-    decisions = rows["decision"].to_numpy()
-    binary = bool(np.isin(decisions, (0, 1)).all())
     obstacles = _obstacles(design, overlap, audit, binary)
     status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows, read_off)
     undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
@@ -197,7 +198,10 @@ def judge(
         status = "assumed" if status == "identified" else status
     if obstacles:
         status, reasons = "not identified", obstacles
-        remedies = [_trial(design, overlap, spread=0.0 if binary else float(decisions.std())), *remedies]
+        remedies = [
+            _trial(design, overlap, spread=0.0 if binary else float(rows["decision"].to_numpy().std())),
+            *remedies,
+        ]
     return Identification(
         status, tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies), overlap, design
     )

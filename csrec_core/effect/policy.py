@@ -22,7 +22,7 @@ from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 __all__ = [
     "advice",
     "break_even",
-    "gains",
+    "gain_table",
     "policies",
     "policy_finding",
     "policy_values",
@@ -213,7 +213,7 @@ def advice(numbers: Mapping[str, tuple], identification: Identification) -> tupl
     return f"{do} {better}", "No finer choice surely gains more."
 
 
-def gains(numbers: Mapping[str, tuple[float, float, float]]) -> pd.DataFrame:
+def gain_table(numbers: Mapping[str, tuple[float, float, float]]) -> pd.DataFrame:
     """Return the numbers of `policy_finding` as a table: a choice over another, `gain`, `lower`, `upper`."""
     names = [name.replace("_", " ") for name in numbers]
     table = pd.DataFrame(list(numbers.values()), index=names, columns=["gain", "lower", "upper"])

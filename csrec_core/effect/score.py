@@ -164,13 +164,8 @@ def effects_of(sums: Sums, name: str, *, baseline: str = "own") -> Effects:
     totals, groups = sums[name].reshape(-1, TERMS), len(sums[name]) // TERMS
     effect, without = np.full(groups, np.nan), np.full(groups, np.nan)
     derivative = np.zeros((groups, groups, TERMS))
-    # Which groups of the baseline a group is compared with.
-    against = {
-        "own": np.eye,
-        "all": lambda count: np.ones((count, count)),
-        "later": lambda count: np.triu(np.ones((count, count))),
-    }
-    met = against[baseline](groups)
+    every = np.ones((groups, groups))
+    met = {"own": np.eye(groups), "all": every, "later": np.triu(every)}[baseline]  # rows: groups of the arm
     sides = met @ totals
     for group, (own, side) in enumerate(zip(totals, sides, strict=True)):
         if not (own[0] > 0 and own[3] > 0 and side[5] > 0):

@@ -7,6 +7,7 @@ from scipy.stats import f as fisher
 from csrec_core.data.log import Dataset
 from csrec_core.effect.estimate import Effect
 from csrec_core.effect.score import effects_of
+from csrec_core.effect.sums import steps_reached
 from csrec_core.effect.table import covariates, genres
 from csrec_core.metrics import holm
 
@@ -188,9 +189,7 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
     shown, step = scores["arm"] == 1, scores["step"].to_numpy()
     last = int(step[shown].max())
     width = int(np.ceil(last / bins))
-    # A row of the baseline is labelled by the last step that its user reaches.
-    reached = scores["step"].where(shown, 1).groupby(scores["user"]).transform("max").to_numpy()
-    label = (np.where(shown, step, reached) - 1.0) // width
+    label = (np.where(shown, step, steps_reached(scores)) - 1.0) // width
     tables = []
     for name in names:
         table = effect.by(np.where(cohort == name, label, np.nan), baseline="later").assign(cohort=name)

@@ -10,7 +10,7 @@ from csrec_core.effect.engine import BLOCK, Known
 from csrec_core.effect.score import Sums, sum_scores
 from csrec_core.effect.table import FEW_ITEMS, POSITION, ItemCounts
 
-__all__ = ["ESTIMATORS", "group_rows", "group_scores", "item_fifths", "split_sums"]
+__all__ = ["ESTIMATORS", "group_rows", "group_scores", "item_fifths", "split_sums", "steps_reached"]
 
 #: The estimators that are shown beside each other, on the same rows; the first one is reported.
 ESTIMATORS = {
@@ -83,10 +83,16 @@ def _step(scores: pd.DataFrame, known: Known) -> np.ndarray:
     own, shown = scores["step"].to_numpy() - 1, scores["arm"] == 1
     if known.clock.between:
         return own
-    of_user = shown.groupby(scores["user"].to_numpy())
-    before = of_user.transform("sum") - 1 if known.clock.phased else of_user.cumsum()
-    before = np.maximum(before.to_numpy(), 0)
+    before = (
+        steps_reached(scores) - 1 if known.clock.phased else shown.groupby(scores["user"]).cumsum().to_numpy()
+    )
     return np.where(scores["arm"] == 0, before, own)
+
+
+def steps_reached(scores: pd.DataFrame) -> np.ndarray:
+    """Return the last step, from 1, that each row's user reaches, (rows,); 1 without any exposure by the arm."""
+    shown = scores["arm"] == 1
+    return np.maximum(shown.groupby(scores["user"]).transform("sum").to_numpy(), 1)
 
 
 def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:

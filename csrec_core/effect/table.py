@@ -410,10 +410,10 @@ class ItemCounts:
         return self.accepted.sum(axis=(0, 1)) / np.maximum(self.rows.sum(axis=(0, 1)), 1)
 
     def usual_chance(self, item: np.ndarray) -> np.ndarray:
-        """Return the log of the mean logged chance of each row's item by the arm, (rows,); 0 without any."""
+        """Return the log of the mean logged chance of each row's item by the arm, (rows,) float32; 0 without any."""
         mean = self.chance[:, 2] / np.maximum(self.rows.sum(axis=0)[:, 1], 1)
         place = np.minimum(np.searchsorted(self.item, item), len(self.item) - 1)
-        return np.log(mean, where=mean > 0, out=np.zeros_like(mean))[place]
+        return np.log(mean, where=mean > 0, out=np.zeros_like(mean))[place].astype(np.float32)
 
     def tell(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
         """Tell of each row's item what users of other folds than its own, and than `held`, did with it.

@@ -6,8 +6,7 @@ from functools import partial
 
 from markupsafe import Markup
 
-from csrec_core.data.columns import SELF, SYSTEM
-from csrec_core.effect.answer import ARMS, possible_range, sentences
+from csrec_core.effect.answer import ARMS, possible_range, sentences, subject, twofold
 from csrec_core.numbers import count, plain, points, share
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
@@ -133,20 +132,14 @@ def amount(found: Mapping) -> tuple[str, str]:
     if value is None:
         return "", ""
     ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
-    if status == "bounded" and (twofold := _band(found)):
-        return f"{write(twofold[0])} to {write(twofold[1])}{unit}", ""
+    if status == "bounded" and (wide := twofold(found)):
+        return f"{write(wide[0])} to {write(wide[1])}{unit}", ""
     return f"{write(value)}{unit}", ends
 
 
 def _writer(found: Mapping):
     write, unit = (partial(points, sign=True), " points") if found["unit"] == "probability" else (plain, "")
     return lambda value: write(value).replace("-", "−"), unit
-
-
-def _band(found: Mapping) -> tuple[float, float] | None:
-    """Return the ends of the effect if something hidden doubles or halves the odds."""
-    ends = [(one["lower"], one["upper"]) for one in found["band"] if one["odds"] == 2.0]
-    return ends[0] if ends and None not in ends[0] else None
 
 
 def _answer(found: Mapping) -> dict:
@@ -188,10 +181,7 @@ def _lead(found: Mapping) -> str:
     """Return the words before the amount; without an effect, the whole headline."""
     if found["effect"] is None:
         return sentences(found)["headline"]
-    usual = (found["arm"], found["baseline"]) == (SYSTEM, SELF)
-    who = "Recommending" if usual else f"{found['arm']}, against {found['baseline']},"
-    what = "acceptance" if found["unit"] == "probability" else found["unit"].replace("_", " ")
-    lower, upper = found["lower"], found["upper"]
+    (who, what), lower, upper = subject(found), found["lower"], found["upper"]
     told = found["status"] != "bounded" and lower is not None and (lower > 0 or upper < 0)
     return f"{who} {('raises' if found['effect'] > 0 else 'lowers') if told else 'changes'} {what} by"
 
@@ -211,7 +201,7 @@ def _reason(found: Mapping) -> str:
     """Return the weightiest reason of the status, short, and how wide the answer is if something is hidden."""
     reason = found["reasons"][0].partition(": ")[0].partition(" (")[0] if found["reasons"] else ""
     said = f"{reason[:1].upper()}{reason[1:]}."
-    if found["status"] == "assumed" and (ends := _band(found)):
+    if found["status"] == "assumed" and (ends := twofold(found)):
         write, unit = _writer(found)
         said += (
             f" Something hidden that doubles the odds would allow {write(ends[0])} to {write(ends[1])}{unit}."
