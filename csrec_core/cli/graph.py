@@ -1,13 +1,12 @@
 """`csrec graph`, the audit of the proof on a graph, and `csrec identify`, any effect on any graph."""
 
-import json
 import sys
 
 import click
 
 from csrec_core.cli.program import FILE, OUTPUT, cli
 from csrec_core.errors import InputError, unknown
-from csrec_core.files import whole_file
+from csrec_core.files import write_json
 
 __all__ = ["graph", "identify"]
 
@@ -54,8 +53,7 @@ def graph(file, horizon, exposure, online, regime, extra, latent, require, targe
     _print_audit(checked, plain)
     verdicts = audits.verdicts(checked)
     if target:
-        with whole_file(target) as temporary:
-            temporary.write_text(json.dumps(verdicts, indent=1) + "\n")
+        write_json(target, verdicts)
     proved = audits.every_t(checked)
     asked = [verdicts[name] and proved.get(name) is not False for name in required]
     sys.exit(1 if False in asked else 3 if None in asked else 0)

@@ -22,6 +22,7 @@ def reports_folder(out):
     return (out or project_folder() / "reports").resolve()
 
 
+LONGEST = 120  # seconds that a browser may take
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
 
@@ -45,7 +46,10 @@ def brief(run, target, out):
     with whole_file(target) as temporary:
         command = [browser, "--headless", "--disable-gpu", *root, "--no-pdf-header-footer"]
         command += [f"--print-to-pdf={temporary}", (folder / "index.html").as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{browser} printed nothing within {LONGEST} s") from None
         if not temporary.exists() or not temporary.stat().st_size:
             raise InputError(f"{browser} printed nothing: {done.stderr.strip()[-200:] or done.returncode}")
     click.echo(target)
