@@ -46,6 +46,15 @@ def test_an_identified_effect_is_told_with_interval_rates_and_lift(tmp_path):
     assert bars == [["recommended", "", "43.8%"], ["found by oneself", "", "30.1%"]]
 
 
+@pytest.mark.parametrize(
+    ("failed", "said"), [(0, ""), (1, "One check fails, too"), (3, "3 checks fail, too")]
+)
+def test_checks_that_fail_are_counted_under_known_chances(tmp_path, failed, said):
+    check = {"name": "a", "verdict": "fails", "detail": "", "value": None, "lower": None, "upper": None}
+    text = said_of(first_screen(tmp_path, [answered(checks=[check] * failed)]))
+    assert said in text and ("fail" in text) == bool(failed)
+
+
 def test_a_fall_and_an_effect_not_told_from_zero_are_not_called_a_rise(tmp_path):
     fall = answered(effect=-0.05, lower=-0.06, upper=-0.04, rates={"self": 0.3, "system": 0.25})
     text = said_of(first_screen(tmp_path, [fall]))

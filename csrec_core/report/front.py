@@ -208,6 +208,8 @@ def _reason(found: Mapping) -> str:
         )
     if found["status"] == "bounded" and found["band"]:
         said += " The range holds if what is hidden at most doubles the odds."
-    if any(one["verdict"] == FAILS for one in found["checks"]) and found["status"] == "identified":
-        said += " One check fails by a margin that chance explains."
+    failed = sum(one["verdict"] == FAILS for one in found["checks"])
+    if failed and found["status"] == "identified":  # the judge has weighed them
+        fails = "One check fails" if failed == 1 else f"{failed} checks fail"
+        said += f" {fails}, too little to overturn known chances."
     return said
