@@ -1,13 +1,15 @@
 """Work in parts: the same in one process and in several, and when a worker is killed in the middle."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 
-import psutil
 import pytest
 
 from csrec_core import cluster
-from csrec_core.cluster import run_tasks, work_place
+from csrec_core.cluster import run_tasks
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.part import ingest_file
 from csrec_core.data.mssd.simulate import World, simulate_mssd
@@ -89,18 +91,25 @@ def test_no_scheduler_is_bad_input(monkeypatch):
             list(run_tasks(square, {"a": (1,)}, scheduler=address))
 
 
-def listening():
-    """Return the addresses (host, port) at which this process, and all that it has started, can be reached."""
-    here = psutil.Process()
-    sockets = [
-        one for process in [here, *here.children(recursive=True)] for one in process.net_connections("inet")
-    ]
-    return {tuple(socket.laddr) for socket in sockets if socket.status == psutil.CONN_LISTEN}
+LISTENING = """
+import json
+import psutil
+from csrec_core.cluster import work_place
 
-
-def test_processes_here_listen_on_loopback_alone():
-    before = listening()  # servers of other tests
+if __name__ == "__main__":
     with work_place(workers=2) as address:
-        opened = listening() - before
-    assert int(address.rsplit(":", 1)[1]) in {port for _, port in opened}
-    assert {host for host, _ in opened} == {"127.0.0.1"}
+        here = psutil.Process()
+        family = [here, *here.children(recursive=True)]
+        sockets = [one for process in family for one in process.net_connections("inet")]
+        print(json.dumps([address, [one.laddr for one in sockets if one.status == psutil.CONN_LISTEN]]))
+"""
+
+
+def test_processes_here_listen_on_loopback_alone(tmp_path):
+    """What serves a port, of a process and all that it has started, is reached from this machine only."""
+    script = tmp_path / "listening.py"  # a process of its own: this one has servers of other tests
+    script.write_text(LISTENING)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    address, sockets = json.loads(done.stdout)
+    assert int(address.rsplit(":", 1)[1]) in {port for _, port in sockets}
+    assert {host for host, _ in sockets} == {"127.0.0.1"}
