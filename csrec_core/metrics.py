@@ -25,7 +25,6 @@ __all__ = [
     "first_accuracy",
     "hit_rate",
     "holm",
-    "interval_text",
     "ndcg",
     "resample",
     "resample_means",
@@ -248,14 +247,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     factors = len(order) - np.arange(len(order))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * p[order]))
     return adjusted
-
-
-def interval_text(mean: float, low: float, high: float, *, digits: int = 3) -> str:
-    """Return `0.155 [0.148, 0.162]`; a number alone where low and high say nothing more."""
-    if not np.isfinite(mean):
-        return "–"
-    texts = [f"{value:.{digits}f}".replace("-", "−") for value in (mean, low, high)]
-    return texts[0] if low == high else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def _share(alpha: float) -> float:

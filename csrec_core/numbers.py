@@ -1,10 +1,11 @@
-"""How numbers are written for readers: points with a decimal, counts whole, no powers of ten."""
+"""How numbers are written for readers: points with a decimal, counts whole, a true minus, no powers of ten."""
 
 import math
 
-__all__ = ["count", "counted", "interval", "p_value", "plain", "points", "share"]
+__all__ = ["count", "counted", "decimals", "interval", "interval_text", "p_value", "plain", "points", "share"]
 
 DASH = "–"
+FINEST = 6  # decimals, whatever is written
 
 
 def points(value: float, *, sign: bool = False) -> str:
@@ -18,12 +19,29 @@ def points(value: float, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return DASH
     text = f"{100 * value:{'+' if sign else ''}.1f}"
-    return text.lstrip("+-") if float(text) == 0 else text
+    return text.lstrip("+-") if float(text) == 0 else _minus(text)
 
 
 def share(value: float) -> str:
     """Return a probability as a percentage: .182 as `18.2%`."""
-    return f"{100 * value:.1f}%" if math.isfinite(value) else DASH
+    return _minus(f"{100 * value:.1f}%") if math.isfinite(value) else DASH
+
+
+def decimals(value: float, digits: int = 3) -> str:
+    """Return a number with so many decimals, or with as many as keep a small one from reading as nothing.
+
+    Examples
+    --------
+    >>> decimals(1234.5678), decimals(-0.00042), decimals(1e-9)
+    ('1,234.568', '−0.00042', '<0.000001')
+    """
+    if not math.isfinite(value):
+        return DASH
+    if value == 0 or round(abs(value), digits):
+        return _minus(f"{value:,.{digits}f}")
+    if not round(abs(value), FINEST):
+        return f"{'<' if value > 0 else '>−'}0.{'1'.zfill(FINEST)}"
+    return _minus(f"{value:.{FINEST}f}".rstrip("0"))
 
 
 def plain(value: float) -> str:
@@ -37,12 +55,12 @@ def plain(value: float) -> str:
     if not math.isfinite(value):
         return DASH
     digits = 2 - math.floor(math.log10(abs(value))) if value else 2
-    return f"{value:,.{min(max(digits, 0), 6)}f}"
+    return decimals(value, min(max(digits, 0), FINEST))
 
 
 def count(value: float) -> str:
     """Return a whole number with commas: `11,895`."""
-    return f"{value:,.0f}" if math.isfinite(value) else DASH
+    return _minus(f"{value:,.0f}") if math.isfinite(value) else DASH
 
 
 def counted(value: float, noun: str) -> str:
@@ -61,3 +79,27 @@ def interval(lower: float, upper: float, write=points) -> str:
     """Return an interval, its ends as `write` has them: `[7.0, 8.3]`; `about 0.0` where they are written alike."""
     ends = write(lower), write(upper)
     return f"[{ends[0]}, {ends[1]}]" if ends[0] != ends[1] or DASH in ends else f"about {ends[0]}"
+
+
+def interval_text(mean: float, lower: float, upper: float, *, digits: int = 3) -> str:
+    """Return an estimate with its interval, `0.155 [0.148, 0.162]`; alone where the ends say nothing more.
+
+    Ends that would read alike get more decimals.
+
+    Examples
+    --------
+    >>> interval_text(0.00042, 0.00040, 0.00044), interval_text(0.5, 0.5, 0.5)
+    ('0.00042 [0.00040, 0.00044]', '0.500')
+    """
+    if not math.isfinite(mean):
+        return DASH
+    if lower == upper or not (math.isfinite(lower) and math.isfinite(upper)):
+        return decimals(mean, digits)
+    while round(lower, digits) == round(upper, digits) and digits < FINEST:
+        digits += 1
+    ends = decimals(lower, digits), decimals(upper, digits)
+    return f"{decimals(mean, digits)} [{ends[0]}, {ends[1]}]" if ends[0] != ends[1] else f"about {ends[0]}"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 #: Column names, powers of ten, decimals after thousands, intervals without width, endings for any count.
 MARKS = {
     "a column's name": r"\b(?!arm_propensity)[a-z]+_[a-z_]+\b",  # but what a reader is asked to write
-    "a power of ten": r"\b\d+(\.\d+)?[eE][-+]?\d+\b",  # not the hash of a commit
+    "a power of ten": r"\b\d+(\.\d+)?[eE][-−+]?\d+\b",  # not the hash of a commit
     "decimals of a large number": r"\d,\d{3}\.\d",
     "an interval without width": r"\[\s*([-−+\d.,]+),\s*\1\s*\]",
     "an ending for any count": r"\w\(s\)",

@@ -172,7 +172,7 @@ def test_sentences_say_points_with_a_decimal():
     assert "lowers acceptance by 5.0 points [3.0, 7.0]" in down["headline"]
     none = sentences(BASE | {"effect": 0.001, "lower": -0.01, "upper": 0.012})
     assert (
-        "changes acceptance by 0.1 points [-1.0, 1.2]" in none["headline"]
+        "changes acceptance by 0.1 points [−1.0, 1.2]" in none["headline"]
         and "not told apart" in none["headline"]
     )
 
@@ -183,9 +183,9 @@ def test_the_band_of_what_is_bounded_stands_in_its_headline():
     said = sentences(
         BASE | more | {"remedies": ["log it"], "checks": [{"verdict": "holds"}, {"verdict": "fails"}]}
     )
-    wide = "between -2.0 and 20.0 points if what is hidden moves the odds twofold"
+    wide = "between −2.0 and 20.0 points if what is hidden moves the odds twofold"
     assert said["headline"].startswith(f"Recommending changes acceptance by {wide}; by 7.7 points")
-    assert "1.5: [-1.5, 15.0], 2: [-2.0, 20.0]" in said["band"]
+    assert "1.5: [−1.5, 15.0], 2: [−2.0, 20.0]" in said["band"]
     assert (
         "Zero enters at 1.31; the strongest thing observed moves them by 1.90 (rejections in a row)."
         in said["band"]

@@ -15,10 +15,10 @@ from csrec_core.metrics import (
     cross_entropy,
     expected_calibration_error,
     hit_rate,
-    interval_text,
     ndcg,
     resample_means,
 )
+from csrec_core.numbers import interval_text
 
 
 def test_ranking_metrics_by_hand():

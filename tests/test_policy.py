@@ -436,7 +436,10 @@ def test_figures_draw_what_the_frames_say(cells, found):
 def test_what_a_choice_gains_is_told_by_cost():
     """Always is .03 better at a cost of .02, so it is better up to a cost of .05."""
     numbers = {"always_over_never": (0.03, 0.01, 0.05), "rule_over_always": (-0.01, -0.02, 0.0)}
-    assert gain_table(numbers).loc["always over never"].tolist() == [0.03, 0.01, 0.05]
+    gains, unit, _ = gain_table(numbers, binary=True)
+    assert gains.loc["always over never"].tolist() == pytest.approx([3.0, 1.0, 5.0]) and unit == "points"
+    gains, unit, _ = gain_table(numbers, binary=False)
+    assert gains.loc["always over never"].tolist() == [0.03, 0.01, 0.05] and unit == "units of the outcome"
     assert break_even(numbers, 0.02).endswith("up to a cost of 0.050 an exposure.")
     assert break_even({"always_over_never": (-0.3, -0.4, -0.2)}, 0.1).endswith("cost of 0.000 an exposure.")
     assert break_even({}, 0.1) == ""

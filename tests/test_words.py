@@ -84,9 +84,9 @@ def test_the_card_has_the_band_first_or_no_number(effect):
         card = BeautifulSoup(as_card(judged(effect, status)), "html.parser")
         amounts[status] = card.find(class_="amount").text
         assert bool(card.find_all(class_="bar")) == (status == "identified")
-    twofold = effect.band.set_index("odds").loc[2.0]
+    lower, upper = effect.band.set_index("odds").loc[2.0, ["lower", "upper"]]
     assert amounts["identified"] == f"{100 * effect.mean['effect']:+.1f} points"
-    assert amounts["bounded"] == f"{100 * twofold['lower']:+.1f} to {100 * twofold['upper']:+.1f} points"
+    assert amounts["bounded"] == f"{100 * lower:+.1f} to {100 * upper:+.1f} points".replace("-", "−")
     assert amounts["not identified"] == "No answer"
 
 

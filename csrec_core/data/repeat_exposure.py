@@ -3,7 +3,8 @@
 import pandas as pd
 
 from csrec_core.data.log import SYSTEM, Dataset
-from csrec_core.metrics import interval_text, resample
+from csrec_core.metrics import resample
+from csrec_core.numbers import interval_text
 
 __all__ = ["list_warnings", "repeat_curve", "repeat_finding"]
 

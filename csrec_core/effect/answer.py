@@ -4,7 +4,7 @@ Every form is made from the one dictionary of `as_dict`, so that none says what 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -20,6 +20,7 @@ from csrec_core.numbers import count, interval, plain, points, share
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
 __all__ = [
+    "amount",
     "as_card",
     "as_dict",
     "as_table",
@@ -30,6 +31,7 @@ __all__ = [
     "subject",
     "twofold",
     "write_answer",
+    "writer",
 ]
 
 #: Columns of `csrec_core.effect.table.describe` in plain words.
@@ -151,7 +153,7 @@ def sentences(found: dict) -> dict[str, str]:
     found : dict
         Of `as_dict`.
     """
-    write, unit = (points, " points") if found["unit"] == "probability" else (plain, "")
+    write, unit = writer(found, sign=False)
     said = {
         "headline": _headline(found, write, unit),
         "status": f"{found['status'].capitalize()}: {found['reasons'][0]}.",
@@ -203,9 +205,7 @@ def possible_range(found: dict) -> str:
     if found["unit"] != "probability" or found["target"] != "exposed" or not arm["exposures"]:
         return ""
     rate = arm["accepted"] / arm["exposures"]
-    return f"anything from {points(rate - 1, sign=True)} to {points(rate, sign=True)} points".replace(
-        "-", "−"
-    )
+    return f"anything from {points(rate - 1, sign=True)} to {points(rate, sign=True)} points"
 
 
 def subject(found: Mapping) -> tuple[str, str]:
@@ -262,7 +262,7 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     for one, pair in zip(pairs, found["pairs"], strict=True):
         lines.append(f"Also: {sentences(as_dict(one))['headline']} {pair['status'].capitalize()}.")
     if effect.identification.allows and "rank" in effect.groups:
-        write = points if found["unit"] == "probability" else plain
+        write, _ = writer(found, sign=False)
         ranks = effect.by("rank").dropna(subset="lower")
         each = [
             f"{r.group}: {write(r.effect)} {interval(r.lower, r.upper, write)}" for r in ranks.itertuples()
@@ -285,7 +285,7 @@ def as_card(effect) -> str:
     found = as_dict(effect)
     said, status = sentences(found), found["status"]
     parts = [
-        f'<p class="amount" style="{LARGE}">{escape(_amount(found))}</p>',
+        f'<p class="amount" style="{LARGE}">{escape(amount(found)[0] or "No answer")}</p>',
         f"<p>{escape(said['headline'])}</p>",
     ]
     if found["rates"] and found["unit"] == "probability" and status != BOUNDED:
@@ -305,13 +305,20 @@ def as_card(effect) -> str:
     return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
 
 
-def _amount(found: dict) -> str:
-    """Return the largest letters of the card."""
-    write, unit = (partial(points, sign=True), " points") if found["unit"] == "probability" else (plain, "")
+def amount(found: Mapping) -> tuple[str, str]:
+    """Return an answer's largest letters and its interval: under `bounded` the range alone, without effect nothing."""
+    write, unit = writer(found)
     if found["effect"] is None:
-        return "No answer"
-    ends = twofold(found) if found["status"] == BOUNDED else None
-    return (" to ".join(map(write, ends)) if ends else write(found["effect"])) + unit
+        return "", ""
+    if found["status"] == BOUNDED and (ends := twofold(found)):
+        return " to ".join(map(write, ends)) + unit, ""
+    ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
+    return write(found["effect"]) + unit, ends
+
+
+def writer(found: Mapping, *, sign: bool = True) -> tuple[Callable[[float], str], str]:
+    """Return how an answer's numbers are written, and the word behind them: points, or the outcome's own unit."""
+    return (partial(points, sign=sign), " points") if found["unit"] == "probability" else (plain, "")
 
 
 def _bars(rates: dict) -> list[str]:

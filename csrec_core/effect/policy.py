@@ -213,11 +213,18 @@ def advice(numbers: Mapping[str, tuple], identification: Identification) -> tupl
     return f"{do} {better}", "No finer choice surely gains more."
 
 
-def gain_table(numbers: Mapping[str, tuple[float, float, float]]) -> pd.DataFrame:
-    """Return the numbers of `policy_finding` as a table: a choice over another, `gain`, `lower`, `upper`."""
+def gain_table(
+    numbers: Mapping[str, tuple[float, float, float]], *, binary: bool
+) -> tuple[pd.DataFrame, str, int]:
+    """Return the numbers of `policy_finding` as a table, what they are in, and with how many decimals to write them.
+
+    A row a choice over another, `gain`, `lower`, `upper`: in points where decisions are yes or no, else in units
+    of the outcome.
+    """
     names = [name.replace("_", " ") for name in numbers]
     table = pd.DataFrame(list(numbers.values()), index=names, columns=["gain", "lower", "upper"])
-    return table.rename_axis("choice")
+    table = table.rename_axis("choice")
+    return (100 * table, "points", 1) if binary else (table, "units of the outcome", 3)
 
 
 def break_even(numbers: Mapping[str, tuple[float, float, float]], cost: float) -> str:

@@ -23,7 +23,8 @@ from scipy.stats import false_discovery_control
 
 from csrec_core.effect.estimate import Effect
 from csrec_core.errors import InputError
-from csrec_core.metrics import interval_text, resample
+from csrec_core.metrics import resample
+from csrec_core.numbers import interval_text
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 __all__ = ["Trust", "later_less_earlier", "trust_changes"]

@@ -15,15 +15,16 @@ from csrec_core.metrics import (
     calibration_bin,
     cross_entropy,
     hit_rate,
-    interval_text,
     ndcg,
     resample,
     resample_means,
 )
+from csrec_core.numbers import interval_text
 
 __all__ = [
     "MODELS",
     "RANDOM",
+    "best_words",
     "compare_with_controls",
     "decision_scores",
     "knowledge",
@@ -116,6 +117,12 @@ def compare_with_controls(
         rows[metric, best[0]] = sign * by_user[model, metric] - controls[best]
     table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed)
     return table.reset_index(names=["metric", "control"])
+
+
+def best_words(scores: pd.DataFrame, metric: str) -> str:
+    """Return which of the rows `model`, `mean` is best in a metric, as a dot plot's text."""
+    best = scores.loc[scores["mean"].idxmin() if metric in SMALL_IS_GOOD else scores["mean"].idxmax()]
+    return f"Dot plot. The best {metric} is that of {best['model']}, {best['mean']:.3f}."
 
 
 def knowledge(margin: pd.Series) -> tuple[str, str]:

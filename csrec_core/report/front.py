@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 
 from markupsafe import Markup
 
-from csrec_core.effect.answer import ARMS, possible_range, sentences, subject, twofold
-from csrec_core.numbers import count, plain, points, share
+from csrec_core.effect.answer import ARMS, amount, possible_range, sentences, subject, twofold, writer
+from csrec_core.numbers import count, share
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.provenance import facts, seconds, summary
 from csrec_core.report.run import QUESTIONS, ROLES, Run, of_kind
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
-__all__ = ["LIGHTS", "amount", "day", "log_name", "render_run"]
+__all__ = ["LIGHTS", "day", "log_name", "render_run"]
 
 #: What a status comes to, in a word or two, and the colour of its light.
 LIGHTS = {
@@ -56,6 +55,8 @@ def _card(run: Run, name: str) -> dict:
     entry, said, role = run.manifest["notebooks"][name], run.said[name], run.roles.get(name, "")
     verdicts = of_kind(said, "verdict")
     worst = min((one["verdict"] for one in verdicts), key=WORST.index, default="")
+    source, answer = run.answer
+    word, light = LIGHTS[answer["status"]] if answer and name == source else (worst, worst)  # as above it
     findings = of_kind(said, "finding")
     return {
         "name": name,
@@ -67,7 +68,8 @@ def _card(run: Run, name: str) -> dict:
         "order": ROLES.index(role) if role in ROLES else ROLES.index(""),
         "seconds": seconds(entry),
         "verdicts": verdicts,
-        "light": worst,
+        "light": light,
+        "word": word,
         "sentence": findings[0]["text"] if findings else "",
         **_key_figure(run, said),
     }
@@ -123,23 +125,6 @@ def day(iso: str) -> str:
         return f"{datetime.fromisoformat(iso):%-d %b %Y}"
     except ValueError:
         return iso
-
-
-def amount(found: Mapping) -> tuple[str, str]:
-    """Return an answer's largest letters, and its interval; under `bounded` the range, under none nothing."""
-    write, unit = _writer(found)
-    status, value = found["status"], found["effect"]
-    if value is None:
-        return "", ""
-    ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
-    if status == "bounded" and (wide := twofold(found)):
-        return f"{write(wide[0])} to {write(wide[1])}{unit}", ""
-    return f"{write(value)}{unit}", ends
-
-
-def _writer(found: Mapping):
-    write, unit = (partial(points, sign=True), " points") if found["unit"] == "probability" else (plain, "")
-    return lambda value: write(value).replace("-", "−"), unit
 
 
 def _answer(found: Mapping) -> dict:
@@ -202,7 +187,7 @@ def _reason(found: Mapping) -> str:
     reason = found["reasons"][0].partition(": ")[0].partition(" (")[0] if found["reasons"] else ""
     said = f"{reason[:1].upper()}{reason[1:]}."
     if found["status"] == "assumed" and (ends := twofold(found)):
-        write, unit = _writer(found)
+        write, unit = writer(found)
         said += (
             f" Something hidden that doubles the odds would allow {write(ends[0])} to {write(ends[1])}{unit}."
         )

@@ -7,9 +7,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from csrec_core.csvfile import save_csv
+from csrec_core.effect.answer import amount
 from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
-from csrec_core.report.front import LIGHTS, amount, day, log_name
+from csrec_core.report.front import LIGHTS, day, log_name
 from csrec_core.report.markup import TEMPLATES, short
 from csrec_core.report.provenance import moment
 from csrec_core.report.run import NUMBERS, Run, read_run

@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from csrec_core.numbers import interval_text
 from csrec_core.report.formula import prose
 from csrec_core.report.terms import explain
 
@@ -21,18 +22,12 @@ TEMPLATES = jinja2.Environment(
 
 
 def short(number: Mapping | None) -> str:
-    """Return a headline number with its interval, all with the same decimals; small ones get more."""
-    if number is None or number.get("value") is None:
-        return "–"
-    parts = [part for part in (number["value"], number.get("low"), number.get("high")) if part is not None]
-    parts = [part for part in parts if math.isfinite(part)]  # a table has NaN where there is no interval
-    if not math.isfinite(number["value"]):
-        return "–"
-    whole = all(part == int(part) for part in parts)
-    digits = 0 if whole else 3 if max(map(abs, parts)) >= 0.01 else 5
-    texts = [f"{part:,.{digits}f}".replace("-", "−") for part in parts]
-    wide = len(texts) == 3 and texts[1] != texts[2]
-    return texts[0] + (f" [{texts[1]}, {texts[2]}]" if wide else "")
+    """Return a headline number with its interval; counts whole."""
+    parts = [
+        math.nan if (number or {}).get(name) is None else number[name] for name in ("value", "low", "high")
+    ]
+    whole = all(part == int(part) for part in parts if math.isfinite(part))
+    return interval_text(*parts, digits=0 if whole else 3)
 
 
 def _written(value) -> str:

@@ -9,13 +9,14 @@ import pandas as pd
 from markupsafe import Markup
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from csrec_core.numbers import count, decimals
 from csrec_core.report.formula import prose
 from csrec_core.report.markup import TEMPLATES
 
 __all__ = ["table_html"]
 
 INTERVAL = re.compile(r"(\S+) (\[(\S+), (\S+)\])")
-NUMBER = re.compile(r"[-−+<]?\s?[\d.,]*\d(?:e[-−+]?\d+)?(?!\w)")
+NUMBER = re.compile(r"[-−+<>]*\s?[\d.,]*\d(?:e[-−+]?\d+)?(?!\w)")
 MARKS = {
     "": Markup("{}"),
     "best": Markup('<strong>{}</strong><span class="unseen"> (best)</span>'),
@@ -114,10 +115,7 @@ def _text(value, digits: int) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, numbers.Integral):
-        return f"{value:,}".replace("-", "−")
+        return count(value)
     if isinstance(value, numbers.Real):
-        rounded = f"{value:,.{digits}f}"
-        # A small number must not read as nothing at all.
-        lost = value != 0 and float(rounded.replace(",", "")) == 0
-        return (f"{value:.1e}" if lost else rounded).replace("-", "−")
+        return decimals(value, digits)
     return str(value)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS, CONTROLS, HISTORY_CONTROLS
-from csrec_core.metrics import interval_text
+from csrec_core.numbers import interval_text
 from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.mssd_tables import session_gain, source_effect
 from csrec_core.reproduction.tables import ORACLE, TABULAR, auc_gain, csrec_name, margin_of_oracle
@@ -15,7 +15,6 @@ __all__ = [
     "accuracy_finding",
     "beats_controls",
     "beats_trees",
-    "best_words",
     "ece_words",
     "line_words",
     "margin_finding",
@@ -133,12 +132,6 @@ def beats_trees(cells: pd.DataFrame, trees: pd.Series) -> Verdict:
     detail = "Its AUC on users it never saw less that of boosted trees, one start, same exposures: "
     detail += f"{interval_text(*gain, digits=4)}."
     return Verdict("CSRec beats boosted trees", against(*gain[1:], 0.0), detail, *gain, 0.0)
-
-
-def best_words(auc: pd.DataFrame) -> str:
-    """Return which model has the highest AUC, of rows `model`, `mean`, as a dot plot's text."""
-    best = auc.loc[auc["mean"].idxmax()]
-    return f"Dot plot. Of the models {best['model']} has the highest AUC, {best['mean']:.3f}."
 
 
 def ece_words(summaries: Mapping[str, pd.DataFrame], backbone: str) -> str:

@@ -14,10 +14,10 @@ from csrec_core.metrics import (
     average_accuracy,
     brier,
     first_accuracy,
-    interval_text,
     resample,
     resample_means,
 )
+from csrec_core.numbers import interval_text
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS
-from csrec_core.metrics import interval_text
+from csrec_core.numbers import interval_text
 
 __all__ = [
     "METRICS",
