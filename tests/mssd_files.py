@@ -5,8 +5,7 @@ import json
 import pandas as pd
 
 from csrec_core.data.mssd import part
-from csrec_core.data.mssd.rows import Options
-from csrec_core.data.mssd.schema import TRACKS
+from csrec_core.data.mssd.schema import TRACKS, Options
 
 # The header of the published files.
 HEADER = (

@@ -7,7 +7,7 @@ import torch
 from mssd_files import RADIO, SYSTEM, USER, session, write
 
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.rows import Options
+from csrec_core.data.mssd.schema import Options
 from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, read_sessions
 from csrec_core.errors import InputError

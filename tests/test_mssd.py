@@ -12,10 +12,9 @@ from mssd_files import GOOD, RADIO, SOUND, SYSTEM, USER, contents, line, number,
 
 from csrec_core.cli import cli
 from csrec_core.data.loaders import read_data
-from csrec_core.data.mssd import part, reader, rows, sessions
+from csrec_core.data.mssd import part, reader, sessions
 from csrec_core.data.mssd.ingest import find_files, ingest
-from csrec_core.data.mssd.rows import Options
-from csrec_core.data.mssd.schema import whole_numbers
+from csrec_core.data.mssd.schema import Options, whole_numbers
 from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.errors import InputError
 
@@ -121,13 +120,11 @@ def ingested(world, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("how", ["blocks", "order", "ranges", "processes"])
+@pytest.mark.parametrize("how", ["blocks", "order", "processes"])
 def test_the_result_does_not_depend_on(world, ingested, tmp_path, monkeypatch, how):
     logs, tracks = world
     if how == "blocks":
-        monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 10_000})
-    if how == "ranges":
-        monkeypatch.setattr(sessions.split_sessions, "__kwdefaults__", {"at_once": 100})
+        monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 100_000})
     ingest(logs[::-1] if how == "order" else logs, tracks, tmp_path, workers=2 if how == "processes" else 1)
     assert contents(tmp_path) == contents(ingested)
 
@@ -209,25 +206,18 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
         read_data("log", tmp_path / "empty")
 
 
-def test_a_block_holds_no_cells_of_earlier_ones(world, monkeypatch):
-    monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 20_000})
-    blocks = list(rows.whole_sessions(reader.read_blocks(world[0][0], ())))
-    held = [len(block.rows["session_id"].dictionary) for block in blocks]
-    assert len(blocks) > 100 and max(held) <= 20  # sessions of at least ten rows of at least 100 bytes
-    assert sum(len(block.lines) for block in blocks) == len(pd.read_csv(world[0][0]))
+def test_more_rows_than_memory_are_sorted_on_disk(world, ingested, tmp_path, monkeypatch):
+    monkeypatch.setattr(part, "MEMORY", "30MB")
+    ingest(*world, tmp_path)
+    assert contents(tmp_path) == contents(ingested)
 
 
-def test_a_session_without_end_is_not_held_in_memory(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(rows, "HELD", 8)
+def test_a_session_longer_than_a_block_is_one(tmp_path, tracks, monkeypatch):
     monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 400})
-    many = session("0_z", [USER] * 40)
-    sizes = [
-        len(block.lines)
-        for block in rows.whole_sessions(reader.read_blocks(write(tmp_path / "log_0.csv", many), ()))
-    ]
-    assert sum(sizes) == 40 and max(sizes) <= 8 + 4
-    done = ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "out")
-    assert (done.summary["sessions"], done.summary["incomplete"], done.summary["merged"]) == (1, 0, 1)
+    many = write(tmp_path / "log_0.csv", session("0_z", [USER] * 40))
+    assert len(list(reader.read_blocks(many, ()))) > 10
+    facts = ingest([many], tracks, tmp_path / "out").summary
+    assert (facts["sessions"], facts["incomplete"], facts["merged"]) == (1, 0, 0)
 
 
 def test_the_log_is_what_pandas_reads(world, ingested):

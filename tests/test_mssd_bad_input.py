@@ -24,7 +24,7 @@ from mssd_files import (
 
 from csrec_core.cli import cli
 from csrec_core.data.loaders import read_data
-from csrec_core.data.mssd import reader, rows, sessions
+from csrec_core.data.mssd import part, reader, split
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import whole_numbers
 from csrec_core.errors import InputError
@@ -173,15 +173,18 @@ def test_a_session_split_over_two_files_comes_together(tmp_path, tracks):
     one = write(tmp_path / "log_1.csv", [SOUND[0], *SOUND[3:]])
     other = write(tmp_path / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]])
     done = ingest([other, one], tracks, tmp_path / "out")
-    index = pd.read_parquet(tmp_path / "out" / "index" / "log_1.parquet").set_index("session")
+    index = pd.read_parquet(tmp_path / "out" / "index" / f"{split.SPLIT}.parquet").set_index("session")
     assert index.loc["0_a", ["rows", "length"]].tolist() == [3, 3]
-    assert len(pd.read_parquet(tmp_path / "out" / "index" / "log_2.parquet")) == 0
+    own = [pd.read_parquet(tmp_path / "out" / "index" / f"log_{number}.parquet") for number in (1, 2)]
+    assert [list(table["session"]) for table in own] == [["0_b"], []]
     log = read_data("log", tmp_path / "out").log
     assert log.loc[log["user"] == number("0_a"), ["t", "item"]].to_numpy().tolist() == [
         [1, number("t_1")],
         [2, number("t_1")],
     ]
-    assert quarantine(tmp_path / "out", "log_2")["text"].tolist() == ["0_a,1"]
+    assert quarantine(tmp_path / "out", split.SPLIT)[["file", "text"]].to_numpy().tolist() == [
+        ["log_2", "0_a,1"]
+    ]
     facts = done.summary
     assert facts["problems"] == {"duplicated position": 1}
     assert (facts["read"], facts["sessions"], facts["incomplete"], facts["merged"]) == (6, 2, 0, 1)
@@ -202,12 +205,12 @@ def test_a_session_scattered_in_a_file_comes_together(tmp_path, tracks, monkeypa
     monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 400})
     lines = [SOUND[0], *SOUND[3:], *session("0_c", [USER] * 20), *SOUND[1:3]]
     done = ingest([write(tmp_path / "log_0.csv", lines)], tracks, tmp_path / "out")
-    assert (done.summary["sessions"], done.summary["merged"], done.summary["incomplete"]) == (3, 1, 0)
+    assert (done.summary["sessions"], done.summary["merged"], done.summary["incomplete"]) == (3, 0, 0)
     assert len(read_data("log", tmp_path / "out").log) == 24
 
 
 def test_a_file_given_twice_is_refused(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(sessions, "FEW", 1)
+    monkeypatch.setattr(split, "FEW", 1)
     for name in ("log_1", "log_2"):
         write(tmp_path / f"{name}.csv", SOUND)
     with pytest.raises(
@@ -220,35 +223,37 @@ def test_ids_that_collide_are_refused(tmp_path, tracks, monkeypatch):
     def one_number(names, key):
         return np.where([name.startswith("0_") for name in names], 7, whole_numbers(names, key))
 
-    monkeypatch.setattr(rows, "whole_numbers", one_number)
-    with pytest.raises(InputError, match="sessions 0_a and 0_b became one number; choose another --salt"):
+    monkeypatch.setattr(part, "whole_numbers", one_number)
+    with pytest.raises(InputError, match="sessions 0_a and 0_c became one number; choose another --salt"):
         ingest([write(tmp_path / "log_0.csv", [*SOUND, *session("0_c", [USER])])], tracks, tmp_path / "out")
-    monkeypatch.setattr(rows, "whole_numbers", lambda names, key: np.full(len(names), 7))
+    monkeypatch.setattr(part, "whole_numbers", lambda names, key: np.full(len(names), 7))
     with pytest.raises(InputError, match="tracks t_1 and t_2 became one number"):
         ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "other")
 
 
-@pytest.mark.parametrize("after", range(7))
+@pytest.mark.parametrize("after", range(11))
 def test_a_merge_cut_short_is_done_anew(tmp_path, tracks, monkeypatch, after):
     logs = [
         write(tmp_path / "log_1.csv", [SOUND[0], *SOUND[3:]]),
         write(tmp_path / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]]),
     ]
     ingest(logs, tracks, tmp_path / "whole")
-    rewrite, done = sessions._rewrite, []
+    write_table, done = split.write_table, []
 
     def cut(*arguments):
         if len(done) == after:
             raise KeyboardInterrupt
-        rewrite(*arguments)
+        write_table(*arguments)
         done.append(arguments)
 
-    monkeypatch.setattr(sessions, "_rewrite", cut)
+    monkeypatch.setattr(split, "write_table", cut)
     try:
         ingest(logs, tracks, tmp_path / "out")
     except KeyboardInterrupt:
         assert not list((tmp_path / "out" / "done").iterdir())
     monkeypatch.undo()
     ingest(logs, tracks, tmp_path / "out")
-    assert len(done) == min(after, 6) and contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert quarantine(tmp_path / "out", "log_2")["text"].tolist() == ["0_a,1"]
+    assert len(done) == min(after, 10) and contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert quarantine(tmp_path / "out", split.SPLIT)[["file", "text"]].to_numpy().tolist() == [
+        ["log_2", "0_a,1"]
+    ]

@@ -108,7 +108,7 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     """
     from csrec_core.data.log import write_dataset
     from csrec_core.data.mssd.ingest import find_files, ingest
-    from csrec_core.data.mssd.rows import Options
+    from csrec_core.data.mssd.schema import Options
     from csrec_core.data.mssd.sessions import sample_sessions
     from csrec_core.data.mssd.simulate import World, simulate_mssd, truth_files
 

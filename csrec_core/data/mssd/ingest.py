@@ -16,26 +16,28 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from csrec_core.cluster import run_tasks
 from csrec_core.data.log import SOURCES
 from csrec_core.data.mssd.part import (
+    LOG_COLUMNS,
     TABLES,
+    TRACK_COLUMNS,
     identity,
     ingest_file,
     ingest_tracks,
+    open_database,
     part_name,
     parts_of,
     read_note,
+    rows_of,
 )
 from csrec_core.data.mssd.reader import read_header
-from csrec_core.data.mssd.rows import LOG_COLUMNS, TRACK_COLUMNS, Options
-from csrec_core.data.mssd.schema import CONTEXTS
-from csrec_core.data.mssd.sessions import merge_split_sessions, split_sessions
+from csrec_core.data.mssd.schema import CONTEXTS, LABELS, Options
+from csrec_core.data.mssd.split import SPLIT, bring_together
 from csrec_core.errors import InputError
-from csrec_core.files import write_json
+from csrec_core.files import read_json, write_json
 
 __all__ = ["Ingestion", "find_files", "ingest"]
 
@@ -137,10 +139,9 @@ def ingest(
             failures[part] = str(result)
     parts = parts_of(folder)
     _sweep(folder, parts)
-    places = split_sessions(folder, parts) if parts else ()
-    if len(places):
-        merge_split_sessions(folder, places)
-    summary = _summary(folder, parts, options)
+    if parts:
+        bring_together(folder, parts)
+    summary = _summary(folder, options)
     write_json(folder / "summary.json", summary)
     return Ingestion(summary, len(tasks) - len(failures), len(fresh), dict(sorted(failures.items())))
 
@@ -165,7 +166,7 @@ def _prepare(folder: Path, tracks: list[Path], options: Options) -> None:
         ingest_tracks(tracks, folder, options)
         write_json(note, made)
         return
-    before = json.loads(note.read_text("utf-8"))
+    before = read_json(note)
     for name, value in made["options"].items():
         if before["options"].get(name) != value:
             was = before["options"].get(name)
@@ -178,15 +179,17 @@ def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
     """Return the parts of `files` that are done, and take back the notes of those to be done again."""
     notes = {part: read_note(folder, part) for part in parts_of(folder)}
     stale = {part for part in files if part in notes and notes[part]["input"] != identity(files[part])}
-    lost = set(notes) - set(files)
-    while more := {part for part in notes if set(notes[part].get("shares", ())) & stale} - stale:
-        stale |= more  # sessions of a changed file may have been brought to another part
-    if stale & lost:
-        raise InputError(
-            f"{folder}: sessions of a file that has changed were merged with those of "
-            f"{', '.join(sorted(stale & lost))}; name these files in --logs as well"
-        )
-    for part in stale:
+    shares = set(notes.pop(SPLIT, {}).get("parts", ()))
+    if shares and (stale or set(files) - set(notes)):
+        # Sessions of these files lie in a part of their own; more of them may be in what is new.
+        if lost := shares - set(files):
+            raise InputError(
+                f"{folder}: sessions of a file that has changed or is new may have been merged with those of "
+                f"{', '.join(sorted(lost))}; name these files in --logs as well"
+            )
+        stale |= shares
+        (folder / "done" / f"{SPLIT}.json").unlink()
+    for part in stale & set(notes):
         (folder / "done" / f"{part}.json").unlink()
     return set(notes) & set(files) - stale
 
@@ -199,29 +202,41 @@ def _sweep(folder: Path, parts: list[str]) -> None:
                 path.unlink()
 
 
-def _summary(folder: Path, parts: list[str], options: Options) -> dict:
-    total = {key: Counter() for key in ("rows", "accepted", "contexts", "problems", "skipped")}
-    read = merged = sessions = incomplete = 0
-    for part in parts:
-        note = read_note(folder, part)
-        read, merged = read + note["read"], merged + note.get("merged", 0)
-        for key, counts in total.items():
-            counts.update(note[key])
-        index = pq.read_table(folder / "index" / f"{part}.parquet", columns=["rows", "length"])
-        sessions += index.num_rows
-        incomplete += pc.sum(pc.not_equal(index["rows"], index["length"])).as_py() or 0
-    good = total["contexts"].total()
+def _summary(folder: Path, options: Options) -> dict:
+    parts = parts_of(folder)
+    notes = [read_note(folder, part) for part in parts]
+    problems = sum((Counter(note["problems"]) for note in notes), Counter())
+    counts = {"files": len(set(parts) - {SPLIT}), "read": sum(note["read"] for note in notes)}
+    facts = {key: Counter() for key in ("rows", "accepted", "contexts", "skipped")}
+    sessions = incomplete = 0
+    with open_database() as base:
+        skipped = ", ".join(
+            f"count(*) FILTER ({'' if name[:3] == 'not' else 'NOT '}{name})" for name in LABELS
+        )
+        kept = rows_of(folder, parts, "log", "apart")
+        groups = f"SELECT context_type, source, count(*), sum(decision), {skipped} FROM {kept} GROUP BY ALL ORDER BY 1"
+        for context, source, rows, accepted, *played in base.execute(groups).fetchall() if parts else ():
+            facts["contexts"][context] += rows
+            facts["skipped"].update({name: rows - one for name, one in zip(LABELS, played, strict=True)})
+            if source is not None:
+                facts["rows"][source] += rows
+                facts["accepted"][source] += accepted
+        if parts:
+            index = (
+                f"SELECT count(*), count(*) FILTER (rows <> length) FROM {rows_of(folder, parts, 'index')}"
+            )
+            sessions, incomplete = base.execute(index).fetchone()
+    good = facts["contexts"].total()
     return {
         "options": asdict(options),
-        "files": len(parts),
-        "read": read,
-        "rows": dict(total["rows"]),
-        "accept_rate": {name: total["accepted"][name] / count for name, count in total["rows"].items()},
-        "contexts": dict(total["contexts"]),
-        "problems": dict(total["problems"]),
-        "skip_rate": {name: count / good for name, count in total["skipped"].items()},
+        **counts,
+        "rows": dict(sorted(facts["rows"].items())),
+        "accept_rate": {name: facts["accepted"][name] / rows for name, rows in sorted(facts["rows"].items())},
+        "contexts": dict(facts["contexts"]),
+        "problems": dict(sorted(problems.items())),
+        "skip_rate": {name: facts["skipped"][name] / good for name in LABELS if good},
         "sessions": sessions,
         "incomplete": incomplete,
-        "merged": merged,
+        "merged": sum(note.get("merged", 0) for note in notes),
         "tracks": pq.read_metadata(folder / "items.parquet").num_rows,
     }

@@ -1,50 +1,63 @@
-"""The part that one file of MSSD becomes: Parquet files that are whole or absent, and a note of it."""
+"""The part that one file of MSSD becomes: Parquet files that are whole or absent, and a note of it.
 
-import json
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+DuckDB judges the cells and sorts the rows, on disk beyond its share of memory.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from csrec_core.data.log import SOURCES
-from csrec_core.data.mssd.quarantine import Quarantine
-from csrec_core.data.mssd.reader import ENDINGS, read_blocks
-from csrec_core.data.mssd.rows import (
-    LOG_COLUMNS,
-    TRACK_COLUMNS,
+from csrec_core.data.mssd.reader import ENDINGS, Block, read_blocks
+from csrec_core.data.mssd.schema import (
+    LOG,
+    SESSION,
+    TRACK,
+    TRACK_ID,
+    TRACKS,
+    Column,
     Options,
-    judge_log,
-    judge_tracks,
-    whole_sessions,
+    whole_numbers,
 )
-from csrec_core.data.mssd.schema import LABELS, LOG_SCHEMA, track_schema
+from csrec_core.data.tables import literal
 from csrec_core.errors import InputError
-from csrec_core.files import whole_file, write_json
+from csrec_core.files import read_json, whole_file, write_json
 
 __all__ = [
+    "DUPLICATE",
+    "LOG_COLUMNS",
     "TABLES",
-    "count_rows",
+    "TRACK_COLUMNS",
     "identity",
     "ingest_file",
     "ingest_tracks",
-    "new_counts",
-    "open_parquet",
+    "open_database",
     "part_name",
     "parts_of",
     "read_note",
+    "rows_of",
     "write_note",
+    "write_table",
 ]
 
-INDEX_SCHEMA = pa.schema(
-    [("user", pa.int64()), ("session", pa.string()), ("rows", pa.int32()), ("length", pa.int32())]
-)
-#: The tables that each part has a file in.
-TABLES = {"log": LOG_SCHEMA, "apart": LOG_SCHEMA, "index": INDEX_SCHEMA}
+LOG_COLUMNS = tuple(column.name for column in (SESSION, TRACK, *LOG))
+TRACK_COLUMNS = tuple(column.name for column in (TRACK_ID, *TRACKS))
+DUPLICATE = "duplicated position"
+MEMORY = "512MB"  # of DuckDB, past which it works on disk
+ROWS = ", ".join(("user", "t", "item", "decision", "source", *(column.target for column in LOG[1:])))
+#: The tables that each part has a file in, from its `good` rows. A session is a user; two that became one
+#: number are still two in the index, to be found.
+TABLES = {
+    "log": f"SELECT {ROWS} FROM good WHERE source IS NOT NULL ORDER BY user, t",
+    "apart": f"SELECT {ROWS} FROM good WHERE source IS NULL ORDER BY user, t",
+    "index": "SELECT user, session, count(*)::INTEGER AS rows, arg_min(session_length, t)::INTEGER AS length "
+    "FROM good GROUP BY user, session ORDER BY user, session",
+}
+BAD = "SELECT file, line, problem, detail, text FROM judged WHERE problem IS NOT NULL ORDER BY rowid"
 
 
 def part_name(path: Path) -> str:
@@ -65,8 +78,7 @@ def ingest_file(path: Path, folder: Path, options: Options) -> dict:
     Returns
     -------
     dict
-        `input`, the file's `identity`; `read`, its rows; `rows` and `accepted` by source; `contexts` and
-        `problems`, rows by context_type and by what is wrong with them; `skipped`, rows by label.
+        `input`, the file's `identity`; `read`, its rows; `problems`, rows by what is wrong with them.
 
     Raises
     ------
@@ -74,59 +86,78 @@ def ingest_file(path: Path, folder: Path, options: Options) -> dict:
         If the file cannot be read to its end, or has no good row; nothing of it is written then.
     """
     name, source = part_name(path), identity(path)
-    known = np.sort(pq.read_table(folder / "items.parquet", columns=["item"])["item"].to_numpy())
-    counts = new_counts()
-    with ExitStack() as files:
-        writers = {
-            table: files.enter_context(open_parquet(folder / table / f"{name}.parquet", schema))
-            for table, schema in TABLES.items()
-        }
-        quarantine = files.enter_context(Quarantine(folder / "quarantine" / f"{name}.csv"))
-        for block in whole_sessions(read_blocks(path, LOG_COLUMNS)):
-            rows, sessions, bad = judge_log(block, options, known)
-            quarantine.add(bad)
-            if rows.num_rows:
-                _write(writers, rows, sessions)
-                count_rows(counts, rows)
-        if not counts["contexts"]:
-            raise InputError(f"{path}: no good row{quarantine.example()}")
-    counts["problems"] = quarantine.problems
-    read = counts["contexts"].total() + counts["problems"].total()
-    note = {"input": source, "read": read} | {key: dict(sorted(part.items())) for key, part in counts.items()}
+    with open_database(options.key) as base:
+        _judge(base, [path], (SESSION, TRACK, *LOG))
+        base.execute("ALTER TABLE judged ADD COLUMN item BIGINT; UPDATE judged SET item = number(track)")
+        known = f"SELECT item FROM read_parquet({literal(folder / 'items.parquet')})"
+        _reject(
+            base,
+            "track not in the track table",
+            "no such track in the files of --tracks",
+            f"item NOT IN ({known})",
+        )
+        _reject(base, "session_position", "session_position beyond session_length", "t > session_length")
+        detail = "a second row for this session_position of the session"
+        _reject_all_but_first(base, DUPLICATE, detail, "session, t")
+        _refuse_nothing(base, str(path))
+        decision = f"{'' if options.label == 'not_skipped' else 'NOT '}{options.label}"
+        base.execute(
+            f"CREATE VIEW good AS SELECT *, number(session) AS user, ({decision})::TINYINT AS decision, "
+            f"{options.source} AS source FROM judged WHERE problem IS NULL"
+        )
+        for table, sql in TABLES.items():
+            write_table(base, sql, folder / table / f"{name}.parquet")
+        note = {"input": source, "read": _count(base), "problems": _quarantine(base, folder, name)}
     write_note(folder, name, note)
     return note
 
 
-def ingest_tracks(paths: list[Path], folder: Path, options: Options) -> int:
-    """Write `items.parquet` from the files of track features; return how many tracks there are.
+def ingest_tracks(paths: Sequence[Path], folder: Path, options: Options) -> None:
+    """Write `items.parquet` from the files of track features.
 
     Rows with a cell that is no number, and of a track that came before, are quarantined.
     """
-    columns: dict[str, list] = {name: [] for name in track_schema().names}
-    seen: set[int] = set()
-    again: list[tuple[int, str]] = []
-    items = folder / "items.parquet"
-    with whole_file(items) as temporary, Quarantine(folder / "quarantine" / "items.csv") as quarantine:
-        for path in paths:
-            for block in read_blocks(path, TRACK_COLUMNS):
-                good, repeated, bad = judge_tracks(block, options, seen)
-                again += repeated
-                quarantine.add(bad)
-                for name, values in good.items():
-                    columns[name].append(values)
-        if not seen:
-            raise InputError(f"{', '.join(map(str, paths))}: no good row{quarantine.example()}")
-        table = pa.table({name: pa.chunked_array(parts) for name, parts in columns.items()})
-        _check_tracks(table, again)
-        pq.write_table(table.cast(track_schema()), temporary, compression="zstd")
-    return len(seen)
+    with open_database(options.key) as base:
+        _judge(base, paths, (TRACK_ID, *TRACKS))
+        _reject_all_but_first(base, "duplicated track", "a second row for this track", "title")
+        _refuse_nothing(base, ", ".join(map(str, paths)))
+        base.execute("CREATE TABLE good AS SELECT number(title) AS item, * FROM judged WHERE problem IS NULL")
+        alike = "SELECT min(title), max(title) FROM good GROUP BY item HAVING count(*) > 1 LIMIT 1"
+        if pair := base.execute(alike).fetchone():
+            raise InputError(f"tracks {pair[0]} and {pair[1]} became one number; choose another --salt")
+        columns = ", ".join(column.target for column in TRACKS)
+        write_table(base, f"SELECT item, title, {columns} FROM good ORDER BY rowid", folder / "items.parquet")
+        _quarantine(base, folder, "items")
 
 
 @contextmanager
-def open_parquet(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Open a Parquet file for writing; it is whole or absent."""
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        yield writer
+def open_database(key: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an empty database of one thread; `number` is its function of ids, under a key."""
+
+    def number(names: pa.Array) -> pa.Array:
+        return pa.array(whole_numbers(np.asarray(names, dtype=object), key))
+
+    with (
+        tempfile.TemporaryDirectory(prefix="csrec-") as folder,
+        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": 1}) as base,
+    ):
+        base.execute("SET enable_progress_bar = false")
+        base.create_function("number", number, ["VARCHAR"], "BIGINT", type="arrow")
+        yield base
+
+
+def write_table(base: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
+    """Write the rows of a query to a file, whole or absent, of the form that its ending says."""
+    form = "FORMAT parquet, COMPRESSION zstd" if path.suffix == ".parquet" else "FORMAT csv, HEADER"
+    with whole_file(path) as temporary:
+        base.execute(f"COPY ({sql}) TO {literal(temporary)} ({form})")
+
+
+def rows_of(folder: Path, parts: Sequence[str], *tables: str) -> str:
+    """Return SQL of the rows of tables of parts, each with the `part` it lies in."""
+    paths = (literal(folder / table / f"{part}.parquet") for table in tables for part in parts)
+    rows = f"read_parquet([{', '.join(paths)}], filename = true)"
+    return f"(SELECT * EXCLUDE (filename), parse_filename(filename, true) AS part FROM {rows})"
 
 
 def write_note(folder: Path, part: str, note: dict) -> None:
@@ -141,51 +172,73 @@ def parts_of(folder: Path) -> list[str]:
 
 def read_note(folder: Path, part: str) -> dict:
     """Read what `write_note` wrote."""
-    return json.loads((folder / "done" / f"{part}.json").read_text("utf-8"))
+    return read_json(folder / "done" / f"{part}.json")
 
 
-def _write(writers: dict[str, pq.ParquetWriter], rows: pa.Table, sessions: pa.DictionaryArray) -> None:
-    sourced = rows["source"].is_valid()
-    for table, part in (("log", rows.filter(sourced)), ("apart", rows.filter(pc.invert(sourced)))):
-        if part.num_rows:
-            writers[table].write_table(part)
-    # Rows of a session are together. Two sessions that became one user are still two here, to be found.
-    starts = np.flatnonzero(np.diff(sessions.indices.to_numpy(), prepend=-1))
-    index = {
-        "user": rows["user"].to_numpy()[starts],
-        "session": sessions.take(pa.array(starts)).cast(pa.string()),
-        "rows": np.diff(starts, append=rows.num_rows),
-        "length": rows["session_length"].to_numpy()[starts],
-    }
-    writers["index"].write_table(pa.table(index).cast(INDEX_SCHEMA))
+def _judge(base: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Sequence[Column]) -> None:
+    """Make the table `judged`: a row a line, with `file`, `line`, `text`, `problem`, `detail` and its values."""
+    typed = "".join(f", {column.target} {column.type}" for column in columns)
+    base.execute(f"CREATE TABLE judged (file TEXT, line BIGINT, text TEXT, problem TEXT, detail TEXT{typed})")
+    for path in paths:
+        for block in read_blocks(path, [column.name for column in columns]):
+            base.register("block", block.lines)
+            base.execute(f"INSERT INTO judged {_verdicts(block, columns)}")
 
 
-def new_counts() -> dict[str, Counter]:
-    """Return empty counts of rows, as a note keeps them."""
-    return {key: Counter() for key in ("rows", "accepted", "contexts", "skipped")}
+def _verdicts(block: Block, columns: Sequence[Column]) -> str:
+    """Return the SQL that judges the lines of a block: the first of its faults is the problem of a row."""
+    values, problems, details = [], [], []
+    for column in columns:
+        cell = f"cell[{block.header.index(column.name) + 1}]"
+        values.append(f"CAST({column.value.format(cell)} AS {column.type}) AS {column.target}")
+        problems.append(f"WHEN {column.target} IS NULL THEN {literal(column.name)}")
+        said = literal(f"'; expected {column.expected}")
+        found = f"'{column.name} = ''', {cell}, {said}"
+        details.append(f"WHEN {literal(column.name)} THEN concat({found})")
+    width = len(block.header)
+    targets = ", ".join(column.target for column in columns)
+    return f"""
+        WITH cells AS (SELECT line, text, string_split(text, ',') AS cell FROM block),
+        valued AS (SELECT *, {", ".join(values)} FROM cells),
+        faulty AS (SELECT *, CASE WHEN text IN ('', {literal("," * (width - 1))}) THEN 'blank line'
+            WHEN len(cell) <> {width} THEN 'number of columns' {" ".join(problems)} END AS problem FROM valued)
+        SELECT {literal(block.file)}, line, text, problem,
+            CASE problem WHEN 'blank line' THEN 'a blank line'
+            WHEN 'number of columns' THEN concat(len(cell), ' columns; expected {width}')
+            {" ".join(details)} END, {targets}
+        FROM faulty"""
 
 
-def count_rows(counts: dict[str, Counter], rows: pa.Table) -> None:
-    """Add some rows of the log to the counts."""
-    for key, column in (("rows", "source"), ("contexts", "context_type")):
-        for pair in rows[column].combine_chunks().value_counts().to_pylist():
-            if pair["values"] is not None:
-                counts[key][pair["values"]] += pair["counts"]
-    for source in SOURCES:
-        of_source = pc.equal(rows["source"].cast(pa.string()), source)
-        counts["accepted"][source] += pc.sum(rows["decision"].filter(of_source)).as_py() or 0
-    for label in LABELS:
-        skipped = pc.sum(rows[label]).as_py()
-        counts["skipped"][label] += rows.num_rows - skipped if label == "not_skipped" else skipped
+def _reject(base: duckdb.DuckDBPyConnection, problem: str, detail: str, where: str) -> None:
+    """Say what is wrong with the rows, good until now, for which a condition holds."""
+    sql = f"UPDATE judged SET problem = ?, detail = ? WHERE problem IS NULL AND {where}"
+    base.execute(sql, [problem, detail])
 
 
-def _check_tracks(table: pa.Table, again: list[tuple[int, str]]) -> None:
-    """Refuse two tracks that became one number."""
-    if not again:
-        return
-    items = pa.array([item for item, _ in again])
-    found = table.filter(pc.is_in(table["item"], items))
-    titles = dict(zip(found["item"].to_pylist(), found["title"].to_pylist(), strict=True))
-    for item, title in again:
-        if titles[item] != title:
-            raise InputError(f"tracks {titles[item]} and {title} became one number; choose another --salt")
+def _reject_all_but_first(base: duckdb.DuckDBPyConnection, problem: str, detail: str, keys: str) -> None:
+    """Reject the good rows that have the same keys as one before."""
+    first = f"SELECT min(rowid) FROM judged WHERE problem IS NULL GROUP BY {keys}"
+    _reject(base, problem, detail, f"rowid NOT IN ({first})")
+
+
+def _refuse_nothing(base: duckdb.DuckDBPyConnection, what: str) -> None:
+    """Raise InputError where no row is good."""
+    if not base.execute("SELECT count(*) FROM judged WHERE problem IS NULL").fetchone()[0]:
+        worst = base.execute(f"{BAD} LIMIT 1").fetchone()
+        first = f"; the first: {worst[0]}: line {worst[1]}: {worst[3]}" if worst else ""
+        raise InputError(f"{what}: no good row{first}")
+
+
+def _count(base: duckdb.DuckDBPyConnection) -> int:
+    return base.execute("SELECT count(*) FROM judged").fetchone()[0]
+
+
+def _quarantine(base: duckdb.DuckDBPyConnection, folder: Path, name: str) -> dict[str, int]:
+    """Write the bad rows, if there are any; return how many have each problem."""
+    path = folder / "quarantine" / f"{name}.csv"
+    sql = "SELECT problem, count(*) FROM judged WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem"
+    if problems := dict(base.execute(sql).fetchall()):
+        write_table(base, BAD, path)
+    else:
+        path.unlink(missing_ok=True)  # of an earlier version of the input
+    return problems

@@ -1,36 +1,31 @@
-"""The columns of MSSD: what each cell may hold, and what becomes of it.
+"""The columns of MSSD: what a cell may hold, what becomes of it, and how files become a log."""
 
-Cells come as the distinct byte strings of a block, so that each is judged once however often it occurs.
-"""
-
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from csrec_core.errors import InputError, nearest
+from csrec_core.data.log import SELF, SYSTEM
+from csrec_core.errors import InputError, nearest, unknown
 
 __all__ = [
     "CONTEXTS",
     "LABELS",
     "LOG",
-    "LOG_SCHEMA",
+    "SESSION",
+    "TRACK",
     "TRACKS",
+    "TRACK_ID",
     "Column",
+    "Options",
     "check_header",
-    "track_schema",
     "whole_numbers",
 ]
 
 CONTEXTS = ("user_collection", "personalized_playlist", "editorial_playlist", "radio", "catalog", "charts")
 LABELS = ("skip_1", "skip_2", "skip_3", "not_skipped")
-
-
-TRUTH = {b"true": True, b"false": False, b"1": True, b"0": False}
+KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
 
 
 @dataclass(frozen=True)
@@ -43,19 +38,140 @@ class Column:
         As it is in the header.
     expected : str
         What a cell holds, for messages.
-    parse : callable
-        From the distinct cells, a list of bytes, to an array of as many values and a mask of the bad ones.
+    value : str
+        SQL of the value of the cell `{}`; NULL where the cell is bad.
     target : str
         The column of the Parquet files.
-    type : pyarrow.DataType
-        Its type there.
+    type : str
+        Its type there, as DuckDB names it.
     """
 
     name: str
     expected: str
-    parse: Callable[[Sequence[bytes]], tuple[np.ndarray, np.ndarray]]
+    value: str
     target: str
-    type: pa.DataType
+    type: str
+
+
+def _whole(name: str, lower: int, upper: int, *, target: str = "", type: str = "SMALLINT") -> Column:
+    expected = "0 or 1" if (lower, upper) == (0, 1) else f"a whole number from {lower} to {upper}"
+    number = "TRY_CAST({0} AS BIGINT)"
+    value = f"CASE WHEN regexp_full_match({{0}}, '\\d+') AND {number} BETWEEN {lower} AND {upper} THEN {number} END"
+    return Column(name, expected, value, target or name, type)
+
+
+def _truth(name: str, *, target: str = "", type: str = "BOOLEAN") -> Column:
+    value = "CASE WHEN lower({0}) IN ('true', '1') THEN true WHEN lower({0}) IN ('false', '0') THEN false END"
+    return Column(name, "true or false", value, target or name, type)
+
+
+def _text(name: str, expected: str, *, target: str = "", type: str = "VARCHAR") -> Column:
+    # What is no UTF-8 was read as U+FFFD.
+    value = "CASE WHEN {0} <> '' AND NOT contains({0}, '\ufffd') THEN {0} END"
+    return Column(name, expected, value, target or name, type)
+
+
+def _number(name: str) -> Column:
+    number = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
+    if name != "mode":
+        return Column(name, "a number", number, name, "FLOAT")
+    value = f"CASE {{0}} WHEN 'major' THEN 1 WHEN 'minor' THEN 0 ELSE {number} END"
+    return Column(name, "major or minor", value, name, "FLOAT")
+
+
+#: What is known before a track is heard is a feature of the exposure; what the listener then does is not.
+_BEFORE = "feature_"
+_PLAYS = "hist_user_behavior_"
+SESSION = _text("session_id", "an id", target="session")
+TRACK = _text("track_id_clean", "an id", target="track")
+TRACK_ID = _text("track_id", "an id", target="title")
+#: The session logs, beside their two ids.
+LOG: tuple[Column, ...] = (
+    _whole("session_position", 1, 1000, target="t", type="INTEGER"),
+    _whole("session_length", 1, 1000),
+    *(_truth(name) for name in LABELS),
+    *(
+        _whole(name, 0, 1, target=_BEFORE + name, type="TINYINT")
+        for name in (
+            "context_switch",
+            "no_pause_before_play",
+            "short_pause_before_play",
+            "long_pause_before_play",
+        )
+    ),
+    _whole(f"{_PLAYS}n_seekfwd", 0, 32767, target="n_seekfwd"),
+    _whole(f"{_PLAYS}n_seekback", 0, 32767, target="n_seekback"),
+    _truth(f"{_PLAYS}is_shuffle", target=f"{_BEFORE}is_shuffle", type="TINYINT"),
+    _whole("hour_of_day", 0, 23, target=f"{_BEFORE}hour_of_day", type="TINYINT"),
+    Column("date", "a day such as 2018-07-15", "TRY_CAST({0} AS DATE)", "date", "DATE"),
+    _truth("premium", target=f"{_BEFORE}premium", type="TINYINT"),
+    Column(
+        "context_type",
+        f"one of {', '.join(CONTEXTS)}",
+        f"CASE WHEN {{0}} IN {CONTEXTS} THEN {{0}} END",
+        "context_type",
+        "VARCHAR",
+    ),
+    _text(f"{_PLAYS}reason_start", "a reason such as trackdone", target="reason_start"),
+    _text(f"{_PLAYS}reason_end", "a reason such as trackdone", target="reason_end"),
+)
+#: The features of the tracks, 29 numbers.
+TRACKS: tuple[Column, ...] = tuple(
+    map(
+        _number,
+        (
+            "duration release_year us_popularity_estimate acousticness beat_strength bounciness danceability "
+            "dyn_range_mean energy flatness instrumentalness key liveness loudness mechanism mode organism "
+            "speechiness tempo time_signature valence "
+            + " ".join(f"acoustic_vector_{number}" for number in range(8))
+        ).split(),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the files become a log.
+
+    Attributes
+    ----------
+    label : {"skip_1", "skip_2", "skip_3", "not_skipped"}
+        What decides: accepted is not skipped (by then), or played to the end. The challenge asks for skip_2.
+    self_contexts, system_contexts : tuple of str
+        Which values of `context_type` count as the listener's own choice and as the system's. Rows of the
+        others lie apart, as their source is neither.
+    salt : int
+        Names the hash function of the ids, from 0 to 99999; to be changed if two ids ever collide.
+    """
+
+    label: str = "skip_2"
+    self_contexts: tuple[str, ...] = ("user_collection",)
+    system_contexts: tuple[str, ...] = ("personalized_playlist",)
+    salt: int = 0
+
+    def __post_init__(self):
+        if self.label not in LABELS:
+            raise unknown("label", self.label, LABELS)
+        for name in (*self.self_contexts, *self.system_contexts):
+            if name not in CONTEXTS:
+                raise unknown("context_type", name, CONTEXTS)
+        both = set(self.self_contexts) & set(self.system_contexts)
+        if both:
+            raise InputError(f"context_type {min(both)!r} is given to both self and system; expected one")
+        if not 0 <= self.salt <= 99_999:
+            raise InputError(f"salt = {self.salt}; expected a whole number from 0 to 99999")
+
+    @property
+    def key(self) -> str:
+        """The key of the hash function."""
+        return KEY[:-5] + f"{self.salt:05d}"
+
+    @property
+    def source(self) -> str:
+        """SQL of the source of a context; NULL where it is neither's."""
+        of = dict.fromkeys(self.self_contexts, SELF) | dict.fromkeys(self.system_contexts, SYSTEM)
+        cases = " ".join(f"WHEN '{context}' THEN '{source}'" for context, source in of.items())
+        return f"CASE context_type {cases} END" if cases else "NULL"
 
 
 def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
@@ -63,7 +179,7 @@ def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
 
     A name has the same number on every machine and in whatever file it lies. A key of 16 letters names the
     hash function; another one gives other numbers. Some two of n names share a number with probability
-    n**2 / 2**64: 1 in 720 for 160 million. `csrec_core.data.mssd.sessions.split_sessions` finds them.
+    n**2 / 2**64: 1 in 720 for 160 million. `csrec_core.data.mssd.ingest.ingest` finds them.
 
     Parameters
     ----------
@@ -72,153 +188,6 @@ def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
     if not len(names):
         return np.zeros(0, dtype=np.int64)
     return (pd.util.hash_array(names, hash_key=key, categorize=False) >> np.uint64(1)).astype(np.int64)
-
-
-def _judged(one: Callable[[bytes], object], empty: object, dtype: type) -> Callable:
-    """Return a parser of many cells from one of a single cell that raises ValueError on a bad one."""
-
-    def parse(cells: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        values, bad = np.full(len(cells), empty, dtype=dtype), np.zeros(len(cells), dtype=bool)
-        for place, cell in enumerate(cells):
-            try:
-                values[place] = one(cell)
-            except ValueError:
-                bad[place] = True
-        return values, bad
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable:
-    def one(cell: bytes) -> int:
-        if not (cell.isdigit() and low <= int(cell) <= high):
-            raise ValueError
-        return int(cell)
-
-    return _judged(one, 0, np.int64)
-
-
-def _boolean(cell: bytes) -> bool:
-    if cell.lower() not in TRUTH:
-        raise ValueError
-    return TRUTH[cell.lower()]
-
-
-def _day(cell: bytes) -> np.datetime64:
-    return np.datetime64(date.fromisoformat(cell.decode("ascii")))
-
-
-def _named(cell: bytes) -> str:
-    if not cell:
-        raise ValueError
-    return cell.decode("utf-8")
-
-
-def _context(cell: bytes) -> str:
-    name = _named(cell)
-    if name not in CONTEXTS:
-        raise ValueError
-    return name
-
-
-def _numbers(cells: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Parse numbers at once, and one by one only where one of them is none."""
-    try:
-        values = np.array(cells, dtype="S").astype(float)
-    except ValueError:
-        return _judged(_finite, 0, float)(cells)
-    return values, ~np.isfinite(values)
-
-
-def _finite(cell: bytes) -> float:
-    number = float(cell)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _mode(cell: bytes) -> float:
-    return 1.0 if cell == b"major" else 0.0 if cell == b"minor" else _finite(cell)
-
-
-NAME = pa.dictionary(pa.int32(), pa.string())
-
-
-def _number(name: str, low: int, high: int, *, target: str = "", type: pa.DataType | None = None) -> Column:
-    expected = "0 or 1" if (low, high) == (0, 1) else f"a whole number from {low} to {high}"
-    return Column(name, expected, _whole(low, high), target or name, type or pa.int16())
-
-
-def _truth(name: str, *, target: str = "", type: pa.DataType | None = None) -> Column:
-    return Column(name, "true or false", _judged(_boolean, False, bool), target or name, type or pa.bool_())
-
-
-def _text(name: str, expected: str, one: Callable, *, target: str = "") -> Column:
-    return Column(name, expected, _judged(one, "", object), target or name, NAME)
-
-
-#: What is known before a track is heard is a feature of the exposure; what the listener then does is not.
-_BEFORE = "feature_"
-_PLAYS = "hist_user_behavior_"
-#: The session logs. The ids are read apart, as they are hashed.
-LOG: tuple[Column, ...] = (
-    _number("session_position", 1, 1000, target="t", type=pa.int32()),
-    _number("session_length", 1, 1000),
-    *(_truth(name) for name in LABELS),
-    *(
-        _number(name, 0, 1, target=_BEFORE + name, type=pa.int8())
-        for name in (
-            "context_switch",
-            "no_pause_before_play",
-            "short_pause_before_play",
-            "long_pause_before_play",
-        )
-    ),
-    _number(f"{_PLAYS}n_seekfwd", 0, 32767, target="n_seekfwd"),
-    _number(f"{_PLAYS}n_seekback", 0, 32767, target="n_seekback"),
-    _truth(f"{_PLAYS}is_shuffle", target=f"{_BEFORE}is_shuffle", type=pa.int8()),
-    _number("hour_of_day", 0, 23, target=f"{_BEFORE}hour_of_day", type=pa.int8()),
-    Column(
-        "date",
-        "a day such as 2018-07-15",
-        _judged(_day, np.datetime64("1970-01-01"), "datetime64[D]"),
-        "date",
-        pa.date32(),
-    ),
-    _truth("premium", target=f"{_BEFORE}premium", type=pa.int8()),
-    _text("context_type", f"one of {', '.join(CONTEXTS)}", _context),
-    _text(f"{_PLAYS}reason_start", "a reason such as trackdone", _named, target="reason_start"),
-    _text(f"{_PLAYS}reason_end", "a reason such as trackdone", _named, target="reason_end"),
-)
-#: The Parquet files of the log: the project's columns first.
-LOG_SCHEMA = pa.schema(
-    [
-        ("user", pa.int64()),
-        ("t", pa.int32()),
-        ("item", pa.int64()),
-        ("decision", pa.int8()),
-        ("source", NAME),
-        *((column.target, column.type) for column in LOG if column.target != "t"),
-    ]
-)
-#: The features of the tracks, 29 numbers.
-TRACKS: tuple[Column, ...] = tuple(
-    Column(name, "a number", _numbers, name, pa.float32())
-    if name != "mode"
-    else Column(name, "major or minor", _judged(_mode, 0, float), name, pa.float32())
-    for name in (
-        "duration release_year us_popularity_estimate acousticness beat_strength bounciness danceability "
-        "dyn_range_mean energy flatness instrumentalness key liveness loudness mechanism mode organism "
-        "speechiness tempo time_signature valence "
-        + " ".join(f"acoustic_vector_{number}" for number in range(8))
-    ).split()
-)
-
-
-def track_schema() -> pa.Schema:
-    """Return the schema of the item table: `item`, `title` (the track's id), then the features."""
-    features = [(column.target, column.type) for column in TRACKS]
-    return pa.schema([("item", pa.int64()), ("title", pa.string()), *features])
 
 
 def check_header(found: Sequence[str], expected: Sequence[str], where: str) -> None:

@@ -28,8 +28,7 @@ from pyarrow import csv
 from scipy.special import expit
 from tqdm import tqdm
 
-from csrec_core.data.mssd.part import parts_of
-from csrec_core.data.mssd.rows import LOG_COLUMNS, SESSION, TRACK, TRACK_COLUMNS
+from csrec_core.data.mssd.part import LOG_COLUMNS, TRACK_COLUMNS, parts_of
 from csrec_core.data.mssd.schema import CONTEXTS, TRACKS
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
@@ -41,6 +40,7 @@ SHORTEST, LONGEST = 10, 20
 SHARES = (0.40, 0.20, 0.14, 0.10, 0.13, 0.03)  # of the contexts, as `CONTEXTS`
 ELSEWHERE = {"editorial_playlist": -0.2, "radio": -0.1, "catalog": 0.1, "charts": -0.4}
 CHOICES = 12  # tracks that a listener or the recommender chooses from
+SESSION, TRACK = LOG_COLUMNS[:2]
 LOG_ORDER = [SESSION, *LOG_COLUMNS[2:4], TRACK, *LOG_COLUMNS[4:]]
 OWN, PERSONAL, CATALOG = (
     CONTEXTS.index(name) for name in ("user_collection", "personalized_playlist", "catalog")

@@ -1,0 +1,93 @@
+"""Sessions whose rows lie in several files: they come together in a part of their own."""
+
+from pathlib import Path
+
+import duckdb
+
+from csrec_core.data.mssd.part import (
+    DUPLICATE,
+    TABLES,
+    open_database,
+    read_note,
+    rows_of,
+    write_note,
+    write_table,
+)
+from csrec_core.data.tables import literal
+from csrec_core.errors import InputError
+
+__all__ = ["SPLIT", "bring_together"]
+
+SPLIT = "sessions-of-several-files"  # the part
+FEW = 1000  # split sessions that are mended however few sessions there are
+
+
+def bring_together(folder: Path, parts: list[str]) -> None:
+    """Move the sessions that lie in several parts to `SPLIT`.
+
+    Of two rows for one position that of the first part by name stays, the others are quarantined. A run cut
+    short here does the parts concerned anew: their notes in `done/` are removed first and written back last.
+
+    Raises
+    ------
+    InputError
+        If two sessions became one number, or so many are split that files must have been given twice.
+    """
+    with open_database() as base:
+        base.execute(f"CREATE VIEW places AS FROM {rows_of(folder, parts, 'index')}")
+        base.execute("CREATE TABLE split AS SELECT user FROM places GROUP BY user HAVING count(*) > 1")
+        base.execute("CREATE TABLE lie AS SELECT user, session, part FROM places WHERE user IN (FROM split)")
+        _refuse(base)
+        shares = [part for (part,) in base.execute("SELECT DISTINCT part FROM lie ORDER BY part").fetchall()]
+        if set(shares) - {SPLIT}:
+            _move(base, folder, shares)
+
+
+def _refuse(base: duckdb.DuckDBPyConnection) -> None:
+    """Raise InputError on sessions of one number, and on more split ones than chance makes."""
+    alike = "SELECT min(session), max(session) FROM lie GROUP BY user HAVING min(session) <> max(session)"
+    if pair := base.execute(f"{alike} ORDER BY user LIMIT 1").fetchone():
+        raise InputError(
+            f"sessions {pair[0]} and {pair[1]} became one number; choose another --salt and --out"
+        )
+    (total,), (split,) = (
+        base.execute(f"SELECT count(*) FROM {name}").fetchone() for name in ("places", "split")
+    )
+    if split > max(FEW, total / 100):
+        where = "SELECT string_agg(part, ' and ' ORDER BY part) AS parts FROM lie GROUP BY user"
+        (most,) = base.execute(f"SELECT mode(parts) FROM ({where})").fetchone()
+        raise InputError(
+            f"{split:,} of {total:,} sessions lie in several places, most of them in {most}; expected each file once"
+        )
+
+
+def _move(base: duckdb.DuckDBPyConnection, folder: Path, shares: list[str]) -> None:
+    notes = {part: read_note(folder, part) for part in shares}
+    for part in shares:
+        (folder / "done" / f"{part}.json").unlink()
+    rows = f"FROM {rows_of(folder, shares, 'log', 'apart')} WHERE user IN (FROM split)"
+    base.execute(
+        "CREATE TABLE moved AS SELECT *, row_number() OVER (PARTITION BY user, t ORDER BY part) AS place "
+        f"FROM ({rows}) JOIN (SELECT DISTINCT user, session FROM lie) USING (user)"
+    )
+    for part in shares:
+        for table in TABLES:
+            path = folder / table / f"{part}.parquet"
+            write_table(base, f"FROM read_parquet({literal(path)}) WHERE user NOT IN (FROM split)", path)
+    base.execute("CREATE VIEW good AS FROM moved WHERE place = 1")
+    for table, sql in TABLES.items():
+        write_table(base, sql, folder / table / f"{SPLIT}.parquet")
+    bad = (
+        f"SELECT part AS file, 0 AS line, {literal(DUPLICATE)} AS problem, "
+        "'another file has a row for this session_position of the session' AS detail, "
+        "concat(session, ',', t) AS text FROM moved WHERE place > 1 ORDER BY part, user, t"
+    )
+    problems, merged = {}, base.execute("SELECT count(*) FROM split").fetchone()[0]
+    if again := base.execute(f"SELECT count(*) FROM ({bad})").fetchone()[0]:
+        problems = {DUPLICATE: again}
+        write_table(base, bad, folder / "quarantine" / f"{SPLIT}.csv")
+    write_note(
+        folder, SPLIT, {"input": None, "parts": shares, "read": 0, "problems": problems, "merged": merged}
+    )
+    for part in shares:
+        write_note(folder, part, notes[part])
