@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: report test api clean
 
 report: $(VENV)/installed
-	$(BIN)/csrec report --suite quick --jobs 2
+	$(BIN)/csrec report --suite quick
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,8 +1,21 @@
 """How numbers are written for readers: points with a decimal, counts whole, a true minus, no powers of ten."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
-__all__ = ["count", "counted", "decimals", "interval", "interval_text", "p_value", "plain", "points", "share"]
+__all__ = [
+    "count",
+    "counted",
+    "decimals",
+    "interval",
+    "interval_text",
+    "p_value",
+    "plain",
+    "points",
+    "share",
+    "writer",
+]
 
 DASH = "–"
 FINEST = 6  # decimals, whatever is written
@@ -56,6 +69,18 @@ def plain(value: float) -> str:
         return DASH
     digits = 2 - math.floor(math.log10(abs(value))) if value else 2
     return decimals(value, min(max(digits, 0), FINEST))
+
+
+def writer(binary: bool, *, sign: bool = False) -> tuple[Callable[[float], str], str]:
+    """Return how differences of decisions are written, and the word behind them: in points where yes or no.
+
+    Examples
+    --------
+    >>> write, unit = writer(True)
+    >>> write(0.0766) + unit, writer(False)[0](0.0766)
+    ('7.7 points', '0.0766')
+    """
+    return (partial(points, sign=sign), " points") if binary else (plain, "")
 
 
 def count(value: float) -> str:

@@ -172,10 +172,10 @@ def test_thresholds_trade_share_for_gain():
 def test_the_finding_is_one_claim_that_says_which_to_take(found, cells):
     everywhere = cells.assign(effect=0.1)  # no cell differs: the rule is always
     for rows, cost, begins in (
-        (coin(40_000), 0.0, "Use system where its effect is positive: that gains"),
-        (everywhere, 0.0, "Use system always: that gains"),
-        (everywhere, 0.5, "Use system never: that gains"),
-        (everywhere, found.mean["effect"], "It is open whether to use system"),
+        (coin(40_000), 0.0, "Recommend where the effect is positive: that gains"),
+        (everywhere, 0.0, "Recommend always: that gains"),
+        (everywhere, 0.5, "Recommend never: that gains"),
+        (everywhere, found.mean["effect"], "It is open whether to recommend"),
     ):
         sentence, numbers, verdict = policy_finding(rows, found.identification, cost=cost, **FEW)
         assert sentence.startswith(begins) and len(sentence.split()) <= 25
@@ -192,7 +192,7 @@ def hidden(world):
 def test_no_policy_and_no_user_under_a_status_that_forbids_it(hidden):
     assert not hidden.identification.allows
     sentence, numbers, verdict = policy_finding(hidden.cells, hidden.identification)
-    assert "cannot say when to use system" in sentence and not any(map(str.isdigit, sentence))
+    assert "cannot say when to recommend" in sentence and not any(map(str.isdigit, sentence))
     assert (
         numbers == {} and verdict.word == "not tested" and verdict.detail == hidden.identification.reasons[0]
     )

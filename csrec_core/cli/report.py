@@ -1,5 +1,6 @@
 """`csrec report`: running the notebooks, once or over a grid."""
 
+import os
 import sys
 import time
 
@@ -44,10 +45,8 @@ Example: csrec report --run weekly -f params.yaml"""
 @click.option("--notebook", "only", multiple=True, metavar="NAME", help="Run this one only; may be repeated.")
 @click.option(
     "--jobs",
-    default=1,
-    show_default=True,
     type=click.IntRange(1),
-    help="Processes at once, sharing the cores.",
+    help="Processes at once, sharing the cores.  [default: 2 where there are as many, 1 for a grid]",
 )
 @click.option(
     "--scheduler",
@@ -84,6 +83,7 @@ def report(
     named = {"data": data, "path": path and str(path), "map": str(options) or None}
     texts = texts | {name: value for name, value in named.items() if value is not None}
     suite = suite or ("shop" if (given | texts).get("data") == "log" else "quick")
+    jobs = jobs or (1 if grid else min(2, os.cpu_count() or 1))
     about = {"only": only, "force": force, "jobs": jobs, "reports": reports_folder(out)}
     spec = _spec(suite, run or (f"{suite}-grid" if grid else suite), given, texts, **about)
     if grid:

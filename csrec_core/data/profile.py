@@ -15,6 +15,7 @@ FEW_USERS = 100  # fewer than these, and intervals over users are rough
 OVERLAP = "share of exposures of {} of items also self-chosen"
 DISTINCT = "distinct decision rows of {}"
 LAST = 3  # exposures at the end of a user's sequence that the paper tests on
+MORE = 0.02  # share of decisions by which a guess must be better than one answer for all, to be told of
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +76,10 @@ class Profile:
             f"{numbers[f'accept_rate_{arm}']:.1%} of the exposures {_whose(arm)}" for arm in self._present
         ]
         text = f"{self.sources['rows'].sum():,.0f} exposures; users accepted {' and '.join(rates)}."
-        if "position_accuracy" in numbers:
+        if numbers.get("position_accuracy_last", 0) > numbers.get("constant_accuracy_last", 0) + MORE:
             text += (
-                f" The position alone guesses {numbers['position_accuracy_last']:.2%} of each user's last "
-                f"{LAST} decisions right (one answer for all: {numbers['constant_accuracy_last']:.2%})."
+                f" The position alone guesses {numbers['position_accuracy_last']:.1%} of each user's last "
+                f"{LAST} decisions right (one answer for all: {numbers['constant_accuracy_last']:.1%})."
             )
         return text
 
@@ -287,7 +288,7 @@ def _system_warnings(
     share = explained["share"]["position"]
     place = (
         f"The position alone explains {share:.1%} of the variance of the decisions, and guesses "
-        f"{facts.get(f'position majority, accuracy on last {LAST}', np.nan):.2%} of the last {LAST} right: a good "
+        f"{facts.get(f'position majority, accuracy on last {LAST}', np.nan):.1%} of the last {LAST} right: a good "
         "score on them says nothing about items."
     )
     item = explained.loc["item, within position"]

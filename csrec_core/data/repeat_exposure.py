@@ -4,7 +4,7 @@ import pandas as pd
 
 from csrec_core.data.log import SYSTEM, Dataset
 from csrec_core.metrics import resample
-from csrec_core.numbers import interval_text
+from csrec_core.numbers import interval, share
 
 __all__ = ["list_warnings", "repeat_curve", "repeat_finding"]
 
@@ -64,10 +64,11 @@ def repeat_finding(curve: pd.DataFrame) -> tuple[str, dict[str, tuple[float, flo
     first, last = (tuple(map(float, row)) for row in ends)
     apart = last[2] < first[1] or first[2] < last[1]
     verb = ("falls" if last[0] < first[0] else "rises") if apart else "does not clearly change"
-    text = (
-        f"Acceptance {verb} with earlier exposures of the item to the user: {interval_text(*first)} after "
-        f"{curve['earlier'].iloc[0]}, {interval_text(*last)} after {curve['earlier'].iloc[-1]} (no effect)."
-    )
+    said = [
+        f"{share(rate)} {interval(lower, upper, share)} after {number}"
+        for (rate, lower, upper), number in zip((first, last), curve["earlier"].iloc[[0, -1]], strict=True)
+    ]
+    text = f"Acceptance {verb} with earlier exposures of the item to the user: {', '.join(said)} (no effect)."
     return text, {"accepted_at_first_exposure": first, "accepted_after_most_exposures": last}
 
 

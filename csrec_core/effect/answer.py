@@ -4,8 +4,7 @@ Every form is made from the one dictionary of `as_dict`, so that none says what 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from csrec_core.csvfile import save_csv
 from csrec_core.data.columns import SELF, SYSTEM
 from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
 from csrec_core.files import write_json
-from csrec_core.numbers import count, interval, plain, points, share
+from csrec_core.numbers import count, interval, plain, points, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "subject",
     "twofold",
     "write_answer",
-    "writer",
 ]
 
 #: Columns of `csrec_core.effect.table.describe` in plain words.
@@ -153,7 +151,7 @@ def sentences(found: dict) -> dict[str, str]:
     found : dict
         Of `as_dict`.
     """
-    write, unit = writer(found, sign=False)
+    write, unit = writer(found["unit"] == "probability")
     said = {
         "headline": _headline(found, write, unit),
         "status": f"{found['status'].capitalize()}: {found['reasons'][0]}.",
@@ -262,7 +260,7 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     for one, pair in zip(pairs, found["pairs"], strict=True):
         lines.append(f"Also: {sentences(as_dict(one))['headline']} {pair['status'].capitalize()}.")
     if effect.identification.allows and "rank" in effect.groups:
-        write, _ = writer(found, sign=False)
+        write, _ = writer(found["unit"] == "probability")
         ranks = effect.by("rank").dropna(subset="lower")
         each = [
             f"{r.group}: {write(r.effect)} {interval(r.lower, r.upper, write)}" for r in ranks.itertuples()
@@ -307,18 +305,13 @@ def as_card(effect) -> str:
 
 def amount(found: Mapping) -> tuple[str, str]:
     """Return an answer's largest letters and its interval: under `bounded` the range alone, without effect nothing."""
-    write, unit = writer(found)
+    write, unit = writer(found["unit"] == "probability", sign=True)
     if found["effect"] is None:
         return "", ""
     if found["status"] == BOUNDED and (ends := twofold(found)):
         return " to ".join(map(write, ends)) + unit, ""
     ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
     return write(found["effect"]) + unit, ends
-
-
-def writer(found: Mapping, *, sign: bool = True) -> tuple[Callable[[float], str], str]:
-    """Return how an answer's numbers are written, and the word behind them: points, or the outcome's own unit."""
-    return (partial(points, sign=sign), " points") if found["unit"] == "probability" else (plain, "")
 
 
 def _bars(rates: dict) -> list[str]:

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.effect.design import Design
 from csrec_core.effect.identification import Identification
 from csrec_core.effect.off_policy import estimate_values
 from csrec_core.errors import InputError
+from csrec_core.numbers import writer
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
 __all__ = [
@@ -174,9 +176,9 @@ def policy_finding(
     verdict : Verdict
         Whether it is known which to take.
     """
-    design, title = identification.design, "it is known when to use the arm"
+    (do, first), title = _do(identification.design), "it is known when to use the arm"
     if not identification.allows:
-        text = f"This log cannot say when to use {design.arm}: the effect is {identification.status}."
+        text = f"This log cannot say when to {do}: the effect is {identification.status}."
         return text, {}, Verdict(title, NOT_TESTED, identification.reasons[0])
     chosen, numbers = policies(cells, cost=cost), {}
     for base in (NEVER, ALWAYS, RANDOM):
@@ -187,15 +189,16 @@ def policy_finding(
             numbers["always_over_never"] = always = tuple(map(float, table.loc[ALWAYS]))
     better, worse = (ALWAYS, NEVER) if always[0] > 0 else (NEVER, ALWAYS)
     rule, less = numbers[f"rule_over_{better}"], "" if cost == 0 else ", cost paid"
+    write, unit = writer(cells["decision"].isin((0, 1)).all())
     if rule[1] > 0:
         where = "is positive" if cost == 0 else "exceeds the cost"
-        text = f"Use {design.arm} where its effect {where}: that gains {_points(cells, rule[0])} over {better}{less}."
+        text = f"{first} where the effect {where}: that gains {write(rule[0])}{unit} over {better}{less}."
         return text, numbers, Verdict(title, HOLDS, text, *rule, threshold=0.0)
-    gain = _points(cells, abs(always[0]))
+    gain = write(abs(always[0])) + unit
     if against(always[1], always[2], 0.0) == UNDECIDED:
-        text = f"It is open whether to use {design.arm}: {better} seems {gain} above {worse}{less}, within error."
+        text = f"It is open whether to {do}: {better} seems {gain} above {worse}{less}, within error."
         return text, numbers, Verdict(title, UNDECIDED, text, *always, threshold=0.0)
-    text = f"Use {design.arm} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
+    text = f"{first} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
     return text, numbers, Verdict(title, HOLDS, text, *always, threshold=0.0)
 
 
@@ -203,14 +206,19 @@ def advice(numbers: Mapping[str, tuple], identification: Identification) -> tupl
     """Return what to do by the numbers of `policy_finding`: in a few words, and in a sentence."""
     if not numbers:
         return "Not known", f"The effect is {identification.status}, so no rule is valued."
-    design, always = identification.design, numbers["always_over_never"]
-    do = "Recommend" if (design.arm, design.baseline) == (SYSTEM, SELF) else f"Use {design.arm}"
+    (_, do), always = _do(identification.design), numbers["always_over_never"]
     better = ALWAYS if always[0] > 0 else NEVER
     if numbers[f"rule_over_{better}"][1] > 0:
         return f"{do} where it helps", f"Choosing by the estimated effect surely gains over {better}."
     if always[1] <= 0 <= always[2]:
         return "It is open", "Neither always nor never surely gains."
     return f"{do} {better}", "No finer choice surely gains more."
+
+
+def _do(design: Design) -> tuple[str, str]:
+    """Return what is done at an exposure, in a verb, and the same as a sentence begins."""
+    named = "" if (design.arm, design.baseline) == (SYSTEM, SELF) else design.arm
+    return (f"use {named}", f"Use {named}") if named else ("recommend", "Recommend")
 
 
 def gain_table(
@@ -233,8 +241,3 @@ def break_even(numbers: Mapping[str, tuple[float, float, float]], cost: float) -
         return ""
     most = max(0.0, numbers["always_over_never"][0] + cost)
     return f"At a cost of {cost:g}; always is better than never up to a cost of {most:.3f} an exposure."
-
-
-def _points(cells: pd.DataFrame, value: float) -> str:
-    """Return a difference in words: in points where decisions are yes or no."""
-    return f"{100 * value:.1f} points" if cells["decision"].isin((0, 1)).all() else f"{value:.3g}"

@@ -24,7 +24,7 @@ from scipy.stats import false_discovery_control
 from csrec_core.effect.estimate import Effect
 from csrec_core.errors import InputError
 from csrec_core.metrics import resample
-from csrec_core.numbers import interval_text
+from csrec_core.numbers import interval, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 __all__ = ["Trust", "later_less_earlier", "trust_changes"]
@@ -86,7 +86,9 @@ def trust_changes(effect: Effect, *, permutations: int = 499, rate: float = 0.1,
         return Trust(Verdict(TITLE, NOT_TESTED, why), nobody, rate)
     found = later_less_earlier(cells, binary=effect.known.binary, level=effect.level, seed=seed)
     little = min(LITTLE, SHARE * abs(effect.known.rate))
-    verdict, named = _judge(found, clock=bool(effect.known.clock.columns), little=little)
+    verdict, named = _judge(
+        found, clock=bool(effect.known.clock.columns), little=little, binary=effect.known.binary
+    )
     return Trust(verdict, _test_users(rows, permutations, rate, seed) if named else nobody, rate)
 
 
@@ -154,7 +156,7 @@ def later_less_earlier(
     return pd.DataFrame(found, index=["baseline", "beyond"])
 
 
-def _judge(found: pd.DataFrame, *, clock: bool, little: float) -> tuple[Verdict, bool]:
+def _judge(found: pd.DataFrame, *, clock: bool, little: float, binary: bool) -> tuple[Verdict, bool]:
     """Return the verdict on all users together, and whether users may be named."""
     value, lower, upper = map(float, found.loc["beyond"])
     drift = found.loc["baseline"]
@@ -167,7 +169,9 @@ def _judge(found: pd.DataFrame, *, clock: bool, little: float) -> tuple[Verdict,
         word, says = HOLDS, "it rises" if value > 0 else "it falls"
     else:
         word, says = FAILS if max(-lower, upper) < little else UNDECIDED, "no change is seen"
-    text = f"{says}; later half less earlier, beyond the baseline's: {interval_text(value, lower, upper)}"
+    write, unit = writer(binary, sign=True)
+    shift = f"{write(value)}{unit} {interval(lower, upper, write)}"
+    text = f"{says}; later half less earlier, beyond the baseline's: {shift}"
     # Without a common clock a user's change is told from drift only by that of all, beyond the baseline's.
     return Verdict(TITLE, word, text, value, lower, upper, threshold=0.0), bool(clock or word == HOLDS)
 

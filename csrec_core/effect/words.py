@@ -8,7 +8,7 @@ import pandas as pd
 from csrec_core.effect.answer import column_words
 from csrec_core.effect.estimate import Effect
 from csrec_core.effect.identification import Identification
-from csrec_core.numbers import count, interval, plain, points, share
+from csrec_core.numbers import count, interval, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
 __all__ = [
@@ -25,7 +25,7 @@ WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)
 
 def amount(effect: Effect, value: float) -> str:
     """Return a difference of rates in points, with its sign; of other outcomes, the number."""
-    return points(value, sign=True) if effect.known.binary else plain(value)
+    return writer(effect.known.binary, sign=True)[0](value)
 
 
 def between(effect: Effect, lower: float, upper: float) -> str:

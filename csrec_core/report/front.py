@@ -5,8 +5,8 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from csrec_core.effect.answer import ARMS, amount, possible_range, sentences, subject, twofold, writer
-from csrec_core.numbers import count, share
+from csrec_core.effect.answer import ARMS, amount, possible_range, sentences, subject, twofold
+from csrec_core.numbers import count, share, writer
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.provenance import facts, seconds, summary
@@ -187,7 +187,7 @@ def _reason(found: Mapping) -> str:
     reason = found["reasons"][0].partition(": ")[0].partition(" (")[0] if found["reasons"] else ""
     said = f"{reason[:1].upper()}{reason[1:]}."
     if found["status"] == "assumed" and (ends := twofold(found)):
-        write, unit = writer(found)
+        write, unit = writer(found["unit"] == "probability", sign=True)
         said += (
             f" Something hidden that doubles the odds would allow {write(ends[0])} to {write(ends[1])}{unit}."
         )

@@ -1,6 +1,7 @@
 """Running the notebooks of a suite, each to a page; what is done already is not done again."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -9,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 
 import nbformat
+from tqdm import tqdm
 
 from csrec_core.cluster import run_tasks
 from csrec_core.errors import InputError
@@ -166,7 +168,9 @@ class _Running:
         """Run what is to do, `jobs` at once, a notebook after those that it reads; write down what comes."""
         write_text(self.folder / "reading.html", render_guide(self.spec.run))
         running: dict[Future, Task] = {}
-        with ThreadPoolExecutor(self.spec.jobs) as pool:
+        quiet = self.spec.jobs == 1 or not sys.stderr.isatty()  # one at a time has a bar of its own cells
+        bar = tqdm(total=len(self.todo), desc="notebooks", disable=quiet, leave=False)
+        with ThreadPoolExecutor(self.spec.jobs) as pool, bar:
             try:
                 while self.todo or running:
                     pending = {*self.todo, *(task.name for task in running.values())}
@@ -179,7 +183,9 @@ class _Running:
                         self._begin(task)
                         running[pool.submit(self._execute, task)] = task
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        self._end(running.pop(future), *future.result())
+                        with tqdm.external_write_mode():
+                            self._end(running.pop(future), *future.result())
+                        bar.update()
             except BaseException:
                 self.kernels.kill()
                 raise
