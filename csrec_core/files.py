@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from csrec_core.errors import InputError, shown
 
 __all__ = [
     "COMPUTING",
+    "Scratch",
     "check_path",
     "check_shape",
     "file_hash",
@@ -24,6 +26,7 @@ __all__ = [
     "now",
     "read_json",
     "sweep",
+    "sweep_scratch",
     "versions",
     "whole_file",
     "write_json",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 UNDER_WAY = ".csrec-"  # how the names of unfinished files begin: what a killed process leaves is known by it
+SCRATCH = f"{UNDER_WAY}scratch-"
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
 LARGEST = 2**27  # bytes of a JSON file that is read
 #: What decides the numbers, beside the code of this package.
@@ -71,6 +75,37 @@ def sweep(folder: Path, pattern: str = "**/") -> None:
     """Remove what killed processes left half-written below `folder`; for whoever holds its lock."""
     for path in folder.glob(f"{pattern}{UNDER_WAY}*"):
         path.unlink(missing_ok=True)
+
+
+class Scratch(tempfile.TemporaryDirectory):
+    """A temporary folder, held by a lock: where its process was killed, the next that makes one removes it."""
+
+    def __init__(self):
+        sweep_scratch()
+        while True:
+            super().__init__(prefix=SCRATCH)
+            with suppress(FileNotFoundError):
+                self._handle = os.open(self.name, os.O_RDONLY)
+                fcntl.flock(self._handle, fcntl.LOCK_EX)
+                if Path(self.name).exists():  # else another swept it before it was held
+                    return
+
+    def cleanup(self) -> None:
+        """Remove it."""
+        os.close(self._handle)
+        super().cleanup()
+
+
+def sweep_scratch() -> None:
+    """Remove the temporary folders that no process holds any longer."""
+    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(OSError):  # of another user, held, or removed by another process
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 @contextmanager

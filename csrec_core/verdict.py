@@ -1,12 +1,21 @@
-"""Verdicts: what a check found, in one of four words, with its number, interval and threshold."""
+"""The four words of a verdict, with its number, interval and threshold, and the four statuses of an effect."""
 
 import math
 from dataclasses import asdict, dataclass
 
-__all__ = ["FAILS", "HOLDS", "NOT_TESTED", "UNDECIDED", "Verdict", "against", "within"]
+__all__ = ["ALLOWED", "FAILS", "HOLDS", "NOT_TESTED", "STATUSES", "UNDECIDED", "Verdict", "against", "within"]
 
 HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
 NAN = float("nan")
+#: From the firmest to none, and what each lets a page say.
+STATUSES = {
+    "identified": "chances known by design carry the effect, and the audit of them passes",
+    "assumed": "the effect holds if nothing but what is declared or estimated moves both choice and decision",
+    "bounded": "something that moves both may be hidden: the band is the answer, the point one value in it",
+    "not identified": "this log cannot tell the effect",
+}
+#: Which statuses allow statements on parts: users, segments, steps, policies.
+ALLOWED = ("identified", "assumed")
 
 
 @dataclass(frozen=True)

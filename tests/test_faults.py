@@ -25,7 +25,7 @@ from csrec_core import files
 from csrec_core.cache import Cache
 from csrec_core.cli import cli
 from csrec_core.errors import InputError
-from csrec_core.files import locked, sweep, whole_file
+from csrec_core.files import Scratch, locked, sweep, sweep_scratch, whole_file
 from csrec_core.models.train import Training, fit
 from csrec_core.report import kernel, plan
 from csrec_core.report.index import write_index
@@ -70,6 +70,36 @@ def test_a_lock_says_who_and_since_when_and_a_dead_one_is_taken_over(tmp_path):
     with locked(tmp_path):
         assert f"process {os.getpid()} " in (tmp_path / ".lock").read_text()
     assert not list(tmp_path.iterdir())
+
+
+def leave_scratch(tell):
+    held = Scratch()
+    tell.send(held.name)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_temporary_folder_of_a_killed_process_goes_and_a_held_one_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    context = multiprocessing.get_context("fork")
+    hear, tell = context.Pipe()
+    killed = context.Process(target=leave_scratch, args=(tell,))
+    killed.start()
+    left = Path(hear.recv())
+    killed.join()
+    assert left.is_dir()
+    with Scratch() as held:
+        assert [str(path) for path in tmp_path.iterdir()] == [held]
+        sweep_scratch()
+        assert Path(held).is_dir()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kernel_ends_whose_runner_was_gone_before_it_looked(tmp_path):
+    argv = kernel.Kernels(tmp_path)._manager(set())().kernel_spec.argv
+    argv = [word.replace("{connection_file}", str(tmp_path / "kernel.json")) for word in argv]
+    script = f"import os, subprocess, sys; sys.exit(subprocess.run({argv!r}).returncode)"  # not its runner
+    ended = subprocess.run([sys.executable, "-c", script], timeout=60, stdin=subprocess.DEVNULL, check=False)
+    assert ended.returncode == 1
 
 
 def flip(content: bytes) -> bytes:

@@ -9,8 +9,8 @@ from worlds import UNTOLD, World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.identification import STATUSES, Identification
-from csrec_core.verdict import FAILS, HOLDS, UNDECIDED, Verdict, against, within
+from csrec_core.effect.identification import Identification
+from csrec_core.verdict import FAILS, HOLDS, STATUSES, UNDECIDED, Verdict, against, within
 
 SMALL = World(users=400, mean=10)
 

@@ -7,7 +7,6 @@ bounded memory. Text stays text here: what a column means, and its type, is for 
 import csv
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from csrec_core.data.forms import as_utf8, decode_head, find_separator, header_names, read_head
 from csrec_core.errors import InputError, readable, shown, unknown
+from csrec_core.files import Scratch
 
 __all__ = ["ROW", "Table", "literal", "open_frame", "open_table", "quoted", "read_table", "readable"]
 
@@ -89,7 +89,7 @@ def open_table(
     paths = [Path(path)] if isinstance(path, str | Path) else list(path)
     head, compression = read_head(paths[0])
     name = readable(paths[0] if len(paths) == 1 else paths[0].parent)
-    with tempfile.TemporaryDirectory(prefix="csrec-") as folder:
+    with Scratch() as folder:
         if not (columnar := head.startswith(b"PAR1")):
             text, encoding = decode_head(head, name)
             if encoding not in ("utf-8", "utf-8-sig"):
@@ -174,9 +174,9 @@ def _database(folder: str, paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
 
 
 @cache
-def _frames(process: int) -> tuple[duckdb.DuckDBPyConnection, tempfile.TemporaryDirectory]:
+def _frames(process: int) -> tuple[duckdb.DuckDBPyConnection, Scratch]:
     """Return the database that all DataFrames of a process share: making one takes 60 ms."""
-    folder = tempfile.TemporaryDirectory(prefix="csrec-")
+    folder = Scratch()
     return _database(folder.name, []), folder
 
 

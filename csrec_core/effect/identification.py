@@ -16,19 +16,10 @@ from csrec_core.effect.audit import SURE
 from csrec_core.effect.design import Design
 from csrec_core.effect.weights import ItemChances, effective
 from csrec_core.numbers import counted, plain
-from csrec_core.verdict import FAILS, HOLDS, UNDECIDED, Verdict
+from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
 
-__all__ = ["ALLOWED", "STATUSES", "Identification", "Overlap", "judge", "measure_overlap"]
+__all__ = ["Identification", "Overlap", "judge", "measure_overlap"]
 
-#: From the firmest to none, and what each lets a page say.
-STATUSES = {
-    "identified": "chances known by design carry the effect, and the audit of them passes",
-    "assumed": "the effect holds if nothing but what is declared or estimated moves both choice and decision",
-    "bounded": "something that moves both may be hidden: the band is the answer, the point one value in it",
-    "not identified": "this log cannot tell the effect",
-}
-#: Which statuses allow statements on parts: users, segments, steps, policies.
-ALLOWED = ("identified", "assumed")
 FEW = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
 MOST_TRIMMED = 0.5
@@ -102,7 +93,7 @@ class Identification:
     Attributes
     ----------
     status : str
-        A key of `STATUSES`.
+        A key of `csrec_core.verdict.STATUSES`.
     reasons : tuple of str
         Why the status is what it is, the weightiest first.
     assumptions : tuple of str

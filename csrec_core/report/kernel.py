@@ -98,7 +98,11 @@ class Kernels:
             @property
             def kernel_spec(self) -> KernelSpec:
                 # Quiet: the interrupt that ends every kernel is no error to be told of.
-                return KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=share)
+                # A kernel ends with its runner, but where that was killed before the kernel looked, it takes
+                # whoever adopted it for its runner.
+                alone = f"__import__('os').getppid() == {os.getpid()} or __import__('os')._exit(1)"
+                words = ["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={alone}"]
+                return KernelSpec(**get_kernel_dict(words), env=share)
 
             @default("connection_file")
             def _beside_the_run(self) -> str:

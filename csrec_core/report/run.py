@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from csrec_core.effect.identification import STATUSES
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import check_path, check_shape, file_hash, read_json
-from csrec_core.verdict import FAILS, HOLDS, Verdict
+from csrec_core.verdict import FAILS, HOLDS, STATUSES, Verdict
 
 __all__ = [
     "NUMBERS", "QUESTIONS", "ROLES", "Run", "changed_files", "find_folder", "find_run", "of_kind",

@@ -20,6 +20,7 @@ from csrec_core.files import (
     locked,
     now,
     sweep,
+    sweep_scratch,
     versions,
     whole_file,
     write_json,
@@ -64,6 +65,7 @@ def run_suite(spec: RunSpec, *, echo: Echo = print) -> dict:
         raise InputError(f"{spec.run!r} is a grid of runs: expected another name")
     with locked(spec.folder):
         sweep(spec.folder)
+        sweep_scratch()
         run = _Running(spec, tasks, about, echo)
         run.work_off()
         return run.manifest
