@@ -135,7 +135,9 @@ class Kernel(subprocess.Popen):
     ) -> "Kernel":
         """Start a spare one, in the place of `jupyter_client.launcher.launch_kernel`."""
         kernel = cls.spare.pop()
-        start = {"words": words[3:], "env": {**env, "JPY_PARENT_PID": str(os.getpid())}, "cwd": cwd or "."}
+        # Its environment would have told it who starts it, had it not been imported before.
+        words = [*words[3:], f"--IPKernelApp.parent_handle={os.getpid()}"]
+        start = {"words": words, "env": env, "cwd": cwd or "."}
         os.write(kernel._tell, json.dumps(start).encode())
         os.close(kernel._tell)
         return kernel

@@ -238,16 +238,10 @@ def check_path(text: str | Path, *, what: str = "", output: bool = False) -> Pat
         raise InputError(f"{begin}{shown(str(text))}: no path of a file: {reason}") from None
     if output and not (above.is_dir() or above == path):
         raise InputError(f"{begin}{path}: cannot be written: {above} is no folder")
-    if output and not os.access(above, os.W_OK):
-        raise InputError(f"{begin}{path}: cannot be written: no permission in {above}")
+    if output:
+        try:  # what the system says of permissions is not all: a disk may be full, or for reading only
+            with tempfile.TemporaryFile(dir=above if above.is_dir() else above.parent):
+                pass
+        except OSError as error:
+            raise InputError(f"{begin}{path}: cannot be written: {above}: {error.strerror}") from None
     return path
-
-
-def check_writable(folder: str | Path) -> None:
-    """Make a folder, and refuse one that cannot be written to, before any work is done for it."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written to: {error.strerror}; choose another folder") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from csrec_core.data.log import Dataset, frame_to_dataset, read_log
-from csrec_core.data.options import ReadOptions
+from csrec_core.data.options import ReadOptions, from_content
 from csrec_core.verdict import Verdict
 
 __all__ = ["check", "estimate", "read"]
@@ -33,7 +33,7 @@ def read(log: Log, *, map: Mapping[str, str] | str = "", **options) -> Dataset:
     if isinstance(log, Dataset):
         return log
     text = map if isinstance(map, str) else ",".join(f"{ours}={yours}" for ours, yours in map.items())
-    chosen = ReadOptions.parse(text).replaced(**options)
+    chosen = from_content(options, "read").over(ReadOptions.parse(text))
     made = frame_to_dataset if isinstance(log, pd.DataFrame) else read_log
     return made(log, options=chosen)
 

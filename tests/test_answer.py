@@ -142,7 +142,7 @@ def test_a_check_that_fails_lowers_the_status(run, tmp_path, monkeypatch):
         (["--design", "confounder: [age]"], "unknown declaration 'confounder'.*did you mean 'confounders'"),
         (["--arm", "male"], "unknown arm of the design 'male'"),
         (["--target", "uniformly"], "unknown target of the design.*did you mean 'uniform'"),
-        (["--out", "/proc/nowhere"], "/proc/nowhere: cannot be written to"),
+        (["--out", "/proc/nowhere"], "/proc/nowhere: cannot be written"),
     ],
 )
 def test_bad_input_is_one_message(run, words, says):
@@ -154,7 +154,12 @@ def test_bad_input_is_one_message(run, words, says):
 
 def test_a_folder_that_cannot_be_written_to_stops_before_the_log_is_read(run):
     result = run("--out", "/proc/nowhere", log="no-such-log.csv")
-    assert result.exit_code == 2 and "cannot be written to" in result.output
+    assert result.exit_code == 2 and "cannot be written" in result.output
+
+
+def test_a_refused_log_leaves_no_folder(run, tmp_path):
+    assert run("--out", str(tmp_path / "out"), log="no-such-log.csv").exit_code == 2
+    assert not (tmp_path / "out").exists()
 
 
 BASE = {

@@ -189,6 +189,13 @@ def test_text_is_escaped_everywhere(full):
     assert "<script" not in evil.html and "javascript:" not in evil.html and not soup.find(onclick=True)
 
 
+def test_only_pictures_that_are_in_the_page_are_shown():
+    away = ["http://host/y.png", "//host/y.png", "no-such.png", "javascript:x()"]
+    text = "\n\n".join(f"![<i>gone</i> {place}]({url})" for place, url in enumerate(away))
+    _, soup = render(new_markdown_cell(text))
+    assert "gone 3" in soup.main.text and not soup.main.find(["img", "i"])
+
+
 def test_html_of_others_loses_what_runs():
     html = (
         f"<table border=1 onclick='x()'><tr><td>7</td></tr></table>{EVIL}<style>body{{}}</style><link href=x>"

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import csrec_core
 from csrec_core.data.log import frame_to_dataset, read_log
 from csrec_core.data.options import ReadOptions, read_options, write_options
 from csrec_core.errors import InputError
@@ -267,3 +268,16 @@ def test_bad_files_of_options(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as refused:
         read_options(tmp_path / "log.yaml")
     assert len(str(refused.value)) <= 400
+
+
+def test_options_from_python_are_of_their_kind():
+    frame = pd.DataFrame(
+        {"who": ["a", "b", "a"], "item": [1, 2, 3], "channel": ["mail", "web", "mail"], "rating": [5, 1, 2]}
+    )
+    columns = {"user": "who", "decision": "rating", "source": "channel"}
+    arms = {"self": ("web",), "system": ["mail"]}
+    found = csrec_core.read(frame, map=columns, arms=arms, accept="rating >= 3", distinct=True)
+    assert found.log.groupby("source", observed=True)["decision"].sum().to_dict() == {"self": 0, "system": 1}
+    for wrong in ({"arms": "a=b"}, {"explode": 3}, {"merge": "soon"}, {"distinct": []}, {"acept": "x"}):
+        with pytest.raises(InputError, match=r"^read: |unknown option 'acept' in read: .*'accept'"):
+            csrec_core.read(frame, map=columns, **wrong)

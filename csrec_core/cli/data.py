@@ -5,7 +5,7 @@ import sys
 import click
 
 from csrec_core.cli.agent import agent_options, ask_agent, named
-from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.program import FILE, FOLDER, OUTPUT, cli
 from csrec_core.cli.reading import chosen_options, reading_options
 from csrec_core.errors import InputError
 
@@ -26,7 +26,7 @@ def data():
     help="gpt4books, ebnerd, mssd, sequences or log.  [default: by the path]",
 )
 @reading_options
-@click.option("--save", type=FILE, metavar="FILE", help="Write how it is read, for --as.")
+@click.option("--save", type=OUTPUT, metavar="FILE", help="Write how it is read, for --as.")
 def check(path, kind, save, **chosen):
     """Say how the log at PATH can be read, what is in it, and what it can carry.
 
@@ -52,7 +52,7 @@ def check(path, kind, save, **chosen):
 )
 @click.option("--effect", default=0.6, show_default=True, help="Mean source effect, in logits.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
-@click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder to write to.")
+@click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder to write to.")
 @agent_options
 def books(users, items, steps, effect, seed, out, **of_agent):
     """Make a log of readers and books.
@@ -76,7 +76,7 @@ def books(users, items, steps, effect, seed, out, **of_agent):
 )
 @click.option("--logs", multiple=True, metavar="GLOB", help="Session logs: .csv, .csv.gz or .tar.gz.")
 @click.option("--tracks", multiple=True, metavar="GLOB", help="Track features, the same kinds of files.")
-@click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder to write to, or to go on with.")
+@click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder to write to, or to go on with.")
 @click.option("--label", default="skip_2", show_default=True, help="skip_1, skip_2, skip_3 or not_skipped.")
 @click.option(
     "--self",

@@ -2,10 +2,9 @@
 
 import click
 
-from csrec_core.cli.program import FILE, cli
+from csrec_core.cli.program import FILE, FOLDER, cli
 from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
 from csrec_core.errors import InputError
-from csrec_core.files import check_writable
 
 __all__ = ["effect"]
 
@@ -20,7 +19,7 @@ __all__ = ["effect"]
 @click.option("--baseline", metavar="NAME", help="Against which arm.  [default: self, or the control]")
 @click.option("--target", metavar="NAME", help="exposed, uniform or everyone.")
 @click.option("--unit", metavar="NAME", help="exposures or users: what counts once.")
-@click.option("--out", type=FILE, metavar="DIR", help="Folder for effect.json, effect.csv, log.yaml.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Folder for effect.json, effect.csv, log.yaml.")
 @click.option("--checks/--fast", default=True, show_default=True, help="Try to refute the effect, or not.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, for parts.")
@@ -35,8 +34,6 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     what it rests on. A folder in parts needs --out, where what is done is kept; the result does not depend on
     who does the work.
     """
-    if out is not None:
-        check_writable(out)
     from csrec_core.effect.answer import as_text, write_answer
     from csrec_core.effect.design import read_design
     from csrec_core.effect.estimate import with_checks

@@ -12,7 +12,7 @@ from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
 from csrec_core.errors import InputError, readable, shown, unknown
 from csrec_core.files import write_text
 
-__all__ = ["ABSENT", "ReadOptions", "read_options", "write_options"]
+__all__ = ["ABSENT", "ReadOptions", "from_content", "read_options", "write_options"]
 
 ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
 MOST_BRACKETS = 200
@@ -74,7 +74,7 @@ class ReadOptions:
         """Read pairs such as `user=customer_id,self=organic`, or the line that `str` gives."""
         text = text.strip()
         if text.startswith("{"):
-            return _from_content(_safe_yaml(text, "map"), "map")
+            return from_content(_safe_yaml(text, "map"), "map")
         return cls(**_pairs(text))
 
     def __str__(self) -> str:
@@ -164,7 +164,7 @@ def read_options(path: str | Path) -> ReadOptions:
         ) from None
     if len(text) > LARGEST:
         raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
-    return _from_content(_safe_yaml(text, where), where)
+    return from_content(_safe_yaml(text, where), where)
 
 
 def write_options(options: ReadOptions, path: str | Path) -> Path:
@@ -224,7 +224,8 @@ def _safe_yaml(text: str, where: str) -> object:
         ) from None
 
 
-def _from_content(content: object, where: str) -> ReadOptions:
+def from_content(content: object, where: str) -> ReadOptions:
+    """Return the options that a mapping of their names holds; InputError, which says where, for what is none."""
     known = {each.name: each for each in fields(ReadOptions)}
     if content is None:
         content = {}
@@ -247,7 +248,7 @@ def _typed(name: str, value: object, where: str) -> object:
 
     def words(value):
         value = [value] if isinstance(value, str) else value
-        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
             raise InputError(f"{where}: {name}: {shown(value)}; expected words")
         return tuple(value)
 
@@ -261,14 +262,14 @@ def _typed(name: str, value: object, where: str) -> object:
         return words(value)
     try:
         if name == "distinct":
-            return {"true": True, "false": False}[value]
+            return {"true": True, "false": False, True: True, False: False}[value]
         return _seconds(value) if name == "merge" else "" + value
     except (TypeError, ValueError, KeyError):
         expected = {"merge": "seconds", "distinct": "true or false"}.get(name, "text")
         raise InputError(f"{where}: {name}: {shown(value)}; expected {expected}") from None
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str | float) -> float:
     if not 0 <= (seconds := float(text)) < 1e12:
         raise ValueError(text)
     return seconds

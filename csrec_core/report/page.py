@@ -154,6 +154,11 @@ class _Renderer(IPythonRenderer):
     def latex_environment(self, name, body):
         return to_mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", display=True)
 
+    def image(self, text, url, title=None):
+        # A picture that is not in the page would be asked for where it is; its description stays.
+        html = super().image(text, url, title)
+        return html if 'src="data:' in html else escape(_text(text))
+
     def block_code(self, code, info=None):
         return super().block_code(code, info).replace("<pre>", '<pre tabindex="0">')
 
