@@ -88,10 +88,10 @@ def test_concurrency_is_bounded_and_changes_nothing(good, chat, few_books, tmp_p
     assert most[0] <= concurrency and (most[0] > 1) == (concurrency > 1)
 
 
-def test_killed_twenty_times_nothing_is_asked_twice_and_nothing_lost(good, chat, few_books, tmp_path):
+def test_killed_again_and_again_nothing_is_asked_twice_and_nothing_lost(good, chat, few_books, tmp_path):
     """Real processes, killed by the server in the middle of a request or a moment after one."""
     rng, kills, child = random.Random(5), [], [None]
-    due = set(rng.sample(range(1, 520), 20))
+    due = set(rng.sample(range(1, 300), 8))
 
     def on_request(number):
         if number in due:
@@ -109,14 +109,12 @@ def test_killed_twenty_times_nothing_is_asked_twice_and_nothing_lost(good, chat,
             starts += 1
             assert starts < 60
             options = {"resume": (out / "run.json").exists(), "concurrency": 4}
-            child[0] = context.Process(
-                target=ask, args=(out, url, few_books), kwargs=options | {"users": 100}
-            )
+            child[0] = context.Process(target=ask, args=(out, url, few_books), kwargs=options | {"users": 50})
             child[0].start()
             child[0].join()
             assert child[0].exitcode in (0, -signal.SIGKILL)
-    assert len(kills) == 20 and child[0].exitcode == 0
-    assert_frame_equal(log_of(out), log_of(good[0], users=100))
+    assert len(kills) == 8 and child[0].exitcode == 0
+    assert_frame_equal(log_of(out), log_of(good[0], users=50))
     requests, answers = requests_of(out)
     in_flight = requests[requests["outcome"].isna()]
     answered = requests[requests["outcome"] == "answered"]

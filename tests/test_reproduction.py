@@ -410,8 +410,7 @@ def test_users_are_held_out_whole(sequences):
 
 
 def test_trials_in_two_processes_are_those_of_one(world, bench, tmp_path):
-    wanted = [("gru4rec", 0, None), ("sasrec", 0, PRESETS["paper"]), ("sasrec", 0, PRESETS["sound"])]
-    wanted += [("bert4rec", 0, PRESETS["paper"])]
+    wanted = [("gru4rec", 0, None), ("sasrec", 0, PRESETS["paper"])]
     together = replace(bench, folder=tmp_path, jobs=2)
     for one, other in zip(bench.trials(wanted), together.trials(wanted), strict=True):
         pd.testing.assert_frame_equal(one.cells, other.cells)
@@ -491,7 +490,7 @@ def test_the_lookup_knows_the_papers_data(real_data):
 
 def test_decisions_that_are_templates_are_recognised(tmp_path):
     """A log of four nested templates: across users f reads the template from the earlier decisions."""
-    users, steps = 240, 12
+    users, steps = 160, 12
     rng = np.random.default_rng(0)
     level, threshold = rng.integers(0, 4, users), np.resize([0, 2, 1, 4, 3], steps)
     log = positions_only(users=users, steps=steps).log
