@@ -162,7 +162,7 @@ def read_json(path: Path, shape: object = dict) -> dict:
 
 
 def check_shape(content: object, shape: object, where: str) -> None:
-    """Raise InputError, which says where, unless what was read is of a shape.
+    """Raise InputError, which says where, unless what was read is of a shape; names that may be None are there then.
 
     A shape is a type; a tuple of shapes, any of which will do; [shape], a list of such; {name: shape}, a
     mapping with these names; {...: shape}, a mapping with any.
@@ -189,7 +189,7 @@ def _misfit(value: object, shape: object, at: str) -> str | None:
         parts = [(f"{at}[{place}]", each, shape[0]) for place, each in enumerate(value)]
     elif kind is not shape:
         names = dict.fromkeys(value, shape[...]) if ... in shape else shape
-        parts = [(f"{at}.{name}".lstrip("."), value.get(name), of) for name, of in names.items()]
+        parts = [(f"{at}.{name}".lstrip("."), value.setdefault(name, None), of) for name, of in names.items()]
     else:
         parts = []
     return next((fault for place, each, of in parts if (fault := _misfit(each, of, place))), None)

@@ -3,9 +3,20 @@
 import math
 from dataclasses import asdict, dataclass
 
-__all__ = ["ALLOWED", "FAILS", "HOLDS", "NOT_TESTED", "STATUSES", "UNDECIDED", "Verdict", "against", "within"]
+__all__ = [
+    "ALLOWED",
+    "FAILS",
+    "HOLDS",
+    "NOT_TESTED",
+    "STATUSES",
+    "UNDECIDED",
+    "WORDS",
+    "Verdict",
+    "against",
+    "within",
+]
 
-HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
+WORDS = HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
 NAN = float("nan")
 #: From the firmest to none, and what each lets a page say.
 STATUSES = {

@@ -1,5 +1,6 @@
 """The page of a run: the effect first, in few words and numbers, and nothing that the status forbids."""
 
+import json
 import re
 import shutil
 
@@ -97,11 +98,20 @@ def test_without_an_answer_every_notebook_says_its_headline(tmp_path):
 
 
 def test_text_of_a_record_is_escaped_and_its_shape_checked(tmp_path):
-    evil = answered("assumed", reasons=[EVIL], remedies=[EVIL], arm=EVIL)
+    evil = answered("assumed", reasons=[EVIL], remedies=[EVIL], arm=EVIL, rates={"self": 0.3, EVIL: 0.4})
     assert "<script" not in str(first_screen(tmp_path, [evil, {**TILES[0], "title": EVIL}]))
-    for wrong in ({"status": "sure"}, {"effect": "13.7"}, {"arms": {"self": 7}}):
+    wrongs = [
+        {"status": "sure"},
+        {"effect": "13.7"},
+        {"arms": {"self": 7}},
+        {"effect": None},
+        {"lower": None},
+    ]
+    for wrong in (*wrongs, {"reasons": []}, {"baseline": "nobody"}, {"rates": {"self": 0.3}}):
         with pytest.raises(InputError, match="answer"):
             first_screen(tmp_path, [answered(**wrong)])
+    with pytest.raises(InputError, match="verdict is 'maybe'; expected holds, fails, undecided, not tested"):
+        first_screen(tmp_path, [{"kind": "verdict", "name": "n", "verdict": "maybe", "detail": ""}])
 
 
 def test_a_report_refuses_roles_and_questions_that_no_page_has(tmp_path):
@@ -125,3 +135,12 @@ def test_brief_prints_one_page_or_says_what_it_lacks(tmp_path, monkeypatch):
     done = CliRunner().invoke(cli, call)
     assert done.exit_code == 2 and "no browser to print with" in done.output
     assert not (tmp_path / "weekly.pdf").exists()
+
+
+def test_a_name_that_may_be_nothing_may_be_missing(tmp_path):
+    first_screen(tmp_path, [answered("assumed"), *TILES])
+    path = tmp_path / "weekly" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["data"]["path"], manifest["code"]["git"]
+    path.write_text(json.dumps(manifest))
+    assert "simulated books world" in render_run(read_run(tmp_path / "weekly"))

@@ -76,7 +76,9 @@ def books(users, items, steps, effect, seed, out, **of_agent):
 )
 @click.option("--logs", multiple=True, metavar="GLOB", help="Session logs: .csv, .csv.gz or .tar.gz.")
 @click.option("--tracks", multiple=True, metavar="GLOB", help="Track features, the same kinds of files.")
-@click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder to write to, or to go on with.")
+@click.option(
+    "--out", required=True, type=FOLDER, metavar="DIR", help="Folder to write to, or to go on with."
+)
 @click.option("--label", default="skip_2", show_default=True, help="skip_1, skip_2, skip_3 or not_skipped.")
 @click.option(
     "--self",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from csrec_core.errors import InputError, shown, unknown
+from csrec_core.errors import InputError, listed, shown, unknown
 from csrec_core.files import check_path, check_shape, file_hash, read_json
-from csrec_core.verdict import FAILS, HOLDS, STATUSES, Verdict
+from csrec_core.verdict import FAILS, HOLDS, STATUSES, WORDS, Verdict
 
 __all__ = [
     "NUMBERS", "QUESTIONS", "ROLES", "Run", "changed_files", "find_folder", "find_run", "of_kind",
@@ -155,6 +155,24 @@ def read_manifest(folder: Path) -> dict:
     return manifest | {"run": folder.name}
 
 
+def _check_answer(answer: Mapping, where: str) -> None:
+    """Raise InputError, which says where, unless the parts of an answer go together."""
+    if (status := answer["status"]) not in STATUSES:
+        raise InputError(f"{where}.status is {shown(status)}; expected {', '.join(STATUSES)}")
+    if not answer["reasons"]:
+        raise InputError(f"{where}.reasons is empty; expected why the effect is {status}")
+    for one in (answer, *answer["band"]):
+        if (one["lower"] is None) != (one["upper"] is None):
+            raise InputError(f"{where}: an interval has one end; expected lower and upper, or neither")
+    rates = answer["rates"]
+    if (answer["effect"] is None) != (not rates) or (not rates and answer["lower"] is not None):
+        raise InputError(
+            f"{where}: an effect has rates, and an interval has an effect; expected all, or none"
+        )
+    if rates and not {answer["arm"], answer["baseline"]} <= rates.keys():
+        raise InputError(f"{where}.rates are of {listed(rates)}; expected those of its arm and baseline")
+
+
 def read_record(folder: Path, name: str) -> dict:
     """Return what a notebook wrote down: its `parameters` and `entries`; of one without a record, nothing."""
     path = folder / "record" / f"{name}.json"
@@ -163,8 +181,11 @@ def read_record(folder: Path, name: str) -> dict:
     record = read_json(path, {"parameters": dict, "data_hash": (NONE, str), "entries": [{"kind": str}]})
     for place, entry in enumerate(record["entries"]):
         check_shape(entry, SAID.get(entry["kind"], {}), where := f"{path}: entries[{place}]")
-        if (status := (entry.get("answer") or {}).get("status", "assumed")) not in STATUSES:
-            raise InputError(f"{where}: answer.status is {shown(status)}; expected {', '.join(STATUSES)}")
+        if entry.get("answer"):
+            _check_answer(entry["answer"], f"{where}: answer")
+        for one in (entry, *(entry.get("answer") or {}).get("checks", ())):
+            if (word := one.get("verdict", HOLDS)) not in WORDS:
+                raise InputError(f"{where}: verdict is {shown(word)}; expected {', '.join(WORDS)}")
         for file in entry.get("files", ()):
             _inside(folder, file)
     return record
