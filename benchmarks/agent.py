@@ -19,7 +19,7 @@ import pandas as pd
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import pilot_table
 from csrec_core.agent.design import draw_blocks
-from csrec_core.agent.quality import PILOT, judge
+from csrec_core.agent.quality import PILOT, judge_pilot
 from csrec_core.agent.run import Study, run_study
 from csrec_core.agent.simulator import Simulator
 
@@ -44,7 +44,7 @@ def stopped(affinity: float, seeds: int) -> tuple[float, float]:
         kept = np.arange(len(catalogue))
         block = next(draw_blocks(PILOT, genre=genre, kept=kept, steps=20, seed=seed))
         agent = Simulator(catalogue, seed=seed, affinity=affinity)
-        quality = judge(pilot_table(agent, block, genre=genre, books=len(kept)), seed=seed)
+        quality = judge_pilot(pilot_table(agent, block, genre=genre, books=len(kept)), seed=seed)
         stops.append(not quality.passed)
         shares.append(quality.explained.loc["stated taste", "share"])
     return float(np.mean(stops)), float(np.mean(shares))

@@ -14,7 +14,7 @@ from csrec_core.data.mssd.simulate import read_truth
 from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.models.train import Training
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
-from csrec_core.reproduction.mssd_tables import reference_scores, run_systems, session_gain, source_effect
+from csrec_core.reproduction.mssd_tables import run_systems, session_gain, session_references, source_effect
 from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.sessions import simulate_sessions
 from csrec_core.reproduction.tables import summarise
@@ -49,7 +49,7 @@ def main() -> None:
     trials = SessionTrials(read_sessions(folder), effort, args.folder)
     scores = run_systems(trials, seeds=[0], systems=systems)
     truth = read_truth(folder, trials.test.users)
-    references = reference_scores(trials, truth=truth["p_system"])
+    references = session_references(trials, truth=truth["p_system"])
     summary = summarise(pd.concat([scores, references], ignore_index=True))
     table = summary.pivot_table(index="model", columns="metric", values="mean", sort=False)[SHOWN]
     print(f"{len(trials.cells):,} exposures of {trials.cells['user'].nunique():,} sessions")

@@ -7,7 +7,7 @@ import pytest
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import collect, pilot_table
 from csrec_core.agent.design import draw_blocks
-from csrec_core.agent.quality import judge
+from csrec_core.agent.quality import judge_pilot
 from csrec_core.agent.questions import Decisions
 from csrec_core.agent.simulator import Simulator
 
@@ -109,7 +109,7 @@ class Silent(Simulator):
 def quality_of(agent, catalogue, *, seed=0, steps=STEPS, readers=50):
     genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
     block = next(draw_blocks(readers, genre=genre, kept=np.arange(len(genre)), steps=steps, seed=seed))
-    return judge(pilot_table(agent, block, genre=genre, books=len(genre)), permutations=200)
+    return judge_pilot(pilot_table(agent, block, genre=genre, books=len(genre)), permutations=200)
 
 
 def failing(quality):
@@ -186,7 +186,7 @@ def test_shares_are_eta_squared_and_squared_correlation(catalogue):
     genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
     block = next(draw_blocks(30, genre=genre, kept=np.arange(len(genre)), steps=8, seed=2))
     table = pilot_table(Simulator(catalogue), block, genre=genre, books=len(genre))
-    explained = judge(table, permutations=10).explained
+    explained = judge_pilot(table, permutations=10).explained
     decision = table["accepted"].astype(float)
     between = decision.groupby(table["position"]).transform("mean").var() / decision.var()
     assert explained.loc["position", "share"] == pytest.approx(between)

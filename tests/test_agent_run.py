@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from pandas.testing import assert_frame_equal
 
 from csrec_core.agent import run
-from csrec_core.agent.cache import Cache
+from csrec_core.agent.cache import AnswerCache
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.endpoint import Endpoint, check_endpoint
 from csrec_core.cli import cli
@@ -186,7 +186,7 @@ def test_two_runs_at_a_time_and_foreign_files_are_refused(good, few_books, tmp_p
         ask(out, NOWHERE, few_books)
     with pytest.raises(InputError, match=r"its run has steps = 3, not 4"):
         ask(out, NOWHERE, few_books, steps=4, resume=True)
-    other = Cache(out / "cache.sqlite")
+    other = AnswerCache(out / "cache.sqlite")
     with pytest.raises(InputError, match="another program is at work"):
         ask(out, NOWHERE, few_books, resume=True)
     other.close()

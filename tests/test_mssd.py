@@ -13,7 +13,7 @@ from mssd_files import GOOD, RADIO, SOUND, SYSTEM, USER, contents, line, number,
 from csrec_core.cli import cli
 from csrec_core.data.loaders import read_data
 from csrec_core.data.mssd import part, reader, sessions
-from csrec_core.data.mssd.ingest import find_files, ingest
+from csrec_core.data.mssd.ingest import ingest, match_files
 from csrec_core.data.mssd.schema import Options, whole_numbers
 from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.errors import InputError
@@ -200,7 +200,7 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
     with pytest.raises(InputError, match="no session of the log to draw"):
         sessions.sample_sessions(tmp_path / "bad", 5)
     with pytest.raises(InputError, match="no file matches"):
-        find_files(["nowhere"], "--logs")
+        match_files(["nowhere"], "--logs")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no log here"):
         read_data("log", tmp_path / "empty")

@@ -25,9 +25,9 @@ from csrec_core.reproduction.mssd_tables import (
     BY_EFFECT,
     LEVEL,
     challenge_scores,
-    reference_scores,
     run_systems,
     session_gain,
+    session_references,
     source_effect,
     table_two,
 )
@@ -161,7 +161,7 @@ def test_what_is_kept_is_whole_and_made_once(tmp_path):
 
 def test_the_controls_and_the_oracle(trials, folder):
     truth = read_truth(folder, trials.test.users)["p_system"]
-    value = reference_scores(trials, truth=truth).set_index(["model", "metric"])["mean"]
+    value = session_references(trials, truth=truth).set_index(["model", "metric"])["mean"]
     cells = trials.cells
     rate = cells.groupby("user")["decision"].mean().mean()
     assert value["random ranking", "AHR@0.2"] == pytest.approx(0.2 * rate + 0.8 * (1 - rate))
@@ -172,7 +172,7 @@ def test_the_controls_and_the_oracle(trials, folder):
     majority = trials.train.accepted[learned].mean()
     error = ((cells["decision"] - majority) ** 2).groupby(cells["user"]).mean().mean()
     assert value["majority", "Brier"] == pytest.approx(error)
-    assert ORACLE not in reference_scores(trials)["model"].to_list()
+    assert ORACLE not in session_references(trials)["model"].to_list()
     challenge = challenge_scores(trials, seed=0).set_index(["model", "metric"])["mean"]
     assert {"Few-Shot", "track", "last decision"} <= set(challenge.index.get_level_values(0))
 

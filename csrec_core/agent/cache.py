@@ -17,7 +17,7 @@ import pandas as pd
 
 from csrec_core.errors import InputError
 
-__all__ = ["Answered", "Cache", "has_answers", "question_key"]
+__all__ = ["AnswerCache", "Answered", "has_answers", "question_key"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -44,7 +44,7 @@ class Answered:
     reason: str | None
 
 
-class Cache:
+class AnswerCache:
     """The answers and requests of a run.
 
     Parameters
@@ -141,7 +141,7 @@ class Cache:
 
 def has_answers(path: str | Path) -> bool:
     """Tell whether a cache holds an answer; InputError where it is none, or another process holds it."""
-    cache = Cache(path)
+    cache = AnswerCache(path)
     try:
         return cache.answers > 0
     finally:

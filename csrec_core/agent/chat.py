@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.agent.answers import read_answer
-from csrec_core.agent.cache import Cache, question_key
+from csrec_core.agent.cache import AnswerCache, question_key
 from csrec_core.agent.client import Client
 from csrec_core.agent.endpoint import Endpoint
 from csrec_core.agent.prompts import Library, Prompt
@@ -30,7 +30,7 @@ class ChatAgent:
     catalogue : DataFrame
         See `load_catalogue`.
     endpoint : Endpoint
-    cache : Cache
+    cache : AnswerCache
         Closed with the agent.
     prices : tuple of float, optional
         US dollars for a million tokens of prompts and of answers.
@@ -42,7 +42,7 @@ class ChatAgent:
         self,
         catalogue: pd.DataFrame,
         endpoint: Endpoint,
-        cache: Cache,
+        cache: AnswerCache,
         *,
         prices: tuple[float, float] | None = None,
     ):

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from csrec_core.agent.answers import REASONS, Unusable, read_answer, writable
-from csrec_core.agent.cache import Answered, Cache
+from csrec_core.agent.cache import AnswerCache, Answered
 from csrec_core.agent.endpoint import KEY_NAMES, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
 from csrec_core.agent.transport import BROKEN, Refused, bounded_client
@@ -29,10 +29,10 @@ class Client:
     Parameters
     ----------
     endpoint : Endpoint
-    cache : Cache
+    cache : AnswerCache
     """
 
-    def __init__(self, endpoint: Endpoint, cache: Cache):
+    def __init__(self, endpoint: Endpoint, cache: AnswerCache):
         self._openai, self._key = check_endpoint(endpoint)
         self._endpoint, self._cache = endpoint, cache
         # Its own retries are off: each request is to be counted, limited and written down.

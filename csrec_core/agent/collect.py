@@ -9,8 +9,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from csrec_core.agent.catalogue import plain_title
-from csrec_core.agent.design import Block, draw_blocks, recommend
-from csrec_core.agent.quality import PILOT, Quality, judge
+from csrec_core.agent.design import Readers, draw_blocks, recommend
+from csrec_core.agent.quality import PILOT, Quality, judge_pilot
 from csrec_core.agent.questions import Agent, Exposure, Familiarity, History, Purchase, genres_of
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 
@@ -89,7 +89,7 @@ def collect(
         for block in draw_blocks(users, genre=genre, kept=kept, steps=steps, seed=seed):
             if quality is None:
                 table = pilot_table(agent, block.first(pilot), genre=genre, books=len(kept))
-                quality = judge(table, seed=seed)
+                quality = judge_pilot(table, seed=seed)
                 if not (quality.passed or force):
                     silent = int((~table["answered"]).sum())
                     return Collected(None, knowledge, made_up, quality, silent, agent.cost)
@@ -178,7 +178,7 @@ def _agree(own: list[str], said: tuple[str, ...]) -> bool:
     return not wanted or bool(wanted & {plain_title(word) for word in said})
 
 
-def live(agent: Agent, block: Block, *, books: int, other_order: bool = False) -> Lived:
+def live(agent: Agent, block: Readers, *, books: int, other_order: bool = False) -> Lived:
     """Let the agent live the lives of a block: purchases, then one exposure at a time.
 
     `books` take part. With `other_order` the exposures come in the block's second order.
@@ -213,8 +213,8 @@ def live(agent: Agent, block: Block, *, books: int, other_order: bool = False) -
     return Lived(bought, shown, propensity, accepted[:, before:], probability, answered)
 
 
-def pilot_table(agent: Agent, block: Block, *, genre: np.ndarray, books: int) -> pd.DataFrame:
-    """Let a block live twice, the second time in another order; see `judge` for the columns."""
+def pilot_table(agent: Agent, block: Readers, *, genre: np.ndarray, books: int) -> pd.DataFrame:
+    """Let a block live twice, the second time in another order; see `judge_pilot` for the columns."""
     rounds = []
     for number in (0, 1):
         lived = live(agent, block, books=books, other_order=bool(number))
@@ -238,7 +238,7 @@ def pilot_table(agent: Agent, block: Block, *, genre: np.ndarray, books: int) ->
     return pd.concat(rounds, ignore_index=True)
 
 
-def _rows(block: Block, lived: Lived, numbers: np.ndarray) -> pd.DataFrame:
+def _rows(block: Readers, lived: Lived, numbers: np.ndarray) -> pd.DataFrame:
     """Return the rows of the log of a block; exposures without an answer have none."""
     width = lived.bought.shape[1]
     own, order = np.nonzero(lived.bought >= 0)

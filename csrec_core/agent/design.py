@@ -11,7 +11,7 @@ import numpy as np
 
 from csrec_core.errors import InputError
 
-__all__ = ["Block", "check_size", "draw_blocks", "recommend"]
+__all__ = ["Readers", "check_size", "draw_blocks", "recommend"]
 
 DRAWS = 2**21  # random numbers held at a time
 BLOCK = 1000  # readers drawn, and answered for, at a time
@@ -22,7 +22,7 @@ YEAR, GAP = 365 * 86_400, 3 * 86_400  # seconds: when readers begin, and the mea
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Readers:
     """Readers and their draws; arrays of n rows.
 
     Attributes
@@ -54,12 +54,14 @@ class Block:
     accept_first: np.ndarray
     other_order: np.ndarray
 
-    def first(self, n: int) -> "Block":
+    def first(self, n: int) -> "Readers":
         """Return the first n readers."""
-        return Block(**{field.name: getattr(self, field.name)[:n] for field in fields(self)})
+        return Readers(**{field.name: getattr(self, field.name)[:n] for field in fields(self)})
 
 
-def draw_blocks(users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, seed: int) -> Iterator[Block]:
+def draw_blocks(
+    users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, seed: int
+) -> Iterator[Readers]:
     """Draw the readers of a study, a block at a time.
 
     Parameters
@@ -86,7 +88,7 @@ def draw_blocks(users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, 
         taste[:, present] = rng.dirichlet(np.full(len(present), CONCENTRATION), BLOCK)
         gaps = rng.exponential(GAP, (BLOCK, 2 * steps)).astype(np.int64) + 1
         begins = START + rng.integers(YEAR, size=BLOCK).astype("timedelta64[s]")
-        block = Block(
+        block = Readers(
             reader=np.arange(start + 1, start + BLOCK + 1),
             taste=taste,
             shelf=kept[_distinct(rng, len(kept), SHELF * steps)],
@@ -108,7 +110,7 @@ def check_size(books: int, steps: int) -> None:
         )
 
 
-def recommend(block: Block, bought: np.ndarray, *, books: int) -> tuple[np.ndarray, np.ndarray]:
+def recommend(block: Readers, bought: np.ndarray, *, books: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what the system exposes, (n, steps), and the probability of exactly that.
 
     Each exposure is uniform over the books that a reader neither bought nor was shown before.

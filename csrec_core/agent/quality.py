@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from csrec_core.agent.gate import ANCHORING, NAMED_FIRST, verdicts_on
 from csrec_core.data.profile import share_of_groups
 
-__all__ = ["PILOT", "Quality", "judge"]
+__all__ = ["PILOT", "Quality", "judge_pilot"]
 
 PILOT = 50  # readers asked before the budget is spent
 PERMUTATIONS = 500
@@ -23,7 +23,7 @@ PERMUTATIONS = 500
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What `judge` found.
+    """What `judge_pilot` found.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Quality:
         return {**tables, "facts": self.facts, "verdicts": self.verdicts, "passed": self.passed}
 
 
-def judge(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATIONS) -> Quality:
+def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATIONS) -> Quality:
     """Judge the decisions of pilot readers.
 
     Parameters

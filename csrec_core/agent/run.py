@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from csrec_core.agent.cache import Cache, has_answers
+from csrec_core.agent.cache import AnswerCache, has_answers
 from csrec_core.agent.catalogue import OWN, load_catalogue
 from csrec_core.agent.chat import ChatAgent
 from csrec_core.agent.collect import Collected, collect
@@ -143,7 +143,7 @@ def _agent(
         yield Simulator(catalogue, seed=study.seed, effect=study.effect)
         return
     check_endpoint(endpoint := endpoint or Endpoint(model=study.model or ""))
-    with ChatAgent(catalogue, endpoint, Cache(out / "cache.sqlite"), prices=prices) as agent:
+    with ChatAgent(catalogue, endpoint, AnswerCache(out / "cache.sqlite"), prices=prices) as agent:
         yield agent
 
 

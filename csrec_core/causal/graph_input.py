@@ -123,14 +123,14 @@ def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
     regime = {b[0] for a, b in arrows if a == "R"}
     hidden = {_template(*sorted(pair)) for pair in pairs}
 
-    def lay_out(steps: int) -> nx.DiGraph:
+    def build(steps: int) -> nx.DiGraph:
         times = range(1, steps + 1)
         ruled = [("R", f"{row}{t}") for row in sorted(regime) for t in times]
         edges = [*unroll(sorted(templates), steps), *ruled]
         nodes = [f"{row}{t}" for t in times for row in "PSD"]
         return causal_graph(edges, unroll(sorted(hidden), steps), nodes=nodes)
 
-    return lay_out if _arrows_and_pairs(lay_out(horizon)) == (arrows, pairs) else None
+    return build if _arrows_and_pairs(build(horizon)) == (arrows, pairs) else None
 
 
 def _arrows_and_pairs(graph: nx.DiGraph) -> tuple[set[Edge], set[frozenset[str]]]:

@@ -109,7 +109,7 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     end (the others are kept), with 2 if the input is wrong.
     """
     from csrec_core.data.log import write_dataset
-    from csrec_core.data.mssd.ingest import find_files, ingest
+    from csrec_core.data.mssd.ingest import ingest, match_files
     from csrec_core.data.mssd.schema import Options
     from csrec_core.data.mssd.sessions import sample_sessions
     from csrec_core.data.mssd.simulate import World, simulate_mssd, truth_files
@@ -121,7 +121,7 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
             raise InputError("--simulate makes its own files; expected no --logs and --tracks beside it")
         files = simulate_mssd(out / "csv", simulate, World(seed=seed))
     else:
-        files = find_files(logs, "--logs"), find_files(tracks, "--tracks")
+        files = match_files(logs, "--logs"), match_files(tracks, "--tracks")
     done = ingest(*files, out, options, workers=workers, scheduler=scheduler)
     click.echo(done)
     for message in done.failures.values():

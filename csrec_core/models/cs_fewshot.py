@@ -134,8 +134,8 @@ def train_fewshot_preference(
 
     def loss(batch: Tensor) -> Tensor:
         drawn = (torch.rand((len(batch), 1), device=batch.device) * len(SHARES)).long()
-        lots = torch.rand(slots.track[batch].shape, device=batch.device)
-        return told_loss(batch, lots < shares[drawn])
+        draws = torch.rand(slots.track[batch].shape, device=batch.device)
+        return told_loss(batch, draws < shares[drawn])
 
     def validate(rows: Tensor) -> float:
         sides = (torch.full_like(slots.given[rows], side) for side in (False, True))

@@ -186,14 +186,14 @@ class Reproduction:
         for number in range(FOLDS if preset.crossed else 1):
             fold = torch.from_numpy(self._fold)
             own = fold == number if preset.crossed else torch.ones_like(fold, dtype=torch.bool)
-            teachers = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
+            train_users = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
             model = self._cache.model(
                 f"f-{name}-{number + 1}",
                 lambda: build_model(self.context, backbone=backbone, **self.effort.hyper),
-                lambda part, teachers=teachers: train_csrec(
+                lambda part, train_users=train_users: train_csrec(
                     self.context,
                     readouts,
-                    teachers,
+                    train_users,
                     preset,
                     parts=preset.parts,
                     learn=learn,
@@ -208,7 +208,7 @@ class Reproduction:
             model.parts = PARTS[preset.parts]
             rows = own.nonzero()[:, 0]
             if preset.calibrated:
-                self._calibrate(model, *self._fitted(teachers, learn, held, seed))
+                self._calibrate(model, *self._fitted(train_users, learn, held, seed))
             filtered[rows], marginal[rows] = predict_csrec(model, self.context, rows, wanted=tested)
             rank = rank_last_choice(model, with_repeats(self.context), by="acceptance")
             ranks.append(rank[rank["user"].isin(self.sequences.users[rows.numpy()])])
@@ -218,15 +218,15 @@ class Reproduction:
         return cells, pd.concat(ranks, ignore_index=True)
 
     def _fitted(
-        self, teachers: Tensor, learn: Tensor, held: Tensor | None, seed: int
+        self, train_users: Tensor, learn: Tensor, held: Tensor | None, seed: int
     ) -> tuple[Tensor, Tensor]:
         """Return which exposures (U, T) f was fitted to, and which of them stopped its training."""
         if held is None:
             held = torch.zeros_like(learn)
-            _, stopping = hold_out_users(self.context, teachers, seed=seed)
+            _, stopping = hold_out_users(self.context, train_users, seed=seed)
             held[stopping] = learn[stopping]
         mine = torch.zeros_like(learn)
-        mine[teachers] = True
+        mine[train_users] = True
         return (learn | held) & mine, held & mine
 
     def _calibrate(self, model: Acceptance, fitted: Tensor, held: Tensor) -> None:

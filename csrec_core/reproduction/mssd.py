@@ -186,14 +186,14 @@ class SessionTrials:
         readouts = Readouts(
             **self._cache.tensors(f"readouts-{seed}", lambda: vars(read_out(preference, told)))
         )
-        teachers = torch.from_numpy(np.flatnonzero(~self.tested[self.log.rows]))
+        train_users = torch.from_numpy(np.flatnonzero(~self.tested[self.log.rows]))
         model = self._cache.model(
             f"f-{seed}",
             build,
             lambda part: train_csrec(
                 told,
                 readouts,
-                teachers,
+                train_users,
                 Objective(penalty=self.effort.penalty),
                 start=preference,
                 checkpoint=part,

@@ -29,9 +29,9 @@ __all__ = [
     "MARKS",
     "REFERENCE_ROWS",
     "challenge_scores",
-    "reference_scores",
     "run_systems",
     "session_gain",
+    "session_references",
     "skip_scores",
     "source_effect",
     "table_two",
@@ -99,7 +99,7 @@ def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def reference_scores(trials: SessionTrials, *, truth: np.ndarray | None = None) -> pd.DataFrame:
+def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None) -> pd.DataFrame:
     """Score the controls, a ranking at random, and in a simulated world the oracle; as `trial_scores`.
 
     Parameters

@@ -39,7 +39,7 @@ from csrec_core.data.mssd.split import SPLIT, bring_together
 from csrec_core.errors import InputError
 from csrec_core.files import read_json, write_json
 
-__all__ = ["Ingestion", "find_files", "ingest"]
+__all__ = ["Ingestion", "ingest", "match_files"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Ingestion:
         return "\n".join(lines)
 
 
-def find_files(patterns: Sequence[str], what: str) -> list[Path]:
+def match_files(patterns: Sequence[str], what: str) -> list[Path]:
     """Return the files that the patterns match, by name; refuse a pattern that matches none."""
     found: set[Path] = set()
     for pattern in patterns:

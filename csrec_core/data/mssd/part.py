@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from csrec_core.data.mssd.reader import ENDINGS, Block, read_blocks
+from csrec_core.data.mssd.reader import ENDINGS, Lines, read_blocks
 from csrec_core.data.mssd.schema import (
     LOG,
     SESSION,
@@ -185,7 +185,7 @@ def _judge(base: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Sequ
             base.execute(f"INSERT INTO judged {_verdicts(block, columns)}")
 
 
-def _verdicts(block: Block, columns: Sequence[Column]) -> str:
+def _verdicts(block: Lines, columns: Sequence[Column]) -> str:
     """Return the SQL that judges the lines of a block: the first of its faults is the problem of a row."""
     values, problems, details = [], [], []
     for column in columns:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from csrec_core.data.mssd.schema import check_header
 from csrec_core.errors import InputError
 
-__all__ = ["ENDINGS", "Block", "read_blocks", "read_header"]
+__all__ = ["ENDINGS", "Lines", "read_blocks", "read_header"]
 
 ENDINGS = (".csv", ".csv.gz", ".tar.gz")
 BLOCK = 8 << 20  # bytes of text that are read at once
@@ -25,7 +25,7 @@ LONGEST = 1 << 20  # bytes of a line
 
 
 @dataclass(frozen=True)
-class Block:
+class Lines:
     """Some lines of a table.
 
     Attributes
@@ -43,7 +43,7 @@ class Block:
     lines: pa.Table
 
 
-def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK) -> Iterator[Block]:
+def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK) -> Iterator[Lines]:
     """Yield the lines of a file, or of all the tables in an archive, in blocks of `block_size` bytes.
 
     Each table's header must have `columns`, in any order and beside any others.
@@ -54,11 +54,11 @@ def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK) 
             while piece := stream.read(block_size):
                 # Cells hold neither quotes nor line ends, so a line is a row whatever is in it.
                 *whole, rest = (rest + piece).split(b"\n")
-                yield Block(name, header, _numbered(whole, line))
+                yield Lines(name, header, _numbered(whole, line))
                 line += len(whole)
                 if len(rest) > LONGEST:
                     raise InputError(f"{path}: no CSV table: line {line} has more than {LONGEST:,} bytes")
-            yield Block(name, header, _numbered([rest] if rest else [], line))
+            yield Lines(name, header, _numbered([rest] if rest else [], line))
 
 
 def _numbered(lines: list[bytes], first: int) -> pa.Table:

@@ -1,0 +1,74 @@
+"""The house: one name for one thing, the field's words, and parts that are added by a file and a line of a table."""
+
+import ast
+import io
+import tokenize
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import PROJECT, accepted_log
+
+from csrec_core.data.books import simulate_books
+from csrec_core.data.loaders import LOADERS, read_data
+from csrec_core.effect.nuisance import LEARNERS, Model, fit_model
+from csrec_core.errors import InputError
+from csrec_core.models.backbones import BACKBONES, GRU4Rec
+from csrec_core.models.next_item import train_next_item
+from csrec_core.models.sequences import to_sequences
+from csrec_core.models.train import Training
+
+MODULES = sorted((PROJECT / "csrec_core").rglob("*.py"))
+#: Words of our own for which the field has one.
+OURS = {"dealt", "teachers", "lots", "lay_out", "at_least", "at_most", "pooling"}
+
+
+def test_few_names_are_defined_in_two_modules():
+    """Functions and classes that any module may ask for; the constants of a module are its own."""
+    where = defaultdict(set)
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                where[node.name].add(path)
+    twice = sorted(name for name, paths in where.items() if len(paths) > 1)
+    assert len(twice) < 20, twice
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT / "csrec_core")))
+def test_names_are_the_fields_words(path):
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    assert not OURS & {token.string.lower() for token in tokens if token.type == tokenize.NAME}
+
+
+def test_a_backbone_is_a_class_and_a_line(monkeypatch):
+    class Toy(GRU4Rec):
+        """Reads nothing of the past."""
+
+        def encode(self, items, *more, **given):
+            return super().encode(torch.zeros_like(items), *more, **given)
+
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    sequences = to_sequences(accepted_log(np.random.default_rng(0).integers(0, 9, (30, 5))), length=5)
+    model, history = train_next_item(sequences, training=Training(epochs=1), backbone="toy", hidden=8)
+    assert isinstance(model, Toy) and len(history) >= 1
+
+
+def test_a_learner_of_nuisances_is_a_function_and_a_line(monkeypatch):
+    def mean(features, target, weight, *, binary, seed):
+        value = np.average(target, weights=weight)
+        return Model(lambda rows: np.full(len(rows), value), 1)
+
+    monkeypatch.setitem(LEARNERS, "mean", mean)
+    features, target = pd.DataFrame({"x": np.arange(8.0)}), np.resize([0, 0, 0, 1], 8)
+    assert fit_model(features, target, learner="mean").predict(features).tolist() == [0.25] * 8
+    with pytest.raises(KeyError):
+        fit_model(features, target, learner="median")
+
+
+def test_a_source_is_a_function_and_a_line(monkeypatch, tmp_path):
+    monkeypatch.setitem(LOADERS, "toy", lambda path: simulate_books(users=int(path.name), items=20, steps=3))
+    assert read_data("toy", tmp_path / "25").log["user"].nunique() == 25
+    with pytest.raises(InputError, match=r"unknown data 'toyy'.*did you mean 'toy'"):
+        read_data("toyy", tmp_path)
