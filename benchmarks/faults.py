@@ -12,6 +12,7 @@ disk is a tmpfs of a few megabytes and needs the right to mount one; without it,
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
@@ -127,6 +128,7 @@ class Kernel(subprocess.Popen):
         try:
             kernelapp.launch_new_instance(argv=start["words"])
         finally:
+            atexit._run_exitfuncs()  # as at the end of a process that is no fork
             os._exit(0)
 
     @classmethod
