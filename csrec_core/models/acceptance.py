@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from csrec_core.models.backbones import Encoder
 from csrec_core.models.next_item import build_backbone
-from csrec_core.models.sequences import Sequences
+from csrec_core.models.sequences import UNKNOWN, Sequences
 from csrec_core.models.train import Training, fit, seeded
 from csrec_core.models.user_state import UserState
 
@@ -94,6 +94,14 @@ class Acceptance(nn.Module):
         else:
             states = self.backbone.encode_last(items, decisions, last, users=users, first=first)
         return self(states[:, :-1], items_asked, numbers)
+
+    def logits_after(self, items: Tensor, decisions: Tensor, asked: Tensor) -> Tensor:
+        """Return the logits (B,) of one item each, `asked` (B,), after self-chosen windows (B, L)."""
+        states, length = self.backbone.encode_end(items, decisions), items.shape[1]
+        items = torch.cat([items, asked[:, None]], dim=1)
+        decisions = torch.cat([decisions, torch.full_like(asked, UNKNOWN)[:, None]], dim=1)
+        numbers = self.describe(items, decisions, own=length + 1, first=length)
+        return self(states, asked, numbers[:, 0])
 
     def catalogue_logits(self, items: Tensor, decisions: Tensor, users: Tensor | None = None) -> Tensor:
         """Return the logits (B, N) of accepting each item after a self-chosen window."""

@@ -248,14 +248,17 @@ def train_csrec(
         Exposures to learn from and to stop training on; decisions of earlier exposures are input in either
         case. Without `learn`, all; without `held`, a tenth of the users stops the training, on Eq. (9).
     start : Acceptance, optional
-        Model whose backbone f starts from, such as f~.
+        Model whose weights f starts from, such as f~.
     checkpoint : path, optional
         See `csrec_core.models.train.fit`.
     """
     rows, stopping, learn, held = _split(sequences, rows, learn, held, training.seed)
     model = build_model(sequences, backbone=backbone, seed=training.seed, **hyper)
     if start is not None:
-        model.backbone.load_state_dict(start.backbone.state_dict())
+        learned = start.state_dict()
+        for own in ("calibration", "apart"):
+            del learned[own]
+        model.load_state_dict(learned, strict=False)
     fit = _Fit(model, sequences, readouts, objective, learn, held)
     shown = sequences.system_items[rows][learn[rows]]
     seen = torch.cat([shown, sequences.self_items[rows].flatten()])

@@ -20,6 +20,8 @@ from csrec_core.models.train import Loss, Training, batches, fit, load_weights, 
 __all__ = ["Readouts", "chain", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
 
 
+NEXT_ITEM = 0.2  # weight of the cross-entropy of next items while decisions are learned
+SHIFTED = 0.5  # share of the users of a batch whose windows are moved to later positions
 PREFIXES = 4  # positions of a user that a step asks for, where each is a window of its own
 
 
@@ -69,9 +71,10 @@ def train_preference(
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f~ on self-chosen rows, every position in one pass, and calibrate it on held-out rows.
 
-    The backbone learns the next accepted item, by cross-entropy over the whole catalogue. Then it is frozen,
-    and what the user did so far and its states are fitted to the decisions, by binary cross-entropy weighted
-    by inverse propensity where the log knows it: decisions are too few to learn a representation from. Where
+    The backbone learns the next accepted item, by cross-entropy over the whole catalogue. Then what the user did
+    so far is fitted to the decisions, by binary cross-entropy weighted by inverse propensity where the log knows
+    it, and all weights with it: `NEXT_ITEM` of the first loss keeps what the backbone knows of next items, and
+    where held-out decisions are not predicted better, the backbone stays as it was. Where
     the phase holds accepted items only, one uniform negative for each item stands for the rejections, and the
     level of f~ means nothing. Items with few rows are scored by their features (`csrec_core.models.cold`).
 
@@ -94,12 +97,14 @@ def train_preference(
     validated = everyone[held.any(dim=1)]
     cold = cold_items(sequences, sequences.self_items[learn])
 
-    def loss_of(part: Callable[..., Tensor]) -> Loss:
+    def loss_of(part: Callable[..., Tensor], **options) -> Loss:
         def loss(rows: Tensor) -> Tensor:
             room = sequences.items.shape[1] - sequences.self_items.shape[1]
             shift = torch.randint(room + 1, (len(rows),), device=rows.device)
+            # Where a user is shifted, what hangs on the place itself, such as the first items, cannot be learned.
+            shift = shift * (torch.rand(len(rows), device=rows.device) < SHIFTED)
             wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
-            return part(model, sequences, rows, wanted, shift=shift, forget=0.5)
+            return part(model, sequences, rows, wanted, shift=shift, forget=0.5, **options)
 
         return loss
 
@@ -123,9 +128,9 @@ def train_preference(
             )
         if kept is not None:
             save_weights(model, kept, curve=first.to_dict("list"))
-    model.backbone.requires_grad_(False)
-    losses = loss_of(_decision_loss), validation_of(_decision_loss)
-    with scored_by_features(sequences, cold, model.appeal.weight):
+    losses = loss_of(_decision_loss, next_item=NEXT_ITEM), validation_of(_decision_loss)
+    encoder = (model.backbone.item.weight, model.backbone.bias)
+    with scored_by_features(sequences, cold, *encoder, model.appeal.weight):
         then = fit_acceptance(model, *losses, trainable, training=training, label="f~", checkpoint=checkpoint)
     history = pd.concat([first.assign(stage="next item"), then], ignore_index=True)
     if kept is not None:
@@ -208,8 +213,9 @@ def _decision_loss(
     *,
     shift: Tensor | None = None,
     forget: float = 0.0,
+    next_item: float = 0.0,
 ) -> Tensor:
-    """Return the weighted mean binary cross-entropy of the `wanted` decisions."""
+    """Return the weighted mean binary cross-entropy of the `wanted` decisions, and `next_item` that of next items."""
     items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
     wanted, weights = wanted[rows], sequences.self_weights[rows]
     known, states = _forget_tail(decisions, forget), None
@@ -226,7 +232,10 @@ def _decision_loss(
         logits = torch.cat([logits, logits_of(negatives)])
         labels = torch.cat([labels, torch.zeros_like(labels)])
         weights = torch.cat([weights, weights])
-    return F.binary_cross_entropy_with_logits(logits, labels, weights)
+    found = F.binary_cross_entropy_with_logits(logits, labels, weights)
+    if states is not None and next_item and (accepted := decisions[wanted] == ACCEPT).any():
+        found = found + next_item * softmax(model.backbone, states[accepted], items[wanted][accepted])
+    return found
 
 
 def sample_positions(wanted: Tensor, count: int) -> Tensor:

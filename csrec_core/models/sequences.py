@@ -1,6 +1,7 @@
 """The interaction log as rectangular tensors: what the models read."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ class Sequences:
         place = turns.argsort(dim=1)[:, length:]
         return Window(items.gather(1, turns), decisions.gather(1, turns), turns < length, 0, place)
 
-    @property
+    @cached_property
     def accepted_only(self) -> bool:
         """Whether the self phase holds no rejection, so that it cannot tell liking from looking."""
         return bool((self.self_decisions[self.self_items > 0] == ACCEPT).all())
