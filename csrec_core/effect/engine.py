@@ -11,7 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from csrec_core.effect.design import Design
-from csrec_core.effect.nuisance import Model, choose_learner, fit_model
+from csrec_core.effect.nuisance import NETWORK, Model, choose_learner, fit_model
 from csrec_core.effect.table import (
     HISTORY,
     ITEM,
@@ -27,7 +27,7 @@ from csrec_core.effect.table import (
 )
 from csrec_core.effect.weights import ItemChances, item_chances, row_weights
 
-__all__ = ["FOLDS", "LEARNED", "Engine", "Known", "look_over"]
+__all__ = ["FOLDS", "LEARNED", "Engine", "Known", "draw_users", "look_over"]
 
 FOLDS = 4
 LEARNED = 60_000  # rows that the nuisances learn from at most
@@ -88,6 +88,13 @@ def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
     )
 
 
+def draw_users(rows: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return which rows (rows,) are of the users to learn from: all, or of many rows some `LEARNED`."""
+    if len(rows) <= LEARNED:
+        return np.ones(len(rows), dtype=bool)
+    return hashes(rows["user"].to_numpy(), seed, 1) < np.uint64(LEARNED / len(rows) * (2**64 - 1))
+
+
 @dataclass(frozen=True, eq=False)
 class Engine:
     """Nuisances that were learned once, with one deal of users into folds.
@@ -138,13 +145,13 @@ class Engine:
         learners : dict, optional
             Chosen before; by default they are chosen here, by the loss on the users of the first fold.
         features : DataFrame, optional
-            `describe` of the rows, where it is at hand.
+            `describe` of the rows, where it is at hand; and what networks make of them, where they are trained
+            (`csrec_core.effect.networks`).
         """
         beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
         engine = cls(design, known, counts, folds, seed, tuple(map(str, beside)))
         features = engine.describe(rows) if features is None else features
-        if len(rows) > LEARNED:
-            drawn = hashes(rows["user"].to_numpy(), seed, 1) < np.uint64(LEARNED / len(rows) * (2**64 - 1))
+        if not (drawn := draw_users(rows, seed)).all():
             rows, features = rows[drawn].reset_index(drop=True), features[drawn].reset_index(drop=True)
         fold = fold_of(rows["user"].to_numpy(), folds, seed)
         chances = engine.chances(rows)
@@ -181,7 +188,7 @@ class Engine:
             return [*HISTORY, *beside, *clock]
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
         own += [USUAL] if nuisance == "chance" else []
-        item = [*WITH_ITEM, *LIKENESS, *ITEM]
+        item = [*WITH_ITEM, *LIKENESS, NETWORK, *ITEM]
         if nuisance == "arm" and self.known.clock.phased:
             item.remove("shown_before")  # it counts up over the phases and would tell them apart
         return [*HISTORY, *item, *self.covariates, *clock, *own]

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import log_loss
 
 from csrec_core.data.log import Dataset
 from csrec_core.data.options import ReadOptions
@@ -14,7 +16,7 @@ from csrec_core.effect.audit import audit_arms, audit_items, audit_reading
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.identification import Identification, Overlap, judge, measure_overlap
-from csrec_core.effect.nuisance import fit_model
+from csrec_core.effect.nuisance import NETWORK, fit_model
 from csrec_core.effect.score import FEWEST, Sums, combine_splits, effects_of, intervals, merged, slope_of
 from csrec_core.effect.sensitivity import benchmark as strength
 from csrec_core.effect.sensitivity import sensitivity_band, tipping_point
@@ -22,6 +24,9 @@ from csrec_core.effect.sums import ESTIMATORS, group_rows, group_scores, item_fi
 from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
 from csrec_core.effect.users import user_effects
 from csrec_core.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from csrec_core.models.predictions import Settings
 
 __all__ = ["Effect", "conclude", "deal_seeds", "estimate_effect", "learn_engines", "with_checks"]
 
@@ -97,6 +102,15 @@ class Effect:
     def spread(self) -> float:
         """Standard deviation of the mean effect over deals of users into folds."""
         return float(np.std([effects_of(sums, "all").effect[0] for sums in self.splits]))
+
+    @cached_property
+    def losses(self) -> pd.Series:
+        """Cross-fitted log loss of `m0` at the baseline's rows, and of `m1` at the arm's; of yes and no alone."""
+        found = {}
+        for name, arm in (("m0", 0), ("m1", 1)):
+            own = [scores[scores["arm"] == arm] for scores in self.scores]
+            found[name] = np.mean([log_loss(one["decision"], one[name], labels=[0, 1]) for one in own])
+        return pd.Series(found)
 
     @cached_property
     def estimates(self) -> pd.DataFrame:
@@ -278,6 +292,7 @@ def estimate_effect(
     seed: int = 0,
     groups: bool = False,
     learners: dict[str, str] | None = None,
+    networks: "Settings | None" = None,
     **declared,
 ) -> Effect:
     """Estimate the mean effect of an arm against a baseline, and judge what it rests on.
@@ -300,11 +315,14 @@ def estimate_effect(
         Whether the effect is summed by the groupings of every log (`csrec_core.effect.sums.group_rows`), too.
     learners : dict, optional
         Those of an estimate that this one repeats on other data: none are chosen, and no `benchmark` is sought.
+    networks : Settings, optional
+        How networks are trained that the nuisances may read, such as `csrec_core.effect.networks.NETWORKS`; by
+        default none is. See `csrec_core.effect.networks`.
 
     Raises
     ------
     InputError
-        With one arm, or a number out of range.
+        With one arm, a number out of range, or networks where they have nothing to read.
 
     Examples
     --------
@@ -324,10 +342,18 @@ def estimate_effect(
     seeds = deal_seeds(splits or deals_for(known.rows), seed)
     user = rows["user"].to_numpy()
     counts = [ItemCounts.count(rows, fold_of(user, folds, one), folds) for one in seeds]
-    engines, features = learn_engines(
-        rows, design, known, counts, folds=folds, seeds=seeds, learners=learners
-    )
-    scores = tuple(engine.score(rows, features=features) for engine in engines)
+    told = [{}] * len(seeds)
+    if networks is not None:
+        if design.estimand == "arm" or not known.binary:
+            raise InputError(
+                f"{dataset.name}: networks read which items a user accepted; expected the same item under either "
+                "arm (estimand exposure), and decisions of yes or no"
+            )
+        told = _train_networks(rows, dataset, known, networks, folds=folds, seeds=seeds)
+    options = {"folds": folds, "seeds": seeds, "learners": learners, "told": told}
+    engines, features = learn_engines(rows, design, known, counts, **options)
+    pairs = zip(engines, told, strict=True)
+    scores = tuple(engine.score(rows, features=features.assign(**own)) for engine, own in pairs)
     codes, names = group_rows(rows, features, known, item_fifths(counts[0])) if groups else ({}, {})
     return conclude(
         rows,
@@ -344,6 +370,15 @@ def estimate_effect(
         outcome=outcome_name(dataset.read),
         benchmark=("", 1.0) if learners else None,
     )
+
+
+def _train_networks(rows, dataset, known, networks, *, folds, seeds) -> list[dict[str, np.ndarray]]:
+    """Return the feature that networks are, for each deal."""
+    from csrec_core.effect.networks import network_logits  # PyTorch is not imported where none is trained
+
+    deals = ({"folds": folds, "seed": one} for one in seeds)
+    read = rows, dataset.items, known.clock, networks
+    return [{NETWORK: network_logits(*read, **deal)} for deal in deals]
 
 
 def outcome_name(read: ReadOptions | None) -> str:
@@ -389,13 +424,18 @@ def learn_engines(
     folds: int,
     seeds: Sequence[int],
     learners: dict[str, str] | None = None,
+    told: Sequence[dict[str, np.ndarray]] = (),
 ) -> tuple[list[Engine], pd.DataFrame]:
-    """Learn an engine for each deal; return also the features of the rows, which are the same for all."""
+    """Learn an engine for each deal; return also the features of the rows, which are the same for all.
+
+    What networks `told` differs with the deal.
+    """
     engines = []
     features = Engine(design, known, counts[0], folds, seeds[0]).describe(rows)
-    for own, seed in zip(counts, seeds, strict=True):
+    for number, (own, seed) in enumerate(zip(counts, seeds, strict=True)):
         options = {"folds": folds, "seed": seed, "learners": learners}
-        engines.append(Engine.learn(rows, design, known, own, features=features, **options))
+        options["features"] = features.assign(**told[number]) if told else features
+        engines.append(Engine.learn(rows, design, known, own, **options))
         learners = engines[0].learners
     return engines, features
 

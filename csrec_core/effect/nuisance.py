@@ -1,11 +1,12 @@
 """What an effect needs and is not itself: acceptance under either arm, and the arm, given what is known.
 
-Two learners, a logistic regression on piecewise linear functions and boosted trees; which of them is taken is
+Two learners, a logistic regression on piecewise linear functions and boosted trees, each of them with or without
+what networks make of a user's record, where these were trained (`csrec_core.effect.networks`). What is taken is
 decided for each nuisance by the loss on held-out users.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from csrec_core.metrics import effective_size
 
-__all__ = ["LEARNERS", "Basis", "Model", "choose_learner", "fit_model"]
+__all__ = ["LEARNERS", "NETWORK", "Basis", "Model", "choose_learner", "fit_model"]
 
 #: Quantiles at which a slope may change, by how many rows of the rarer label there are at least.
 KNOTS = {0: (), 300: (0.33, 0.67), 3000: (0.1, 0.3, 0.5, 0.7, 0.9)}
@@ -24,6 +25,8 @@ PAIRED = 4  # up to so many columns beside the log meet every other column in a 
 STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
 SMALLEST = 1e-4  # a probability is kept this far from 0 and 1
 FEWEST = 1000  # rows, below which trees are not tried
+NETWORK = "network"  # a feature: the logit of a sequence model; and what the name of a learner that reads it ends in
+AND_NETWORK = f" and {NETWORK}"
 BETTER = 0.002  # share of the loss that trees must take off the regression's, to be worth their time
 
 
@@ -183,7 +186,7 @@ def fit_model(
     weight : array (rows,), optional
         At least 0; only their ratios matter.
     learner : str
-        A key of `LEARNERS`.
+        A key of `LEARNERS`; followed by " and network" where it reads that feature.
     seed : int
         Of the trees.
     """
@@ -196,7 +199,10 @@ def fit_model(
     if np.ptp(target) == 0:  # all alike: nothing to learn, and no probability of exactly 0 or 1
         value = float(target[0])
         return _constant(min(max(value, SMALLEST), 1 - SMALLEST) if binary else value)
-    return LEARNERS[learner](features, target, weight, binary=binary, seed=seed)
+    name = learner.removesuffix(AND_NETWORK)
+    columns = features.columns if learner != name else features.columns.drop(NETWORK, errors="ignore")
+    model = LEARNERS[name](features[columns], target, weight, binary=binary, seed=seed)
+    return replace(model, predict=lambda rows: model.predict(rows[columns]))
 
 
 def choose_learner(
@@ -212,6 +218,8 @@ def choose_learner(
 ) -> str:
     """Return the learner whose loss on the held-out rows is smallest: log loss, or squared error.
 
+    Where the features have what networks make of a record, each learner is tried with it and without.
+
     Parameters
     ----------
     held : array (rows,) bool
@@ -226,6 +234,8 @@ def choose_learner(
         return "logistic"  # a constant
     if (~held & (weight > 0)).sum() < FEWEST or not held.any() or not weight[held].sum() > 0:
         return "logistic"
+    if NETWORK in features.columns:
+        learners = [name + end for name in learners for end in ("", AND_NETWORK)]
     losses = {}
     for name in learners:
         rows = {"weight": weight[~held], "learner": name, "binary": binary, "seed": seed}
@@ -238,8 +248,9 @@ def choose_learner(
             losses[name] = -np.average(likely, weights=weight[held])
         else:
             losses[name] = np.average((target[held] - found) ** 2, weights=weight[held])
+    plain = min((name for name in losses if name.startswith("logistic")), key=losses.get)
     best = min(losses, key=losses.get)
-    return best if losses[best] < losses["logistic"] - BETTER * abs(losses["logistic"]) else "logistic"
+    return best if losses[best] < losses[plain] - BETTER * abs(losses[plain]) else plain
 
 
 def _ratio_loss(ratio: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:

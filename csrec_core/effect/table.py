@@ -24,6 +24,7 @@ __all__ = [
     "fold_of",
     "hashes",
     "lay_rows",
+    "record_windows",
     "shares_clock",
     "table_moments",
 ]
@@ -327,6 +328,19 @@ class _Record:
             left.append((where[np.where(there, start + out, 0)] if len(where) else place, there))
         return cls(user, seen, own.astype(float), left)
 
+    def windows(self, length: int) -> np.ndarray:
+        """Return the last `length` rows on record for each, oldest first, (rows, length); -1 where there are fewer."""
+        where, row = np.flatnonzero(self.own > 0), np.arange(len(self.user))
+        start = np.searchsorted(self.user[where], self.user)
+        end, gap, gone = np.searchsorted(where, row), row, np.zeros(len(row), dtype=int)
+        if self.left:  # two neighbours of all the user's are left out, or one at the end
+            end = np.searchsorted(self.user[where], self.user, side="right")
+            gap, gone = np.searchsorted(where, self.left[0][0]), sum(there for _, there in self.left)
+        place = (end - gone)[:, None] - np.arange(length, 0, -1)
+        there = place >= start[:, None]
+        place = place + gone[:, None] * (place >= gap[:, None])
+        return np.where(there, np.append(where, -1)[np.where(there, place, -1)], -1)
+
     def sums(self, values: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
         """Sum the values on record, of the row's group only where one is given."""
         values = values * self.own
@@ -339,6 +353,14 @@ class _Record:
             same = there if group is None else there & (group[row] == group)
             found = found - np.where(same, values[row], 0.0)
         return found
+
+
+def record_windows(rows: pd.DataFrame, clock: Clock, length: int) -> np.ndarray:
+    """Return the rows on each row's record, oldest first, (rows, length): what `describe` counts, in its order.
+
+    At most the last `length`; -1 where there are fewer.
+    """
+    return _Record.of(rows, clock).windows(length)
 
 
 def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
