@@ -175,5 +175,6 @@ UNTOLD: dict[str, World] = {
 
 
 def without_effect(world: World) -> World:
-    """Return the world with no effect of the arm."""
-    return replace(world, effect=0.0, spread=0.0, growth=0.0)
+    """Return the world with no effect of the arm; of an arm drawn itself, what it picks is part of its effect."""
+    alike = {"chosen": 0.0, "policy": "uniform"} if world.randomised_arm else {}
+    return replace(world, effect=0.0, spread=0.0, growth=0.0, **alike)
