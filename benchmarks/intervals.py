@@ -1,4 +1,4 @@
-"""How often 95% intervals hold the truth: python benchmarks/coverage.py [--seeds N] [--file F] [--worlds NAME ...]
+"""How often 95% intervals hold the truth: python benchmarks/intervals.py [--seeds N] [--file F] [--worlds NAME ...]
 
 Worlds of `worlds.py`, with their effect: coverage of the mean, the last step, the trend, the groups of items by
 popularity, and the users. The same worlds without any effect, whose name is followed by an asterisk: how often
@@ -86,7 +86,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--file", type=Path, default=Path("coverage.jsonl"))
+    parser.add_argument("--file", type=Path, default=Path("intervals.jsonl"))
     parser.add_argument("--worlds", nargs="*", default=[*WORLDS, *(f"{name}*" for name in WORLDS)])
     asked = parser.parse_args()
     lines = (
@@ -101,8 +101,10 @@ def main() -> None:
                 if (world, seed) not in done:
                     lines.append({"world": world, "seed": seed, **study(world, seed)})
                     print(json.dumps(lines[-1]), file=file, flush=True)
-    table = pd.DataFrame(lines).query("world in @asked.worlds").groupby("world", sort=False)
-    shown = table[["mean", "first step", "last step", "trend", "groups", "users"]].mean().round(3)
+    asked_for = [line for line in lines if line["world"] in asked.worlds]
+    shares = ["mean", "first step", "last step", "trend", "groups", "users", "error", "stated"]
+    table = pd.DataFrame(asked_for, columns=["world", "status", *shares]).groupby("world", sort=False)
+    shown = table[shares[:-2]].mean().round(3)
     shown["error sd / stated"] = (table["error"].std() / table["stated"].mean()).round(2)
     shown["believed"] = table["status"].agg(lambda one: one.isin(["identified", "assumed"]).mean())
     print(shown.assign(seeds=table.size()).to_string(na_rep=""))
