@@ -390,6 +390,8 @@ def test_a_design_is_found_and_declared(tmp_path):
     [
         ("arms: 2", "did you mean 'arm'"),
         ("[1, 2", "not YAML"),
+        ("unit: 2026-01-02 10:00:00+25:00", "not YAML"),  # a time that is none
+        ("unit: 0000-00-00", "not YAML"),
         ("confounders: 3", "expected a list"),
         ("a: &x [1], b: *x", "aliases"),
         ("nothing.yaml", "no such file"),

@@ -85,9 +85,9 @@ def test_a_question_whose_notebook_did_not_run_says_so(tmp_path):
     tiles = first_screen(tmp_path, [answered(), TILES[0]]).select(".tiles li")
     assert [" ".join(tile.text.split()) for tile in tiles] == [
         "For whom? Yes So it is.",
-        "What to do? Not run Notebook 06 answers this.",
-        "Is the log fit? Not run Notebook 02 answers this.",
-        "Do the models know anything? Not run Notebook 03 answers this.",
+        "What to do? Not asked Notebook policy tells.",
+        "Is the log fit? Not asked Notebook data tells.",
+        "Do the models know anything? Not asked Notebook train tells.",
     ]
 
 

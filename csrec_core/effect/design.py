@@ -211,7 +211,9 @@ def read_design(text: str) -> dict:
         if len(text) > LARGEST or any(isinstance(one, yaml.AliasToken) for one in yaml.scan(text)):
             raise InputError(f"{where}: too large, or with aliases; expected a few declarations")
         found = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except InputError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
         raise InputError(f"{where}: not YAML: {str(error).splitlines()[0][:200]}") from None
     if found is None:
         return {}

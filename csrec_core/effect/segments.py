@@ -7,7 +7,7 @@ from scipy.stats import f as fisher
 from csrec_core.data.log import Dataset
 from csrec_core.effect.estimate import Effect
 from csrec_core.effect.score import effects_of
-from csrec_core.effect.sums import steps_reached
+from csrec_core.effect.sums import step_of
 from csrec_core.effect.table import covariates, genres
 from csrec_core.metrics import holm
 
@@ -161,7 +161,7 @@ def segment_tile(effect: Effect, tests: pd.DataFrame, *, alpha: float = 0.05) ->
         return "Too few to tell", "No group is large enough to be compared."
     found = tests.loc[tests["adjusted"] <= alpha, "segment"]
     if found.empty:
-        return "No group stands out", "Groups of users, items and exposures are not found to differ."
+        return "No group stands out", "Groups are not found to differ."
     return "Some more than others", f"It differs with {' and '.join(found[:2])}."
 
 
@@ -185,14 +185,18 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
     names = sorted(cohort.dropna().unique(), key=lambda name: (*PARTS, name).index(name))
     if not effect.identification.allows or not effect.scores or len(names) < 2:
         return pd.DataFrame(columns=columns)
-    scores = effect.scores[0].set_index("place").sort_index()
-    shown, step = scores["arm"] == 1, scores["step"].to_numpy()
-    last = int(step[shown].max())
+    scores = effect.scores[0]
+    last = int(scores["step"][scores["arm"] == 1].max())
     width = int(np.ceil(last / bins))
-    label = (np.where(shown, step, steps_reached(scores)) - 1.0) // width
+    step = pd.Series(
+        step_of(scores, effect.known), index=scores["place"]
+    ).sort_index()  # as the log's rows are
+    label = (step // width).where(step < last).to_numpy(dtype=float)
     tables = []
     for name in names:
-        table = effect.by(np.where(cohort == name, label, np.nan), baseline="later").assign(cohort=name)
+        table = effect.by(np.where(cohort == name, label, np.nan), baseline=effect.against).assign(
+            cohort=name
+        )
         first = table["group"].astype(float) * width + 1
         tables.append(table.assign(step=(first + np.minimum(first + width - 1, last)) / 2))
     return pd.concat(tables, ignore_index=True)[columns]

@@ -10,7 +10,7 @@ from csrec_core.effect.engine import BLOCK, Known
 from csrec_core.effect.score import Sums, sum_scores
 from csrec_core.effect.table import FEW_ITEMS, POSITION, ItemCounts
 
-__all__ = ["ESTIMATORS", "group_rows", "group_scores", "item_fifths", "split_sums", "steps_reached"]
+__all__ = ["ESTIMATORS", "group_rows", "group_scores", "item_fifths", "split_sums", "step_of"]
 
 #: The estimators that are shown beside each other, on the same rows; the first one is reported.
 ESTIMATORS = {
@@ -50,7 +50,7 @@ def split_sums(
 
 def _block_sums(scores: pd.DataFrame, known: Known, groupings: Mapping[str, tuple[np.ndarray, int]]) -> Sums:
     one = np.zeros(len(scores), dtype=int)
-    step = np.minimum(_step(scores, known), LAST_STEP - 1)
+    step = np.minimum(step_of(scores, known), LAST_STEP - 1)
     value = known.middle
     found = sum_scores(scores, {"all": (one, 1), "step": (step, LAST_STEP)}, span=known.span, value=value)
     found.update(group_scores(scores, known, groupings))
@@ -72,7 +72,7 @@ def group_scores(scores: pd.DataFrame, known: Known, groupings: Mapping[str, tup
     return found
 
 
-def _step(scores: pd.DataFrame, known: Known) -> np.ndarray:
+def step_of(scores: pd.DataFrame, known: Known) -> np.ndarray:
     """Return how many exposures by the arm lie before each row; of the baseline's where they can be compared.
 
     Where the arms share a clock, a step is compared with the baseline's rows between the same exposures by the
@@ -84,12 +84,14 @@ def _step(scores: pd.DataFrame, known: Known) -> np.ndarray:
     if known.clock.between:
         return own
     before = (
-        steps_reached(scores) - 1 if known.clock.phased else shown.groupby(scores["user"]).cumsum().to_numpy()
+        _steps_reached(scores) - 1
+        if known.clock.phased
+        else shown.groupby(scores["user"]).cumsum().to_numpy()
     )
     return np.where(scores["arm"] == 0, before, own)
 
 
-def steps_reached(scores: pd.DataFrame) -> np.ndarray:
+def _steps_reached(scores: pd.DataFrame) -> np.ndarray:
     """Return the last step, from 1, that each row's user reaches, (rows,); 1 without any exposure by the arm."""
     shown = scores["arm"] == 1
     return np.maximum(shown.groupby(scores["user"]).transform("sum").to_numpy(), 1)

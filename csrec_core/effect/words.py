@@ -58,13 +58,13 @@ def over_time_tile(effect: Effect) -> str:
     """Say whether the effect changes over exposures, without numbers: beside the picture that has them."""
     lower, upper = effect.trend[["lower", "upper"]]
     word = "grows" if lower > 0 else "falls" if upper < 0 else "is not found to change"
-    return f"It {word} over exposures; the band is its interval."
+    return f"It {word} over exposures (band: its interval)."
 
 
 def fitness(status: str) -> tuple[str, str]:
     """Say whether a log is fit for telling the effect: in a word or two, and in a sentence."""
     return {
-        "identified": ("Yes", "Known chances carry the effect, and the log bears them out."),
+        "identified": ("Yes", "The log bears out its known chances."),
         "assumed": ("Yes, with an assumption", "The effect rests on one that no log can prove."),
         "bounded": ("In part", "Something hidden may move both choice and decision."),
         "not identified": ("No", "Its two sides cannot be compared."),

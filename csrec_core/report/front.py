@@ -94,8 +94,8 @@ def _tiles(run: Run) -> list[dict]:
     tiles = []
     for question, notebook in QUESTIONS.items():
         failed = run.manifest["notebooks"].get(notebook, {}).get("status") == "failed"
-        why = "Its notebook failed." if failed else f"Notebook {notebook[:2]} answers this."
-        missing = {"question": question, "title": "Not known" if failed else "Not run", "text": why}
+        why = "Its notebook failed." if failed else f"Notebook {notebook[3:].replace('_', ' ')} tells."
+        missing = {"question": question, "title": "Not known" if failed else "Not asked", "text": why}
         tiles.append(missing if failed else given.get(question, missing))
     return tiles
 
