@@ -259,5 +259,5 @@ def test_profile_of_the_papers_data(real_data):
     assert profile.facts["position majority, accuracy on last 3"] == pytest.approx(0.9323, abs=5e-5)
     assert profile.facts["position majority, accuracy on all"] == pytest.approx(0.875, abs=5e-4)
     assert profile.explained.loc["position", "share"] == pytest.approx(0.667, abs=5e-4)
-    assert "93.23%" in profile.finding
+    assert "93.2%" in profile.finding
     assert len(profile.warnings) == 4
