@@ -31,7 +31,7 @@ __all__ = [
 # What a suite sets where the command line says nothing.
 SUITES: dict[str, dict[str, object]] = {
     "shop": {},
-    "quick": {"users": 2000, "patience": 3},
+    "quick": {"users": 2000, "patience": 3, "worlds": 5, "sample": 350, "penalties": "3"},
     "full": {"users": 5000, "worlds": 50},
     "effect": {},
     "reproduction": {
