@@ -128,7 +128,7 @@ def best_words(scores: pd.DataFrame, metric: str) -> str:
 def knowledge(margin: pd.Series) -> tuple[str, str]:
     """Say whether a model ranks better than the best control, by a row of `compare_with_controls`: short, and long."""
     if margin["low"] > 0:
-        return "Yes", "They rank decisions better than any lookup."
+        return "Yes", "They rank better than any lookup."
     if margin["high"] < 0:
         return "No", "A lookup ranks decisions better."
     return "No more than a lookup", "The best lookup ranks decisions as well, within error."

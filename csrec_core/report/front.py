@@ -173,13 +173,13 @@ def _lead(found: Mapping) -> str:
 
 def _lift(found: Mapping) -> str:
     """Return the effect in relative terms, where it is told from zero and the baseline is not nothing."""
-    baseline, same = found["rates"][found["baseline"]], "the same items, users and histories"
+    baseline, same = found["rates"][found["baseline"]], "same items, users, histories"
     if found["lower"] is None or found["lower"] <= 0 <= found["upper"]:
         return f"{same.capitalize()}; not told apart from zero."
     if baseline < 0.001:
         return f"{same.capitalize()}."
     size = abs(found["effect"]) / baseline
-    return f"{size:.0%} {'more' if found['effect'] > 0 else 'less'} in relative terms; {same}."
+    return f"{size:.0%} {'more' if found['effect'] > 0 else 'less'}, relatively; {same}."
 
 
 def _reason(found: Mapping) -> str:
