@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 #: Column names, powers of ten, decimals after thousands, intervals without width, endings for any count.
 MARKS = {
     "a column's name": r"\b(?!arm_propensity)[a-z]+_[a-z_]+\b",  # but what a reader is asked to write
-    "a power of ten": r"\b\d+(\.\d+)?[eE][-−+]?\d+\b",  # not the hash of a commit
+    "a power of ten": r"\b\d+(\.\d+)?[eE][-−+]?\d+\b",
     "decimals of a large number": r"\d,\d{3}\.\d",
     "an interval without width": r"\[\s*([-−+\d.,]+),\s*\1\s*\]",
     "an ending for any count": r"\w\(s\)",
@@ -21,7 +21,9 @@ def said_to_readers(html):
     for tag in soup.select("pre, code, math, script, style, .about, .facts, .files, .log, .code"):
         tag.decompose()
     tags = soup.select("h1, h2, h3, h4, p, li, figcaption, thead th, tbody th, td, text, summary, dt, dd")
-    return [" ".join(tag.get_text(" ").split()) for tag in tags]
+    texts = [" ".join(tag.get_text(" ").split()) for tag in tags]
+    # A hash may be all digits but for an e.
+    return [re.sub(r"\b(commit|data) [0-9a-f]{9,12}\b", r"\1", text) for text in texts]
 
 
 def marks(html):
