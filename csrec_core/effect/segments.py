@@ -161,7 +161,7 @@ def segment_tile(effect: Effect, tests: pd.DataFrame, *, alpha: float = 0.05) ->
         return "Too few to tell", "No group is large enough to be compared."
     found = tests.loc[tests["adjusted"] <= alpha, "segment"]
     if found.empty:
-        return "No group stands out", "None is found to differ."
+        return "No group stands out", "They are not told apart."
     return "Some more than others", f"It differs with {' and '.join(found[:2])}."
 
 
