@@ -11,12 +11,14 @@ __all__ = [
     "STATUSES",
     "UNDECIDED",
     "WORDS",
+    "WORST",
     "Verdict",
     "against",
     "within",
 ]
 
 WORDS = HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
+WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)  # of several, the first of these stands for all
 NAN = float("nan")
 #: From the firmest to none, and what each lets a page say.
 STATUSES = {

@@ -9,7 +9,7 @@ from csrec_core.effect.answer import column_words
 from csrec_core.effect.estimate import Effect
 from csrec_core.effect.identification import Identification
 from csrec_core.numbers import count, interval, share, writer
-from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict, within
 
 __all__ = [
     "amount", "between", "by_step", "evidence_frame", "fitness", "ladder", "over_time_sentence", "over_time_tile",
@@ -20,7 +20,6 @@ __all__ = [
 PLACEBOS = ("placebo arm", "negative control outcome", "no drift", "dummy outcome")
 AGREEMENT = ("the estimators agree",)
 EVIDENCE = ("verdict", "detail", "value", "lower", "upper", "threshold")
-WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)
 
 
 def amount(effect: Effect, value: float) -> str:

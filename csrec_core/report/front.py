@@ -11,7 +11,7 @@ from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.provenance import facts, seconds, summary
 from csrec_core.report.run import QUESTIONS, ROLES, Run, of_kind
-from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+from csrec_core.verdict import FAILS, WORST
 
 __all__ = ["LIGHTS", "day", "log_name", "render_run"]
 
@@ -23,7 +23,6 @@ LIGHTS = {
     "not identified": ("Cannot be told", "fails"),
 }
 FOLDED = ("theorem", "reproduction")
-WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)
 
 
 def render_run(run: Run) -> str:
