@@ -191,7 +191,7 @@ def resample(
 
     Returns
     -------
-    low, high : arrays (M,)
+    lower, upper : arrays (M,)
     """
     values = np.asarray(values, dtype=float)
     users = len(values)
@@ -201,12 +201,12 @@ def resample(
     block = max(1, 10_000_000 // users)  # bounds the memory of the counts
     sums = [_counts(rng, users, min(block, draws - done)) @ values for done in range(0, draws, block)]
     tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.nanquantile(statistic(np.concatenate(sums)), tails, axis=0)
-    return low, high
+    lower, upper = np.nanquantile(statistic(np.concatenate(sums)), tails, axis=0)
+    return lower, upper
 
 
 def resample_means(frame: pd.DataFrame, **options) -> pd.DataFrame:
-    """Return mean, low and high of each column of a frame with one row a user.
+    """Return `mean`, `lower` and `upper` of each column of a frame with one row a user.
 
     NaN cells are left out, column by column; `options` go to `resample`.
     """
@@ -218,8 +218,10 @@ def resample_means(frame: pd.DataFrame, **options) -> pd.DataFrame:
         with np.errstate(invalid="ignore", divide="ignore"):
             return sums[..., :width] / sums[..., width:]
 
-    low, high = resample(values, means, **options)
-    return pd.DataFrame({"mean": means(values.sum(axis=0)), "low": low, "high": high}, index=frame.columns)
+    lower, upper = resample(values, means, **options)
+    return pd.DataFrame(
+        {"mean": means(values.sum(axis=0)), "lower": lower, "upper": upper}, index=frame.columns
+    )
 
 
 def _counts(rng: np.random.Generator, users: int, draws: int) -> np.ndarray:

@@ -155,7 +155,7 @@ def test_scores_of_perfect_and_even_predictions(slots):
     assert means["even", "AUC"] == pytest.approx(0.5)
     shares = pd.Series([test.accepted[row][test.asked[row]].mean() for row in range(300)])
     assert means["even", "AHR@0.2"] == pytest.approx(shares.mean())
-    assert (table["low"] <= table["mean"]).all() and (table["mean"] <= table["high"]).all()
+    assert (table["lower"] <= table["mean"]).all() and (table["mean"] <= table["upper"]).all()
 
 
 def test_fewshot_learns_more_than_a_lookup(slots):
@@ -169,5 +169,5 @@ def test_fewshot_learns_more_than_a_lookup(slots):
     predictions = {"few-shot": predict_skips(model, test)} | predict_skip_controls(train, test)
     scores = score_skips(test, predictions, draws=200).set_index(["prediction", "measure"])
     for control in SKIP_CONTROLS:
-        assert scores.loc[("few-shot", "AUC"), "low"] > scores.loc[(control, "AUC"), "high"], control
+        assert scores.loc[("few-shot", "AUC"), "lower"] > scores.loc[(control, "AUC"), "upper"], control
         assert scores.loc[("few-shot", "MAA"), "mean"] > scores.loc[(control, "MAA"), "mean"], control

@@ -24,7 +24,7 @@ from csrec_core.report.report import Report
 from csrec_core.report.slide import split_caption
 
 SCORES = pd.DataFrame(
-    {"model": ["m", "c"], "metric": "AUC", "mean": [0.7, 0.6], "low": [0.65, 0.5], "high": [0.75, 0.7]}
+    {"model": ["m", "c"], "metric": "AUC", "mean": [0.7, 0.6], "lower": [0.65, 0.5], "upper": [0.75, 0.7]}
 )
 
 

@@ -93,9 +93,9 @@ def test_bootstrap_interval_has_the_width_of_theory():
     table = resample_means(frame, draws=4000)
     half = 1.96 * values.std(ddof=1) / 20
     assert table.loc["a", "mean"] == pytest.approx(values.mean())
-    assert table.loc["a", "high"] - table.loc["a", "low"] == pytest.approx(2 * half, rel=0.06)
+    assert table.loc["a", "upper"] - table.loc["a", "lower"] == pytest.approx(2 * half, rel=0.06)
     np.testing.assert_allclose(table.loc["shifted"] - table.loc["a"], 5)  # the same users are drawn
-    assert table.loc["constant", "low"] == table.loc["constant", "high"] == 1
+    assert table.loc["constant", "lower"] == table.loc["constant", "upper"] == 1
     pd.testing.assert_frame_equal(table, resample_means(frame, draws=4000))
 
 
@@ -109,7 +109,7 @@ def test_bootstrap_covers_the_mean():
     hits = 0
     for world in range(200):
         table = resample_means(pd.DataFrame({"a": rng.exponential(1, 100)}), draws=300, seed=world)
-        hits += table.loc["a", "low"] <= 1 <= table.loc["a", "high"]
+        hits += table.loc["a", "lower"] <= 1 <= table.loc["a", "upper"]
     assert 0.88 <= hits / 200 <= 0.99
 
 

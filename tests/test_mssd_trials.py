@@ -183,7 +183,7 @@ def test_table_two_cell_by_cell():
 
     given = rows("SASRec", **{"AHR@0.2": 0.2, "AHR@0.5": 0.3, "HR@10": 0.1})
     given += rows("majority", **{"AHR@0.2": 0.4, "AHR@0.5": 0.5}) + rows("CSRec, by effect", **{"HR@10": 0.3})
-    summary = pd.DataFrame(given).assign(low=lambda t: t["mean"] - 0.01, high=lambda t: t["mean"] + 0.02)
+    summary = pd.DataFrame(given).assign(lower=lambda t: t["mean"] - 0.01, upper=lambda t: t["mean"] + 0.02)
     for simulated in (False, True):
         table = table_two(summary, simulated=simulated).set_index("system")
         assert table.index.to_list() == [*SYSTEMS, "majority", "CSRec, by effect"]
@@ -205,8 +205,8 @@ def test_gains_and_effects_by_hand():
     cells = pd.DataFrame({"user": [1, 1, 2], "decision": [1, 0, 1]})
     cells = cells.assign(f=[0.9, 0.2, 0.6], f_tilde=[0.5, 0.1, 0.6], f_marginal=0.7, f_tilde_marginal=0.5)
     assert source_effect(cells)[0] == pytest.approx((0.4 + 0.1 + 0.0) / 3)
-    mean, low, high = source_effect(cells, estimand="marginal")
-    assert (mean, low, high) == pytest.approx((0.2, 0.2, 0.2))
+    mean, lower, upper = source_effect(cells, estimand="marginal")
+    assert (mean, lower, upper) == pytest.approx((0.2, 0.2, 0.2))
     gain = session_gain(cells, cells["f"], cells["f_marginal"]).set_index("metric")["mean"]
     assert gain["AUC"] == pytest.approx(1.0 - 0.5)
     errors = [0.3**2 - 0.1**2, 0.7**2 - 0.2**2, 0.3**2 - 0.4**2]
@@ -247,7 +247,7 @@ def test_simulated_sessions_are_made_once_and_anew_after_a_crash(tmp_path):
     ],
 )
 def test_the_claim_of_table_two_follows_its_interval(ends, said):
-    gain = pd.DataFrame([("AUC", *ends)], columns=["metric", "mean", "low", "high"])
+    gain = pd.DataFrame([("AUC", *ends)], columns=["metric", "mean", "lower", "upper"])
     sentence, numbers = table_two_claim(gain, simulated=False)
     assert sentence == f"On real sessions CS-Few-Shot orders decisions {said}"
     assert numbers["auc_gain_cs_few_shot"] == ends

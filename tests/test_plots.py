@@ -82,8 +82,8 @@ def test_scores_are_sorted_and_controls_grey():
             "model": ["m", "c", "n"],
             "metric": "AUC",
             "mean": [0.7, 0.6, np.nan],
-            "low": [0.65, 0.5, np.nan],
-            "high": 0.8,
+            "lower": [0.65, 0.5, np.nan],
+            "upper": 0.8,
         }
     )
     ax = plots.plot_scores(frame, metric="AUC", controls=["c"])

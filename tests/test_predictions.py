@@ -124,8 +124,8 @@ def test_scores_agree_with_scikit_learn(predictions, popularity):
     assert scores.loc[("CSRec", "AHR@0.2"), "mean"] == pytest.approx(right)
     ranked = ((cells["rank_share"] <= 0.2) == decision).mean()
     assert scores.loc[("f~ ranking", "AHR@0.2"), "mean"] == pytest.approx(ranked)
-    assert (scores["low"] <= scores["mean"] + 1e-9).all()
-    assert (scores["mean"] <= scores["high"] + 1e-9).all()
+    assert (scores["lower"] <= scores["mean"] + 1e-9).all()
+    assert (scores["mean"] <= scores["upper"] + 1e-9).all()
 
 
 def test_controls_of_a_small_log_do_not_overflow():
@@ -142,10 +142,10 @@ def test_margin_is_zero_against_itself(predictions, popularity):
     predicted["CSRec"] = predicted["previous decision"]
     margins = compare_with_controls(cells, predicted, draws=100).set_index("metric")
     assert margins.loc["AUC", "control"] == "previous decision"
-    assert margins.loc["AUC", ["mean", "low", "high"]].to_list() == [0, 0, 0]
+    assert margins.loc["AUC", ["mean", "lower", "upper"]].to_list() == [0, 0, 0]
     predicted["CSRec"] = cells["decision"] * 0.98 + 0.01
     margins = compare_with_controls(cells, predicted, draws=100).set_index("metric")
-    assert (margins["low"] > 0).all()
+    assert (margins["lower"] > 0).all()
 
 
 def test_random_ranking_is_exact():
@@ -208,7 +208,7 @@ def test_effects_by_step_grow_and_the_observed_contrast_agrees(books):
     assert effects.notna().sum().eq(400).all()
     mean, contrast = effects.mean(), resample_means(observed, draws=100, seed=0)
     assert mean.iloc[-1] > mean.iloc[0]  # the world's effect grows
-    inside = (contrast["low"] <= mean) & (mean <= contrast["high"])
+    inside = (contrast["lower"] <= mean) & (mean <= contrast["upper"])
     assert inside.sum() >= 9
 
 

@@ -423,34 +423,36 @@ def test_trials_in_two_processes_are_those_of_one(world, bench, tmp_path):
 
 def test_seeds_and_users_are_put_together():
     one = pd.DataFrame(
-        {"model": "m", "metric": "AUC", "mean": [0.6], "low": [0.5], "high": [0.65], "seed": 0}
+        {"model": "m", "metric": "AUC", "mean": [0.6], "lower": [0.5], "upper": [0.65], "seed": 0}
     )
     (row,) = summarise(one).to_dict("records")
-    assert (row["low"], row["mean"], row["high"], row["seeds"]) == (0.5, 0.6, 0.65, 1)
+    assert (row["lower"], row["mean"], row["upper"], row["seeds"]) == (0.5, 0.6, 0.65, 1)
     means = [0.6, 0.62, 0.67]
-    three = pd.concat([one.assign(mean=m, low=m - 0.03, high=m + 0.03, seed=s) for s, m in enumerate(means)])
+    three = pd.concat(
+        [one.assign(mean=m, lower=m - 0.03, upper=m + 0.03, seed=s) for s, m in enumerate(means)]
+    )
     (row,) = summarise(three).to_dict("records")
     half = np.hypot(0.03, student.ppf(0.975, 2) * np.std(means, ddof=1) / np.sqrt(3))
-    assert row["mean"] == pytest.approx(0.63) and row["high"] - row["mean"] == pytest.approx(half)
+    assert row["mean"] == pytest.approx(0.63) and row["upper"] - row["mean"] == pytest.approx(half)
     far = three.assign(mean=[0.1, 0.9, 1.0])  # half is over 1 here: the interval ends where an AUC does
     (row,) = summarise(far).to_dict("records")
-    assert (row["low"], row["high"]) == (0, 1)
+    assert (row["lower"], row["upper"]) == (0, 1)
     (row,) = summarise(far.assign(metric="BCE")).to_dict("records")
-    assert row["low"] == 0 and row["high"] > 1
+    assert row["lower"] == 0 and row["upper"] > 1
 
 
 def test_published_figures_are_whole_and_compared():
     assert PUBLISHED.groupby("table")["model"].nunique().to_dict() == {"1": 7, "3-4": 4}
     assert len(PUBLISHED) == 7 * len(METRICS) + 4 * 2 and PUBLISHED["published"].between(0, 1).all()
     own = pd.DataFrame({"model": "GRU4Rec", "metric": ["HR@10", "AHR@0.2"], "mean": [0.1, 0.3]})
-    table = compare_with_published(own.assign(low=own["mean"] - 0.01, high=own["mean"] + 0.01))
+    table = compare_with_published(own.assign(lower=own["mean"] - 0.01, upper=own["mean"] + 0.01))
     row = table.set_index(["model", "metric"])
     assert row.loc[("GRU4Rec", "HR@10"), "difference"] == pytest.approx(0.1 - 0.1018)
     assert row.loc[("GRU4Rec", "HR@10"), "agrees"] and not row.loc[("GRU4Rec", "AHR@0.2"), "agrees"]
     assert row.loc[("Caser", "HR@10"), "reproduced"] != row.loc[("Caser", "HR@10"), "reproduced"]
     assert row.loc[("Caser", "HR@10"), "note"] == "not run" and row.loc[("GRU4Rec", "HR@10"), "note"] == ""
     assert row.loc[("GRU4Rec", "AHR@0.2"), "note"] == "outside of the interval"
-    far = own.assign(model="CSRec (BSARec)", low=own["mean"], high=own["mean"])
+    far = own.assign(model="CSRec (BSARec)", lower=own["mean"], upper=own["mean"])
     notes = [
         compare_with_published(far, preset=name).set_index(["model", "metric"])["note"] for name in REASONS
     ]
@@ -522,9 +524,9 @@ def test_gain_is_of_the_difference():
     cells["f"] = rng.random(1200) + cells["decision"]
     assert auc_gain(cells, "f", 2 * cells["f"]) == (0, 0, 0)
     other = cells["f"] + rng.normal(size=1200)
-    mean, low, high = auc_gain(cells, "f", other)
+    mean, lower, upper = auc_gain(cells, "f", other)
     aucs = [roc_auc_score(cells["decision"], values) for values in (cells["f"], other)]
-    assert mean == pytest.approx(aucs[0] - aucs[1]) and low < mean < high
+    assert mean == pytest.approx(aucs[0] - aucs[1]) and lower < mean < upper
 
 
 def test_parts_are_compared(bench):
@@ -603,7 +605,7 @@ def test_a_sample_of_users_is_whole(world):
 )  # fmt: skip
 def test_the_claim_is_one_sentence_with_one_number(own, said):
     rows = [("CSRec (SASRec)", "AHR@0.5", *own), (ALWAYS, "AHR@0.5", 0.8, 0.8, 0.8)]
-    summary = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
+    summary = pd.DataFrame(rows, columns=["model", "metric", "mean", "lower", "upper"])
     sentence, numbers = paper_claim({"paper": summary}, "sasrec")
     assert said in sentence and len(sentence.split()) <= 25 and len(re.findall(r"[\d.]*\d", sentence)) == 1
     assert numbers["csrec_over_always"] == pytest.approx([value - 0.8 for value in own])

@@ -51,7 +51,7 @@ def test_ties_are_all_the_best_and_numbers_alone_have_no_interval():
 
 def test_the_interval_of_a_mean_is_in_the_columns_beside_it():
     frame = pd.DataFrame(
-        {"mean": [0.1, 0.3], "low": [0.0, 0.15], "high": [0.2, 0.4]}, index=pd.Index(["a", "b"])
+        {"mean": [0.1, 0.3], "lower": [0.0, 0.15], "upper": [0.2, 0.4]}, index=pd.Index(["a", "b"])
     )
     html = table_html(frame, "s", caption="c", best={"mean": "high"})
     assert marks(html) == {"a": ["alike", "", ""], "b": ["best", "", ""]}

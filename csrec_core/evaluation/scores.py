@@ -82,7 +82,7 @@ def decision_scores(
     Returns
     -------
     DataFrame
-        `model`, `metric`, `mean`, `low`, `high`. ECE and AUC pool the rows; their intervals resample users.
+        `model`, `metric`, `mean`, `lower`, `upper`. ECE and AUC pool the rows; their intervals resample users.
     """
     by_user = _by_user(cells, predicted, alphas, ranked)
     scores = resample_means(by_user, draws=draws, seed=seed).reset_index(names=["model", "metric"])
@@ -105,7 +105,7 @@ def compare_with_controls(
     Returns
     -------
     DataFrame
-        `metric`, `control` (the best), and the paired difference `mean`, `low`, `high`, signed so that
+        `metric`, `control` (the best), and the paired difference `mean`, `lower`, `upper`, signed so that
         positive is better.
     """
     by_user = _by_user(cells, predicted, alphas)
@@ -127,9 +127,9 @@ def best_words(scores: pd.DataFrame, metric: str) -> str:
 
 def knowledge(margin: pd.Series) -> tuple[str, str]:
     """Say whether a model ranks better than the best control, by a row of `compare_with_controls`: short, and long."""
-    if margin["low"] > 0:
+    if margin["lower"] > 0:
         return "Yes", "They rank better than any lookup."
-    if margin["high"] < 0:
+    if margin["upper"] < 0:
         return "No", "A lookup ranks decisions better."
     return "No more than a lookup", "The best lookup ranks decisions as well, within error."
 
@@ -147,7 +147,7 @@ def ranking_scores(
     Returns
     -------
     DataFrame
-        `model`, `metric`, `mean`, `low`, `high`; the random ranking is exact, with no interval to speak of.
+        `model`, `metric`, `mean`, `lower`, `upper`; the random ranking is exact, with no interval to speak of.
     """
     tables = []
     for model, rows in ranks.groupby("model", sort=False):
@@ -157,9 +157,9 @@ def ranking_scores(
     candidates = ranks.drop_duplicates("user")["candidates"].to_numpy()
     chance = {f"HR@{k}": np.minimum(1, k / candidates).mean() for k in ks}
     chance |= {f"NDCG@{k}": _random_ndcg(candidates, k) for k in ks}
-    random = pd.DataFrame({"mean": chance, "low": chance, "high": chance}).assign(model=RANDOM)
+    random = pd.DataFrame({"mean": chance, "lower": chance, "upper": chance}).assign(model=RANDOM)
     table = pd.concat([*tables, random]).reset_index(names="metric")
-    return table[["model", "metric", "mean", "low", "high"]]
+    return table[["model", "metric", "mean", "lower", "upper"]]
 
 
 def score_table(scores: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
@@ -167,7 +167,7 @@ def score_table(scores: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
     text = scores.assign(
         text=[
             interval_text(*row, digits=digits)
-            for row in scores[["mean", "low", "high"]].itertuples(index=False)
+            for row in scores[["mean", "lower", "upper"]].itertuples(index=False)
         ]
     )
     table = text.pivot_table(index="model", columns="metric", values="text", aggfunc="first", sort=False)
@@ -222,14 +222,14 @@ def _calibration_errors(cells: pd.DataFrame, predicted: pd.DataFrame, draws: int
         by_bin = sums[..., :-1].reshape(*sums.shape[:-1], predicted.shape[1], BINS)
         return np.abs(by_bin).sum(axis=-1) / sums[..., -1:]
 
-    low, high = resample(values, error, draws=draws, seed=seed)
+    lower, upper = resample(values, error, draws=draws, seed=seed)
     mean = error(values.sum(axis=0))
     return pd.DataFrame(
         {
             "model": predicted.columns,
             "metric": "ECE",
             "mean": mean,
-            "low": np.minimum(low, mean),
-            "high": high,
+            "lower": np.minimum(lower, mean),
+            "upper": upper,
         }
     )

@@ -67,8 +67,8 @@ def score_skips(test: Sessions, predictions: dict[str, np.ndarray], **options) -
     Returns
     -------
     DataFrame
-        A row for each prediction and measure: `prediction`, `measure`, `mean` with its interval `low`,
-        `high`. Measures are `MAA` and `first` (mean average and first-prediction accuracy, accepted from a
+        A row for each prediction and measure: `prediction`, `measure`, `mean` with its interval `lower`,
+        `upper`. Measures are `MAA` and `first` (mean average and first-prediction accuracy, accepted from a
         probability of one half on), `AHR@0.2`, `AHR@0.5` (share of decisions that Eq. 19 gets right), `AUC`.
     """
     frames = []
@@ -76,7 +76,7 @@ def score_skips(test: Sessions, predictions: dict[str, np.ndarray], **options) -
         measures = _by_session(test, probability)
         table = resample_means(measures, **options).rename_axis("measure").reset_index()
         frames.append(table.assign(prediction=name))
-    columns = ["prediction", "measure", "mean", "low", "high"]
+    columns = ["prediction", "measure", "mean", "lower", "upper"]
     return pd.concat(frames, ignore_index=True)[columns]
 
 

@@ -96,19 +96,19 @@ def plot_learning_curve(
 def plot_published(table: pd.DataFrame, *, metrics: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw published against reproduced figures of some metrics, with intervals.
 
-    Columns `model`, `metric`, `published`, `reproduced`, `low`, `high`; rows that were not run are left out.
+    Columns `model`, `metric`, `published`, `reproduced`, `lower`, `upper`; rows that were not run are left out.
     """
     rows = table[table["metric"].isin(metrics)].dropna(subset="reproduced")
     names = (rows["model"] + ", " + rows["metric"]).to_list()
     ax = ax or plt.figure(figsize=(4.9, 1.1 + 0.3 * max(1, len(rows)))).gca()
     places = range(len(rows))[::-1]
-    ax.hlines(places, rows["low"], rows["high"], color=BLUE, linewidth=2.5)
+    ax.hlines(places, rows["lower"], rows["upper"], color=BLUE, linewidth=2.5)
     ax.plot(rows["reproduced"], places, "o", color=BLUE, label="reproduced")
     ax.plot(
         rows["published"], places, "|", markersize=13, markeredgewidth=2.5, color=ORANGE, label="published"
     )
     said = [
-        f"{name}: {row.reproduced:.3f} [{row.low:.3f}, {row.high:.3f}], published {row.published:.3f}"
+        f"{name}: {row.reproduced:.3f} [{row.lower:.3f}, {row.upper:.3f}], published {row.published:.3f}"
         for name, row in zip(names, rows.itertuples(), strict=True)
     ]
     add_tips(ax, rows["reproduced"], places, said)

@@ -52,23 +52,23 @@ def plot_scores(
 ) -> Axes:
     """Draw one metric of all models with intervals; those in `controls` in grey.
 
-    `scores` has columns `model`, `metric`, `mean`, `low`, `high`.
+    `scores` has columns `model`, `metric`, `mean`, `lower`, `upper`.
     """
     rows = scores[scores["metric"] == metric].dropna(subset="mean").sort_values("mean")
     ax = ax or plt.figure(figsize=(4.9, 0.9 + 0.3 * len(rows))).gca()
     for place, row in enumerate(rows.itertuples()):
         colour = GREY if row.model in controls else BLUE
-        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
+        ax.plot([row.lower, row.upper], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
         ax.plot(row.mean, place, "s" if row.model in controls else "o", color=colour, markersize=6)
         ax.annotate(
             f"{row.mean:.3f}",
-            (row.high, place),
+            (row.upper, place),
             xytext=(7, 0),
             textcoords="offset points",
             va="center",
             fontsize=8.5,
         )
-    said = [f"{row.model}: {row.mean:.4f} [{row.low:.4f}, {row.high:.4f}]" for row in rows.itertuples()]
+    said = [f"{row.model}: {row.mean:.4f} [{row.lower:.4f}, {row.upper:.4f}]" for row in rows.itertuples()]
     add_tips(ax, rows["mean"], range(len(rows)), said)
     ax.set_yticks(range(len(rows)), wrapped(rows["model"]))
     for label, model in zip(ax.get_yticklabels(), rows["model"], strict=True):

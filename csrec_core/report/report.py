@@ -207,7 +207,7 @@ class Report:
             Decimals of its numbers, which are right-aligned.
         best : mapping, optional
             Columns to {"high", "low"}, the better end: the best value is marked, and so are those whose
-            interval overlaps that of the best. The interval of a column `mean` is in `low` and `high`.
+            interval overlaps that of the best. The interval of a column `mean` is in `lower` and `upper`.
         apart : sequence of str
             First cells of the rows that do not compete, such as an oracle.
         """

@@ -64,10 +64,10 @@ def table_html(
 
 
 def _bounds(shown: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values, lows and highs of a column: from its text, or from the columns `low` and `high`."""
+    """Return values, lower and upper ends of a column: from its text, or from `lower` and `upper`."""
     column = shown[name]
     if is_numeric_dtype(column):
-        ends = [shown[end] if name == "mean" and end in shown else column for end in ("low", "high")]
+        ends = [shown[end] if name == "mean" and end in shown else column for end in ("lower", "upper")]
         return tuple(values.to_numpy(dtype=float) for values in (column, *ends))
     rows = []
     for text in column.astype(str).str.replace("−", "-"):

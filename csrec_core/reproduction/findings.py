@@ -24,7 +24,7 @@ __all__ = [
     "table_two_finding",
 ]
 
-CELL = ["mean", "low", "high"]
+CELL = ["mean", "lower", "upper"]
 AHR = "AHR@0.5"
 Finding = tuple[str, dict]  # a sentence, and its headline numbers
 
@@ -40,7 +40,7 @@ def paper_claim(summaries: Mapping[str, pd.DataFrame], backbone: str) -> Finding
     own, always = _cells(summaries["paper"], csrec_name(backbone)), _cells(summaries["paper"], ALWAYS)
     gain, bar = own.loc[AHR] - always.loc[AHR, "mean"], always.loc[AHR, "mean"]
     said = f"Scored as in the paper, {csrec_name(backbone)} is"
-    if gain["low"] <= 0 <= gain["high"]:
+    if gain["lower"] <= 0 <= gain["upper"]:
         said += " not known to be right more often than accepting every exposure, right in "
         said += f"{bar:.1%} of the decisions"
     else:
@@ -63,7 +63,7 @@ def accuracy_finding(summaries: Mapping[str, pd.DataFrame], backbone: str, *, la
     )
     numbers = {f"ahr_{name}": tuple(csrec[name]) for name in ("paper", "sound", "crossed")}
     numbers |= {"ahr_position": tuple(position), "ahr_lookup": tuple(lookup)}
-    return sentence + matched * bool(lookup["low"] > position["high"]), numbers
+    return sentence + matched * bool(lookup["lower"] > position["upper"]), numbers
 
 
 def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) -> Finding:
@@ -122,7 +122,7 @@ def beats_controls(summary: pd.DataFrame, backbone: str) -> Verdict:
     known = auc.set_index("model")["mean"].reindex([*CONTROLS, *HISTORY_CONTROLS]).dropna()
     top, threshold = known.idxmax(), known.max()
     detail = f"Its AUC on users it never saw is above that of every control; the best is '{top}'."
-    word = against(own["low"], own["high"], threshold)
+    word = against(own["lower"], own["upper"], threshold)
     return Verdict("CSRec beats the one-number controls", word, detail, *own, threshold)
 
 
@@ -163,7 +163,7 @@ def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
     """
     auc = gain.set_index("metric").loc["AUC", CELL]
     kind = "simulated" if simulated else "real"
-    known = auc["low"] > 0 or auc["high"] < 0
+    known = auc["lower"] > 0 or auc["upper"] < 0
     better = "better" if auc["mean"] > 0 else "worse"
     doubt = "" if known else ", which may be chance"
     said = f"On {kind} sessions CS-Few-Shot orders decisions {better} than Few-Shot by "
@@ -200,5 +200,5 @@ def table_two_finding(
 
 
 def _cells(summary: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return a model's `mean`, `low`, `high` by metric."""
+    """Return a model's `mean`, `lower`, `upper` by metric."""
     return summary[summary["model"] == model].set_index("metric")[CELL]

@@ -66,7 +66,7 @@ def run_systems(
 
 
 def trial_scores(trial: Trial, system: str, *, seed: int) -> pd.DataFrame:
-    """Score a trial: `model`, `metric`, `mean`, `low`, `high` (over sessions), `seed`.
+    """Score a trial: `model`, `metric`, `mean`, `lower`, `upper` (over sessions), `seed`.
 
     Decisions are scored by AHR (Eq. 19 of a probability, Eq. 20 of a ranking) and AUC, probabilities by
     BCE, Brier, ECE, and by MAA and first accuracy over the exposures by the system, ranks by HR and NDCG.
@@ -120,7 +120,7 @@ def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None
     ranks = ranks.assign(model="any", rank=1.0, candidates=trials.effort.candidates)
     exact = ranking_scores(ranks, draws=2)
     exact = pd.concat([pd.DataFrame(rows), exact.loc[exact["model"] == RANDOM, ["metric", "mean"]]])
-    exact = exact.assign(model=RANDOM, low=exact["mean"], high=exact["mean"])
+    exact = exact.assign(model=RANDOM, lower=exact["mean"], upper=exact["mean"])
     return pd.concat([scores, exact], ignore_index=True).assign(seed=0)
 
 
@@ -130,7 +130,7 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
     Parameters
     ----------
     summary : DataFrame or None
-        `model`, `metric`, `mean`, `low`, `high`, as `csrec_core.reproduction.tables.summarise` returns them;
+        `model`, `metric`, `mean`, `lower`, `upper`, as `csrec_core.reproduction.tables.summarise` returns them;
         None where nothing was run.
     simulated : bool
         Whether the sessions are: then the published figures are of other data, and no difference is taken.
@@ -142,8 +142,8 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
         and, of real sessions, their `difference`; and `note`, the marks of what is empty (`MARKS`).
     """
     if summary is None:
-        summary = pd.DataFrame(columns=["model", "metric", "mean", "low", "high"])
-    own = summary.set_index(["model", "metric"])[["mean", "low", "high"]]
+        summary = pd.DataFrame(columns=["model", "metric", "mean", "lower", "upper"])
+    own = summary.set_index(["model", "metric"])[["mean", "lower", "upper"]]
     present = summary["model"].unique()
     rows = []
     for system in (*SYSTEMS, *(name for name in present if name not in SYSTEMS)):
@@ -172,7 +172,7 @@ def challenge_scores(trials: SessionTrials, *, seed: int) -> pd.DataFrame:
 
 
 def source_effect(cells: pd.DataFrame, *, estimand: str = "filtered") -> tuple[float, float, float]:
-    """Return the mean of f - f~ over the exposures by the system: mean, low, high, by session.
+    """Return the mean of f - f~ over the exposures by the system: mean, lower, upper, by session.
 
     The interval is that of sampling sessions, not of the models: where tastes are hidden, f~ extrapolates
     from tracks that were chosen to those that were played.
@@ -183,7 +183,7 @@ def source_effect(cells: pd.DataFrame, *, estimand: str = "filtered") -> tuple[f
 
 
 def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.DataFrame:
-    """Return by how much probabilities beat others: `metric` (AUC, Brier), `mean`, `low`, `high`.
+    """Return by how much probabilities beat others: `metric` (AUC, Brier), `mean`, `lower`, `upper`.
 
     The interval is a bootstrap over sessions of the paired difference; positive is better.
     """
@@ -192,13 +192,13 @@ def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.Da
     auc = auc_by_user(decision, own, user) - auc_by_user(decision, other, user)
     error = _mean(pd.Series(brier(decision, other) - brier(decision, own)), cells["user"])
     rows = {"AUC": tuple(resample_means(auc.to_frame("x"), draws=DRAWS).loc["x"]), "Brier": error}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "lower", "upper"])
     return table.reset_index(names="metric")
 
 
 def _mean(values: pd.Series, user: pd.Series) -> tuple[float, float, float]:
     """Return the mean of the rows' values, with a bootstrap over users."""
     sums = pd.DataFrame({"x": values.to_numpy(), "rows": 1.0}).groupby(user.to_numpy()).sum().to_numpy()
-    low, high = resample(sums, lambda total: total[..., :1] / total[..., 1:], draws=DRAWS)
+    lower, upper = resample(sums, lambda total: total[..., :1] / total[..., 1:], draws=DRAWS)
     total = sums.sum(axis=0)
-    return float(total[0] / total[1]), float(low[0]), float(high[0])
+    return float(total[0] / total[1]), float(lower[0]), float(upper[0])

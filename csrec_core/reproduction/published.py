@@ -95,7 +95,7 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
     Parameters
     ----------
     scores : DataFrame
-        `model`, `metric`, `mean`, `low`, `high`, as `csrec_core.reproduction.tables.summarise` returns them
+        `model`, `metric`, `mean`, `lower`, `upper`, as `csrec_core.reproduction.tables.summarise` returns them
         for one preset; the control that accepts everything among them, if it is to be told when f does so.
     preset : str
         Which, to say why a figure differs (`REASONS`).
@@ -103,22 +103,22 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
     Returns
     -------
     DataFrame
-        One row a published cell: `table`, `model`, `metric`, `published`, `reproduced`, `low`, `high`,
+        One row a published cell: `table`, `model`, `metric`, `published`, `reproduced`, `lower`, `upper`,
         `difference` (reproduced - published), `agrees`, whether the interval, widened by half a unit of the
         last printed digit, holds the published value, and `note`, why it does not. NaN where it was not run.
     """
-    own = scores.set_index(["model", "metric"])[["mean", "low", "high"]]
+    own = scores.set_index(["model", "metric"])[["mean", "lower", "upper"]]
     table = PUBLISHED.join(own, on=["model", "metric"]).rename(columns={"mean": "reproduced"})
     table["difference"] = table["reproduced"] - table["published"]
     half = np.where(table["published"].round(3) == table["published"], 5e-4, 5e-5)
-    inside = (table["low"] - half <= table["published"]) & (table["published"] <= table["high"] + half)
+    inside = (table["lower"] - half <= table["published"]) & (table["published"] <= table["upper"] + half)
     decided = table["model"].str.startswith("CSRec") & table["metric"].str.startswith("AHR")
     note = np.where(decided, REASONS.get(preset, OUTSIDE), OUTSIDE)
     always = table["metric"].map(own["mean"].xs(ALWAYS)) if ALWAYS in own.index else np.nan
     note = np.where(decided & ((table["reproduced"] - always).abs() < NEARLY), ACCEPTS_ALL, note)
     note = np.where(inside, "", np.where(table["reproduced"].isna(), NOT_RUN, note))
     table = table.assign(agrees=inside, note=note)
-    names = ["table", "model", "metric", "published", "reproduced", "low", "high", "difference", "agrees"]
+    names = ["table", "model", "metric", "published", "reproduced", "lower", "upper", "difference", "agrees"]
     return table[[*names, "note"]]
 
 
@@ -145,10 +145,11 @@ def with_footnotes(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     reasons = [reason for reason in shown["note"].unique() if reason]
     letters = dict(zip(reasons, ascii_lowercase, strict=False))
     ran = [
-        interval_text(*row, digits=4) for row in shown[["reproduced", "low", "high"]].itertuples(index=False)
+        interval_text(*row, digits=4)
+        for row in shown[["reproduced", "lower", "upper"]].itertuples(index=False)
     ]
     shown = shown.assign(reproduced=ran, note=shown["note"].map(letters).fillna(""))
     notes = [f"{letter}: {reason}." for reason, letter in letters.items()]
     if missing.any():
         notes.append(f"Not run: {', '.join(compared.loc[missing, 'model'].unique())}.")
-    return shown.drop(columns=["low", "high"]), " ".join(notes)
+    return shown.drop(columns=["lower", "upper"]), " ".join(notes)

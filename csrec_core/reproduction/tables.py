@@ -182,7 +182,7 @@ def hidden_position(
 
 
 def baseline_scores(trial: Trial, backbone: str, *, seed: int) -> pd.DataFrame:
-    """Score a baseline: `model`, `metric`, `mean`, `low`, `high`, `seed`.
+    """Score a baseline: `model`, `metric`, `mean`, `lower`, `upper`, `seed`.
 
     Its decisions are those of its ranking (Eq. 20), and its AUC is of the rank.
     """
@@ -300,7 +300,7 @@ def random_scores(bench: Reproduction, ranks: pd.DataFrame) -> pd.DataFrame:
     chance = pd.DataFrame([*rows, ("AUC", 0.5)], columns=["metric", "mean"]).assign(model=RANDOM)
     ranking = ranking_scores(ranks.assign(model="any"), draws=2)
     ranking = ranking[ranking["model"] == RANDOM]
-    chance = chance.assign(low=chance["mean"], high=chance["mean"])
+    chance = chance.assign(lower=chance["mean"], upper=chance["mean"])
     return pd.concat([chance, ranking], ignore_index=True).assign(seed=0)
 
 
@@ -310,17 +310,17 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     Parameters
     ----------
     scores : DataFrame
-        `model`, `metric`, `mean`, `low`, `high` (over users) and `seed`.
+        `model`, `metric`, `mean`, `lower`, `upper` (over users) and `seed`.
 
     Returns
     -------
     DataFrame
-        `model`, `metric`, `mean` over seeds, `low`, `high`, `seeds`, `spread` (standard deviation over seeds,
+        `model`, `metric`, `mean` over seeds, `lower`, `upper`, `seeds`, `spread` (standard deviation over seeds,
         NaN of one). The interval's variance is that over users, the mean of the seeds', plus that of the mean
         over seeds (Student's t), for the two vary independently. It ends where the metric does: all are in
         [0, 1] but the cross-entropy, which has no upper end.
     """
-    half = (scores["high"] - scores["low"]) / 2
+    half = (scores["upper"] - scores["lower"]) / 2
     groups = scores.assign(half=half).groupby(["model", "metric"], sort=False)
     table = groups.agg(mean=("mean", "mean"), spread=("mean", "std"), users=("half", "mean"))
     table["seeds"] = groups["seed"].nunique()
@@ -329,16 +329,16 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     over_seeds = np.where(several, quantile * table["spread"] / np.sqrt(table["seeds"]), 0.0)
     wide = np.hypot(table.pop("users"), over_seeds)
     ends = np.where(table.index.get_level_values("metric") == "BCE", np.inf, 1.0)
-    table["low"] = np.maximum(table["mean"] - wide, 0.0)
-    table["high"] = np.minimum(table["mean"] + wide, ends)
+    table["lower"] = np.maximum(table["mean"] - wide, 0.0)
+    table["upper"] = np.minimum(table["mean"] + wide, ends)
     one = ~several  # a single seed keeps the bootstrap's own interval, which need not be symmetric
-    first = groups[["low", "high"]].first()
-    table.loc[one, ["low", "high"]] = first.loc[one, ["low", "high"]]
-    return table.reset_index()[["model", "metric", "mean", "low", "high", "seeds", "spread"]]
+    first = groups[["lower", "upper"]].first()
+    table.loc[one, ["lower", "upper"]] = first.loc[one, ["lower", "upper"]]
+    return table.reset_index()[["model", "metric", "mean", "lower", "upper", "seeds", "spread"]]
 
 
 def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, float, float]:
-    """Return by how much the AUC of the column `own` exceeds that of `other`: mean, low, high.
+    """Return by how much the AUC of the column `own` exceeds that of `other`: mean, lower, upper.
 
     Both are on the same rows, so the interval, a bootstrap over users, is that of their difference.
     """
@@ -346,7 +346,7 @@ def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, fl
         auc_by_user(cells["decision"], values, cells["user"]) for values in (cells[own], other.to_numpy())
     )
     gain = resample_means((of_own - of_other).to_frame("gain"), draws=DRAWS).loc["gain"]
-    return tuple(float(gain[name]) for name in ("mean", "low", "high"))
+    return tuple(float(gain[name]) for name in ("mean", "lower", "upper"))
 
 
 def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> Mapping[str, float]:
