@@ -83,7 +83,7 @@ def a_run(folder: Path) -> dict:
     said = [
         answered(), *TILES, {"kind": "warning", "text": "Look."},
         {"kind": "verdict", "name": "overlap", "verdict": "holds", "detail": "It does."},
-        {"kind": "finding", "text": "It is.", "numbers": {"auc": {"value": 0.6, "low": 0.5, "high": 0.7}}},
+        {"kind": "finding", "text": "It is.", "numbers": {"auc": {"value": 0.6, "lower": 0.5, "upper": 0.7}}},
         {"kind": "figure", "slug": "line", "caption": "c", "alt": "a", "files": ["figures/04/line/line.csv"]},
         {"kind": "table", "slug": "rows", "caption": "c", "files": ["tables/04/rows.csv"]},
     ]  # fmt: skip

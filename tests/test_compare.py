@@ -11,11 +11,11 @@ from csrec_core.report.compare import compare_runs, comparison_text, write_compa
 
 
 def write_run(reports, name, *, numbers, parameters, verdict="holds", log="a" * 64):
-    """Write what a run of one notebook leaves; `numbers` as (value, low, high) or (value,)."""
+    """Write what a run of one notebook leaves; `numbers` as (value, lower, upper) or (value,)."""
     folder = reports / name
     said = [
         {"kind": "finding", "text": "It is.", "numbers": {
-            key: dict(zip(("value", "low", "high"), value, strict=False)) for key, value in numbers.items()
+            key: dict(zip(("value", "lower", "upper"), value, strict=False)) for key, value in numbers.items()
         }},
         {"kind": "verdict", "name": "estimable", "verdict": verdict, "detail": ""},
     ]  # fmt: skip

@@ -37,7 +37,7 @@ def write_week(folder, week, effect, *, half=0.01, status="identified", drift=0.
         "lower": drift - 0.02,
         "upper": drift + 0.02,
     }
-    number = {"value": effect, "low": effect - half, "high": effect + half}
+    number = {"value": effect, "lower": effect - half, "upper": effect + half}
     finding = {
         "kind": "finding",
         "text": EVIL,

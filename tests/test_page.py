@@ -21,7 +21,7 @@ SAID = [
     {
         "kind": "finding",
         "text": "It rises by 0.1.",
-        "numbers": {"ter": {"value": 0.1, "low": 0.0, "high": 0.2}},
+        "numbers": {"ter": {"value": 0.1, "lower": 0.0, "upper": 0.2}},
     },
     {"kind": "finding", "text": "And falls.", "numbers": {"users": {"value": 2000.0}}},
     {"kind": "warning", "text": f"Few users {EVIL}."},

@@ -52,7 +52,7 @@ def test_records_in_order_what_was_said(report):
     assert content["notebook"] == "03_train" and content["parameters"] == {"seed": 1}
     assert content["data_hash"] == "sha256:ab"
     finding, warning, verdict = content["entries"]
-    assert finding["numbers"]["ter"] == {"value": 0.1, "low": 0.0, "high": pytest.approx(0.2)}
+    assert finding["numbers"]["ter"] == {"value": 0.1, "lower": 0.0, "upper": pytest.approx(0.2)}
     assert finding["numbers"]["users"] == {"value": 5.0} and finding["numbers"]["lost"] == {"value": None}
     assert warning == {"kind": "warning", "text": "Few users."}
     assert verdict == {

@@ -200,8 +200,7 @@ def _parameters(runs: dict[str, Run]) -> pd.DataFrame:
 
 def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     keys = ["notebook", "number"]
-    ends = {"low": "lower", "high": "upper"}
-    sides = [side.rename(columns=ends).set_index(keys) for side in (first, second)]
+    sides = [side.set_index(keys) for side in (first, second)]
     order = pd.MultiIndex.from_tuples(dict.fromkeys([*sides[0].index, *sides[1].index]), names=keys)
     a, b = (side.reindex(order) for side in sides)
     found = difference(a, b)
@@ -236,8 +235,8 @@ def _verdicts(runs: dict[str, Run]) -> pd.DataFrame:
 
 def _text(row: pd.Series, name: str) -> str:
     """Return a number of a row with its interval: of `name`, or where that is empty of the run itself."""
-    ends = {"value": name or "value"} | {end: f"{name}_{end}".lstrip("_") for end in ("lower", "upper")}
-    found = {"value": row[ends["value"]], "low": row[ends["lower"]], "high": row[ends["upper"]]}
+    found = {"value": row[name or "value"]}
+    found |= {end: row[f"{name}_{end}".lstrip("_")] for end in ("lower", "upper")}
     return short({end: value for end, value in found.items() if pd.notna(value)})
 
 

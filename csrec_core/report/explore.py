@@ -22,7 +22,7 @@ def explore(draw: Callable, **choices) -> None:
     draw : callable
         Called with a value for each choice; returns Axes, a Figure, or anything that can be displayed.
     **choices
-        The choice's name, to a sequence of what can be picked, or to (low, high), two whole numbers within
+        The choice's name, to a sequence of what can be picked, or to (lower, upper), two whole numbers within
         which a window is picked.
     """
     shell = get_ipython()
@@ -41,8 +41,8 @@ def _is_batch(namespace: Mapping) -> bool:
 def _control(name: str, choice: Sequence) -> widgets.Widget:
     about = {"description": name, "continuous_update": False}
     if isinstance(choice, tuple) and len(choice) == 2 and all(type(end) is int for end in choice):
-        low, high = choice
-        return widgets.IntRangeSlider(value=choice, min=low, max=high, **about)
+        lower, upper = choice
+        return widgets.IntRangeSlider(value=choice, min=lower, max=upper, **about)
     return widgets.Dropdown(options=list(choice), description=name)
 
 

@@ -92,7 +92,7 @@ def entry_of(run: Run) -> pd.DataFrame:
             answer = finding.get("answer") or {}
             word, unit = answer.get("status", ""), answer.get("unit", "probability")
             for number, value in finding["numbers"].items():
-                ends = {"value": value.get("value"), "lower": value.get("low"), "upper": value.get("high")}
+                ends = {end: value.get(end) for end in NUMBERS}
                 rows.append({**about, "kind": "number", "name": number, "word": word, "unit": unit, **ends})
             checks = answer.get("checks", ())
             rows += [{**about, "unit": unit, "kind": "check", **_of_verdict(one)} for one in checks]

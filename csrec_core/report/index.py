@@ -108,7 +108,7 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
 
 def _bounds(numbers: pd.DataFrame) -> list[dict]:
     """Return numbers with their intervals as mappings, what is missing left out."""
-    rows = numbers[["value", "low", "high"]].to_dict("records")
+    rows = numbers[["value", "lower", "upper"]].to_dict("records")
     return [{"value": None} | {key: value for key, value in row.items() if pd.notna(value)} for row in rows]
 
 

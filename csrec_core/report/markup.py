@@ -23,9 +23,8 @@ TEMPLATES = jinja2.Environment(
 
 def short(number: Mapping | None) -> str:
     """Return a headline number with its interval; counts whole."""
-    parts = [
-        math.nan if (number or {}).get(name) is None else number[name] for name in ("value", "low", "high")
-    ]
+    ends = ((number or {}).get(name) for name in ("value", "lower", "upper"))
+    parts = [math.nan if end is None else end for end in ends]
     whole = all(part == int(part) for part in parts if math.isfinite(part))
     return interval_text(*parts, digits=0 if whole else 3)
 

@@ -1,7 +1,7 @@
 """The typed parameters of a notebook, read from its parameters cell and checked before they are used.
 
 A line of the cell reads `epochs: int = 10  # [1, 1000] passes over the log`: name, type, default, then
-optionally a range `[low, high]` or choices `{a, b}`, then what it is for.
+optionally a range `[lower, upper]` or choices `{a, b}`, then what it is for.
 """
 
 import ast
@@ -36,23 +36,23 @@ COMMENT = re.compile(r"#\s*(?P<rule>\[[^\]]*\]|\{[^}]*\})?\s*(?P<help>.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One declared parameter; `choices`, `low` and `high` are None where anything of the type goes."""
+    """One declared parameter; `choices`, `lower` and `upper` are None where anything of the type goes."""
 
     name: str
     type: type
     default: object
     help: str = ""
     choices: tuple | None = None
-    low: float | None = None
-    high: float | None = None
+    lower: float | None = None
+    upper: float | None = None
 
     @property
     def expected(self) -> str:
         """What a valid value looks like, in words."""
         if self.choices is not None:
             return "one of " + ", ".join(map(str, self.choices))
-        if self.low is not None:
-            return f"{self.type.__name__} in [{self.low:,.10g}, {self.high:,.10g}]"
+        if self.lower is not None:
+            return f"{self.type.__name__} in [{self.lower:,.10g}, {self.upper:,.10g}]"
         return {bool: "true or false", str: "text"}.get(self.type, self.type.__name__)
 
 
@@ -103,7 +103,7 @@ def validate(parameter: Parameter, value):
         raise _wrong(parameter, value)
     if parameter.choices is not None and value not in parameter.choices:
         raise _wrong(parameter, value)
-    if parameter.low is not None and not parameter.low <= value <= parameter.high:
+    if parameter.lower is not None and not parameter.lower <= value <= parameter.upper:
         raise _wrong(parameter, value)
     return value
 
@@ -200,7 +200,7 @@ def _ruled(plain: Parameter, rule: str | None) -> Parameter:
     if rule.startswith("{"):
         return Parameter(**about, choices=tuple(parse_value(plain, part) for part in parts))
     try:
-        low, high = map(float, parts)
+        lower, upper = map(float, parts)
     except ValueError:
-        raise InputError(f"parameter {plain.name!r}: expected a range [low, high], not {rule!r}") from None
-    return Parameter(**about, low=low, high=high)
+        raise InputError(f"parameter {plain.name!r}: expected a range [lower, upper], not {rule!r}") from None
+    return Parameter(**about, lower=lower, upper=upper)

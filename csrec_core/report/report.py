@@ -100,7 +100,7 @@ class Report:
         self._show("style", NOTEBOOK_STYLE, text=f"report {notebook} in {self.folder}")
 
     def finding(self, sentence: str, /, **numbers) -> None:
-        """Say what was found, in one sentence; name its numbers as `value` or `(value, low, high)`."""
+        """Say what was found, in one sentence; name its numbers as `value` or `(value, lower, upper)`."""
         self._find(sentence, f'<p class="finding">{prose(_sentence(sentence))}</p>', numbers)
 
     def answer(self, effect, /) -> None:
@@ -272,9 +272,9 @@ def _sentence(text: str) -> str:
 
 
 def _interval(name: str, value) -> dict[str, float | None]:
-    """Return a headline number as value, low and high; what is not finite is written as null."""
+    """Return a headline number as value, lower and upper; what is not finite is written as null."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(values) not in (1, 3) or not all(isinstance(v, numbers.Real) for v in values):
-        raise ValueError(f"the number {name!r} is a value or (value, low, high), not {value!r}")
+        raise ValueError(f"the number {name!r} is a value or (value, lower, upper), not {value!r}")
     finite = [float(v) if math.isfinite(v) else None for v in values]
-    return dict(zip(("value", "low", "high"), finite, strict=False))
+    return dict(zip(("value", "lower", "upper"), finite, strict=False))

@@ -20,7 +20,7 @@ __all__ = [
     "read_manifest", "read_record", "read_run", "verify_run",
 ]  # fmt: skip
 
-NUMBERS = ["notebook", "number", "value", "low", "high"]
+NUMBERS = ["notebook", "number", "value", "lower", "upper"]
 #: What a notebook is for, in the order in which a run's page has them; the last two it folds.
 ROLES = ("effect", "log", "models", "policy", "", "theorem", "reproduction")
 #: The questions beside the effect, and the notebook that answers each (`Report.tile`).
@@ -95,9 +95,9 @@ class Run:
 
     @property
     def numbers(self) -> pd.DataFrame:
-        """The headline numbers: `notebook`, `number`, `value`, `low`, `high` (NaN: none)."""
+        """The headline numbers: `notebook`, `number`, `value`, `lower`, `upper` (NaN: none)."""
         rows = [
-            (name, number, value.get("value"), value.get("low"), value.get("high"))
+            (name, number, *(value.get(end) for end in NUMBERS[2:]))
             for name, entry in self.manifest["notebooks"].items()
             if entry["status"] == "done"
             for finding in of_kind(self.said[name], "finding")
