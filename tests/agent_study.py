@@ -4,9 +4,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from click.testing import CliRunner
 
+from csrec_core.agent.design import Readers
 from csrec_core.agent.endpoint import Endpoint
 from csrec_core.agent.run import Study, run_study
 from csrec_core.cli import cli
@@ -18,10 +20,25 @@ NOWHERE = "http://127.0.0.1:9/v1"
 
 def ask(out, url, books, *, users=USERS, steps=STEPS, resume=False, force=False, **options):
     """Run the study against a server; also what the processes of the kill test do."""
-    study = Study(agent="openai", users=users, steps=steps, seed=1, catalogue=books, model="m")
     given = {"timeout": 5.0, "backoff": 0.01} | options
     endpoint = Endpoint(model="m", base_url=url, **given)
-    return run_study(study, out, endpoint=endpoint, resume=resume, force=force)
+    study = Study(agent="openai", users=users, steps=steps, seed=1, catalogue=books, endpoint=endpoint)
+    return run_study(study, out, resume=resume, force=force)
+
+
+def some_readers(taste, *, steps=1, **draws):
+    """Readers of these tastes; what is not given of their draws is the same for all."""
+    n = len(taste)
+    plain = {
+        "reader": np.arange(1, n + 1),
+        "shelf": np.zeros((n, 1), dtype=int),
+        "count": np.ones(n, dtype=int),
+        "candidates": np.zeros((n, 2), dtype=int),
+        "time": np.full((n, 2 * steps), np.datetime64("2024-01-01")),
+        "accept_first": np.zeros((n, steps), dtype=bool),
+        "other_order": np.zeros((n, steps), dtype=int),
+    }
+    return Readers(taste=taste, **plain | draws)
 
 
 def call(out, url, books, *words, users=25):

@@ -20,8 +20,8 @@ from chat_server import FAULTS, completion, serving
 from pandas.testing import assert_frame_equal
 
 from csrec_core.agent.catalogue import load_catalogue
-from csrec_core.agent.client import _retry_after
 from csrec_core.agent.endpoint import Stopped
+from csrec_core.agent.transport import retry_after
 from csrec_core.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("api_key")
@@ -102,7 +102,7 @@ def test_killed_again_and_again_nothing_is_asked_twice_and_nothing_lost(good, ch
             kills.append(number)
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["csrec_core.agent.run", "openai"])
+    context.set_forkserver_preload(["csrec_core.agent.run", "csrec_core.agent.chat"])
     server, out, starts = chat(on_request=on_request), tmp_path / "run", 0
     with serving(server) as url:
         while not (out / "log.parquet").exists():
@@ -268,11 +268,9 @@ def test_it_runs_within_a_notebook(good, chat, few_books, tmp_path):
     assert_frame_equal(log_of(tmp_path / "run"), log_of(good[0], users=5))
 
 
-def test_retry_after_is_seconds_or_a_date():
-    assert _retry_after({"retry-after": "2.5"}) == 2.5
-    assert _retry_after({}) is None and _retry_after({"retry-after": "soon"}) is None
+def test_a_wait_may_be_a_date():
     soon = pd.Timestamp.now("UTC") + pd.Timedelta(seconds=40)
-    assert 35 < _retry_after({"retry-after": format_datetime(soon.to_pydatetime(), usegmt=True)}) <= 41
+    assert 35 < retry_after(format_datetime(soon.to_pydatetime(), usegmt=True)) <= 41
 
 
 def test_a_server_that_asks_for_an_hour_is_left_alone(chat, few_books, tmp_path):

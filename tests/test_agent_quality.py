@@ -8,7 +8,6 @@ from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import collect, pilot_table
 from csrec_core.agent.design import draw_blocks
 from csrec_core.agent.quality import judge_pilot
-from csrec_core.agent.questions import Decisions
 from csrec_core.agent.simulator import Simulator
 
 STEPS = 20
@@ -25,36 +24,36 @@ class Positional(Simulator):
     rates = np.array([0, 0.75, 0.3, 0, 0.85, 0.2, 0.5, 0.9, 0.1, 0.6] * 2)
 
     def decide(self, question):
-        place = question.history.item.shape[1] - STEPS
+        place = question.turn
         p = np.full(len(question.item), self.rates[place])
-        return Decisions(self._uniform(question.reader, kind=9, turn=place) < p, p, np.ones(len(p), bool))
+        return self._uniform(question.readers.reader, kind=9, turn=place) < p, p
 
 
 class Templates(Positional):
     """Each reader has one of twenty rows of decisions."""
 
     def decide(self, question):
-        place = question.history.item.shape[1] - STEPS
+        place = question.turn
         row = np.random.default_rng(1).random((20, STEPS)) < 0.5
-        accepted = row[question.reader % 20, place]
-        return Decisions(accepted, np.where(accepted, 0.9, 0.1), np.ones(len(accepted), bool))
+        accepted = row[question.readers.reader % 20, place]
+        return accepted, np.where(accepted, 0.9, 0.1)
 
 
 class OwnPattern(Positional):
     """Each reader has a row of their own: no position stands out over all readers."""
 
     def decide(self, question):
-        place = question.history.item.shape[1] - STEPS
-        accepted = self._uniform(question.reader, kind=9, turn=place) < 0.4
-        return Decisions(accepted, np.where(accepted, 0.8, 0.2), np.ones(len(accepted), bool))
+        place = question.turn
+        accepted = self._uniform(question.readers.reader, kind=9, turn=place) < 0.4
+        return accepted, np.where(accepted, 0.8, 0.2)
 
 
 class Coin(Positional):
     """Decides by nothing at all."""
 
     def decide(self, question):
-        draw = self._uniform(question.reader, kind=9, item=question.item, t=question.history.item.shape[1])
-        return Decisions(draw < 0.4, self._uniform(question.reader, kind=8, d=draw), np.ones(len(draw), bool))
+        draw = self._uniform(question.readers.reader, kind=9, item=question.item, t=question.before.shape[1])
+        return draw < 0.4, self._uniform(question.readers.reader, kind=8, d=draw)
 
 
 class Flatterer(Positional):
@@ -62,27 +61,26 @@ class Flatterer(Positional):
 
     def decide(self, question):
         ones = np.ones(len(question.item))
-        return Decisions(ones.astype(bool), ones, ones.astype(bool))
+        return ones.astype(bool), ones
 
 
 class FirstNamed(Simulator):
     """Says mostly what is offered first."""
 
     def decide(self, question):
-        answer = super().decide(question)
-        leans = self._uniform(question.reader, kind=9, item=question.item) < 0.6
-        return Decisions(
-            np.where(leans, question.accept_first, answer.accepted), answer.probability, answer.answered
-        )
+        accepted, probability = super().decide(question)
+        leans = self._uniform(question.readers.reader, kind=9, item=question.item) < 0.6
+        first = question.readers.accept_first[:, question.turn]
+        return np.where(leans, first, accepted), probability
 
 
 class Echo(Simulator):
     """Says much what it said before; of a book it thinks 0.2 or, after an acceptance, 0.2 + 0.6."""
 
     def decide(self, question):
-        p = 0.2 + 0.6 * question.history.last_accepted
-        draw = self._uniform(question.reader, kind=9, item=question.item, t=question.history.item.shape[1])
-        return Decisions(draw < p, p, np.ones(len(p), bool))
+        p = 0.2 + 0.6 * question.last_accepted
+        draw = self._uniform(question.readers.reader, kind=9, item=question.item, t=question.before.shape[1])
+        return draw < p, p
 
 
 class BestSeller(Simulator):
@@ -90,20 +88,17 @@ class BestSeller(Simulator):
 
     def decide(self, question):
         quality = pd.Series(question.item).map(lambda item: hash((int(item), 1)) % 97 / 97).to_numpy()
-        draw = self._uniform(question.reader, kind=9, item=question.item, t=question.history.item.shape[1])
-        return Decisions(draw < quality, quality, np.ones(len(draw), bool))
+        draw = self._uniform(question.readers.reader, kind=9, item=question.item, t=question.before.shape[1])
+        return draw < quality, quality
 
 
 class Silent(Simulator):
     """Refuses a third of the questions."""
 
     def decide(self, question):
-        answer = super().decide(question)
-        return Decisions(
-            answer.accepted,
-            answer.probability,
-            self._uniform(question.reader, kind=9, i=question.item) > 0.33,
-        )
+        accepted, probability = super().decide(question)
+        silent = self._uniform(question.readers.reader, kind=9, i=question.item) <= 0.33
+        return accepted, np.where(silent, np.nan, probability)
 
 
 def quality_of(agent, catalogue, *, seed=0, steps=STEPS, readers=50):
@@ -158,7 +153,7 @@ def test_a_positional_agent_is_stopped_before_its_budget_is_spent(catalogue):
 
     class Counted(Positional):
         def decide(self, question):
-            readers.append(len(question.reader))
+            readers.append(len(question.readers.reader))
             return super().decide(question)
 
     assert collect(Counted(catalogue), catalogue, users=400).dataset is None
@@ -206,7 +201,7 @@ def test_nothing_answered_is_a_failure_and_no_crash(catalogue):
     class Dumb(Simulator):
         def decide(self, question):
             none = np.zeros(len(question.item), dtype=bool)
-            return Decisions(none, np.full(len(none), np.nan), none)
+            return none, np.full(len(none), np.nan)
 
     quality = quality_of(Dumb(catalogue), catalogue, steps=3)
     assert {"usable", "both decisions"} <= failing(quality)

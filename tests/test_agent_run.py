@@ -19,7 +19,6 @@ from pandas.testing import assert_frame_equal
 from csrec_core.agent import run
 from csrec_core.agent.cache import AnswerCache
 from csrec_core.agent.catalogue import load_catalogue
-from csrec_core.agent.endpoint import Endpoint, check_endpoint
 from csrec_core.cli import cli
 from csrec_core.data.loaders import make_dataset
 from csrec_core.errors import InputError
@@ -246,9 +245,3 @@ def test_bad_input_is_one_line_and_leaves_nothing(monkeypatch, tmp_path, words, 
     assert result.exit_code == 2 and says in result.stderr, result.output
     assert len(result.stderr.splitlines()) == 1 and "secret" not in result.stderr
     assert not list(tmp_path.rglob("log.parquet"))
-
-
-def test_without_the_package_the_way_out_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(InputError, match=r"pip install 'csrec-core\[openai\]'"):
-        check_endpoint(Endpoint(model="m"))

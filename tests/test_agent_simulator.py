@@ -1,15 +1,18 @@
 """The simulated readers against the equations of the books world, and the draws of the study."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from agent_study import some_readers
 from scipy.special import expit
 from scipy.stats import chisquare, kstest
 
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import collect
 from csrec_core.agent.design import BLOCK, draw_blocks, recommend
-from csrec_core.agent.questions import Exposure, History, Purchase
+from csrec_core.agent.questions import Exposure
 from csrec_core.agent.simulator import Simulator
 from csrec_core.errors import InputError
 
@@ -24,21 +27,10 @@ def genre(catalogue):
     return pd.Categorical(catalogue["genre"]).codes.astype(int)
 
 
-def past(n, *, accepted):
-    """A history of one exposure, of a book that no question is about."""
-    shape = (n, 1)
-    return History(
-        item=np.full(shape, 1000),
-        accepted=np.full(shape, accepted),
-        recommended=np.full(shape, True),
-        time=np.full(shape, np.datetime64("2024-01-01")),
-    )
-
-
 def exposures(item, taste, *, accepted=False):
-    n = len(item)
-    time, first = np.full(n, np.datetime64("2024-02-01")), np.zeros(n, dtype=bool)
-    return Exposure(np.arange(1, n + 1), taste, past(n, accepted=accepted), item, time, first)
+    """Questions after one purchase, or none, of a book that no question is about."""
+    before = np.full((len(item), 1), 1000)
+    return Exposure(some_readers(taste), item, before, np.full(before.shape, accepted))
 
 
 def test_probabilities_are_those_of_the_equation(catalogue, genre):
@@ -48,7 +40,7 @@ def test_probabilities_are_those_of_the_equation(catalogue, genre):
     agent = Simulator(catalogue, effect=0.4, trust_spread=0.5, affinity=3.0, carry_over=0.6, seed=1)
 
     def logit(question):
-        p = agent.decide(question).probability
+        p = agent.decide(question)[1]
         return np.log(p / (1 - p))
 
     book = np.full(400, 7)
@@ -65,7 +57,7 @@ def test_the_source_effect_is_the_mean_trust(catalogue):
     logits = [
         np.log(p / (1 - p))
         for effect in (0.0, 0.6)
-        for p in [Simulator(catalogue, effect=effect).decide(exposures(book, even)).probability]
+        for p in [Simulator(catalogue, effect=effect).decide(exposures(book, even))[1]]
     ]
     np.testing.assert_allclose(logits[1] - logits[0], 0.6, atol=1e-9)
 
@@ -73,30 +65,27 @@ def test_the_source_effect_is_the_mean_trust(catalogue):
 def test_decisions_are_drawn_with_their_probability(catalogue):
     rng = np.random.default_rng(0)
     n = 20_000
-    answer = Simulator(catalogue, seed=4).decide(
+    accepted, probability = Simulator(catalogue, seed=4).decide(
         exposures(rng.integers(1000, size=n), rng.dirichlet(np.full(10, 0.3), n))
     )
-    bins = np.digitize(answer.probability, np.linspace(0, 1, 11))
+    bins = np.digitize(probability, np.linspace(0, 1, 11))
     for number in np.unique(bins):
         own = bins == number
-        error = answer.accepted[own].mean() - answer.probability[own].mean()
+        error = accepted[own].mean() - probability[own].mean()
         assert abs(error) < 4 * 0.5 / np.sqrt(own.sum())
 
 
 def test_the_same_question_has_the_same_answer_in_any_company(catalogue):
     rng = np.random.default_rng(1)
     agent = Simulator(catalogue, seed=2)
-    question = exposures(rng.integers(1000, size=50), rng.dirichlet(np.full(10, 0.3), 50))
-    whole = agent.decide(question)
+    item, taste = rng.integers(1000, size=50), rng.dirichlet(np.full(10, 0.3), 50)
+    whole, _ = agent.decide(exposures(item, taste))
     last = np.arange(40, 50)
-    part = agent.decide(
-        Exposure(
-            question.reader[last], question.taste[last], past(10, accepted=False), question.item[last],
-            question.time[last], question.accept_first[last],
-        )
-    )  # fmt: skip
-    np.testing.assert_array_equal(part.accepted, whole.accepted[last])
-    assert (Simulator(catalogue, seed=3).decide(question).accepted != whole.accepted).any()
+    question = exposures(item[last], taste[last])
+    readers = replace(question.readers, reader=last + 1)
+    part, _ = agent.decide(replace(question, readers=readers))
+    np.testing.assert_array_equal(part, whole[last])
+    assert (Simulator(catalogue, seed=3).decide(exposures(item, taste))[0] != whole).any()
 
 
 def test_purchases_are_first_accepted_looks(catalogue, genre):
@@ -106,7 +95,8 @@ def test_purchases_are_first_accepted_looks(catalogue, genre):
     taste /= taste.sum()
     n = 40_000
     agent = Simulator(catalogue, seed=5)
-    bought = agent.buy(Purchase(np.arange(n), np.tile(taste, (n, 1)), np.tile(shelf, (n, 1)), np.full(n, 2)))
+    draws = {"shelf": np.tile(shelf, (n, 1)), "count": np.full(n, 2)}
+    bought = agent.buy(some_readers(np.tile(taste, (n, 1)), reader=np.arange(n), **draws))
     assert (bought[:, 0] != bought[:, 1]).all()
     books, rng = agent._books, np.random.default_rng(0)
     look = 0.8 * taste[genre[shelf]] * books.share[shelf] + 0.2 / len(catalogue)
@@ -192,12 +182,11 @@ def test_a_log_by_simulated_readers(catalogue):
 
 def test_what_the_agent_does_not_know_takes_no_part(catalogue):
     class Forgetful(Simulator):
-        def know(self, question):
-            answer = super().know(question)
+        def know(self, title, author):
             # It claims to know what does not exist, and not to know crime; of romance it has the genre wrong.
-            names = self._names[question.title]
+            names = self._names[title]
             genres = [("fantasy",) if name == "romance" else (name, "fantasy") for name in names]
-            return type(answer)(names != "crime", genres, answer.keywords)
+            return super().know(title, author).assign(known=names != "crime", genres=genres)
 
     done = collect(Forgetful(catalogue), catalogue, users=5, steps=4, force=True)
     assert set(catalogue["genre"]) - set(done.dataset.items["genre"]) == {"crime", "romance"}
@@ -208,9 +197,8 @@ def test_what_the_agent_does_not_know_takes_no_part(catalogue):
 
 def test_keywords_of_the_catalogue_must_be_met(catalogue):
     class Vague(Simulator):
-        def know(self, question):
-            answer = super().know(question)
-            return type(answer)(answer.known, answer.genres, [("Spice!", "x")] * len(answer.known))
+        def know(self, title, author):
+            return super().know(title, author).assign(keywords=[("Spice!", "x")] * len(title))
 
     own = catalogue.assign(keywords=np.where(catalogue["genre"] == "crime", "the spice; sand", ""))
     own.loc[0, "keywords"] = "time"

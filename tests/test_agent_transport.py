@@ -13,8 +13,8 @@ import pytest
 from agent_study import KEY, ask
 from chat_server import completion
 
-from csrec_core.agent.client import _retry_after
 from csrec_core.agent.endpoint import Endpoint, Stopped, check_endpoint
+from csrec_core.agent.transport import retry_after
 from csrec_core.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("api_key")
@@ -111,13 +111,6 @@ def answering(answer):
         server.close()
 
 
-@pytest.fixture(scope="module")
-def imported():
-    """The client's modules, which it imports when it is first used."""
-    return pytest.importorskip("openai").AsyncOpenAI(api_key="x").chat.completions
-
-
-@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -180,7 +173,7 @@ def test_a_key_that_comes_back_is_written_nowhere(few_books, tmp_path):
      ("Fri, 31 Dec 99999 23:59:59 GMT", None)],
 )  # fmt: skip
 def test_a_wait_is_a_number_or_nothing(text, wait):
-    assert _retry_after({"retry-after": text}) == wait
+    assert retry_after(text) == wait
 
 
 @pytest.mark.parametrize(
@@ -197,3 +190,18 @@ def test_an_address_that_is_none_is_refused(url):
 def test_a_time_that_never_ends_is_refused(timeout):
     with pytest.raises(InputError, match="--timeout"):
         check_endpoint(Endpoint(model="m", base_url="http://localhost:8000", timeout=timeout))
+
+
+def test_the_address_may_come_from_the_environment(monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert check_endpoint(Endpoint(model="m")) == ("https://api.openai.com/v1", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://here:1/v1")
+    assert check_endpoint(Endpoint(model="m"))[0] == "http://here:1/v1"
+
+
+@pytest.mark.parametrize("key", ["clé", "two\nlines"])
+def test_a_key_that_no_request_can_carry_is_refused(monkeypatch, key):
+    monkeypatch.setenv("CSREC_API_KEY", key)
+    with pytest.raises(InputError, match="no request can carry") as error:
+        check_endpoint(Endpoint(model="m"))
+    assert key not in str(error.value)

@@ -10,14 +10,12 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from csrec_core.agent.prompts import Prompt
 from csrec_core.errors import InputError
 
-__all__ = ["AnswerCache", "Answered", "has_answers", "question_key"]
+__all__ = ["AnswerCache", "question_key"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -36,14 +34,6 @@ def question_key(model: str, messages: list[dict[str, str]]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Answered:
-    """What is known of a question: the text of its answer, or the reason why all were of no use."""
-
-    answer: str | None
-    reason: str | None
-
-
 class AnswerCache:
     """The answers and requests of a run.
 
@@ -52,39 +42,47 @@ class AnswerCache:
     path : path
         The SQLite file; made where there is none.
 
+    Attributes
+    ----------
+    requests : int
+        Requests written down.
+    tokens : tuple of int
+        Tokens of their prompts and of their answers.
+
     Raises
     ------
     InputError
         Where the file is none of these, or another process holds it.
     """
 
-    def __init__(self, path: str | Path):
-        self._path = Path(path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         # A statement alone is a transaction; what is committed survives the death of the process. The thread
         # differs in a notebook, but there is one at a time.
-        self._base = sqlite3.connect(self._path, isolation_level=None, timeout=0, check_same_thread=False)
-        with _readable(self._path, self._base):
+        self._base = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+        try:
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA synchronous = NORMAL")
             self._base.executescript(SCHEMA)
-        #: Requests written down, and tokens of their prompts and of their answers.
-        self.requests, *tokens = self._base.execute(
-            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM requests"
-        ).fetchone()
-        self.tokens = tuple(map(int, tokens))
+        except sqlite3.DatabaseError as error:
+            self._base.close()
+            busy = isinstance(error, sqlite3.OperationalError)
+            reason = "another program is at work on it" if busy else "not a cache of answers"
+            raise InputError(f"{path}: {reason} ({error})") from None
+        sums = "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM requests"
+        self.requests, prompts, answers = map(int, self._base.execute(sums).fetchone())
+        self.tokens = (prompts, answers)
 
     def close(self) -> None:
         """Let go of the file."""
         self._base.close()
 
-    def get(self, key: str) -> Answered | None:
-        """Return what is known of a question."""
-        row = self._base.execute("SELECT answer, reason FROM answers WHERE key = ?", (key,)).fetchone()
-        return row and Answered(*row)
+    def get(self, key: str) -> tuple[str | None, str | None] | None:
+        """Return the text of a question's answer, or why all were of no use; None where it was not asked."""
+        return self._base.execute("SELECT answer, reason FROM answers WHERE key = ?", (key,)).fetchone()
 
-    def sent(self, key: str, prompt_tokens: int) -> int:
+    def sent(self, key: str, prompt_tokens: int) -> int | None:
         """Write down that a request is about to be sent; return its number.
 
         `prompt_tokens` is an estimate, that stands until the server says better.
@@ -94,16 +92,14 @@ class AnswerCache:
         statement = "INSERT INTO requests (key, prompt_tokens) VALUES (?, ?)"
         return self._base.execute(statement, (key, prompt_tokens)).lastrowid
 
-    def came_back(self, request: int, outcome: str, tokens: tuple[int, int] | None = None) -> None:
+    def came_back(self, request: int | None, outcome: str, tokens: tuple[int, int] | None = None) -> None:
         """Write down how a request ended, and the tokens that it took."""
-        if tokens is None:
-            self._base.execute("UPDATE requests SET outcome = ? WHERE id = ?", (outcome, request))
-            return
-        statement = "SELECT prompt_tokens FROM requests WHERE id = ?"
+        statement = "SELECT prompt_tokens, NULL FROM requests WHERE id = ?"
         estimate = self._base.execute(statement, (request,)).fetchone()
-        self._spend(tokens[0] - estimate[0], tokens[1])
+        if tokens:
+            self._spend(tokens[0] - estimate[0], tokens[1])
         statement = "UPDATE requests SET outcome = ?, prompt_tokens = ?, completion_tokens = ? WHERE id = ?"
-        self._base.execute(statement, (outcome, *tokens, request))
+        self._base.execute(statement, (outcome, *(tokens or estimate), request))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -112,49 +108,22 @@ class AnswerCache:
         with self._base:
             yield
 
-    def keep(self, key: str, task: str, messages: list[dict[str, str]], answered: Answered) -> None:
-        """Keep an answer, or that there is none to be had."""
-        question = json.dumps(messages, ensure_ascii=False)
+    def keep(self, key: str, prompt: Prompt, answer: str | None, reason: str | None) -> None:
+        """Keep an answer, or the reason why there is none to be had."""
+        question = json.dumps(prompt.messages, ensure_ascii=False)
         statement = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)"
-        self._base.execute(statement, (key, task, question, answered.answer, answered.reason))
+        self._base.execute(statement, (key, prompt.task, question, answer, reason))
 
     @property
     def outcomes(self) -> dict[str, int]:
         """How many requests ended how."""
         statement = "SELECT outcome, COUNT(*) FROM requests GROUP BY outcome ORDER BY outcome"
-        counts = self._base.execute(statement)
-        return {outcome or IN_FLIGHT: count for outcome, count in counts}
+        return {outcome or IN_FLIGHT: count for outcome, count in self._base.execute(statement)}
 
     @property
     def answers(self) -> int:
         """How many questions are answered, or given up."""
         return self._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
 
-    def table(self) -> pd.DataFrame:
-        """Return the answers: `task`, `question`, `answer`, `reason`, in the order of their keys."""
-        statement = "SELECT task, question, answer, reason FROM answers ORDER BY key"
-        return pd.read_sql_query(statement, self._base)
-
     def _spend(self, prompt: int, completion: int) -> None:
         self.tokens = (self.tokens[0] + prompt, self.tokens[1] + completion)
-
-
-def has_answers(path: str | Path) -> bool:
-    """Tell whether a cache holds an answer; InputError where it is none, or another process holds it."""
-    cache = AnswerCache(path)
-    try:
-        return cache.answers > 0
-    finally:
-        cache.close()
-
-
-@contextmanager
-def _readable(path: Path, base: sqlite3.Connection) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        base.close()
-        raise InputError(f"{path}: another program is at work on it ({error})") from None
-    except sqlite3.DatabaseError as error:
-        base.close()
-        raise InputError(f"{path}: not a cache of answers ({error})") from None

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from csrec_core.agent.answers import read_answer
-from csrec_core.agent.cache import AnswerCache, question_key
+from csrec_core.agent.cache import AnswerCache
 from csrec_core.agent.client import Client
+from csrec_core.agent.design import Readers
 from csrec_core.agent.endpoint import Endpoint
 from csrec_core.agent.prompts import Library, Prompt
-from csrec_core.agent.questions import Decisions, Exposure, Familiarity, Knowledge, Purchase
+from csrec_core.agent.questions import Exposure
 
 __all__ = ["ChatAgent"]
 
@@ -48,7 +48,7 @@ class ChatAgent:
     ):
         self.progress: Callable[[int], object] = lambda count: None
         self.cache, self._prices = cache, prices
-        self._model, self._library = endpoint.model, Library(catalogue)
+        self._library = Library(catalogue)
         self._client = Client(endpoint, cache)
         self._runner = asyncio.Runner()
 
@@ -74,58 +74,49 @@ class ChatAgent:
             words += f", ${dollars:,.2f}"
         return words
 
-    def know(self, question: Familiarity) -> Knowledge:
+    def know(self, title: np.ndarray, author: np.ndarray) -> pd.DataFrame:
         """Ask about the books, some at a time; those of a question given up are not known."""
-        parts = range(0, len(question.title), BOOKS)
-        prompts = [
-            self._library.familiarity(
-                question.title[part : part + BOOKS], question.author[part : part + BOOKS]
-            )
-            for part in parts
-        ]
-        known, genres, keywords = [], [], []
+        parts = [slice(start, start + BOOKS) for start in range(0, len(title), BOOKS)]
+        prompts = [self._library.familiarity(title[part], author[part]) for part in parts]
+        said = []
         for prompt, answer in zip(prompts, self._answers(prompts), strict=True):
-            for entry in answer or [(False, (), ())] * len(prompt.question["books"]):
-                known.append(entry[0])
-                genres.append(entry[1])
-                keywords.append(entry[2])
-        return Knowledge(np.array(known), genres, keywords)
+            said += answer or [(False, (), ())] * len(prompt.question["books"])
+        return pd.DataFrame(said, columns=["known", "genres", "keywords"])
 
-    def buy(self, question: Purchase) -> np.ndarray:
+    def buy(self, readers: Readers) -> np.ndarray:
         """Ask each reader for a sequence of purchases; -1 throughout where the question is given up."""
-        bought = np.full((len(question.reader), question.count.max(initial=0)), -1)
-        prompts = [self._library.purchase(question, row) for row in range(len(bought))]
+        bought = np.full((len(readers.reader), readers.count.max(initial=0)), -1)
+        prompts = [self._library.purchase(readers, row) for row in range(len(bought))]
         for row, names in enumerate(self._answers(prompts)):
             places = [self._library.place(name) for name in names or ()]
             bought[row, : len(places)] = places
         return bought
 
-    def decide(self, question: Exposure) -> Decisions:
+    def decide(self, question: Exposure) -> tuple[np.ndarray, np.ndarray]:
         """Ask each reader for one decision."""
         prompts = [self._library.exposure(question, row) for row in range(len(question.item))]
-        answers = self._answers(prompts)
-        filled = [answer or (False, np.nan) for answer in answers]
-        accepted, probability = (np.array(column) for column in zip(*filled, strict=True))
-        return Decisions(accepted.astype(bool), probability, np.array([a is not None for a in answers]))
+        said = [answer or (False, np.nan) for answer in self._answers(prompts)]
+        accepted, probability = zip(*said, strict=True)
+        return np.array(accepted, dtype=bool), np.array(probability, dtype=float)
 
     def _answers(self, prompts: Sequence[Prompt]) -> list[list | None]:
         """Return the answers in the order of the questions; None where one is given up."""
         return _outside_loops(lambda: self._runner.run(self._gather(prompts)))
 
     async def _gather(self, prompts: Sequence[Prompt]) -> list[list | None]:
-        tasks = [asyncio.ensure_future(self._answer(prompt)) for prompt in prompts]
         # All come to their end, also when one has failed: what is under way is paid for.
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        failed = next((result for result in results if isinstance(result, BaseException)), None)
-        if failed:
-            raise failed from None
-        return results
+        results = await asyncio.gather(*map(self._answer, prompts), return_exceptions=True)
+        answers: list[list | None] = []
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result from None
+            answers.append(result)
+        return answers
 
     async def _answer(self, prompt: Prompt) -> list | None:
-        key = question_key(self._model, prompt.messages)
-        answered = self.cache.get(key) or await self._client.ask(key, prompt)
+        answer = await self._client.ask(prompt)
         self.progress(len(prompt.question.get("books", [prompt])))
-        return None if answered.answer is None else read_answer(prompt, answered.answer)
+        return answer
 
 
 def _outside_loops(work: Callable[[], Any]) -> Any:

@@ -1,17 +1,17 @@
 """One question to a chat-completions endpoint: retries, limits, and a key that nobody gets to see."""
 
 import asyncio
-import math
+import json
 import random
 import time
-from email.utils import parsedate_to_datetime
-from typing import Any
+
+import httpx
 
 from csrec_core.agent.answers import REASONS, Unusable, read_answer, writable
-from csrec_core.agent.cache import AnswerCache, Answered
+from csrec_core.agent.cache import AnswerCache, question_key
 from csrec_core.agent.endpoint import KEY_NAMES, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
-from csrec_core.agent.transport import BROKEN, Refused, bounded_client
+from csrec_core.agent.transport import Failed, Reply, post
 from csrec_core.errors import InputError
 
 __all__ = ["Client"]
@@ -20,6 +20,7 @@ PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
 SECRET = 8  # characters; a shorter key, such as a local server's, is none, and may be part of any word
 TOO_MANY = 50  # questions in a row that are given up before the run stops
+MOST_TOKENS = 2**40  # of a request; whoever counts more cannot count
 CHARACTERS = 4  # a token, for estimates before the server has counted
 
 
@@ -33,14 +34,13 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint, cache: AnswerCache):
-        self._openai, self._key = check_endpoint(endpoint)
+        address, self._key = check_endpoint(endpoint)
         self._endpoint, self._cache = endpoint, cache
-        # Its own retries are off: each request is to be counted, limited and written down.
-        self._chat = self._openai.AsyncOpenAI(
-            api_key=self._key,
-            base_url=endpoint.base_url,
-            max_retries=0,
-            http_client=bounded_client(self._openai.DefaultAsyncHttpxClient, endpoint.timeout),
+        self._address = f"{address.rstrip('/')}/chat/completions"
+        self._http = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {self._key}", "accept-encoding": "gzip"},
+            limits=httpx.Limits(max_connections=endpoint.concurrency),
+            timeout=endpoint.timeout,
         )
         self._places = asyncio.Semaphore(endpoint.concurrency)
         self._formats = ["json_schema", "json_object", "none"]
@@ -50,99 +50,93 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._chat.close()
+        await self._http.aclose()
 
-    async def ask(self, key: str, prompt: Prompt) -> Answered:
-        """Return a usable answer to the question, or the reason why it is given up; either is kept."""
+    async def ask(self, prompt: Prompt) -> list | None:
+        """Return what `read_answer` reads, None where the question is given up; either is kept for good."""
+        key = question_key(self._endpoint.model, prompt.messages)
+        if (known := self._cache.get(key)) is not None:
+            return None if known[0] is None else read_answer(prompt, known[0])
         async with self._places:
-            messages = prompt.messages
-            for left in reversed(range(self._endpoint.asks)):
-                request, text, tokens = await self._send_until_answered(key, prompt, messages)
-                reason = _fault(prompt, text)
-                answered = Answered(None if reason else text, reason)
-                final = not reason or not left
-                # An answer and the end of its request are on disk together, or neither is.
-                with self._cache.together():
-                    self._cache.came_back(request, reason or "answered", tokens)
-                    if final:
-                        self._cache.keep(key, prompt.task, prompt.messages, answered)
-                if final:
-                    self._count(reason)
-                    return answered
-                messages = prompt.again(REASONS[reason])
-        raise ValueError("an endpoint that may not even be asked once")
+            return await self._ask(key, prompt)
+
+    async def _ask(self, key: str, prompt: Prompt) -> list | None:
+        messages, answer, reason = prompt.messages, None, ""
+        for left in reversed(range(self._endpoint.asks)):
+            request, text, tokens = await self._send_until_answered(key, prompt, messages)
+            answer, reason = _read(prompt, text)
+            # An answer and the end of its request are on disk together, or neither is.
+            with self._cache.together():
+                self._cache.came_back(request, reason or "answered", tokens)
+                if not (reason and left):
+                    self._cache.keep(key, prompt, None if reason else text, reason or None)
+            if not reason:
+                break
+            messages = prompt.again(REASONS[reason])
+        self._count(reason)
+        return answer
 
     async def _send_until_answered(
         self, key: str, prompt: Prompt, messages: list
-    ) -> tuple[int, str, tuple[int, int]]:
+    ) -> tuple[int | None, str, tuple[int, int]]:
         """Return a request's number, the text that came back and its tokens, after some tries if need be."""
         jitter = random.Random(f"{self._endpoint.seed} {key}")
+        said = ""
         for failed in range(self._endpoint.tries):
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
             if self._stopped:
                 raise self._stopped
             try:
                 return await self._send(key, prompt, messages)
-            except _Passing as error:
-                wait = error.wait
-                if wait is None:
-                    wait = self._endpoint.backoff * 2**failed * jitter.uniform(0.5, 1.5)
-                elif wait > LONGEST_WAIT:
-                    raise self._stop(
-                        Stopped(f"the server asks to wait {wait:,.0f} s; go on with --resume after that")
-                    ) from None
-                else:  # it is the server that is busy: nobody asks before then
-                    self._not_before = max(self._not_before, time.monotonic() + wait)
-                said = str(error)
+            except Failed as error:
+                wait, said = error.wait, str(error)
+            if wait is None:
+                wait = self._endpoint.backoff * 2**failed * jitter.uniform(0.5, 1.5)
+            elif wait > LONGEST_WAIT:
+                message = f"the server asks to wait {wait:,.0f} s; go on with --resume after that"
+                raise self._stop(Stopped(message))
+            else:  # it is the server that is busy: nobody asks before then
+                self._not_before = max(self._not_before, time.monotonic() + wait)
             await asyncio.sleep(min(wait, LONGEST_WAIT))
-        raise self._stop(
-            Stopped(f"no answer in {self._endpoint.tries} tries ({said}); --resume goes on when it is back")
-        )
+        tries = f"no answer in {self._endpoint.tries} tries ({said}); --resume goes on when it is back"
+        raise self._stop(Stopped(tries))
 
-    async def _send(self, key: str, prompt: Prompt, messages: list) -> tuple[int, str, tuple[int, int]]:
+    async def _send(
+        self, key: str, prompt: Prompt, messages: list
+    ) -> tuple[int | None, str, tuple[int, int]]:
         """Send one request; keep account of it."""
         estimate = sum(len(message["content"]) for message in messages) // CHARACTERS
         self._check_limits(estimate)
-        request = self._cache.sent(key, estimate)
-        openai, form = self._openai, self._formats[0]
+        request, form = self._cache.sent(key, estimate), self._formats[0]
+        body = {"model": self._endpoint.model, "messages": messages, **_response_format(form, prompt)}
         try:
-            completion = await self._chat.chat.completions.create(
-                model=self._endpoint.model, messages=messages, **_response_format(form, prompt)
-            )
-            text, tokens = _read_completion(completion)
-        except openai.APIStatusError as error:
-            self._cache.came_back(request, f"HTTP {error.status_code}")
-            raise self._judge(error, form) from None
-        except (openai.APITimeoutError, TimeoutError):
-            self._cache.came_back(request, "time-out")
-            raise _Passing("time-out") from None
-        except Refused as refused:
-            self._cache.came_back(request, "refused response")
-            raise _Passing(str(refused)) from None
-        except openai.APIConnectionError:
-            self._cache.came_back(request, "no connection")
-            raise _Passing("no connection") from None
-        except (openai.APIError, *BROKEN):
-            self._cache.came_back(request, "broken response")
-            raise _Passing("a broken response") from None
-        text = self._clean(text)
+            reply = await post(self._http, self._address, body, self._endpoint.timeout)
+            completion = _read_completion(reply.content) if 200 <= reply.status < 300 else None
+        except Failed as error:
+            self._cache.came_back(request, error.outcome)
+            raise
+        if completion is None:
+            self._cache.came_back(request, f"HTTP {reply.status}")
+            raise self._judge(reply, form)
+        text, tokens = self._clean(completion[0]), completion[1]
         return request, text, tokens or (estimate, len(text) // CHARACTERS)
 
-    def _judge(self, error: Any, form: str) -> Exception:
+    def _judge(self, reply: Reply, form: str) -> Exception:
         """Return what an HTTP error means: worth another try, another form of question, or the end."""
-        status, said = error.status_code, self._clean(" ".join(str(error.message).split()))[:300]
+        status, text = reply.status, self._clean(" ".join(reply.content.decode("utf-8", "replace").split()))
+        said = f"HTTP {status}: {text[:300]}"
         if status in PASSING or status >= 500:
-            return _Passing(f"HTTP {status}: {said}", wait=_retry_after(error.response.headers))
-        if status in (400, 422) and "response_format" in str(error.message) and form != "none":
+            return Failed(said, wait=reply.wait)
+        if status in (400, 422) and "response_format" in text and form != "none":
             # Some endpoints know no schemas; the answer is checked here all the same.
             if self._formats[0] == form:
                 self._formats.pop(0)
-            return _Passing(f"HTTP {status}", wait=0.0)
+            return Failed(said, wait=0.0)
         if 300 <= status < 400:
             # The key is for this address; whoever sits at another does not get it.
-            said = "it redirects to another address; expected the --base-url to be its own"
+            said = f"HTTP {status}: it redirects to another address; expected the --base-url to be its own"
         hint = f"; the key is read from {' or '.join(KEY_NAMES)}" if status in (401, 403) else ""
-        return self._stop(InputError(f"the endpoint refuses: HTTP {status}: {said}{hint}"))
+        return self._stop(InputError(f"the endpoint refuses: {said}{hint}"))
 
     def _check_limits(self, estimate: int) -> None:
         limits = {"requests": self._endpoint.limit_requests, "tokens": self._endpoint.limit_tokens}
@@ -152,7 +146,7 @@ class Client:
                 message = f"limit of {limit:,} {name} reached; a higher --limit-{name} --resume goes on"
                 raise self._stop(Stopped(message, code=3))
 
-    def _count(self, reason: str | None) -> None:
+    def _count(self, reason: str) -> None:
         """Let the run stop where question after question is given up: something else must be wrong."""
         self._given_up = self._given_up + 1 if reason else 0
         if self._given_up == TOO_MANY:
@@ -169,26 +163,15 @@ class Client:
         return text.replace(self._key, "[key]") if len(self._key) >= SECRET else text
 
 
-class _Passing(Exception):
-    """A request that failed and may be tried again, after `wait` seconds if the server said so."""
-
-    def __init__(self, message: str, *, wait: float | None = None):
-        super().__init__(message)
-        self.wait = wait
-
-
-def _fault(prompt: Prompt, text: str) -> str | None:
-    """Return why an answer is of no use, a key of `REASONS`; None where it is of use."""
-    if not text:
-        return "refused"
+def _read(prompt: Prompt, text: str) -> tuple[list | None, str]:
+    """Return what an answer says, or the key of `REASONS` why it is of no use."""
     try:
-        read_answer(prompt, text)
+        return (read_answer(prompt, text), "") if text else (None, "refused")
     except Unusable as error:
-        return error.reason
-    return None
+        return None, error.reason
 
 
-def _response_format(form: str, prompt: Prompt) -> dict[str, Any]:
+def _response_format(form: str, prompt: Prompt) -> dict:
     if form == "none":
         return {}
     if form == "json_object":
@@ -197,33 +180,22 @@ def _response_format(form: str, prompt: Prompt) -> dict[str, Any]:
     return {"response_format": {"type": form, form: schema}}
 
 
-def _retry_after(headers: Any) -> float | None:
-    """Return the seconds that a server asks to wait: it may give them, or a date; else None."""
-    text = headers.get("retry-after", "")
-    try:
-        wait = float(text)
-    except ValueError:
-        try:
-            wait = max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return wait if math.isfinite(wait) and wait >= 0 else None
-
-
-def _read_completion(completion: Any) -> tuple[str, tuple[int, int] | None]:
+def _read_completion(content: bytes) -> tuple[str, tuple[int, int] | None]:
     """Return the text, empty for a refusal, and the tokens of prompt and answer, if the server counts them.
 
-    What calls itself compatible may leave out anything; ValueError where there is no message at all.
+    What calls itself compatible may leave out anything; `Failed` where there is no message at all.
     """
-    choices = getattr(completion, "choices", None) or [None]
-    message = getattr(choices[0], "message", None)
-    if message is None:
-        raise ValueError("no message")
-    usage = getattr(completion, "usage", None)
-    counts = [getattr(usage, f"{name}_tokens", None) for name in ("prompt", "completion")]
-    tokens = tuple(counts) if all(isinstance(count, int) for count in counts) else None
-    filtered = getattr(choices[0], "finish_reason", None) == "content_filter"
-    content = getattr(message, "content", None)
-    if filtered or getattr(message, "refusal", None) or not isinstance(content, str):
+    try:
+        completion = json.loads(content)
+        choice = completion["choices"][0]
+        message, usage = dict(choice["message"]), completion.get("usage") or {}
+        counts = [usage.get(f"{name}_tokens") for name in ("prompt", "completion")]
+    # What is no JSON, no completion, or too deep to be read.
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise Failed("a broken response", outcome="broken response") from None
+    known = [count for count in counts if isinstance(count, int) and 0 <= count < MOST_TOKENS]
+    tokens = (known[0], known[1]) if len(known) == 2 else None
+    text = message.get("content")
+    if choice.get("finish_reason") == "content_filter" or message.get("refusal") or not isinstance(text, str):
         return "", tokens
-    return content, tokens
+    return text, tokens

@@ -11,10 +11,10 @@ from tqdm import tqdm
 from csrec_core.agent.catalogue import plain_title
 from csrec_core.agent.design import Readers, draw_blocks, recommend
 from csrec_core.agent.quality import PILOT, Quality, judge_pilot
-from csrec_core.agent.questions import Agent, Exposure, Familiarity, History, Purchase, genres_of
+from csrec_core.agent.questions import Agent, Exposure, genres_of
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 
-__all__ = ["Collected", "Lived", "check_knowledge", "collect", "live", "pilot_table"]
+__all__ = ["Collected", "check_knowledge", "collect", "live", "pilot_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +41,7 @@ class Collected:
     made_up: float
     quality: Quality
     silent: int
-    cost: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Lived:
-    """What the readers of a block did: purchases (n, at most steps), then exposures (n, steps)."""
-
-    bought: np.ndarray
-    shown: np.ndarray
-    propensity: np.ndarray
-    accepted: np.ndarray
-    probability: np.ndarray
-    answered: np.ndarray
+    cost: str
 
 
 def collect(
@@ -79,27 +67,28 @@ def collect(
         Where too few books are known.
     """
     genre = pd.Categorical(catalogue["genre"], categories=genres_of(catalogue)).codes.astype(int)
-    pilot = min(PILOT, users)
-    books = len(catalogue) + _made_up(catalogue)
-    parts, tastes, silent, quality = [], [], 0, None
+    pilot, books = min(PILOT, users), len(catalogue) + _made_up(catalogue)
+    parts: list[pd.DataFrame] = []
+    tastes, silent = [], 0
     # Both rounds of the pilot are asked before all readers are, who find the first round answered.
     with _progress(agent, total=books + (2 * pilot + users) * (1 + steps)):
         knowledge, made_up = check_knowledge(agent, catalogue, seed=seed)
         kept = np.flatnonzero(knowledge["kept"])
         for block in draw_blocks(users, genre=genre, kept=kept, steps=steps, seed=seed):
-            if quality is None:
+            if not parts:
                 table = pilot_table(agent, block.first(pilot), genre=genre, books=len(kept))
                 quality = judge_pilot(table, seed=seed)
                 if not (quality.passed or force):
                     silent = int((~table["answered"]).sum())
                     return Collected(None, knowledge, made_up, quality, silent, agent.cost)
-            lived = live(agent, block, books=len(kept))
-            silent += int((~lived.answered).sum() + (lived.bought < 0).all(axis=1).sum())
-            parts.append(_rows(block, lived, catalogue["item"].to_numpy()))
+            bought, exposed = live(agent, block, books=len(kept))
+            silent += int((~exposed["answered"]).sum() + (bought < 0).all(axis=1).sum())
+            parts.append(_rows(block, bought, exposed, catalogue["item"].to_numpy()))
             tastes.append(block.taste)
     log = validate_log(pd.concat(parts, ignore_index=True), where=agent.name)
-    names = [f"taste: {name}" for name in genres_of(catalogue)]
-    readers = pd.DataFrame(np.concatenate(tastes), columns=names)
+    readers = pd.DataFrame(
+        np.concatenate(tastes), columns=[f"taste: {name}" for name in genres_of(catalogue)]
+    )
     readers.insert(0, "user", np.arange(1, users + 1))
     items = catalogue.iloc[kept].reset_index(drop=True)
     # A number in an item table is a feature of every item; one that some lack is a note.
@@ -145,22 +134,20 @@ def check_knowledge(agent: Agent, catalogue: pd.DataFrame, *, seed: int) -> tupl
     author = title.copy()
     author[books:] = _others(rng, title[books:], catalogue["author"].to_numpy())
     order = rng.permutation(len(title))
-    answer = agent.know(Familiarity(title[order], author[order]))
-    back = np.argsort(order)
-    genres, words = ([said[place] for place in back] for said in (answer.genres, answer.keywords))
-    known = answer.known[back]
-    fits = [own in said for own, said in zip(catalogue["genre"], genres[:books], strict=True)]
-    own_words = catalogue.get("keywords", pd.Series("", index=catalogue.index)).str.split(";")
-    agree = [_agree(own, said) for own, said in zip(own_words, words[:books], strict=True)]
-    table = catalogue[["item", "title", "genre"]].assign(
-        said_known=known[:books],
-        said_genres=["; ".join(said) for said in genres[:books]],
-        said_keywords=["; ".join(said) for said in words[:books]],
-    )
+    said = agent.know(title[order], author[order]).iloc[np.argsort(order)]
     # A pair may by accident be a book after all: only those of different authors count.
-    false = title[books:] != author[books:]
-    made_up = float(known[books:][false].mean()) if false.any() else float("nan")
-    return table.assign(kept=table["said_known"] & np.array(fits) & np.array(agree)), made_up
+    false = said["known"][title != author]
+    said = said[:books]
+    fits = [own in genres for own, genres in zip(catalogue["genre"], said["genres"], strict=True)]
+    own_words = catalogue.get("keywords", pd.Series("", index=catalogue.index)).str.split(";")
+    agree = [_agree(own, words) for own, words in zip(own_words, said["keywords"], strict=True)]
+    table = catalogue[["item", "title", "genre"]].assign(
+        said_known=said["known"].to_numpy(),
+        said_genres=["; ".join(genres) for genres in said["genres"]],
+        said_keywords=["; ".join(words) for words in said["keywords"]],
+    )
+    table["kept"] = table["said_known"] & np.array(fits) & np.array(agree)
+    return table, float(false.mean())
 
 
 def _others(rng: np.random.Generator, title: np.ndarray, authors: np.ndarray) -> np.ndarray:
@@ -178,91 +165,68 @@ def _agree(own: list[str], said: tuple[str, ...]) -> bool:
     return not wanted or bool(wanted & {plain_title(word) for word in said})
 
 
-def live(agent: Agent, block: Readers, *, books: int, other_order: bool = False) -> Lived:
+def live(
+    agent: Agent, block: Readers, *, books: int, other_order: bool = False
+) -> tuple[np.ndarray, pd.DataFrame]:
     """Let the agent live the lives of a block: purchases, then one exposure at a time.
 
     `books` take part. With `other_order` the exposures come in the block's second order.
+
+    Returns
+    -------
+    bought : array of int (n, steps)
+        Places of books in the catalogue, -1 beyond a reader's purchases.
+    exposed : DataFrame
+        A row an exposure, by reader: `user`, `position` (from 1), `item` (its place), `propensity`,
+        `accept_first`, `accepted`, `probability`, `answered`, `timestamp`.
     """
-    bought = agent.buy(Purchase(block.reader, block.taste, block.shelf, block.count))
-    before = block.accept_first.shape[1]  # the most that is bought: exposures are always at the same times
-    bought = np.pad(bought, ((0, 0), (0, before - bought.shape[1])), constant_values=-1)
+    n, steps = block.accept_first.shape
+    bought = agent.buy(block)
+    # Exposures are always at the same times, so that all have room for the most that is bought.
+    bought = np.pad(bought, ((0, 0), (0, steps - bought.shape[1])), constant_values=-1)
     shown, propensity = recommend(block, bought, books=books)
     if other_order:
         shown = np.take_along_axis(shown, block.other_order, axis=1)
-    n, steps = shown.shape
     item = np.concatenate([bought, np.full((n, steps), -1)], axis=1)
-    accepted = np.concatenate([bought >= 0, np.zeros((n, steps), dtype=bool)], axis=1)
-    recommended = np.broadcast_to(np.arange(before + steps) >= before, item.shape)
-    probability, answered = np.full((n, steps), np.nan), np.zeros((n, steps), dtype=bool)
+    accepted, probability = item >= 0, np.full((n, steps), np.nan)
     for t in range(steps):
-        now = before + t
-        past = History(item[:, :now], accepted[:, :now], recommended[:, :now], block.time[:, :now])
-        decisions = agent.decide(
-            Exposure(
-                reader=block.reader,
-                taste=block.taste,
-                history=past,
-                item=shown[:, t],
-                time=block.time[:, now],
-                accept_first=block.accept_first[:, t],
-            )
+        now = steps + t
+        decided, probability[:, t] = agent.decide(
+            Exposure(block, shown[:, t], item[:, :now], accepted[:, :now])
         )
-        answered[:, t], probability[:, t] = decisions.answered, decisions.probability
-        accepted[:, now] = decisions.accepted & decisions.answered
-        item[:, now] = np.where(decisions.answered, shown[:, t], -1)
-    return Lived(bought, shown, propensity, accepted[:, before:], probability, answered)
+        answered = ~np.isnan(probability[:, t])
+        accepted[:, now] = decided & answered
+        item[:, now] = np.where(answered, shown[:, t], -1)
+    exposed = {
+        "item": shown,
+        "propensity": propensity,
+        "accept_first": block.accept_first,
+        "accepted": accepted[:, steps:],
+        "probability": probability,
+        "answered": ~np.isnan(probability),
+        "timestamp": block.time[:, steps:],
+    }
+    keys = {"user": np.repeat(block.reader, steps), "position": np.tile(np.arange(1, steps + 1), n)}
+    return bought, pd.DataFrame(keys | {name: values.ravel() for name, values in exposed.items()})
 
 
 def pilot_table(agent: Agent, block: Readers, *, genre: np.ndarray, books: int) -> pd.DataFrame:
     """Let a block live twice, the second time in another order; see `judge_pilot` for the columns."""
     rounds = []
     for number in (0, 1):
-        lived = live(agent, block, books=books, other_order=bool(number))
-        n, steps = lived.shown.shape
-        user = np.repeat(np.arange(n), steps)
-        rounds.append(
-            pd.DataFrame(
-                {
-                    "round": number,
-                    "user": block.reader[user],
-                    "position": np.tile(np.arange(1, steps + 1), n),
-                    "item": lived.shown.ravel(),
-                    "taste": block.taste[user, genre[lived.shown.ravel()]],
-                    "accept_first": block.accept_first.ravel(),
-                    "answered": lived.answered.ravel(),
-                    "accepted": lived.accepted.ravel(),
-                    "probability": lived.probability.ravel(),
-                }
-            )
-        )
+        _, table = live(agent, block, books=books, other_order=bool(number))
+        taste = np.take_along_axis(block.taste, genre[table["item"]].reshape(-1, block.steps), axis=1)
+        rounds.append(table.assign(round=number, taste=taste.ravel()))
     return pd.concat(rounds, ignore_index=True)
 
 
-def _rows(block: Readers, lived: Lived, numbers: np.ndarray) -> pd.DataFrame:
+def _rows(block: Readers, bought: np.ndarray, exposed: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
     """Return the rows of the log of a block; exposures without an answer have none."""
-    width = lived.bought.shape[1]
-    own, order = np.nonzero(lived.bought >= 0)
-    chosen = pd.DataFrame(
-        {
-            "user": block.reader[own],
-            "t": order + 1,
-            "item": numbers[lived.bought[own, order]],
-            "decision": 1,
-            "source": SELF,
-            "timestamp": block.time[own, order],
-        }
-    )
-    own, order = np.nonzero(lived.answered)
-    exposed = pd.DataFrame(
-        {
-            "user": block.reader[own],
-            "t": order + 1,
-            "item": numbers[lived.shown[own, order]],
-            "decision": lived.accepted[own, order].astype(int),
-            "source": SYSTEM,
-            "propensity": lived.propensity[own, order],
-            "probability": lived.probability[own, order],
-            "timestamp": block.time[own, width + order],
-        }
+    own, order = np.nonzero(bought >= 0)
+    chosen = pd.DataFrame({"user": block.reader[own], "t": order + 1, "timestamp": block.time[own, order]})
+    chosen = chosen.assign(item=numbers[bought[own, order]], decision=1, source=SELF)
+    exposed = exposed[exposed["answered"]].rename(columns={"position": "t"})
+    exposed = exposed.assign(
+        item=numbers[exposed["item"]], decision=exposed["accepted"].astype(int), source=SYSTEM
     )
     return pd.concat([chosen, exposed], ignore_index=True)

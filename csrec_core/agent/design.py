@@ -54,6 +54,11 @@ class Readers:
     accept_first: np.ndarray
     other_order: np.ndarray
 
+    @property
+    def steps(self) -> int:
+        """Exposures of each by the system, and the most that a reader buys."""
+        return self.accept_first.shape[1]
+
     def first(self, n: int) -> "Readers":
         """Return the first n readers."""
         return Readers(**{field.name: getattr(self, field.name)[:n] for field in fields(self)})
@@ -122,11 +127,10 @@ def recommend(block: Readers, bought: np.ndarray, *, books: int) -> tuple[np.nda
     books : int
         How many take part.
     """
-    steps = block.accept_first.shape[1]
     owned = (block.candidates[:, :, None] == bought[:, None, :]).any(axis=2)
-    order = np.argsort(owned, axis=1, kind="stable")[:, :steps]
+    order = np.argsort(owned, axis=1, kind="stable")[:, : block.steps]
     shown = np.take_along_axis(block.candidates, order, axis=1)
-    left = books - (bought >= 0).sum(axis=1)[:, None] - np.arange(steps)
+    left = books - (bought >= 0).sum(axis=1)[:, None] - np.arange(block.steps)
     return shown, 1 / left
 
 

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from types import ModuleType
 from urllib.parse import urlsplit
 
 from csrec_core.errors import InputError
@@ -11,6 +10,7 @@ __all__ = ["KEY_NAMES", "Endpoint", "Stopped", "check_endpoint"]
 
 KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
 LONGEST_REQUEST = 86_400  # seconds
+OPENAI = "https://api.openai.com/v1"
 NO_KEY = "none"  # sent to an endpoint of one's own that asks for no key
 
 
@@ -36,7 +36,7 @@ class Endpoint:
     ----------
     model : str
     base_url : str or None
-        None is the `openai` package's own default.
+        None is that of OPENAI_BASE_URL in the environment, else OpenAI's own.
     concurrency : int
         Requests under way at a time, at most.
     limit_requests, limit_tokens : int or None
@@ -54,7 +54,7 @@ class Endpoint:
         Of the jitter.
     """
 
-    model: str
+    model: str = ""
     base_url: str | None = None
     concurrency: int = 8
     limit_requests: int | None = None
@@ -66,42 +66,30 @@ class Endpoint:
     seed: int = 0
 
 
-def check_endpoint(endpoint: Endpoint) -> tuple[ModuleType, str]:
-    """Return the `openai` package and the key; InputError without either, or a model, or a plain URL."""
+def check_endpoint(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the address and the key; InputError without a model or a key, or for an address that is none."""
     if not endpoint.model:
         raise InputError("--agent openai needs --model, the name of a model that the endpoint knows")
-    try:
-        import openai
-    except ImportError:
-        raise InputError(
-            "the openai package is not installed; pip install 'csrec-core[openai]', or --agent simulator"
-        ) from None
-    _check_url(endpoint.base_url)
     if not 0 < endpoint.timeout <= LONGEST_REQUEST:  # NaN is neither
         raise InputError(f"--timeout: expected seconds up to {LONGEST_REQUEST:,}, not {endpoint.timeout}")
-    return openai, _key(endpoint.base_url)
+    address = endpoint.base_url or os.environ.get("OPENAI_BASE_URL")
+    _check_url(address or OPENAI)
+    key = next((key for name in KEY_NAMES if (key := os.environ.get(name, "").strip())), "")
+    names = " or ".join(KEY_NAMES)
+    if not (key or address):
+        raise InputError(f"no key: set {names} in the environment, or give the --base-url of your own server")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"the key in {names} has characters that no request can carry; expected plain text")
+    return address or OPENAI, key or NO_KEY
 
 
-def _key(base_url: str | None) -> str:
-    for name in KEY_NAMES:
-        if key := os.environ.get(name, "").strip():
-            return key
-    if base_url:
-        return NO_KEY
-    raise InputError(
-        f"no key: set {' or '.join(KEY_NAMES)} in the environment, or give the --base-url of your own server"
-    )
-
-
-def _check_url(base_url: str | None) -> None:
-    if base_url is None:
-        return
+def _check_url(address: str) -> None:
     try:
-        parts = urlsplit(base_url)
+        parts = urlsplit(address)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # a port that is none, half an IPv6 address
         whole = False
-    if not whole or not base_url.isprintable() or " " in base_url:
+    if not whole or not address.isprintable() or " " in address:
         raise InputError("--base-url: expected a URL such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise InputError(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from csrec_core.agent.questions import Exposure, Purchase, genres_of
+from csrec_core.agent.design import Readers
+from csrec_core.agent.questions import Exposure, genres_of
 
 __all__ = ["VERSION", "Library", "Prompt"]
 
@@ -83,9 +84,7 @@ class Library:
     def __init__(self, catalogue: pd.DataFrame):
         self.genres = genres_of(catalogue)
         years = [None if pd.isna(year) else int(year) for year in catalogue["year"]]
-        columns = (catalogue["title"], catalogue["author"], years)
-        self._books = list(zip(*columns, strict=True))
-        self._ids = [f"b{item}" for item in catalogue["item"]]
+        self._books = list(zip(catalogue["title"], catalogue["author"], years, strict=True))
 
     def place(self, name: str) -> int:
         """Return the place of a book from the id it has in questions."""
@@ -106,27 +105,33 @@ class Library:
         form = {"books": {"type": "array", "items": _object(entry)}}
         return Prompt("familiarity", {"books": books, "genres": self.genres}, _object(form))
 
-    def purchase(self, question: Purchase, row: int) -> Prompt:
+    def purchase(self, readers: Readers, row: int) -> Prompt:
         """Ask what a reader buys."""
-        shelf = [self._book(place) for place in question.shelf[row]]
+        shelf = [self._book(place) for place in readers.shelf[row]]
         form = {"purchases": {"type": "array", "items": {"type": "string"}}}
-        reader = self._reader(question, row)
-        content = {"reader": reader, "shelf": shelf, "count": int(question.count[row])}
+        content = {"reader": self._reader(readers, row), "shelf": shelf, "count": int(readers.count[row])}
         return Prompt("purchase", content, _object(form))
 
     def exposure(self, question: Exposure, row: int) -> Prompt:
         """Ask whether a reader accepts a book."""
-        past = question.history
-        happened = np.flatnonzero(past.item[row] >= 0)
-        history = [
-            {"time": str(past.time[row, t]), **self._book(past.item[row, t], named=False), "what": what}
-            for t, what in zip(happened, _deeds(past, row, happened), strict=True)
-        ]
-        choices = ["accept", "reject"] if question.accept_first[row] else ["reject", "accept"]
+        readers, before = question.readers, question.before[row]
+        history = []
+        for t in np.flatnonzero(before >= 0):
+            what = "accepted when recommended" if question.accepted[row, t] else "rejected when recommended"
+            book = self._book(before[t])
+            del book["id"]
+            history.append(
+                {
+                    "time": str(readers.time[row, t]),
+                    **book,
+                    "what": "bought" if t < readers.steps else what,
+                }
+            )
+        choices = ["accept", "reject"] if readers.accept_first[row, question.turn] else ["reject", "accept"]
         content = {
-            "reader": self._reader(question, row),
+            "reader": self._reader(readers, row),
             "history": history,
-            "now": str(question.time[row]),
+            "now": str(readers.time[row, len(before)]),
             "offer": self._book(question.item[row]),
             "choices": choices,
         }
@@ -137,26 +142,18 @@ class Library:
         }
         return Prompt("exposure", content, _object(form))
 
-    def _book(self, place: int, *, named: bool = True) -> dict:
+    def _book(self, place: int) -> dict:
         title, author, year = self._books[place]
-        book = {"title": title, "author": author, **({} if year is None else {"year": year})}
-        return {"id": self._ids[place], **book} if named else book
+        book = {"id": f"b{place + 1}", "title": title, "author": author}
+        return book if year is None else {**book, "year": year}
 
-    def _reader(self, question: Purchase | Exposure, row: int) -> dict:
+    def _reader(self, readers: Readers, row: int) -> dict:
         """Return who the reader is; the order of the genres is the reader's own."""
-        number = int(question.reader[row])
-        percent = np.round(100 * question.taste[row]).astype(int)
+        number = int(readers.reader[row])
+        percent = np.round(100 * readers.taste[row]).astype(int)
         order = np.random.default_rng(number).permutation(len(percent))
-        return {
-            "number": number,
-            "tastes": {self.genres[genre]: int(percent[genre]) for genre in order if percent[genre]},
-        }
-
-
-def _deeds(past, row: int, happened: np.ndarray) -> list[str]:
-    words = {(False, True): "bought", (True, True): "accepted when recommended"}
-    words[True, False] = "rejected when recommended"
-    return [words[bool(past.recommended[row, t]), bool(past.accepted[row, t])] for t in happened]
+        tastes = {self.genres[genre]: int(percent[genre]) for genre in order if percent[genre]}
+        return {"number": number, "tastes": tastes}
 
 
 def _object(properties: dict) -> dict:

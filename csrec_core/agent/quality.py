@@ -124,7 +124,7 @@ def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) 
         of_unit = np.asarray(factor)[np.unique(unit, return_index=True)[1]]
         by_chance = [share(rng.permutation(of_unit)[unit], decision) for _ in range(permutations)]
         found = share(np.asarray(factor), decision)
-        table[name] = {"share": found, "chance": _mean(by_chance), "p": _p(found, by_chance)}
+        table[name] = {"share": found, "chance": float(np.mean(by_chance)), "p": _p(found, by_chance)}
     return pd.DataFrame.from_dict(table, orient="index")
 
 
@@ -165,7 +165,7 @@ def _agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator, permutatio
     shares, correlations = np.nan_to_num(by_chance).T
     return {
         "share": share,
-        "chance": _mean(shares),
+        "chance": float(np.mean(shares)),
         "p": _p(share, shares),
         "correlation": correlation,
         "p_stated": _p(correlation, correlations),
@@ -224,13 +224,9 @@ def _distinct_rows(rows: pd.DataFrame, rng: np.random.Generator, permutations: i
         len(np.unique(rng.permuted(decisions, axis=0), axis=0)) for _ in range(min(permutations, 100))
     ]
     found = len(np.unique(decisions, axis=0))
-    return {"distinct decision rows": found, "distinct decision rows by chance": _mean(by_chance)}
+    return {"distinct decision rows": found, "distinct decision rows by chance": float(np.mean(by_chance))}
 
 
 def _p(found: float, by_chance: list[float] | np.ndarray) -> float:
     """Return the share of permutations that come out at least as large, the observed one among them."""
     return float((1 + np.sum(np.asarray(by_chance) >= found - 1e-12)) / (1 + len(by_chance)))
-
-
-def _mean(values: list[float] | np.ndarray) -> float:
-    return float(np.mean(values))

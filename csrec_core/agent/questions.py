@@ -12,7 +12,9 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-__all__ = ["Agent", "Decisions", "Exposure", "Familiarity", "History", "Knowledge", "Purchase", "genres_of"]
+from csrec_core.agent.design import Readers
+
+__all__ = ["Agent", "Exposure", "genres_of"]
 
 
 def genres_of(catalogue: pd.DataFrame) -> list[str]:
@@ -21,106 +23,36 @@ def genres_of(catalogue: pd.DataFrame) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
-    """Do you know these books? A book whose `author` is another's than its `title` does not exist.
-
-    Attributes
-    ----------
-    title, author : array of int (n,)
-        Whose title, and whose author and year.
-    """
-
-    title: np.ndarray
-    author: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Knowledge:
-    """Answer to `Familiarity`: `known`, genres that fit (best first) and keywords, n each."""
-
-    known: np.ndarray
-    genres: list[tuple[str, ...]]
-    keywords: list[tuple[str, ...]]
-
-
-@dataclass(frozen=True, eq=False)
-class Purchase:
-    """What would these readers buy next, in order, of what stands on their shelf?
-
-    Attributes
-    ----------
-    reader : array of int (n,)
-    taste : array (n, genres)
-    shelf : array of int (n, k)
-        Distinct books.
-    count : array of int (n,)
-        How many they buy, at most k.
-    """
-
-    reader: np.ndarray
-    taste: np.ndarray
-    shelf: np.ndarray
-    count: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """What readers did so far, oldest first, (n, t) each.
-
-    Attributes
-    ----------
-    item : array of int
-        -1 where nothing happened.
-    accepted, recommended : array of bool
-        What they decided, and whether the system had exposed the book (else it was their own purchase).
-    time : array of datetime64
-    """
-
-    item: np.ndarray
-    accepted: np.ndarray
-    recommended: np.ndarray
-    time: np.ndarray
-
-    @property
-    def last_accepted(self) -> np.ndarray:
-        """Whether the last thing that happened was an acceptance, (n,); False where nothing did."""
-        happened = self.item >= 0
-        if not happened.shape[1]:
-            return np.zeros(len(happened), dtype=bool)
-        last = happened.shape[1] - 1 - happened[:, ::-1].argmax(axis=1)
-        return (self.accepted & happened)[np.arange(len(last)), last]
-
-
-@dataclass(frozen=True, eq=False)
 class Exposure:
     """Would these readers accept this book, recommended now, given all that happened before?
 
     Attributes
     ----------
-    reader : array of int (n,)
-    taste : array (n, genres)
-    history : History
+    readers : Readers
     item : array of int (n,)
-    time : array of datetime64 (n,)
-    accept_first : array of bool (n,)
-        Whether acceptance is the first of the two answers offered: the order must not matter.
+    before : array of int (n, t)
+        The books so far, oldest first: the first `readers.steps` bought, those after them recommended; -1
+        where nothing happened.
+    accepted : array of bool (n, t)
+        What they decided on those.
     """
 
-    reader: np.ndarray
-    taste: np.ndarray
-    history: History
+    readers: Readers
     item: np.ndarray
-    time: np.ndarray
-    accept_first: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Decisions:
-    """Answer to `Exposure`: the decision, its stated probability of acceptance, and whether there is one."""
-
+    before: np.ndarray
     accepted: np.ndarray
-    probability: np.ndarray
-    answered: np.ndarray
+
+    @property
+    def turn(self) -> int:
+        """How many exposures by the system came before."""
+        return self.before.shape[1] - self.readers.steps
+
+    @property
+    def last_accepted(self) -> np.ndarray:
+        """Whether the last thing that happened was an acceptance, (n,); False where nothing did."""
+        happened = self.before >= 0
+        last = happened.shape[1] - 1 - happened[:, ::-1].argmax(axis=1)
+        return (self.accepted & happened)[np.arange(len(last)), last]
 
 
 class Agent(Protocol):
@@ -134,11 +66,15 @@ class Agent(Protocol):
     def cost(self) -> str:
         """What the answers have cost so far, in words; empty if nothing."""
 
-    def know(self, question: Familiarity) -> Knowledge:
-        """Say which books are known, by genre and keywords."""
+    def know(self, title: np.ndarray, author: np.ndarray) -> pd.DataFrame:
+        """Say which books are known, a row each: `known`, `genres` that fit (best first) and `keywords`.
 
-    def buy(self, question: Purchase) -> np.ndarray:
-        """Return what is bought in order, (n, largest count), -1 beyond a reader's count."""
+        `title` and `author` are the places of the books they are taken from; where they differ, the book does
+        not exist.
+        """
 
-    def decide(self, question: Exposure) -> Decisions:
-        """Accept or reject the books recommended."""
+    def buy(self, readers: Readers) -> np.ndarray:
+        """Return what they buy of their shelf, in order, (n, largest count), -1 beyond a reader's count."""
+
+    def decide(self, question: Exposure) -> tuple[np.ndarray, np.ndarray]:
+        """Return whether each accepts, and its stated probability, (n,) each; NaN where there is no answer."""

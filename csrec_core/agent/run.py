@@ -1,17 +1,15 @@
 """A run of an agent into a folder: settings, cache, log, quality report; resumed where it was left."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from csrec_core.agent.cache import AnswerCache, has_answers
+from csrec_core.agent.cache import AnswerCache
 from csrec_core.agent.catalogue import OWN, load_catalogue
-from csrec_core.agent.chat import ChatAgent
 from csrec_core.agent.collect import Collected, collect
 from csrec_core.agent.design import check_size
 from csrec_core.agent.endpoint import Endpoint, Stopped, check_endpoint
@@ -22,7 +20,7 @@ from csrec_core.agent.simulator import Simulator
 from csrec_core.data.log import write_dataset
 from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError, unknown
-from csrec_core.files import hash_files, whole_file, write_json, write_text
+from csrec_core.files import hash_files, read_json, whole_file, write_json, write_text
 
 __all__ = ["AGENTS", "Study", "run_study"]
 
@@ -32,7 +30,7 @@ AGENTS = ("simulator", "openai")
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What is asked: it decides the log, and does not change when a run goes on.
+    """What is asked, and of whom.
 
     Attributes
     ----------
@@ -42,10 +40,12 @@ class Study:
     seed : int
     catalogue : path or None
         See `load_catalogue`.
-    model : str or None
-        For `openai`.
     effect : float
         For the simulator: the mean source effect, in logits.
+    endpoint : Endpoint
+        For `openai`.
+    prices : tuple of float, optional
+        See `ChatAgent`.
     """
 
     agent: str
@@ -53,34 +53,26 @@ class Study:
     steps: int = 20
     seed: int = 0
     catalogue: Path | None = None
-    model: str | None = None
     effect: float = 0.6
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    prices: tuple[float, float] | None = None
 
     @property
     def settings(self) -> dict:
         """What a run that goes on must have in common with the one that began; readers may be added."""
-        own = {"model": self.model} if self.agent == "openai" else {"effect": self.effect}
-        books = self.catalogue or OWN
+        own = {"model": self.endpoint.model} if self.agent == "openai" else {"effect": self.effect}
         return {
             "agent": self.agent,
             "steps": self.steps,
             "seed": self.seed,
             **own,
-            "catalogue": hash_files([books]),
+            "catalogue": hash_files([self.catalogue or OWN]),
             # Other words to the model are other questions, and all would be asked anew.
             "prompts": VERSION,
         }
 
 
-def run_study(
-    study: Study,
-    out: str | Path,
-    *,
-    endpoint: Endpoint | None = None,
-    prices: tuple[float, float] | None = None,
-    resume: bool = False,
-    force: bool = False,
-) -> Collected:
+def run_study(study: Study, out: str | Path, *, resume: bool = False, force: bool = False) -> Collected:
     """Ask an agent to be readers, and write what comes of it into a folder.
 
     `run.json` (settings), `cache.sqlite` (all prompts and answers; not for the simulator, whose answers cost
@@ -92,10 +84,6 @@ def run_study(
     study : Study
     out : path
         The folder.
-    endpoint : Endpoint, optional
-        For `openai`.
-    prices : tuple of float, optional
-        See `ChatAgent`.
     resume : bool
         Go on in a folder that holds a run of the same settings.
     force : bool
@@ -115,11 +103,10 @@ def run_study(
     catalogue = load_catalogue(study.catalogue)
     check_size(len(catalogue), study.steps)
     _check_folder(study, out, resume)
-    with _agent(study, catalogue, out, endpoint, prices) as agent:
+    sizes = {"users": study.users, "steps": study.steps, "seed": study.seed}
+    with _agent(study, catalogue, out) as agent:
         write_json(out / "run.json", {"settings": study.settings, "users": study.users})
-        collected = collect(
-            agent, catalogue, users=study.users, steps=study.steps, seed=study.seed, force=force
-        )
+        collected = collect(agent, catalogue, **sizes, force=force)
         _write_quality(study, agent, collected, out)
     if collected.dataset is None:
         failures = "".join(f"\n  - {failure}" for failure in collected.quality.failures)
@@ -132,18 +119,16 @@ def run_study(
 
 
 @contextmanager
-def _agent(
-    study: Study,
-    catalogue: pd.DataFrame,
-    out: Path,
-    endpoint: Endpoint | None,
-    prices: tuple[float, float] | None,
-) -> Iterator[Agent]:
+def _agent(study: Study, catalogue: pd.DataFrame, out: Path) -> Iterator[Agent]:
     if study.agent == "simulator":
         yield Simulator(catalogue, seed=study.seed, effect=study.effect)
         return
-    check_endpoint(endpoint := endpoint or Endpoint(model=study.model or ""))
-    with ChatAgent(catalogue, endpoint, AnswerCache(out / "cache.sqlite"), prices=prices) as agent:
+    from csrec_core.agent.chat import ChatAgent  # with httpx, which simulated readers do not need
+
+    check_endpoint(study.endpoint)
+    with ChatAgent(
+        catalogue, study.endpoint, AnswerCache(out / "cache.sqlite"), prices=study.prices
+    ) as agent:
         yield agent
 
 
@@ -153,13 +138,17 @@ def _check_folder(study: Study, out: Path, resume: bool) -> None:
     Where nothing is answered yet, as after a wrong name of a model, there is nothing to lose.
     """
     cache, path = out / "cache.sqlite", out / "run.json"
-    if not ((out / "log.parquet").exists() or (cache.exists() and has_answers(cache))):
-        return
+    if not (out / "log.parquet").exists():
+        if not cache.exists():
+            return
+        with closing(AnswerCache(cache)) as known:
+            if not known.answers:
+                return
     if not path.exists():
         raise InputError(f"{out} holds data, but no run of an agent; expected another folder")
     if not resume:
         raise InputError(f"{out} holds a run already; --resume goes on with it, or name another folder")
-    before = json.loads(path.read_text("utf-8")).get("settings", {})
+    before = read_json(path, {"settings": dict})["settings"]
     for name, value in study.settings.items():
         if before.get(name) != value:
             raise InputError(f"{out}: its run has {name} = {before.get(name)!r}, not {value!r}")
@@ -183,12 +172,13 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
     }
     with whole_file(out / "knowledge.parquet") as temporary:
         knowledge.to_parquet(temporary, index=False)
-    write_json(out / "quality.json", _plain(report))
+    # What is no number is null in JSON.
+    write_json(out / "quality.json", json.loads(json.dumps(report), parse_constant=lambda name: None))
     page = render_quality(
         collected.quality,
         report,
         knowledge,
-        title=f"{study.users:,} readers by {study.model if study.agent == 'openai' else 'the simulator'}",
+        title=f"{study.users:,} readers by {study.endpoint.model if study.agent == 'openai' else 'the simulator'}",
         settings=study.settings,
     )
     write_text(out / "quality.html", page)
@@ -204,10 +194,3 @@ def _warnings(collected: Collected) -> list[str]:
             "real ones may be guessed from their titles.",
         )
     return warnings
-
-
-def _plain(value: object) -> object:
-    """Return a value that JSON can hold: what is no number is null."""
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,13 +10,15 @@ for a look that is rejected leaves d = 0 to the next. Books bought are looked at
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from csrec_core.agent.questions import Decisions, Exposure, Familiarity, Knowledge, Purchase, genres_of
-from csrec_core.data.readers import Catalogue, Readers, World
+from csrec_core.agent.design import Readers
+from csrec_core.agent.questions import Exposure, genres_of
+from csrec_core.data.readers import Catalogue, ReaderModel, World
 
 __all__ = ["Simulator"]
 
@@ -37,40 +39,37 @@ class Simulator:
     name = "simulator"
     cost = ""
 
-    def __init__(self, catalogue: pd.DataFrame, *, seed: int = 0, **weights: float):
+    def __init__(self, catalogue: pd.DataFrame, *, seed: int = 0, **weights: Any):
         self.progress: Callable[[int], object] = lambda count: None
         self._seed, self._world = seed, World(**weights)
         self._names = catalogue["genre"].to_numpy()
-        self._genres = len(genres_of(catalogue))
         self._keywords = [
             tuple(filter(None, (word.strip() for word in text.split(";"))))
             for text in catalogue.get("keywords", pd.Series("", index=catalogue.index))
         ]
-        genre = pd.Categorical(self._names, categories=genres_of(catalogue)).codes.astype(int)
+        genres = genres_of(catalogue)
+        genre = pd.Categorical(self._names, categories=genres).codes.astype(int)
         rng = np.random.default_rng([seed, 1])
-        self._books = Catalogue.of_genres(rng, genre, self._genres, self._world.quality_spread)
+        self._books = Catalogue.of_genres(rng, genre, len(genres), self._world.quality_spread)
 
-    def know(self, question: Familiarity) -> Knowledge:
+    def know(self, title: np.ndarray, author: np.ndarray) -> pd.DataFrame:
         """Know every book that exists."""
-        self.progress(len(question.title))
-        return Knowledge(
-            known=question.title == question.author,
-            genres=[(self._names[place],) for place in question.title],
-            keywords=[self._keywords[place] for place in question.title],
-        )
+        self.progress(len(title))
+        said = {"known": title == author, "genres": [(name,) for name in self._names[title]]}
+        return pd.DataFrame(said | {"keywords": [self._keywords[place] for place in title]})
 
-    def buy(self, question: Purchase) -> np.ndarray:
+    def buy(self, readers: Readers) -> np.ndarray:
         """Buy by looking at the books of the shelf by taste and fame until one is accepted, and again."""
-        n, k = question.shelf.shape
-        places = question.shelf.ravel()
-        taste = np.repeat(question.taste, k, axis=0)
-        readers = self._readers(taste)
-        look = readers.propensity(taste, places).reshape(n, k)
+        n, k = readers.shelf.shape
+        places = readers.shelf.ravel()
+        taste = np.repeat(readers.taste, k, axis=0)
+        model = self._model(taste)
+        look = model.propensity(taste, places).reshape(n, k)
         liking = taste[np.arange(n * k), self._books.genre[places]]
-        logit = readers.logit(places, None, liking, None)
-        habit = readers.habit[0, :, 0, 0]
-        after = [look * readers.accept(logit + habit[last]).reshape(n, k) for last in (0, 1)]
-        bought = np.full((n, question.count.max(initial=0)), -1)
+        logit = model.logit(places, None, liking, None)
+        habit = model.habit[0, :, 0, 0]
+        after = [look * model.accept(logit + habit[last]).reshape(n, k) for last in (0, 1)]
+        bought = np.full((n, readers.count.max(initial=0)), -1)
         on_shelf = np.ones((n, k), dtype=bool)
         everyone = np.arange(n)
         for number in range(bought.shape[1]):
@@ -80,31 +79,31 @@ class Simulator:
             left = 1 - first.sum(axis=1) / total
             chance = first / total[:, None] + (left / rejected.sum(axis=1))[:, None] * rejected
             edges = np.cumsum(chance, axis=1)
-            draw = self._uniform(question.reader, kind=1, number=number)
+            draw = self._uniform(readers.reader, kind=1, number=number)
             chosen = (draw[:, None] * edges[:, -1:] >= edges).sum(axis=1)
-            buys = number < question.count
-            bought[buys, number] = question.shelf[everyone, chosen][buys]
+            buys = number < readers.count
+            bought[buys, number] = readers.shelf[everyone, chosen][buys]
             on_shelf[everyone, chosen] = False
         self.progress(n)
         return bought
 
-    def decide(self, question: Exposure) -> Decisions:
+    def decide(self, question: Exposure) -> tuple[np.ndarray, np.ndarray]:
         """Decide by the equation of the books world, with the source effect of an exposure by the system."""
-        readers = self._readers(question.taste)
-        item, n = question.item, len(question.item)
-        liking = question.taste[np.arange(n), self._books.genre[item]]
-        trust = self._world.effect + self._world.trust_spread * ndtri(self._uniform(question.reader, kind=2))
-        habit = readers.habit[0, question.history.last_accepted.astype(int), 0, 0]
-        probability = readers.accept(readers.logit(item, None, liking, None) + trust + habit)
-        draw = self._uniform(question.reader, kind=3, number=item, turn=question.history.item.shape[1])
-        self.progress(n)
-        return Decisions(draw < probability, probability, np.ones(n, dtype=bool))
+        reader, taste, item = question.readers.reader, question.readers.taste, question.item
+        model = self._model(taste)
+        liking = taste[np.arange(len(item)), self._books.genre[item]]
+        trust = self._world.effect + self._world.trust_spread * ndtri(self._uniform(reader, kind=2))
+        habit = model.habit[0, question.last_accepted.astype(int), 0, 0]
+        probability = model.accept(model.logit(item, None, liking, None) + trust + habit)
+        draw = self._uniform(reader, kind=3, number=item, turn=question.before.shape[1])
+        self.progress(len(item))
+        return draw < probability, probability
 
-    def _readers(self, taste: np.ndarray) -> Readers:
-        """Return readers of still tastes, without any of the world's violations."""
+    def _model(self, taste: np.ndarray) -> ReaderModel:
+        """Return the model of readers of still tastes, without any of the world's violations."""
         still = np.zeros((len(taste), 1))
         log_taste = np.log(np.maximum(taste, 1e-12))[:, None, :]
-        return Readers(self._world, self._books, log_taste=log_taste, lift=still, mood=still)
+        return ReaderModel(self._world, self._books, log_taste=log_taste, lift=still, mood=still)
 
     def _uniform(self, reader: np.ndarray, **keys: np.ndarray | int) -> np.ndarray:
         """Return a uniform draw in (0, 1) for each reader, the same for the same reader and keys."""

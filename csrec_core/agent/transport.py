@@ -1,55 +1,87 @@
-"""What lies between a chat client and an endpoint that may be slow, endless, or somebody else's."""
+"""One request to an endpoint that may be slow, endless, or somebody else's."""
 
 import asyncio
+import math
+import time
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
-__all__ = ["BROKEN", "Refused", "bounded_client"]
+import httpx
+
+__all__ = ["Failed", "Reply", "post"]
 
 LARGEST = 2**22  # bytes of an answer, unpacked; one to twenty books has some thousands
-#: What the client raises for what is no JSON, no completion, or too deep to be read.
-BROKEN = (ValueError, RecursionError)
 
 
-class Refused(Exception):
-    """An answer that is not read to its end; its message says why."""
+class Failed(Exception):
+    """A request that failed and may be tried again, after `wait` seconds if the server said so.
 
-
-def bounded_client(kind: type, timeout: float):
-    """Return an HTTP client, of a `kind` of httpx's, whose requests end in time, in little memory, and stay.
-
-    The `timeout`, in seconds, is that of a whole request: one byte now and then keeps none alive. What is
-    late raises TimeoutError, what is too large `Refused`. A redirect is not followed, for the key would go
-    along. Answers are unpacked here, piece by piece: a few packed bytes can stand for gigabytes.
+    The message is for people; `outcome`, by default the same, is what it is counted under.
     """
 
-    class Client(kind):
-        async def send(self, request, **options):
-            request.headers["accept-encoding"] = "gzip"
-            async with asyncio.timeout(timeout):
-                response = await super().send(request, **options | {"stream": True})
-                try:
-                    content = await _read(response)
-                except zlib.error as error:
-                    raise Refused(f"an answer that cannot be unpacked ({error})") from None
-                finally:
-                    await response.aclose()
-            kept = {"content-type", "retry-after"}
-            headers = [(name, value) for name, value in response.headers.items() if name in kept]
-            return type(response)(response.status_code, headers=headers, content=content, request=request)
-
-    return Client(timeout=timeout, follow_redirects=False)
+    def __init__(self, message: str, *, outcome: str = "", wait: float | None = None):
+        super().__init__(message)
+        self.outcome, self.wait = outcome or message, wait
 
 
-async def _read(response) -> bytes:
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the HTTP status, the unpacked content, and the seconds that a server asks to wait."""
+
+    status: int
+    content: bytes
+    wait: float | None
+
+
+async def post(client: httpx.AsyncClient, address: str, body: dict, timeout: float) -> Reply:
+    """Send JSON; return what comes back, in time and in little memory.
+
+    The `timeout`, in seconds, is that of a whole request: one byte now and then keeps none alive. A redirect is
+    not followed, for the key would go along. Answers are unpacked here, piece by piece: a few packed bytes can
+    stand for gigabytes.
+
+    Raises
+    ------
+    Failed
+    """
+    try:
+        async with (
+            asyncio.timeout(timeout),
+            client.stream("POST", address, json=body, follow_redirects=False) as response,
+        ):
+            content = await _read(response)
+    except (TimeoutError, httpx.TimeoutException):
+        raise Failed("time-out") from None
+    except httpx.TransportError:
+        raise Failed("no connection") from None
+    except zlib.error as error:
+        raise _refused(f"cannot be unpacked ({error})") from None
+    return Reply(response.status_code, content, retry_after(response.headers.get("retry-after", "")))
+
+
+def retry_after(text: str) -> float | None:
+    """Return the seconds that a server asks to wait: it may give them, or a date; else None."""
+    try:
+        wait = float(text)
+    except ValueError:
+        try:
+            wait = max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return wait if math.isfinite(wait) and wait >= 0 else None
+
+
+async def _read(response: httpx.Response) -> bytes:
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
-        raise Refused(f"an answer packed as {encoding[:40]!r}, which was not asked for")
+        raise _refused(f"is packed as {encoding[:40]!r}, which was not asked for")
     content = bytearray()
     async for piece in _unpacked(response.aiter_raw(), encoding == "gzip"):
         content += piece
         if len(content) > LARGEST:
-            raise Refused(f"an answer of more than {LARGEST:,} bytes")
+            raise _refused(f"has more than {LARGEST:,} bytes")
     return bytes(content)
 
 
@@ -61,3 +93,7 @@ async def _unpacked(pieces: AsyncIterator[bytes], packed: bool) -> AsyncIterator
         while packed and piece and not unpack.eof:
             yield unpack.decompress(piece, LARGEST)
             piece = unpack.unconsumed_tail
+
+
+def _refused(why: str) -> Failed:
+    return Failed(f"an answer that {why}", outcome="refused response")

@@ -92,17 +92,19 @@ def ask_agent(given: Mapping, *, users: int, steps: int, effect: float, seed: in
     from csrec_core.agent.endpoint import Endpoint, Stopped
     from csrec_core.agent.run import Study, run_study
 
-    study = Study(
-        agent=given["agent"], users=users, steps=steps, seed=seed, effect=effect,
-        catalogue=given["catalogue"], model=given["model"],
-    )  # fmt: skip
     ways = ("base_url", "concurrency", "limit_requests", "limit_tokens", "timeout")
-    endpoint = Endpoint(model=given["model"] or "", seed=seed, **{name: given[name] for name in ways})
+    study = Study(
+        agent=given["agent"],
+        users=users,
+        steps=steps,
+        seed=seed,
+        effect=effect,
+        catalogue=given["catalogue"],
+        endpoint=Endpoint(model=given["model"] or "", seed=seed, **{name: given[name] for name in ways}),
+        prices=_prices(given["price"]),
+    )
     try:
-        done = run_study(
-            study, out, endpoint=endpoint, prices=_prices(given["price"]), resume=given["resume"],
-            force=given["force"],
-        )  # fmt: skip
+        done = run_study(study, out, resume=given["resume"], force=given["force"])
     except Stopped as stopped:
         click.echo(f"csrec: stopped: {stopped}", err=True)
         return stopped.code
@@ -112,6 +114,7 @@ def ask_agent(given: Mapping, *, users: int, steps: int, effect: float, seed: in
     if not done.quality.passed:
         click.echo("csrec: warning: the pilot fails the quality gate; see quality.html", err=True)
     silent = f", {done.silent:,} questions without a usable answer" if done.silent else ""
+    assert done.dataset is not None  # a run without one has stopped
     click.echo(f"{len(done.dataset.log):,} exposures, {len(done.dataset.items):,} books known{silent}")
     if done.cost:
         click.echo(f"{done.cost}, all runs of {out}")

@@ -32,7 +32,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from csrec_core.data.log import SOURCES, Dataset, validate_log
-from csrec_core.data.readers import Catalogue, Readers, World, live
+from csrec_core.data.readers import Catalogue, ReaderModel, World, live
 
 __all__ = ["CONCENTRATION", "VIOLATIONS", "draw_catalogue", "simulate_books"]
 
@@ -84,7 +84,7 @@ def simulate_books(**knobs) -> Dataset:
     growth = 1 + world.trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
     lift = np.concatenate([np.repeat(growth[:1], steps), growth])  # for cells of both phases
     log_taste = _log_tastes(taste_rng, world)
-    reader = Readers(
+    reader = ReaderModel(
         world,
         catalogue,
         log_taste=log_taste,

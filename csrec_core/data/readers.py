@@ -7,7 +7,7 @@ from scipy.special import expit, softmax
 
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["Catalogue", "Readers", "World", "live"]
+__all__ = ["Catalogue", "ReaderModel", "World", "live"]
 
 LONGEST_RUN = 5  # rejections in a row after which fatigue grows no more
 
@@ -126,7 +126,7 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class Readers:
+class ReaderModel:
     """The structural model: what the readers of a world look at and what they accept."""
 
     world: World
@@ -226,7 +226,7 @@ class Readers:
 
 
 def live(
-    reader: Readers, glances: dict[str, np.ndarray], draw: np.ndarray
+    reader: ReaderModel, glances: dict[str, np.ndarray], draw: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Run the readers through both phases; return the log's and the truth's columns, (users, 2 steps).
 
