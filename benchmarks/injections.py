@@ -1,11 +1,12 @@
 """Markup in every text that reaches a page, run in headless Chromium: what runs of it, or asks for anything?
 
-A place is one text of what a run leaves (a value or a name anywhere in its manifest or records), of a notebook
-(Markdown, code, outputs of each kind, captions, names and values of parameters), or of a log whose effect shows
-itself in a notebook. The payload of each place carries its number; it stands there alone, and the pages that read it
-are rendered: the run's, the notebook's, the list of runs, the comparison. Each page is a frame, served without its
-Content-Security-Policy, so that what is counted is what the escaping stops, not what the browser does. A payload
-that runs, or a picture that is fetched, asks this server for its number. Three controls, unescaped, have to; else
+A place is one text of what a run leaves (a value or a name anywhere in its manifest, records, history or grid), of a
+notebook (Markdown, code, outputs of each kind, captions, names and values of parameters), of a causal graph in any of
+its formats, of the frames that are drawn, or of a log whose effect shows itself in a notebook. The payload of each
+place carries its number; it stands there alone, and what reads it is made: the pages of the run, the notebook, the
+list of runs, the grid, the comparison, the history; the drawings, as SVG and within a page. Each is a frame, without
+its Content-Security-Policy, so that what is counted is what the escaping stops, not what the browser does. A payload
+that runs, or a picture that is fetched, asks this server for its number. The controls, unescaped, have to; else
 the study is void.
 
 Run: python benchmarks/injections.py [--chromium chromium]
@@ -23,21 +24,30 @@ import tempfile
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import csrec_core
+from csrec_core import plots
+from csrec_core.causal.diagram import graph_frames, join_parts
+from csrec_core.causal.graph_input import make_graph
 from csrec_core.errors import InputError
 from csrec_core.report.compare import compare_runs, write_comparison
+from csrec_core.report.formula import literal, prose
 from csrec_core.report.front import render_run
+from csrec_core.report.handover import inline_svg
+from csrec_core.report.history import add_to_history, write_history
 from csrec_core.report.index import write_index
 from csrec_core.report.page import render_notebook
 from csrec_core.report.parameters import Parameter
 from csrec_core.report.run import read_run
+from csrec_core.report.table import table_html
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from run_files import TILES, answered, write_manifest, write_record
@@ -48,6 +58,7 @@ PAYLOADS = (
     "<svg onload=\"fetch('/hit/{n}')\"><image href='/hit/{n}'></svg><iframe src='/hit/{n}'></iframe>",
     "![x](/hit/{n}) <style>@import '/hit/{n}';</style> [l](javascript:fetch('/hit/{n}')) $\\href{{javascript:x}}{{y}}$",
     '" autofocus onfocus="fetch(\'/hit/{n}\')" style="background:url(/hit/{n})"><link rel=stylesheet href=/hit/{n}>',
+    "<img src=/hit/{n}>",  # short enough for any name
 )
 
 
@@ -107,6 +118,109 @@ def pages_of_run(content: dict, reports: Path) -> Iterator[str]:
     with contextlib.suppress(InputError):
         comparison = compare_runs(reports, ["a", "b"])
         yield Path(write_comparison(comparison, reports)).read_text()
+
+
+def a_history(folder: Path) -> dict:
+    """Return what a history keeps, a mapping a row, and the run that it goes with."""
+    a_run(folder)
+    history, _ = add_to_history(read_run(folder))
+    (folder / "history.parquet").unlink()
+    return {"rows": history.to_dict("records")}
+
+
+def page_of_history(content: dict, folder: Path) -> Iterator[str]:
+    """Yield the page of a history of two entries, in which the row of the payload is the later."""
+    a_run(folder)
+    rows = pd.DataFrame(content["rows"])
+    rows.assign(started="2025-01-01", entry="e").to_parquet(folder / "history.parquet")
+    frame = pd.concat([pd.read_parquet(folder / "history.parquet"), rows], ignore_index=True)
+    frame.to_parquet(folder / "history.parquet")
+    write_history(read_run(folder))
+    yield (folder / "history.html").read_text()
+
+
+def a_grid() -> dict:
+    """Return what a grid of runs writes down."""
+    return {
+        "run": "sizes", "started": "2026-01-02T03:04:05+00:00", "axes": {"seed": ["1", "2"]},
+        "points": {"seed-1": {"seed": "1"}, "seed-2": {"seed": "2"}},
+    }  # fmt: skip
+
+
+def page_of_grid(content: dict, folder: Path) -> Iterator[str]:
+    """Yield the page that compares the points of a grid."""
+    for name in ("seed-1", "seed-2"):
+        a_run(folder / name)
+    (folder / "grid.json").write_text(json.dumps(content))
+    with contextlib.suppress(InputError):
+        write_index(folder)
+        yield (folder / "index.html").read_text()
+
+
+LETTER = re.compile("[a-d]")
+FIGURE_1 = "P1>S1 P1>D1 S1>D1 D1>S2 P1>P2 P2>S2 P2>D2 S2>D2"
+LINKS = json.dumps(
+    [dict(zip(("source", "target"), pair.split(">"), strict=True)) for pair in FIGURE_1.split()]
+)
+NODES = json.dumps([{"id": name} for name in ("P1", "S1", "D1", "P2", "S2", "D2")])
+GRAPHS = {
+    "x.dot": [f"digraph {{{FIGURE_1.replace(' ', '; ').replace('>', ' -> ')}; ", "a", " -> D1; D1 -> ", "c", "; S1 [label=", "b", "]}"],
+    "x.csv": [f"source,target\n{FIGURE_1.replace(' ', chr(10)).replace('>', ',')}\n", "a", ",D2\nD2,", "c", "\n"],
+    "x.json": [f'{{"directed": true, "links": {LINKS}, "nodes": [{NODES[1:-1]}, {{"id": ', "a", "}]}"],
+}  # fmt: skip
+
+
+def pages_of_graph(content: dict, folder: Path) -> Iterator[str]:
+    """Yield the drawing of a graph, alone and in a page, with its names in a table and in sentences."""
+    for name, parts in content.items():
+        quoted = [json.dumps(part) if number % 2 else part for number, part in enumerate(parts)]
+        (folder / name).write_text("".join(quoted))
+        with contextlib.suppress(InputError):
+            graph = make_graph(0, file=str(folder / name))
+            frame = join_parts(*graph_frames(graph))
+            yield from drawn(plots.plot_graph, frame, folder)
+            yield prose(literal(", ".join(map(str, graph)))) + table_html(
+                frame.fillna(0), "graph", caption="c"
+            )
+
+
+def frames() -> dict:
+    """Return the frames that are drawn with names of the log's own in them, by the name of the function."""
+    ends = {"effect": 0.1, "lower": 0.05, "upper": 0.2}
+    return {
+        "plot_effect_by_segment": [{"segment": "popularity", "group": "rare", **ends}],
+        "plot_effect_by_cohort": [{"cohort": "early", "step": n, "users": 9, **ends} for n in (1, 2)],
+        "plot_estimates": [{"name": "doubly robust", **ends}],
+        "plot_checks": [{"name": "placebo arm", "value": 0.1, "lower": 0.0, "upper": 0.2}],
+        "plot_accept_rates": [
+            {"source": "mail", "step": n, "mean": 0.3, "lower": 0.2, "upper": 0.4, "rows": 9} for n in (1, 2)
+        ],
+        "plot_item_shares": [{"source": arm, "rank": n, "share": 0.5} for arm in "ab" for n in (1, 2)],
+        "plot_policy_values": [
+            {"policy": "always", "estimator": "DR", "value": 0.1, "lower": 0.0, "upper": 0.2}
+        ],
+        "plot_explained": [{"factor": "user", "share": 0.2, "chance": 0.1}],
+        "plot_scores": [{"model": "m", "mean": 0.7, "lower": 0.6, "upper": 0.8}],
+        "plot_published": [{"model": "m", "published": 0.7, "reproduced": 0.7, "lower": 0.6, "upper": 0.8}],
+    }
+
+
+def drawings(content: dict, folder: Path) -> Iterator[str]:
+    """Yield each drawing, alone and in a page, and its frame as a table."""
+    for name, rows in content.items():
+        frame = pd.DataFrame(rows)
+        yield table_html(frame, "frame", caption="c")
+        frame = frame.assign(verdict="holds", metric="AUC")  # from a list of our own
+        options = {"plot_published": {"metrics": ["AUC"]}, "plot_scores": {"metric": "AUC"}}.get(name, {})
+        yield from drawn(partial(getattr(plots, name), **options), frame, folder)
+
+
+def drawn(draw: Callable, frame: pd.DataFrame, folder: Path) -> Iterator[str]:
+    """Yield a drawing as the SVG that is handed over, and as a part of a page."""
+    _, svg = plots.save_drawing(draw(frame), folder / "drawing")
+    plt.close("all")
+    yield svg.read_text()
+    yield "<!DOCTYPE html>" + inline_svg(svg, "x", "alt")
 
 
 def a_notebook() -> dict:
@@ -172,12 +286,19 @@ def repr_of_effect(content: dict) -> Iterator[str]:
 def made(number: int, rng: random.Random, reports: Path) -> list[tuple[int, str, str]]:
     """Return (number, place, page) of every page that payloads reach, from `number` on, place by place."""
     kinds = (("run", a_run(reports / "a"), lambda content: pages_of_run(content, reports)),
+             ("history", a_history(reports / "h"), lambda content: page_of_history(content, reports / "h")),
+             ("grid", a_grid(), lambda content: page_of_grid(content, reports / "g")),
+             ("graph", GRAPHS, lambda content: pages_of_graph(content, reports)),
+             ("frame", frames(), lambda content: drawings(content, reports)),
              ("notebook", a_notebook(), page_of_notebook), ("log", a_log(), repr_of_effect))  # fmt: skip
     found = []
     for kind, content, pages in kinds:
         for at in places(content):
-            if kind != "run" and at[-1] is None and (len(at) == 2 or at[0] == "declared"):
-                continue  # names of this file's own structure
+            own = kind in ("notebook", "log", "graph", "history", "frame")
+            if own and at[-1] is None and (len(at) == 2 or at[0] == "declared" or kind != "notebook"):
+                continue  # names of this file's own structure, or of columns
+            if kind == "graph" and not LETTER.fullmatch(content[at[0]][at[1]]):
+                continue  # the format itself
             for payload in [rng.choice(PAYLOADS)] if kind == "log" else PAYLOADS:
                 where = f"{kind} {'/'.join(map(str, at))}"
                 text = payload.format(n=number)

@@ -306,7 +306,7 @@ def test_a_trial_of_which_too_little_was_accepted_has_a_card_without_a_number():
 
 def test_other_arms_than_the_papers_have_lines_of_their_own(tmp_path):
     positions = pd.DataFrame({"source": ["bts", "bts", "random"], "step": [1, 2, 1], "mean": [0.1, 0.2, 0.1]})
-    positions[["low", "high"]], positions["rows"] = 0.0, 5
+    positions[["lower", "upper"]], positions["rows"] = 0.0, 5
     drawn = plot_accept_rates(positions.astype({"source": "category"}))
     assert [text.get_text() for text in drawn.texts] == ["bts", "random"]
     items = pd.DataFrame({"source": ["bts", "random", "old"], "share": 1.0}).astype({"source": "category"})

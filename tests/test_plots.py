@@ -23,14 +23,12 @@ def close():
 def bands(**more) -> pd.DataFrame:
     steps = np.arange(1, 6)
     return pd.DataFrame(
-        {"step": steps, "mean": steps / 10, "low": steps / 10 - 0.05, "high": steps / 10 + 0.05, **more}
+        {"step": steps, "mean": steps / 10, "lower": steps / 10 - 0.05, "upper": steps / 10 + 0.05, **more}
     )
 
 
 def effects(**more) -> pd.DataFrame:
-    return bands(last=np.arange(1, 6), **more).rename(
-        columns={"mean": "effect", "low": "lower", "high": "upper"}
-    )
+    return bands(last=np.arange(1, 6), **more).rename(columns={"mean": "effect"})
 
 
 def texts(ax) -> list[str]:

@@ -34,7 +34,7 @@ class Profile:
         on what the user did not choose that its group means explain, the share expected by `chance` from
         groups of that size, and the p-value of the F test of the one against the other.
     positions : DataFrame
-        By `source` and exposure number `step`: `mean` acceptance with its 95% interval `low`, `high` and the
+        By `source` and exposure number `step`: `mean` acceptance with its 95% interval `lower`, `upper` and the
         number of `rows`.
     items : DataFrame
         By `source` and `item`: the `share` of the source's exposures.
@@ -183,10 +183,10 @@ def _positions(log: pd.DataFrame) -> pd.DataFrame:
     table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
     accepted, rejected = table.pop("sum"), table["size"]
     rejected = rejected - accepted
-    low, high = (beta.ppf(tail, accepted + 0.5, rejected + 0.5) for tail in (0.025, 0.975))
+    lower, upper = (beta.ppf(tail, accepted + 0.5, rejected + 0.5) for tail in (0.025, 0.975))
     mean = accepted / (accepted + rejected)
     return table.rename(columns={"size": "rows"}).assign(
-        mean=mean, low=np.minimum(low, mean), high=np.maximum(high, mean)
+        mean=mean, lower=np.minimum(lower, mean), upper=np.maximum(upper, mean)
     )
 
 

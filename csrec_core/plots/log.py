@@ -20,7 +20,7 @@ def _marks(sources: pd.Series) -> dict[str, tuple[str, str]]:
 
 
 def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw acceptance by exposure number: columns `source`, `step`, `mean`, `low`, `high`."""
+    """Draw acceptance by exposure number: columns `source`, `step`, `mean`, `lower`, `upper`."""
     ax = ax or plt.figure().gca()
     ax.set(
         xlabel="number of the exposure, within its source", ylabel="accepted exposures", ylim=(-0.02, 1.02)
@@ -29,10 +29,10 @@ def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     for source, rows in positions.groupby("source", observed=True):
         name, colour = marks[source]
         ax.plot(rows["step"], rows["mean"], marker="o", markersize=3.5, color=colour)
-        ax.fill_between(rows["step"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
+        ax.fill_between(rows["step"], rows["lower"], rows["upper"], color=colour, alpha=0.2, linewidth=0)
         ends.append((rows["step"].iloc[-1], rows["mean"].iloc[-1], name, colour))
         said = [
-            f"exposure {row.step:g}, {name}: {row.mean:.1%} [{row.low:.1%}, {row.high:.1%}]"
+            f"exposure {row.step:g}, {name}: {row.mean:.1%} [{row.lower:.1%}, {row.upper:.1%}]"
             for row in rows.itertuples()
         ]
         add_tips(ax, rows["step"], rows["mean"], said, colour)
