@@ -158,14 +158,12 @@ def page_of_grid(content: dict, folder: Path) -> Iterator[str]:
 
 
 LETTER = re.compile("[a-d]")
-FIGURE_1 = "P1>S1 P1>D1 S1>D1 D1>S2 P1>P2 P2>S2 P2>D2 S2>D2"
-LINKS = json.dumps(
-    [dict(zip(("source", "target"), pair.split(">"), strict=True)) for pair in FIGURE_1.split()]
-)
+ARROWS = "P1>S1 P1>D1 S1>D1 D1>S2 P1>P2 P2>S2 P2>D2 S2>D2"
+LINKS = json.dumps([dict(zip(("source", "target"), pair.split(">"), strict=True)) for pair in ARROWS.split()])
 NODES = json.dumps([{"id": name} for name in ("P1", "S1", "D1", "P2", "S2", "D2")])
 GRAPHS = {
-    "x.dot": [f"digraph {{{FIGURE_1.replace(' ', '; ').replace('>', ' -> ')}; ", "a", " -> D1; D1 -> ", "c", "; S1 [label=", "b", "]}"],
-    "x.csv": [f"source,target\n{FIGURE_1.replace(' ', chr(10)).replace('>', ',')}\n", "a", ",D2\nD2,", "c", "\n"],
+    "x.dot": [f"digraph {{{ARROWS.replace(' ', '; ').replace('>', ' -> ')}; ", "a", " -> D1; D1 -> ", "c", "}"],
+    "x.csv": [f"source,target\n{ARROWS.replace(' ', chr(10)).replace('>', ',')}\n", "a", ",D2\nD2,", "c", "\n"],
     "x.json": [f'{{"directed": true, "links": {LINKS}, "nodes": [{NODES[1:-1]}, {{"id": ', "a", "}]}"],
 }  # fmt: skip
 
