@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[1]
 TESTS = {
     "effect/ter.py": ["words", "policy", "plots"],
     "effect/score.py": ["engine", "answer", "segments"],
-    "effect/sums.py": ["engine", "segments", "answer"],
     "effect/users.py": ["engine", "answer"],
     "effect/sensitivity.py": ["engine", "answer", "words"],
     "effect/segments.py": ["segments"],

@@ -10,9 +10,16 @@ from worlds import World, simulate, without_effect
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
 from csrec_core.effect.estimate import estimate_effect, merge_small
-from csrec_core.effect.score import combine_splits, effects_of, intervals, merged, slope_of, sum_scores
-from csrec_core.effect.sensitivity import benchmark, e_value, sensitivity_band
-from csrec_core.effect.sums import split_sums
+from csrec_core.effect.score import (
+    combine_splits,
+    effects_of,
+    intervals,
+    merged,
+    slope_of,
+    split_sums,
+    sum_scores,
+)
+from csrec_core.effect.sensitivity import sensitivity_band
 from csrec_core.effect.table import ItemCounts, covariates, describe, find_clock, fold_of, lay_rows
 from csrec_core.effect.weights import item_chances, row_weights
 from csrec_core.errors import InputError
@@ -279,7 +286,7 @@ def test_the_spread_over_splits_is_in_the_error():
 def test_the_band_is_the_extreme_of_all_weightings(scores):
     odds, nil = 2.0, scores[scores["arm"] == 0]
     sums = split_sums(scores.assign(item=0), _known())
-    band = sensitivity_band([sums], [1.0, odds], span=1.0)
+    band = sensitivity_band([sums], [1.0, odds])
     effect = effects_of(sums, "all").effect[0]
     residual, weight = (nil["decision"] - nil["m0"]).to_numpy(), nil["w0"].to_numpy()
     middle = np.average(residual, weights=weight)
@@ -297,20 +304,19 @@ def test_the_band_is_the_extreme_of_all_weightings(scores):
 def test_the_tipping_point_is_where_zero_enters(effect):
     tipping = effect.tipping
     assert 1 < tipping < 20
-    at = sensitivity_band(effect.splits, [tipping], span=1.0).iloc[0]
+    at = sensitivity_band(effect.splits, [tipping]).iloc[0]
     assert at["lower"] == pytest.approx(0, abs=1e-3)
 
 
 def test_the_benchmark_is_the_column_whose_loss_moves_the_odds_most():
-    full = np.full(10, 0.5)
-    found = benchmark(full, {"weak": np.full(10, 0.55), "strong": np.full(10, 0.8)}, np.ones(10))
-    assert found == ("strong", pytest.approx(4.0))
-
-
-def test_the_published_e_value():
-    assert e_value(3.9, 1.8, 8.7)[0] == pytest.approx(7.26, abs=0.01)  # VanderWeele and Ding 2017, table 2
-    with pytest.raises(InputError, match="risk ratio"):
-        e_value(-1, 0, 1)
+    """The odds of the arm are 4 where the column is 1, 1 elsewhere, and .65 / .35 without it."""
+    rng = np.random.default_rng(1)
+    known = np.arange(4000) % 2
+    arm = np.where(rng.random(4000) < np.where(known, 0.8, 0.5), "system", "self")
+    log = pd.DataFrame({"user": np.arange(4000), "t": 1, "item": rng.integers(5, size=4000), "source": arm})
+    log = log.assign(decision=rng.integers(2, size=4000), feature_known=known, feature_noise=rng.random(4000))
+    found = estimate_effect(Dataset(validate_log(log)), splits=1)
+    assert found.benchmark == ("feature_known", pytest.approx(4 / (0.65 / 0.35), rel=0.15))
 
 
 # --- the estimate
@@ -422,4 +428,4 @@ def _known():
     from csrec_core.effect.engine import Known
     from csrec_core.effect.table import Clock
 
-    return Known(Clock((), False), True, 1.0, 0.5, 0.5, 400, 40, 1)
+    return Known(Clock((), False), True, 1.0, 0.5, 400, 40, 1)

@@ -17,8 +17,7 @@ from csrec_core.effect import parts
 from csrec_core.effect.engine import look_over
 from csrec_core.effect.estimate import estimate_effect, learn_engines
 from csrec_core.effect.parts import SHARED, estimate_parts
-from csrec_core.effect.score import effects_of
-from csrec_core.effect.sums import split_sums
+from csrec_core.effect.score import effects_of, split_sums
 from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
 from csrec_core.errors import InputError
 

@@ -12,16 +12,9 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.table import hashes, lay_rows
 from csrec_core.errors import InputError
 
-__all__ = ["FINDINGS", "false_alarms", "in_order", "permute_arms", "relabel"]
+__all__ = ["false_alarms", "in_order", "permute_arms", "relabel"]
 
-SEGMENTS = 4  # groups of users that a finding by segment is looked for in
-#: What is looked for in every relabelled log.
-FINDINGS = {
-    "mean": "the mean effect",
-    "trend": "the change of the effect an exposure",
-    "first step": "the effect at the first exposures by the arm",
-    "segment": "the effect in a quarter of the users, drawn at random",
-}
+SEGMENTS = 4  # groups of users, drawn at random, that a finding by segment is looked for in
 
 
 def in_order(dataset: Dataset, design: Design) -> pd.DataFrame:
@@ -35,21 +28,15 @@ def relabel(
 ) -> tuple[Dataset, Design]:
     """Return rows of a log (`in_order`) with other arms, and the design that is left of one for them.
 
-    Logged chances were those of the arms that the rows had, and are dropped.
-
-    Parameters
-    ----------
-    arm : array (rows,) bool
-    phased : bool
-        Whether the arm follows the baseline, and is compared with it as where no clock is shared.
+    Logged chances were those of the arms that the rows had, and are dropped. `arm` (rows,) is whether a row is the
+    arm's; with `phased` it follows the baseline, and is compared with it as where no clock is shared.
     """
     log = log.drop(columns=["propensity", "arm_propensity"], errors="ignore")
     names = [design.baseline, design.arm]
     log["source"] = pd.Categorical(np.where(arm, design.arm, design.baseline), categories=names)
     # Numbered by user, t is a clock that both arms share; numbered by user and arm, it is none.
-    log["t"] = (log.groupby(["user", "source"] if phased else "user", observed=True).cumcount() + 1).astype(
-        np.int32
-    )
+    place = log.groupby(["user", "source"] if phased else "user", observed=True).cumcount()
+    log["t"] = (place + 1).astype(np.int32)
     if phased:
         log, design = log.drop(columns="timestamp", errors="ignore"), replace(design, arm_propensity=None)
     if design.target == "uniform":  # takes the chances of the items
@@ -71,7 +58,7 @@ def permute_arms(dataset: Dataset, design: Design, rng: np.random.Generator) -> 
 def false_alarms(
     dataset: Dataset, *, design: Design | None = None, times: int = 60, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure on a log how often each of `FINDINGS` is made though there is nothing to find.
+    """Measure on a log how often an effect is found though there is nothing to find.
 
     The log's own arms are dealt at random, `times` times, and the effect is estimated each time as it would be
     of the log, with one deal of users into folds. A finding is a 95% interval without zero.
@@ -79,7 +66,8 @@ def false_alarms(
     Returns
     -------
     DataFrame
-        `finding`, `rate`, `lower`, `upper` (Jeffreys 95%), `asked`: how often there was an interval.
+        `finding` (the mean, the trend over exposures, the effect at the arm's first exposures, that in a segment),
+        `rate`, `lower`, `upper` (Jeffreys 95%), `asked`: how often there was an interval.
 
     Examples
     --------
@@ -91,12 +79,11 @@ def false_alarms(
     if times < 1:
         raise InputError(f"times = {times}; expected at least 1")
     design = find_design(dataset) if design is None else design
-    asked, alarms, learners = dict.fromkeys(FINDINGS, 0), dict.fromkeys(FINDINGS, 0), None
+    tables, learners = [], None
     for number in range(times):
         placebo, left = permute_arms(dataset, design, np.random.default_rng([seed, number]))
-        effect = estimate_effect(
-            placebo, design=left, splits=1, seed=seed * times + number, learners=learners
-        )
+        deal = seed * times + number
+        effect = estimate_effect(placebo, design=left, splits=1, seed=deal, learners=learners)
         learners = effect.learners
         segment = hashes(placebo.log["user"].to_numpy(), seed, number + 2) % np.uint64(SEGMENTS)
         found = {
@@ -105,11 +92,13 @@ def false_alarms(
             "first step": effect.over_time.head(1),
             "segment": effect.by(segment),
         }
-        for name, table in found.items():
-            table = table.dropna(subset=["lower", "upper"])
-            asked[name] += len(table)
-            alarms[name] += int(((table["lower"] > 0) | (table["upper"] < 0)).sum())
-    rows = [(name, *_rate(alarms[name], asked[name]), asked[name]) for name in FINDINGS]
+        tables += [table[["lower", "upper"]].assign(finding=name) for name, table in found.items()]
+    every = pd.concat(tables).astype({"lower": float, "upper": float})
+    every["alarm"] = (every["lower"] > 0) | (every["upper"] < 0)
+    rows = []
+    for name in found:
+        asked = every[every["finding"] == name].dropna()
+        rows.append((name, *_rate(int(asked["alarm"].sum()), len(asked)), len(asked)))
     return pd.DataFrame(rows, columns=["finding", "rate", "lower", "upper", "asked"])
 
 

@@ -19,18 +19,9 @@ from csrec_core.numbers import count, interval, plain, points, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
 __all__ = [
-    "amount",
-    "as_card",
-    "as_dict",
-    "as_table",
-    "as_text",
-    "column_words",
-    "possible_range",
-    "sentences",
-    "subject",
-    "twofold",
+    "amount", "as_card", "as_dict", "as_text", "column_words", "possible_range", "sentences", "subject", "twofold",
     "write_answer",
-]
+]  # fmt: skip
 
 #: Columns of `csrec_core.effect.table.describe` in plain words.
 COLUMNS = {
@@ -50,8 +41,8 @@ COLUMNS = {
     "seen": "the number of exposures before",
     "time": "the time",
 }
-NONE = "not identified"
-BOUNDED = "bounded"
+NONE, BOUNDED = "not identified", "bounded"
+NUMBERS = ("effect", "lower", "upper")
 COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
 ARMS = {SYSTEM: "recommended", SELF: "found by oneself"}
 LARGE = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
@@ -64,11 +55,7 @@ SHOWN = 3  # reasons, remedies and failed checks that a screen lists
 def as_dict(effect, pairs: Sequence = ()) -> dict:
     """Return the answer as JSON can hold it: plain numbers, null where there is none.
 
-    Parameters
-    ----------
-    effect : Effect
-    pairs : sequence of Effect
-        Of the other arms against the same baseline.
+    `pairs` are the effects of the other arms against the same baseline.
 
     Returns
     -------
@@ -81,15 +68,11 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     """
     judged, design, known = effect.identification, effect.design, effect.known
     told = judged.status != NONE
-    mean = effect.mean if told else dict.fromkeys(("effect", "lower", "upper"))
-    known_mean = told and math.isfinite(mean["effect"])  # too few users have none, whatever the status
-    rates = (
-        {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]}
-        if known_mean
-        else None
-    )
-    estimates = effect.estimates
-    numbers = ["effect", "lower", "upper"]
+    mean = effect.mean if told else dict.fromkeys(NUMBERS)
+    rates = None
+    if told and math.isfinite(mean["effect"]):  # too few users have none, whatever the status
+        rates = {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]}
+    estimates, numbers = effect.estimates, list(NUMBERS)
     if not told:  # the plain difference is a fact of the log; the others would be claims
         estimates = estimates.assign(**estimates[numbers].where(estimates["name"] == "observed"))
     arms = {}
@@ -98,11 +81,8 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
         for name, rows, accepted in zip(names, overlap.rows, overlap.accepted, strict=True):
             total = accepted * rows if rows else 0
             arms[name] = {"exposures": rows, "accepted": round(total) if known.binary else total}
-    checks = [
-        {"name": one.name, "verdict": one.word, "detail": one.detail}
-        | {name: getattr(one, name) for name in ("value", "lower", "upper", "threshold")}
-        for one in judged.evidence
-    ]
+    kept = ("name", "verdict", "detail", "value", "lower", "upper", "threshold")
+    checks = [{name: one[name] for name in kept} for one in (found.to_dict() for found in judged.evidence)]
     found = {
         **{name: mean[name] for name in numbers},
         "unit": "probability" if known.binary else effect.outcome,
@@ -125,7 +105,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
         "remedies": list(judged.remedies),
         "design": design.to_dict(),
         "pairs": [
-            {name: as_dict(one)[name] for name in ("arm", *numbers, "status", "reasons")} for one in pairs
+            {name: as_dict(one)[name] for name in ("arm", *NUMBERS, "status", "reasons")} for one in pairs
         ],
         "log": effect.name,
         "level": effect.level,
@@ -144,13 +124,7 @@ def _clean(value):
 
 
 def sentences(found: dict) -> dict[str, str]:
-    """Return the answer in words: `headline`, `status`, and, where there are, `band`, `checks`, `remedy`.
-
-    Parameters
-    ----------
-    found : dict
-        Of `as_dict`.
-    """
+    """Return what `as_dict` found in words: `headline`, `status`, and, where there are, `band`, `checks`, `remedy`."""
     write, unit = writer(found["unit"] == "probability")
     said = {
         "headline": _headline(found, write, unit),
@@ -162,26 +136,18 @@ def sentences(found: dict) -> dict[str, str]:
         if one["lower"] is not None
     ]
     if bands:
-        tipping = found["tipping"]
-        where = (
-            "Zero enters at no odds up to 20"
-            if tipping is None
-            else ("Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}")
-        )
-        name, odds = found["benchmark"]["name"], found["benchmark"]["odds"]
-        strongest = (
-            f"; the strongest thing observed moves them by {odds:.2f} ({column_words(name)})" if name else ""
-        )
+        where = "Zero enters at no odds up to 20"
+        if (tipping := found["tipping"]) is not None:
+            where = "Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}"
+        if name := found["benchmark"]["name"]:
+            odds = found["benchmark"]["odds"]
+            where += f"; the strongest thing observed moves them by {odds:.2f} ({column_words(name)})"
         said["band"] = (
-            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. "
-            f"{where}{strongest}."
+            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}."
         )
-    words = [one["verdict"] for one in found["checks"]]
-    if words:
-        counts = [
-            f"{words.count(word)} {word}" for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words
-        ]
-        said["checks"] = f"Checks: {', '.join(counts)}."
+    if words := [one["verdict"] for one in found["checks"]]:
+        order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words]
+        said["checks"] = f"Checks: {', '.join(f'{words.count(word)} {word}' for word in order)}."
     if found["remedies"]:
         said["remedy"] = f"What would settle it: {found['remedies'][0]}."
     return said
@@ -231,11 +197,10 @@ def _headline(found: dict, write, unit: str) -> str:
         return (
             f"{who} changes {what} by {write(middle)}{unit} {ends}, from {rates}, not told apart from zero."
         )
-    if middle > 0:
-        said = f"{who} raises {what} by {write(middle)}{unit} {ends}, from {rates}"
-    else:
-        said = f"{who} lowers {what} by {write(-middle)}{unit} {interval(-high, -low, write)}, from {rates}"
-    return said + (", if its assumptions hold." if found["status"] == "assumed" else ".")
+    moves = "raises" if middle > 0 else "lowers"
+    ends = ends if middle > 0 else interval(-high, -low, write)
+    end = ", if its assumptions hold." if found["status"] == "assumed" else "."
+    return f"{who} {moves} {what} by {write(abs(middle))}{unit} {ends}, from {rates}{end}"
 
 
 def twofold(found: Mapping) -> tuple[float, float] | None:
@@ -248,12 +213,8 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     """Return the answer on one screen."""
     found = as_dict(effect, pairs)
     said = sentences(found)
-    mean = f"{ESTIMANDS[found['estimand']]}; {TARGETS[found['target']]}, {UNITS[found['design']['unit']]}"
-    lines = [
-        said["headline"],
-        said["status"],
-        *(f"  also: {reason}." for reason in found["reasons"][1:SHOWN]),
-    ]
+    lines = [said["headline"], said["status"]]
+    lines += [f"  also: {reason}." for reason in found["reasons"][1:SHOWN]]
     lines += [said[name] for name in ("band", "checks") if name in said]
     failed = [one for one in found["checks"] if one["verdict"] == FAILS]
     lines += [f"  fails: {one['name']}: {one['detail']}" for one in failed[:SHOWN]]
@@ -261,17 +222,15 @@ def as_text(effect, pairs: Sequence = ()) -> str:
         lines.append(f"Also: {sentences(as_dict(one))['headline']} {pair['status'].capitalize()}.")
     if effect.identification.allows and "rank" in effect.groups:
         write, _ = writer(found["unit"] == "probability")
-        ranks = effect.by("rank").dropna(subset="lower")
-        each = [
-            f"{r.group}: {write(r.effect)} {interval(r.lower, r.upper, write)}" for r in ranks.itertuples()
-        ]
+        ranks = effect.by("rank").dropna(subset="lower").itertuples()
+        each = [f"{one.group}: {write(one.effect)} {interval(one.lower, one.upper, write)}" for one in ranks]
         lines += [f"By rank in the list: {', '.join(each)}."] * bool(each)
     if found["remedies"]:
         lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:SHOWN])]
     arms = ", ".join(f"{name} {count(arm['exposures'])}" for name, arm in found["arms"].items())
-    lines.append(
-        f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms}). The mean is of {mean}."
-    )
+    mean = f"{ESTIMANDS[found['estimand']]}; {TARGETS[found['target']]}, {UNITS[found['design']['unit']]}"
+    size = f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms})"
+    lines.append(f"{size}. The mean is of {mean}.")
     return "\n".join(lines)
 
 
@@ -291,7 +250,7 @@ def as_card(effect) -> str:
     light = f'<p class="light" style="border-left:5px solid {COLOURS[status]};padding:.2em .8em">'
     word, reason = said["status"].partition(":")[0], found["reasons"][0]
     parts.append(f"{light}<strong>{escape(word)}.</strong> {escape(reason[:1].upper() + reason[1:])}.</p>")
-    parts += [f"<p>{escape(said[name])}</p>" for name in ("band",) if name in said]
+    parts += [f"<p>{escape(said['band'])}</p>"] if "band" in said else []
     if found["remedies"]:
         opened = " open" if status == NONE else ""
         items = "".join(f"<li>{escape(one)}</li>" for one in found["remedies"])
@@ -308,16 +267,15 @@ def amount(found: Mapping) -> tuple[str, str]:
     write, unit = writer(found["unit"] == "probability", sign=True)
     if found["effect"] is None:
         return "", ""
-    if found["status"] == BOUNDED and (ends := twofold(found)):
-        return " to ".join(map(write, ends)) + unit, ""
+    if found["status"] == BOUNDED and (band := twofold(found)):
+        return " to ".join(map(write, band)) + unit, ""
     ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
     return write(found["effect"]) + unit, ends
 
 
 def _bars(rates: dict) -> list[str]:
     """Return a bar for each rate; where the arms are the default ones, in words."""
-    most = max(*rates.values(), 1e-9)
-    found = []
+    most, found = max(*rates.values(), 1e-9), []
     for (name, rate), colour in zip(rates.items(), ("#8a929b", "#174f91"), strict=True):
         look = f"display:inline-block;height:.75em;width:{max(0, 45 * rate / most):.0f}%;background:{colour}"
         bar = f'<span style="{look}"></span>'
@@ -325,49 +283,30 @@ def _bars(rates: dict) -> list[str]:
     return found[::-1]
 
 
-def as_table(effect, *, shared: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the effect overall and, where the status allows it, by step and by group.
-
-    Parameters
-    ----------
-    shared : sequence of str
-        Groupings whose groups meet the baseline of all (`Effect.by`).
-
-    Returns
-    -------
-    DataFrame
-        `grouping`, `group`, `effect`, `lower`, `upper`, `error`, `exposures`.
-    """
-    mean = effect.mean if effect.identification.status != NONE else effect.mean * np.nan
-    tables = [
-        mean.to_frame().T.assign(
-            grouping="overall", group="all", exposures=effect.identification.overlap.rows[1]
-        )
-    ]
-    if effect.identification.allows:
+def _as_table(effect, shared: Sequence[str]) -> pd.DataFrame:
+    """Return the effect overall and, where the status allows it, by step and by group."""
+    judged = effect.identification
+    mean = (effect.mean * (1 if judged.status != NONE else np.nan)).to_frame().T
+    tables = [mean.assign(grouping="overall", group="all", exposures=judged.overlap.rows[1])]
+    if judged.allows:
         steps = effect.over_time
-        if len(steps):
-            ends = (
-                steps["step"]
-                .astype(str)
-                .where(
-                    steps["step"] == steps["last"],
-                    steps["step"].astype(str) + " to " + steps["last"].astype(str),
-                )
-            )
-            tables.append(steps.assign(grouping="exposure number", group=ends))
-        tables += [
-            effect.by(name, baseline="all" if name in shared else "own").assign(grouping=name)
-            for name in effect.groups
-        ]
-    columns = ["grouping", "group", "effect", "lower", "upper", "error", "exposures"]
+        pairs = zip(steps["step"], steps["last"], strict=True)
+        ends = [f"{first}" if first == last else f"{first} to {last}" for first, last in pairs]
+        tables.append(steps.assign(grouping="exposure number", group=ends))
+        for name in effect.groups:
+            table = effect.by(name, baseline="all" if name in shared else "own")
+            tables.append(table.assign(grouping=name))
+    columns = ["grouping", "group", *NUMBERS, "error", "exposures"]
     return pd.concat(
         [one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True
     )
 
 
 def write_answer(effect, out: Path, pairs: Sequence = (), *, shared: Sequence[str] = ()) -> Path:
-    """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter."""
-    save_csv(as_table(effect, shared=shared), out / "effect.csv")
+    """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter.
+
+    Of the table, groupings that are `shared` have groups that meet the baseline of all (`Effect.by`).
+    """
+    save_csv(_as_table(effect, shared), out / "effect.csv")
     write_json(out / "effect.json", as_dict(effect, pairs))
     return out / "effect.json"

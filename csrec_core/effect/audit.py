@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from csrec_core.effect.design import Design
+from csrec_core.effect.table import beside
 from csrec_core.metrics import effective_size, two_sided
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
@@ -203,9 +204,8 @@ def audit_arms(
     user = pd.factorize(rows["user"].to_numpy()[own])[0]
     found = _Ratio.of(shown, given[own], user)
     verdicts = [_judge(f"{design.arm} comes as often as its chances say", found, "it comes")]
-    names = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
     left, moved = shown - given[own], []
-    for name in names:
+    for name in beside(rows):
         values = rows[name].to_numpy(dtype=float)[own]
         spread = values.std()
         if not spread > 0:

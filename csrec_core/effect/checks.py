@@ -16,9 +16,9 @@ from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.aa import in_order, permute_arms, relabel
 from csrec_core.effect.design import Design
 from csrec_core.effect.engine import FOLDS
-from csrec_core.effect.estimate import ESTIMATORS, Effect, estimate_effect
+from csrec_core.effect.estimate import Effect, estimate_effect
 from csrec_core.effect.likeness import choice_likeness
-from csrec_core.effect.score import combine_splits, effects_of
+from csrec_core.effect.score import ESTIMATORS, combine_splits, effects_of
 from csrec_core.effect.table import hashes
 from csrec_core.effect.words import amount, between
 from csrec_core.errors import InputError, unknown
@@ -48,8 +48,6 @@ def check_effect(
         As reported, of `dataset`.
     checks : sequence of str, optional
         Keys of `CHECKS`; by default all.
-    seed : int
-        Of all that is drawn.
 
     Returns
     -------
@@ -66,45 +64,37 @@ def check_effect(
     >>> [one.word for one in check_effect(estimate_effect(log), log, checks=["both decisions"])]
     ['holds']
     """
-    names = list(CHECKS) if checks is None else list(checks)
-    for name in names:
+    found = []
+    for name in CHECKS if checks is None else checks:
         if name not in CHECKS:
             raise unknown("check", name, CHECKS)
-    found = []
-    for name in names:
         severity, check = CHECKS[name]
         try:
             if np.isnan(effect.mean["lower"]) and check is not _both_decisions:
                 raise InputError("there is no estimate to refute")
             verdict = check(effect, dataset, np.random.default_rng([seed, list(CHECKS).index(name)]))
-        except InputError as error:
-            verdict = _silent(str(error))
+        except InputError as error:  # a check that this log does not allow
+            verdict = Verdict("", NOT_TESTED, str(error))
         found.append(replace(verdict, name=name, severity=severity))
-    tests = [number for number, one in enumerate(found) if not np.isnan(one.p)]
-    for number, p in zip(tests, holm(np.array([found[number].p for number in tests])), strict=True):
-        found[number] = _judged(found[number], p)
+    for number, p in enumerate(holm(np.array([one.p for one in found]))):
+        if not np.isnan(p):
+            one = found[number]
+            small = max(abs(one.lower), abs(one.upper)) < one.threshold
+            found[number] = replace(one, word=FAILS if p <= ALPHA else HOLDS if small else UNDECIDED)
     return found
-
-
-def _judged(one: Verdict, adjusted: float) -> Verdict:
-    if adjusted <= ALPHA:
-        return replace(one, word=FAILS)
-    return replace(one, word=HOLDS if max(abs(one.lower), abs(one.upper)) < one.threshold else UNDECIDED)
-
-
-def _silent(why: str) -> Verdict:
-    return Verdict("", NOT_TESTED, why)
 
 
 def _again(effect: Effect, dataset: Dataset, design: Design | None = None, *, folds: int = 3) -> Effect:
     """Repeat an estimate on other data, with the first of its deals of users."""
-    options = {"splits": 1, "level": effect.level, "learners": effect.learners, "seed": effect.seed}
-    return estimate_effect(dataset, design=design or effect.design, folds=folds, **options)
-
-
-def _margin(effect: Effect) -> float:
-    """Return the bias that would matter: as large as the effect, or what is not told from it."""
-    return float(max(abs(effect.mean["effect"]), (effect.mean["upper"] - effect.mean["lower"]) / 2))
+    return estimate_effect(
+        dataset,
+        design=design or effect.design,
+        folds=folds,
+        splits=1,
+        level=effect.level,
+        learners=effect.learners,
+        seed=effect.seed,
+    )
 
 
 def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
@@ -112,7 +102,7 @@ def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
     sums = effects_of(found.splits[0], "all")
     value, lower, upper = found.mean[["effect", "lower", "upper"]]
     if np.isnan(lower):
-        return _silent(f"{what}: too few users and accepted exposures for an interval")
+        raise InputError(f"{what}: too few users and accepted exposures for an interval")
     p = two_sided(value, np.sqrt(sums.covariance[0, 0]), sums.worth[0] - 1)
     return _tested(effect, value, lower, upper, p, what)
 
@@ -122,9 +112,15 @@ def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
         f"{what}: expected 0, found {amount(effect, value)}, 95% interval {between(effect, lower, upper)}"
     )
     detail += " points" if effect.known.binary else ""
-    return Verdict(
-        "", UNDECIDED, detail, float(value), float(lower), float(upper), _margin(effect), p=float(p)
-    )
+    # The bias that would matter: as large as the effect, or what is not told from it.
+    margin = max(abs(effect.mean["effect"]), (effect.mean["upper"] - effect.mean["lower"]) / 2)
+    numbers = (float(one) for one in (value, lower, upper, margin))
+    return Verdict("", UNDECIDED, detail, *numbers, p=float(p))
+
+
+def _normal(effect: Effect, value, error, p, what: str) -> Verdict:
+    half = norm.ppf(0.975) * error
+    return _tested(effect, value, value - half, value + half, p, what)
 
 
 def _both_decisions(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
@@ -169,7 +165,7 @@ def _negative_control(effect: Effect, dataset: Dataset, rng: np.random.Generator
 
 def _drift(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
     if effect.known.clock.columns:
-        return _silent("the arms share a clock: drift is in both")
+        raise InputError("the arms share a clock: drift is in both")
     log = _before(effect, dataset)
     late = log.groupby("user").cumcount() >= log.groupby("user")["user"].transform("size") / 2
     found = _again(effect, *relabel(dataset, effect.design, log, late.to_numpy(), phased=True))
@@ -201,15 +197,12 @@ def _subset(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdi
     users = dataset.log["user"].to_numpy()
     half = hashes(users, int(rng.integers(2**31)), 3) % np.uint64(2) == 0
     if len(np.unique(users[half])) < ROUGH:
-        return _silent(f"fewer than {ROUGH} users in a half")
+        raise InputError(f"fewer than {ROUGH} users in a half")
     found = _again(effect, replace(dataset, log=dataset.log[half].reset_index(drop=True), truth=None))
     shift = found.mean["effect"] - effect.mean["effect"]
     # A mean over half the users differs from that over all by as much as the latter from the truth.
     error = float(effect.mean["error"])
-    lower, upper = shift - norm.ppf(0.975) * error, shift + norm.ppf(0.975) * error
-    return _tested(
-        effect, shift, lower, upper, two_sided(shift, error), "shift of the effect in half of the users"
-    )
+    return _normal(effect, shift, error, two_sided(shift, error), "shift of the effect in half of the users")
 
 
 def _agreement(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
@@ -217,23 +210,18 @@ def _agreement(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ve
 
     It is right where either is: if it is neither, then neither is right, and nothing speaks for it.
     """
-    found = [effects_of(sums, "estimators") for sums in effect.splits]
-    names = list(ESTIMATORS)
-    tests = {}
+    found, tests = [effects_of(sums, "estimators") for sums in effect.splits], []
     for name in ("weighting", "regression"):
-        contrast = np.zeros(len(names))
-        contrast[0], contrast[names.index(name)] = 1, -1
+        contrast = np.eye(len(ESTIMATORS))[0] - np.eye(len(ESTIMATORS))[list(ESTIMATORS).index(name)]
         shifts = np.array([contrast @ one.effect for one in found])
         errors = np.sqrt(np.maximum([contrast @ one.covariance @ contrast for one in found], 0))
-        shift, error = combine_splits(shifts, errors)
-        tests[name] = float(shift), float(error), two_sided(shift, error)
-    name = max(tests, key=lambda one: tests[one][2])
-    shift, error, p = tests[name]
+        shift, error = map(float, combine_splits(shifts, errors))
+        tests.append((two_sided(shift, error), shift, error, name))
+    p, shift, error, name = max(tests, key=lambda one: one[0])
     if np.isnan(p):
-        return _silent("an estimator has no value")
-    half = norm.ppf(0.975) * error
+        raise InputError("an estimator has no value")
     what = f"doubly robust less {name} alone, the nearer to it of weighting and regression"
-    return _tested(effect, shift, shift - half, shift + half, p, what)
+    return _normal(effect, shift, error, p, what)
 
 
 def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
@@ -244,7 +232,7 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     beyond the regression: the test is of the weaker of the two.
     """
     if effect.design.estimand != "exposure":
-        return _silent("the items are part of the arm")
+        raise InputError("the items are part of the arm")
     scores = effect.scores[0]
     z = choice_likeness(scores, seed=int(rng.integers(2**31)))
     used = np.isfinite(z) & (scores["arm"].to_numpy() >= 0)
@@ -252,7 +240,7 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     w1, w0 = scores["w1"].to_numpy(), scores["w0"].to_numpy()
     user = pd.factorize(scores["user"])[0]
     if min((w1 > 0).sum(), (w0 > 0).sum()) < 100 or user.max() + 1 < ROUGH:
-        return _silent("too few exposures follow a choice of the same user")
+        raise InputError("too few exposures follow a choice of the same user")
     w1, w0 = w1 / w1.sum(), w0 / w0.sum()
     chosen = (scores["arm"] == 0).to_numpy()
     one = chosen / chosen.sum()
@@ -264,11 +252,10 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     spread, middle = one @ centred**2, one @ left
     slope = (one * centred) @ left / spread
     of_slope = np.bincount(user, one * centred * (left - middle - slope * centred)) / spread
-    value = slope * gap
-    half = norm.ppf(0.975) * np.sqrt(((slope * of_gap + gap * of_slope) ** 2).sum())
+    value, error = slope * gap, np.sqrt(((slope * of_gap + gap * of_slope) ** 2).sum())
     p = max(two_sided(gap, np.sqrt((of_gap**2).sum())), two_sided(slope, np.sqrt((of_slope**2).sum())))
     what = "what users choose together would move the effect, were it taken in, by at least"
-    found = _tested(effect, value, value - half, value + half, p, what)
+    found = _normal(effect, value, error, p, what)
     if abs(value) > SMALL * effect.mean["error"]:
         return found
     # So little makes no effect out of none, and heavy weights leave the test of the gap inexact: no failure.
@@ -304,12 +291,11 @@ def _leans(effect: Effect, other: Effect, what: str) -> Verdict:
 def _without_chances(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
     design = effect.design
     if "propensity" not in dataset.log or design.estimand != "exposure" or design.propensity == "unused":
-        return _silent("no chances of items are used")
+        raise InputError("no chances of items are used")
     if design.target == "uniform":
-        return _silent("the target takes the chances of the items")
-    return _leans(
-        effect, _again(effect, dataset, replace(design, propensity="unused")), "taking the logged chances"
-    )
+        raise InputError("the target takes the chances of the items")
+    other = _again(effect, dataset, replace(design, propensity="unused"))
+    return _leans(effect, other, "taking the logged chances")
 
 
 def _without_covariates(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
@@ -320,10 +306,9 @@ def _without_covariates(effect: Effect, dataset: Dataset, rng: np.random.Generat
     bare = replace(dataset, log=dataset.log.drop(columns=names), items=items, users=None)
     tables = (dataset.users, dataset.items)
     if not names and all(table is None or table.select_dtypes("number").shape[1] < 2 for table in tables):
-        return _silent("the log has no covariates")
-    return _leans(
-        effect, _again(effect, bare, replace(effect.design, confounders=())), "taking the covariates"
-    )
+        raise InputError("the log has no covariates")
+    other = _again(effect, bare, replace(effect.design, confounders=()))
+    return _leans(effect, other, "taking the covariates")
 
 
 #: The checks: the severity of a failure, and the check.

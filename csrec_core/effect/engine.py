@@ -19,13 +19,14 @@ from csrec_core.effect.table import (
     WITH_ITEM,
     Clock,
     ItemCounts,
+    beside,
     describe,
     find_clock,
     fold_of,
     hashes,
     item_vectors,
 )
-from csrec_core.effect.weights import ItemChances, item_chances, row_weights
+from csrec_core.effect.weights import TRIM, ItemChances, item_chances, row_weights
 
 __all__ = ["FOLDS", "LEARNED", "Engine", "Known", "draw_users", "look_over"]
 
@@ -40,28 +41,14 @@ BOUNDS = 1e-4  # a modelled chance of an item is kept within these factors of an
 class Known:
     """What is known of a whole log before any model: the same for each of its parts.
 
-    Attributes
-    ----------
-    clock : Clock
-    binary : bool
-        Whether decisions are 0 or 1.
-    span : float
-        Largest decision less the smallest.
-    rate : float
-        Mean decision of both arms.
-    share : float
-        Share of the arm's rows among those of both.
-    rows, users : int
-        Of both arms.
-    catalogue : int
-        Items that could be exposed.
+    Whether decisions are 0 or 1, the largest less the smallest, and their mean; rows and users of both arms;
+    how many items could be exposed.
     """
 
     clock: Clock
     binary: bool
     span: float
     rate: float
-    share: float
     rows: int
     users: int
     catalogue: int
@@ -74,14 +61,12 @@ class Known:
 
 def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
     """Look over the rows of a log (`lay_rows`)."""
-    arm, decision = rows["arm"].to_numpy(), rows["decision"].to_numpy()
-    own = arm >= 0
+    own, decision = rows["arm"].to_numpy() >= 0, rows["decision"].to_numpy()
     return Known(
         find_clock(rows),
         bool(np.isin(decision, (0, 1)).all()),
         float(np.ptp(decision)) or 1.0,
         float(decision[own].mean()),
-        float((arm[own] == 1).mean()),
         int(own.sum()),
         rows.loc[own, "user"].nunique(),
         max(catalogue or 0, rows["item"].nunique()),
@@ -99,19 +84,9 @@ def draw_users(rows: pd.DataFrame, seed: int) -> np.ndarray:
 class Engine:
     """Nuisances that were learned once, with one deal of users into folds.
 
-    Attributes
-    ----------
-    design : Design
-    known : Known
-    counts : ItemCounts
-        By the folds of this deal.
-    folds, seed : int
-    covariates : tuple of str
-        Columns beside the log.
-    learners : dict
-        By nuisance, the learner that was chosen.
-    models : dict
-        By fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of an item vary.
+    `counts` are by the folds of this deal, `covariates` the columns beside the log, `learners` what was chosen by
+    nuisance. `models` are by fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of an item
+    vary.
     """
 
     design: Design
@@ -131,10 +106,10 @@ class Engine:
         known: Known,
         counts: ItemCounts,
         *,
+        features: pd.DataFrame,
         folds: int = FOLDS,
         seed: int = 0,
         learners: dict[str, str] | None = None,
-        features: pd.DataFrame | None = None,
     ) -> "Engine":
         """Learn the nuisances from rows of whole users.
 
@@ -142,25 +117,20 @@ class Engine:
         ----------
         rows : DataFrame
             Of `lay_rows`; of many, some users are drawn.
+        features : DataFrame
+            `describe` of the rows; and what networks make of them, where they are trained.
         learners : dict, optional
             Chosen before; by default they are chosen here, by the loss on the users of the first fold.
-        features : DataFrame, optional
-            `describe` of the rows, where it is at hand; and what networks make of them, where they are trained
-            (`csrec_core.effect.networks`).
         """
-        beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
-        engine = cls(design, known, counts, folds, seed, tuple(map(str, beside)))
-        features = engine.describe(rows) if features is None else features
+        engine = cls(design, known, counts, folds, seed, tuple(map(str, beside(rows))))
         if not (drawn := draw_users(rows, seed)).all():
             rows, features = rows[drawn].reset_index(drop=True), features[drawn].reset_index(drop=True)
         fold = fold_of(rows["user"].to_numpy(), folds, seed)
         chances = engine.chances(rows)
-        learners, models = dict(learners or {}), {}
+        learners, models, item = dict(learners or {}), {}, rows["item"].to_numpy()
         with threadpool_limits(1):  # sums come in the same order everywhere
             for held in range(folds):
-                told = pd.concat(
-                    [features, engine._told(rows["item"].to_numpy(), fold, held, chances.kind)], axis=1
-                )
+                told = pd.concat([features, engine._told(item, fold, held, chances.kind)], axis=1)
                 models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
 
@@ -181,11 +151,11 @@ class Engine:
         columns beside the log.
         """
         clock = list(self.known.clock.columns)
-        beside = [name for name in self.covariates if not name.startswith(("item: ", "missing: item: "))]
+        of_user = [name for name in self.covariates if not name.startswith(("item: ", "missing: item: "))]
         if self.design.estimand == "arm":
-            return [*([] if self.known.clock.between else HISTORY), *beside, *clock]
+            return [*([] if self.known.clock.between else HISTORY), *of_user, *clock]
         if nuisance == "arm" and kind != "none":
-            return [*HISTORY, *beside, *clock]
+            return [*HISTORY, *of_user, *clock]
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
         own += [USUAL] if nuisance == "chance" else []
         item = [*WITH_ITEM, *LIKENESS, NETWORK, *ITEM]
@@ -196,12 +166,9 @@ class Engine:
     def score(self, rows: pd.DataFrame, *, features: pd.DataFrame | None = None) -> pd.DataFrame:
         """Score rows of whole users, each by models that saw neither their users nor what these decided.
 
-        Returns
-        -------
-        DataFrame (rows,)
-            `place`, `user`, `item`, `t`, `arm`, `decision`, `step` (from 1), `fold`, `e` (the arm's chance),
-            `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`; and `chance`, the log of the arm's modelled chance
-            of the item against an even share, where its chances vary.
+        Returns (rows,): `place`, `user`, `item`, `t`, `arm`, `decision`, `step` (from 1), `fold`, `e` (the arm's
+        chance), `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`; and `chance`, the log of the arm's modelled
+        chance of the item against an even share, where its chances vary.
         """
         features = self.describe(rows) if features is None else features
         fold = fold_of(rows["user"].to_numpy(), self.folds, self.seed)
@@ -209,7 +176,7 @@ class Engine:
         found = {name: np.full(len(rows), np.nan) for name in ("arm", "m1", "m0", "chance")}
         item = rows["item"].to_numpy()
         for held, models in self.models.items():
-            own = np.flatnonzero((fold == held) & (rows["arm"].to_numpy() >= -1))
+            own = np.flatnonzero(fold == held)
             for start in range(0, len(own), BLOCK):
                 some = own[start : start + BLOCK]
                 table = features.take(some).reset_index(drop=True)
@@ -221,9 +188,8 @@ class Engine:
             other = np.clip(np.exp(found["chance"]), BOUNDS, 1 / BOUNDS) * even
             chances = replace(chances, other=np.where(rows["arm"] == 0, other, np.nan))
         e, given = self.arm_chance(rows, found["arm"])
-        weights = row_weights(
-            rows, chances, e, self.design, catalogue=self.known.catalogue, **({"trim": 0.0} if given else {})
-        )
+        trim = 0.0 if given else TRIM
+        weights = row_weights(rows, chances, e, self.design, catalogue=self.known.catalogue, trim=trim)
         kept = rows[["place", "user", "item", "t", "arm", "decision"]].reset_index(drop=True)
         step = features["step"].to_numpy().astype(np.int32) + 1
         kept = kept.assign(step=step, fold=fold, e=e, m1=found["m1"], m0=found["m0"])

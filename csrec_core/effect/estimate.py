@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,23 @@ from csrec_core.effect import answer
 from csrec_core.effect.audit import audit_arms, audit_items, audit_reading
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
-from csrec_core.effect.identification import Identification, Overlap, judge, measure_overlap
-from csrec_core.effect.nuisance import NETWORK, fit_model
-from csrec_core.effect.score import FEWEST, Sums, combine_splits, effects_of, intervals, merged, slope_of
-from csrec_core.effect.sensitivity import benchmark as strength
-from csrec_core.effect.sensitivity import sensitivity_band, tipping_point
-from csrec_core.effect.sums import ESTIMATORS, group_rows, group_scores, item_fifths, split_sums
+from csrec_core.effect.identification import Identification, Overlap, judge, measure_overlap, tally_overlap
+from csrec_core.effect.nuisance import NETWORK
+from csrec_core.effect.score import (
+    ESTIMATORS,
+    FEWEST,
+    Sums,
+    combine_splits,
+    effects_of,
+    group_rows,
+    group_scores,
+    intervals,
+    item_fifths,
+    merged,
+    slope_of,
+    split_sums,
+)
+from csrec_core.effect.sensitivity import sensitivity_band, strongest, tipping_point
 from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
 from csrec_core.effect.users import user_effects
 from csrec_core.errors import InputError, unknown
@@ -40,20 +51,16 @@ class Effect:
 
     Attributes
     ----------
-    design : Design
-    identification : Identification
-    known : Known
     splits : list of Sums
-        One of each deal: `all`, `estimators`, `step`, `band`, and `groups`.
-    scores : tuple of DataFrame
-        Of `Engine.score`, one of each deal, rows as in `lay_rows`; empty for a log in parts.
+        One of each deal.
     benchmark : tuple of (str, float)
         The observed column that moves the odds of the arm most, and by which factor.
     level : float
         Of all intervals.
-    name : str
+    scores : tuple of DataFrame
+        Of `Engine.score`, one of each deal, rows as in `lay_rows`; empty for a log in parts.
     groups : dict of str to tuple of str
-        The groupings of a log in parts, and their groups.
+        The groupings that were summed, and their groups.
     learners : dict
         By nuisance, the learner that was chosen.
     seed : int
@@ -68,10 +75,10 @@ class Effect:
     identification: Identification
     known: Known
     splits: list[Sums]
-    scores: tuple[pd.DataFrame, ...]
     benchmark: tuple[str, float]
     level: float
     name: str
+    scores: tuple[pd.DataFrame, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     learners: dict[str, str] = field(default_factory=dict)
     seed: int = 0
@@ -135,9 +142,8 @@ class Effect:
         into = merge_small(size, float(np.median([one.worth.sum() for one in found])))
         if into is None:
             return pd.DataFrame(columns=["step", "last", "effect", "lower", "upper", "error"])
-        table = self._grouped(
-            [merged(sums, "step", into) for sums in self.splits], "step", baseline=self.against
-        )
+        sums = [merged(one, "step", into) for one in self.splits]
+        table = self._grouped(sums, "step", baseline=self.against)
         steps = pd.Series(np.arange(1, len(into) + 1)).groupby(into)
         table.insert(0, "step", steps.min().to_numpy())
         table.insert(1, "last", np.minimum(steps.max(), np.flatnonzero(size > 0).max() + 1).to_numpy())
@@ -161,14 +167,14 @@ class Effect:
         """
         if self.design.estimand == "arm" and self.identification.status == "identified":
             return pd.DataFrame(columns=["odds", "least", "most", "lower", "upper"])
-        return sensitivity_band(self.splits, span=self.known.span, level=self.level)
+        return sensitivity_band(self.splits, level=self.level)
 
     @cached_property
     def tipping(self) -> float:
         """The odds at which zero enters (`tipping_point`); NaN where nothing hidden can."""
         if self.band.empty:
             return float("nan")
-        return tipping_point(self.splits, span=self.known.span, level=self.level)
+        return tipping_point(self.splits, level=self.level)
 
     def by(
         self, labels: str | pd.Series | np.ndarray, *, baseline: str = "own", level: float | None = None
@@ -190,6 +196,7 @@ class Effect:
             `group`, `effect`, `lower`, `upper`, `error`, `exposures`, `users` (of the arm). A group with too few
             users or accepted exposures for an interval is left out.
         """
+        names: Sequence
         if isinstance(labels, str):
             if labels not in self.groups:
                 raise unknown("grouping", labels, self.groups)
@@ -252,8 +259,7 @@ class Effect:
     def _repr_html_(self) -> str:
         return answer.as_card(self)
 
-    def __repr__(self) -> str:
-        return self.summary()
+    __repr__ = summary
 
     def plot(self, *, ax=None):
         """Draw the estimates beside each other or, where the band is the answer, the band."""
@@ -267,13 +273,8 @@ class Effect:
 def merge_small(size: np.ndarray, worth: float) -> np.ndarray | None:
     """Return for each step its group: neighbours are put together until a group should be worth an interval.
 
-    Groups are cut by the sizes of steps, so that what was decided at one says nothing of where it is cut.
-
-    Parameters
-    ----------
-    size : array (steps,)
-    worth : float
-        Of all steps together; None is returned where that is too little for two groups.
+    Groups are cut by the sizes of steps, so that what was decided at one says nothing of where it is cut. None
+    where all of them together are `worth` too little for two groups.
     """
     groups = worth / (3 * FEWEST)  # expected of each, so that hardly any falls short
     if groups < 1 or not size.sum() > 0:
@@ -293,13 +294,12 @@ def estimate_effect(
     groups: bool = False,
     learners: dict[str, str] | None = None,
     networks: "Settings | None" = None,
-    **declared,
+    **declared: Any,
 ) -> Effect:
     """Estimate the mean effect of an arm against a baseline, and judge what it rests on.
 
     Parameters
     ----------
-    dataset : Dataset
     design : Design, optional
         By default found from the log and from what is `declared` (`csrec_core.effect.design.find_design`).
     folds : int
@@ -312,12 +312,12 @@ def estimate_effect(
     seed : int
         Of the deals.
     groups : bool
-        Whether the effect is summed by the groupings of every log (`csrec_core.effect.sums.group_rows`), too.
+        Whether the effect is summed by the groupings of every log (`csrec_core.effect.score.group_rows`), too.
     learners : dict, optional
         Those of an estimate that this one repeats on other data: none are chosen, and no `benchmark` is sought.
     networks : Settings, optional
         How networks are trained that the nuisances may read, such as `csrec_core.effect.networks.NETWORKS`; by
-        default none is. See `csrec_core.effect.networks`.
+        default none is.
 
     Raises
     ------
@@ -333,86 +333,77 @@ def estimate_effect(
     >>> bool(found.mean["lower"] < 0.13 < found.mean["upper"])
     True
     """
-    check_numbers(folds, splits, level)
     design = find_design(dataset, **declared) if design is None else design
     rows = lay_rows(dataset, design)
-    counts = rows["arm"].value_counts()
-    check_arms(design, (counts.get(0, 0), counts.get(1, 0)), dataset.name)
+    exposures = [int((rows["arm"] == side).sum()) for side in (0, 1)]
+    about = {"folds": folds, "splits": splits, "level": level, "seed": seed}
+    seeds = deal_seeds(design, exposures, dataset.name, **about)
     known = look_over(rows, catalogue=None if dataset.items is None else dataset.items["item"].nunique())
-    seeds = deal_seeds(splits or deals_for(known.rows), seed)
     user = rows["user"].to_numpy()
     counts = [ItemCounts.count(rows, fold_of(user, folds, one), folds) for one in seeds]
-    told = [{}] * len(seeds)
+    read: list[dict[str, np.ndarray]] = [{} for _ in seeds]
     if networks is not None:
         if design.estimand == "arm" or not known.binary:
             raise InputError(
                 f"{dataset.name}: networks read which items a user accepted; expected the same item under either "
                 "arm (estimand exposure), and decisions of yes or no"
             )
-        told = _train_networks(rows, dataset, known, networks, folds=folds, seeds=seeds)
-    options = {"folds": folds, "seeds": seeds, "learners": learners, "told": told}
-    engines, features = learn_engines(rows, design, known, counts, **options)
-    pairs = zip(engines, told, strict=True)
+        from csrec_core.effect.networks import network_logits  # PyTorch is not imported where none is trained
+
+        laid = rows, dataset.items, known.clock, networks
+        read = [{NETWORK: network_logits(*laid, folds=folds, seed=one)} for one in seeds]
+    engines, features = learn_engines(
+        rows, design, known, counts, folds=folds, seeds=seeds, learners=learners, read=read
+    )
+    pairs = zip(engines, read, strict=True)
     scores = tuple(engine.score(rows, features=features.assign(**own)) for engine, own in pairs)
     codes, names = group_rows(rows, features, known, item_fifths(counts[0])) if groups else ({}, {})
+    sums = [split_sums(one, known, codes) for one in scores]
+    overlap = measure_overlap([tally_overlap(scores[0])], sums[0], counts[0], scores[0], design)
     return conclude(
         rows,
         features,
         engines,
         scores[0],
-        [split_sums(one, known, codes) for one in scores],
-        measure_overlap(scores[0], design),
+        sums,
+        overlap,
+        read=dataset.read,
+        benchmark=("", 1.0) if learners else None,
         scores=scores,
         level=level,
         name=dataset.name,
         groups=names,
         seed=seed,
-        outcome=outcome_name(dataset.read),
-        benchmark=("", 1.0) if learners else None,
     )
 
 
-def _train_networks(rows, dataset, known, networks, *, folds, seeds) -> list[dict[str, np.ndarray]]:
-    """Return the feature that networks are, for each deal."""
-    from csrec_core.effect.networks import network_logits  # PyTorch is not imported where none is trained
+def deal_seeds(
+    design: Design,
+    exposures: Sequence[int],
+    name: str,
+    *,
+    folds: int,
+    splits: int | None,
+    level: float,
+    seed: int,
+) -> list[int]:
+    """Return the seed of each deal of users into folds.
 
-    deals = ({"folds": folds, "seed": one} for one in seeds)
-    read = rows, dataset.items, known.clock, networks
-    return [{NETWORK: network_logits(*read, **deal)} for deal in deals]
-
-
-def outcome_name(read: ReadOptions | None) -> str:
-    """Return what the file calls the outcome."""
-    return read.map.get("outcome", "outcome") if read else "outcome"
-
-
-def check_numbers(folds: int, splits: int | None, level: float) -> None:
-    """Refuse numbers out of range."""
+    Refuses numbers out of range, and a log without exposures of the baseline, or of the arm.
+    """
     if folds < 3:
         raise InputError(f"folds = {folds}; expected at least 3")
     if splits is not None and splits < 1:
         raise InputError(f"splits = {splits}; expected at least 1")
     if not 0 < level < 1:
         raise InputError(f"level = {level}; expected a share in (0, 1)")
-
-
-def check_arms(design: Design, exposures: tuple[int, int], name: str) -> None:
-    """Refuse a log without exposures of the baseline, or of the arm."""
     for count, arm in zip(exposures, (design.baseline, design.arm), strict=True):
         if not count:
             raise InputError(
                 f"{name}: no exposure has source={arm!r}; expected exposures of two arms to compare"
             )
-
-
-def deals_for(rows: int) -> int:
-    """Return how many deals of users into folds a log of so many rows gets."""
-    return SPLITS if rows < MANY else 2
-
-
-def deal_seeds(splits: int, seed: int) -> list[int]:
-    """Return the seed of each deal of users into folds."""
-    return [seed * 1000 + number for number in range(splits)]
+    deals = splits or (SPLITS if sum(exposures) < MANY else 2)
+    return [seed * 1000 + number for number in range(deals)]
 
 
 def learn_engines(
@@ -424,18 +415,20 @@ def learn_engines(
     folds: int,
     seeds: Sequence[int],
     learners: dict[str, str] | None = None,
-    told: Sequence[dict[str, np.ndarray]] = (),
+    read: Sequence[dict[str, np.ndarray]] = (),
 ) -> tuple[list[Engine], pd.DataFrame]:
     """Learn an engine for each deal; return also the features of the rows, which are the same for all.
 
-    What networks `told` differs with the deal.
+    What networks `read` differs with the deal.
     """
-    engines = []
+    engines: list[Engine] = []
     features = Engine(design, known, counts[0], folds, seeds[0]).describe(rows)
     for number, (own, seed) in enumerate(zip(counts, seeds, strict=True)):
-        options = {"folds": folds, "seed": seed, "learners": learners}
-        options["features"] = features.assign(**told[number]) if told else features
-        engines.append(Engine.learn(rows, design, known, own, **options))
+        table = features.assign(**read[number]) if read else features
+        engine = Engine.learn(
+            rows, design, known, own, folds=folds, seed=seed, learners=learners, features=table
+        )
+        engines.append(engine)
         learners = engines[0].learners
     return engines, features
 
@@ -448,8 +441,9 @@ def conclude(
     sums: list[Sums],
     overlap: Overlap,
     *,
+    read: ReadOptions | None,
     benchmark: tuple[str, float] | None = None,
-    **others,
+    **others: Any,
 ) -> Effect:
     """Judge what the sums rest on, and return the effect.
 
@@ -458,10 +452,10 @@ def conclude(
     rows, features, scored : DataFrames (rows,)
         Of the users that the engines learned from: all, or of a larger log those that were drawn. They are
         audited, and the observed columns measured.
-    sums : list of Sums
-        Of all rows, one of each deal.
-    overlap : Overlap
-        Of all rows.
+    sums, overlap
+        Of all rows; sums of each deal.
+    read : ReadOptions, optional
+        How the log was read.
     benchmark : tuple of (str, float), optional
         Sought here by default.
     """
@@ -473,52 +467,18 @@ def conclude(
         *audit_arms(scored, rows, design, chance if given else None),
     ]
     read_off = audit_reading(scored, rows, design) if "chance" in scored.columns else None
+    about = {"arm_given": given, "rows": rows, "binary": known.binary, "read_off": read_off}
     return Effect(
         design=design,
-        identification=judge(
-            design,
-            first.chances(rows),
-            overlap,
-            audit,
-            arm_given=given,
-            rows=rows,
-            binary=known.binary,
-            read_off=read_off,
-        ),
+        identification=judge(design, first.chances(rows), overlap, audit, **about),
         known=known,
         splits=sums,
         benchmark=benchmark or (("", 1.0) if given else strongest(first, rows, features, scored)),
         learners=first.learners,
         width=max(one["m0"].width for one in first.models.values()),
-        **{"scores": (), **others},
+        outcome=read.map.get("outcome", "outcome") if read else "outcome",
+        **others,
     )
-
-
-def strongest(
-    engine: Engine, rows: pd.DataFrame, features: pd.DataFrame, scores: pd.DataFrame, *, most: int = 12
-) -> tuple[str, float]:
-    """Return the observed column whose loss moves the odds of the arm most (`sensitivity.benchmark`).
-
-    All are regressions on some of the rows, none of them cross-fitted: it is a measure of strength, no part of
-    the estimate.
-    """
-    kind = engine.chances(rows).kind
-    names = [name for name in engine.columns("arm", kind) if name in features.columns]
-    own = np.flatnonzero((rows["arm"] >= 0).to_numpy())
-    own = own[np.random.default_rng(engine.seed).permutation(len(own))[:10_000]]
-    table = features[names].iloc[own].reset_index(drop=True)
-    names = [name for name in names if np.ptp(table[name].to_numpy()) > 0]
-    if not names:
-        return "", 1.0
-    arm, weight = (rows["arm"].to_numpy()[own] == 1).astype(float), scores["w0"].to_numpy()[own]
-    full = fit_model(table[names], arm).predict(table[names])
-    away = {name: abs(np.corrcoef(table[name], arm)[0, 1]) for name in names}
-    without = {}
-    for name in sorted(names, key=away.get, reverse=True)[:most]:
-        rest = [other for other in names if other != name]
-        found = fit_model(table[rest], arm).predict(table[rest]) if rest else np.full(len(arm), arm.mean())
-        without[name] = found
-    return strength(full, without, weight)
 
 
 def with_checks(effect: Effect, checks: list) -> Effect:

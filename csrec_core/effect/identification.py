@@ -14,16 +14,19 @@ from sklearn.metrics import roc_auc_score
 
 from csrec_core.effect.audit import SURE
 from csrec_core.effect.design import Design
-from csrec_core.effect.weights import ItemChances, effective
+from csrec_core.effect.score import Sums
+from csrec_core.effect.table import ItemCounts
+from csrec_core.effect.weights import ItemChances
 from csrec_core.numbers import counted, plain
 from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
 
-__all__ = ["Identification", "Overlap", "judge", "measure_overlap"]
+__all__ = ["Identification", "Overlap", "judge", "measure_overlap", "tally_overlap"]
 
 FEW = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
 MOST_TRIMMED = 0.5
 APART = 0.98  # AUC of the arm, above which the arms cannot be compared
+NO_DRIFT = "acceptance does not drift between the phases but for what the history tells"
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,8 @@ class Overlap:
         Share of the arm's exposures whose item the baseline exposes too; NaN where items are not compared.
     auc : float
         How well the arms are told apart by the model of the arm; .5 is not at all.
-    rows, users : tuple of int
-        Exposures and users of the baseline, then of the arm.
-    accepted : tuple of float
-        Share accepted (mean outcome), likewise.
+    rows, users, accepted : tuple
+        Exposures, users, and share accepted (mean outcome) of the baseline, then of the arm.
     """
 
     arm: float
@@ -54,35 +55,50 @@ class Overlap:
     trimmed: float
     support: float
     auc: float
-    rows: tuple[int, int]
-    users: tuple[int, int]
-    accepted: tuple[float, float]
+    rows: tuple[int, ...]
+    users: tuple[int, ...]
+    accepted: tuple[float, ...]
 
 
-def measure_overlap(scores: pd.DataFrame, design: Design) -> Overlap:
-    """Measure the overlap from the scores of rows (`csrec_core.effect.engine.Engine.score`)."""
-    arm = scores["arm"].to_numpy()
-    user = pd.factorize(scores["user"])[0]
-    shown, chosen = arm == 1, arm == 0
-    by_user = np.bincount(user, scores["w0"])
-    support = float("nan")
-    if design.estimand == "exposure" and shown.any():
-        support = float(scores.loc[shown, "item"].isin(scores.loc[chosen, "item"].unique()).mean())
-    both = shown.any() and chosen.any()
-    own = arm >= 0
+def tally_overlap(scores: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return by side (baseline, arm) rows, users, decisions summed, rows trimmed; and the largest user's w0."""
+    sides = [scores[scores["arm"] == side] for side in (0, 1)]
+    table = [[len(s), s["user"].nunique(), s["decision"].sum(), s["trimmed"].sum()] for s in sides]
+    largest = scores["w0"].groupby(scores["user"].to_numpy()).sum().max() if len(scores) else 0.0
+    return {"sides": np.array(table, dtype=float), "largest": np.array(largest)}
+
+
+def measure_overlap(
+    tallies: Sequence[dict[str, np.ndarray]],
+    sums: Sums,
+    counts: ItemCounts,
+    scores: pd.DataFrame,
+    design: Design,
+) -> Overlap:
+    """Measure the overlap of a log by what its parts sum up to; how well a model tells the arms apart, by `scores`.
+
+    Parameters
+    ----------
+    tallies : list of dict
+        Of `tally_overlap`, one of each part.
+    scores : DataFrame
+        Of `csrec_core.effect.engine.Engine.score`: of all rows, or of some users.
+    """
+    rows, users, decisions, trimmed = np.sum([one["sides"] for one in tallies], axis=0).T
+    total, cross = sums["all"], sums["all cross"]
+    arm, baseline = (float(total[at] ** 2 / max(cross[at, at], 1e-300)) for at in (3, 5))
+    often, shown = counts.rows.sum(axis=0).T
+    own = scores[scores["arm"] >= 0]
     return Overlap(
-        effective(scores["w1"].to_numpy(), user),
-        effective(scores["w0"].to_numpy(), user),
-        float(by_user.max() / max(by_user.sum(), 1e-300)),
-        float(scores["trimmed"].to_numpy()[shown].mean()) if shown.any() else 1.0,
-        support,
-        float(roc_auc_score(shown[own], scores["e"].to_numpy()[own])) if both else 1.0,
-        (int(chosen.sum()), int(shown.sum())),
-        tuple(len(np.unique(user[side])) for side in (chosen, shown)),
-        tuple(
-            float(scores["decision"].to_numpy()[side].mean()) if side.any() else np.nan
-            for side in (chosen, shown)
-        ),
+        arm,
+        baseline,
+        float(max(one["largest"] for one in tallies) / max(total[5], 1e-300)),
+        float(trimmed[1] / rows[1]),
+        float(shown[often > 0].sum() / shown.sum()) if design.estimand == "exposure" else float("nan"),
+        float(roc_auc_score(own["arm"] == 1, own["e"])) if own["arm"].nunique() == 2 else 1.0,
+        tuple(map(int, rows)),
+        tuple(map(int, users)),
+        tuple(map(float, decisions / rows)),
     )
 
 
@@ -102,8 +118,6 @@ class Identification:
         For and against the assumptions, from this log.
     remedies : tuple of str
         What would raise the status, in numbers where possible.
-    overlap : Overlap
-    design : Design
     """
 
     status: str
@@ -159,29 +173,26 @@ def judge(
 
     Parameters
     ----------
-    chances : ItemChances
-        What is logged of the items' chances.
     audit : list of Verdict
         Of `csrec_core.effect.audit`.
     arm_given : bool
         Whether the chance of the arm is logged or declared.
     rows : DataFrame
         Of `csrec_core.effect.table.lay_rows`.
-    binary : bool
-        Whether decisions are 0 or 1.
     read_off : Verdict, optional
         Whether the arm's chances at the baseline's exposures follow from the log, where they vary.
     """
     audit = [*audit, read_off] if read_off else audit
     obstacles = _obstacles(design, overlap, audit, binary)
-    status, reasons, assumptions, remedies = _by_design(design, chances, arm_given, rows, read_off)
+    if design.estimand == "arm":
+        status, reasons, assumptions, remedies = _by_arm(design, arm_given)
+    else:
+        status, reasons, assumptions, remedies = _by_item(design, chances, rows, read_off)
     undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
     if status == "identified" and undecided:
-        status, reasons = (
-            "assumed",
-            [f"the audit is undecided, {undecided[0].name}: {undecided[0].detail}", *reasons],
-        )
-    if not np.isnan(overlap.support) and overlap.support < SUPPORT[1]:
+        status, first = "assumed", undecided[0]
+        reasons = [f"the audit is undecided, {first.name}: {first.detail}", *reasons]
+    if overlap.support < SUPPORT[1]:
         reasons.append(
             f"{1 - overlap.support:.0%} of the exposures by {design.arm} are of items that {design.baseline} "
             "never exposes: they are left to the model"
@@ -189,10 +200,8 @@ def judge(
         status = "assumed" if status == "identified" else status
     if obstacles:
         status, reasons = "not identified", obstacles
-        remedies = [
-            _trial(design, overlap, spread=0.0 if binary else float(rows["decision"].to_numpy().std())),
-            *remedies,
-        ]
+        spread = 0.0 if binary else float(rows["decision"].to_numpy().std())
+        remedies = [_trial(design, overlap, spread=spread), *remedies]
     return Identification(
         status, tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies), overlap, design
     )
@@ -200,105 +209,102 @@ def judge(
 
 def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool) -> list[str]:
     """Return what keeps the effect from being told at all."""
-    found = []
-    for count, name in zip(overlap.rows, (design.baseline, design.arm), strict=True):
-        if not count:
-            found.append(f"the log has no exposure of the arm {name!r}")
-    for rate, name in zip(overlap.accepted, (design.baseline, design.arm), strict=True):
-        if binary and rate in (0.0, 1.0):
-            found.append(f"the exposures of {name} are all {'accepted' if rate else 'rejected'}")
+    arm, baseline = design.arm, design.baseline
+    found = [
+        f"the exposures of {name} are all {'accepted' if rate else 'rejected'}"
+        for rate, name in zip(overlap.accepted, (baseline, arm), strict=True)
+        if binary and rate in (0.0, 1.0)
+    ]
     if found:
         return found
     if overlap.support < SUPPORT[0]:
         found.append(
-            f"{1 - overlap.support:.0%} of the exposures by {design.arm} are of items that {design.baseline} "
+            f"{1 - overlap.support:.0%} of the exposures by {arm} are of items that {baseline} "
             "never exposes, so there is nothing to compare them with"
         )
-    if not found and overlap.baseline < FEW:
+    elif overlap.baseline < FEW:
         found.append(
-            f"weighted to look like those of {design.arm}, the exposures of {design.baseline} count as those of "
+            f"weighted to look like those of {arm}, the exposures of {baseline} count as those of "
             f"{counted(overlap.baseline, 'user')}"
         )
-    if not found and overlap.arm < FEW:
-        found.append(f"the exposures of {design.arm} count as those of {counted(overlap.arm, 'user')}")
+    elif overlap.arm < FEW:
+        found.append(f"the exposures of {arm} count as those of {counted(overlap.arm, 'user')}")
     if overlap.trimmed > MOST_TRIMMED or overlap.auc > APART:
         found.append(
             f"what is known before a decision tells the arms apart (AUC {overlap.auc:.2f}; {overlap.trimmed:.0%} of "
-            f"the exposures by {design.arm} are beyond comparison)"
+            f"the exposures by {arm} are beyond comparison)"
         )
-    found += [
-        f"the logged chances do not fit the log, {one.name}: {one.detail}"
-        for one in audit
-        if one.word == FAILS and one.severity == "decisive"
-    ]
-    return found
+    wrong = [one for one in audit if one.word == FAILS and one.severity == "decisive"]
+    return found + [f"the logged chances do not fit the log, {one.name}: {one.detail}" for one in wrong]
 
 
-def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.DataFrame, read_off):
-    """Return status, reasons, assumptions and remedies as the design has them, before any obstacle."""
+#: Status, reasons, assumptions and remedies as a design has them, before any obstacle.
+Ground = tuple[str, list[str], list[str], list[str]]
+
+
+def _by_arm(design: Design, arm_given: bool) -> Ground:
     arm, baseline = design.arm, design.baseline
-    claimed = ", ".join(design.confounders)
-    no_drift = "acceptance does not drift between the phases but for what the history tells"
-    if design.estimand == "arm":
-        if arm_given and design.arm_chances == "design":
-            return (
-                "identified",
-                [f"{arm} and {baseline} were drawn with known chances"],
-                ["the chances of the arms are those with which they were drawn"],
-                [],
-            )
-        remedy = [
-            f"log the chance with which each exposure, or user, got {arm} (arm_propensity); one that was the same "
-            "for all is declared: --design 'arm_propensity: 0.5'"
-        ]
-        if arm_given:
-            return (
-                "assumed",
-                ["the chances of the arms are estimates"],
-                ["the estimated chances hold all that moves both arm and decision"],
-                remedy,
-            )
-        return _claimed(claimed, f"the choice of {arm}", remedy)
-    item = ["the logged chances of the items are those with which they were drawn"]
+    if arm_given and design.arm_chances == "design":
+        return (
+            "identified",
+            [f"{arm} and {baseline} were drawn with known chances"],
+            ["the chances of the arms are those with which they were drawn"],
+            [],
+        )
+    remedy = [
+        f"log the chance with which each exposure, or user, got {arm} (arm_propensity); one that was the same "
+        "for all is declared: --design 'arm_propensity: 0.5'"
+    ]
+    if arm_given:
+        return (
+            "assumed",
+            ["the chances of the arms are estimates"],
+            ["the estimated chances hold all that moves both arm and decision"],
+            remedy,
+        )
+    return _claimed(design, f"the choice of {arm}", remedy)
+
+
+def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off: Verdict | None) -> Ground:
+    arm, baseline, kind = design.arm, design.baseline, chances.kind
+    lacking, unlogged = chances.unlogged
     if design.target == "uniform" and not np.isnan(chances.own[(rows["arm"] >= 0).to_numpy()]).any():
-        kind = "frequency" if any(chances.unlogged) else "by item"
-    else:
-        kind = chances.kind
-    read = [f"the chances of {arm} depend on nothing hidden that decisions depend on, too"]
-    if kind in ("uniform", "by item") or (kind == "varying" and read_off.word == HOLDS):
+        kind = "frequency" if lacking or unlogged else "by item"
+    item = "the logged chances of the items are those with which they were drawn"
+    read = f"the chances of {arm} depend on nothing hidden that decisions depend on, too"
+    varying = read_off if kind == "varying" else None
+    if kind in ("uniform", "by item") or (varying and varying.word == HOLDS):
         if design.propensity == "design":
             return (
                 "identified",
                 ["the items of both arms were drawn with known chances"],
-                [*item, *read * (kind == "varying"), no_drift],
+                [item, read, NO_DRIFT] if varying else [item, NO_DRIFT],
                 [],
             )
         return (
             "assumed",
             ["the chances of the items are estimates"],
-            ["the estimated chances hold all that moves both item and decision", no_drift],
+            ["the estimated chances hold all that moves both item and decision", NO_DRIFT],
             ["log the chances with which the items were drawn, as they were drawn"],
         )
-    lacking, unlogged = chances.unlogged
-    if kind == "varying":
+    if varying:
         return (
-            "bounded" if read_off.word == FAILS else "assumed",
+            "bounded" if varying.word == FAILS else "assumed",
             [
                 f"the chances of {arm} vary, and at the exposures of {baseline} they are modelled, not logged: "
-                f"{read_off.detail}"
+                f"{varying.detail}"
             ],
-            [*item, *read, no_drift],
+            [item, read, NO_DRIFT],
             [
                 f"log at every exposure of {baseline} the chance with which {arm} would have shown the item, or "
                 "ask for target uniform, which the logged chances identify"
             ],
         )
     if kind == "frequency":
-        status = "assumed" if claimed else "bounded"
         return (
-            status,
+            "assumed" if design.confounders else "bounded",
             [f"the items of {arm} have no logged chances: they are taken to be drawn alike for all users"],
-            [*item, f"{arm} picks items alike for all users", no_drift],
+            [item, f"{arm} picks items alike for all users", NO_DRIFT],
             [f"log the propensity of {unlogged:,} exposures by {arm}"],
         )
     remedy = (
@@ -306,11 +312,11 @@ def _by_design(design: Design, chances: ItemChances, arm_given: bool, rows: pd.D
     )
     if design.propensity == "unused":
         remedy = ["use the logged chances of the items"]
-    return _claimed(claimed, f"what {baseline} and {arm} expose", [*remedy])
+    return _claimed(design, f"what {baseline} and {arm} expose", remedy)
 
 
-def _claimed(claimed: str, choice: str, remedy: list[str]):
-    if claimed:
+def _claimed(design: Design, choice: str, remedy: list[str]) -> Ground:
+    if claimed := ", ".join(design.confounders):
         return (
             "assumed",
             [f"{claimed} are declared to hold all that moves both {choice} and the decision"],
@@ -325,12 +331,12 @@ def _claimed(claimed: str, choice: str, remedy: list[str]):
     )
 
 
-def _trial(design: Design, overlap: Overlap, *, spread: float, level: float = 0.95) -> str:
+def _trial(design: Design, overlap: Overlap, *, spread: float) -> str:
     """Say how many randomised exposures settle the effect to a point, or a twentieth of an outcome's `spread`."""
     rates = [rate if 0 < rate < 1 else 0.5 for rate in overlap.accepted]
     half, variance = spread / 20 or 0.01, 2 * spread**2 or sum(rate * (1 - rate) for rate in rates)
     per_user = max(1.0, sum(overlap.rows) / max(1, max(overlap.users)) / 2)
-    count = (norm.ppf((1 + level) / 2) / half) ** 2 * variance * 2
+    count = (norm.ppf(0.975) / half) ** 2 * variance * 2
     count *= 1 + 0.05 * (per_user - 1)  # rows of a user resemble each other; five per cent is a common value
     return (
         f"draw the arm of {count:,.0f} exposures at random, {design.arm} or {design.baseline} with even chances: "

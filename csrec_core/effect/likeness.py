@@ -20,25 +20,17 @@ def choice_likeness(rows: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
     Items get coordinates by a correspondence analysis of users by items, of the baseline's exposures (Greenacre
     1984): by its reconstitution formula their product with the mean of a user's items says how much more often
     than others the user gets an item. Coordinates are learned from the half of the users that the row's user
-    is not in.
+    is not in. Rows have `user`, `item`, `arm` (0 for the baseline), by user and in the order in which they were lived.
 
-    Parameters
-    ----------
-    rows : DataFrame (rows,)
-        `user`, `item`, `arm` (0 for the baseline), by user and in the order in which they were lived.
-
-    Returns
-    -------
-    array (rows,)
-        In standard deviations. NaN where nothing came before, or nothing could be learned.
+    Returns (rows,), in standard deviations; NaN where nothing came before, or nothing could be learned.
     """
     user, users = pd.factorize(rows["user"])
     item, items = pd.factorize(rows["item"])
     chosen = rows["arm"].to_numpy() == 0
     half = (hashes(np.asarray(users), seed, 4) % np.uint64(2)).astype(int)[user]
     found = np.full(len(rows), np.nan)
-    start = np.r_[True, user[1:] != user[:-1]].cumsum() - 1
-    first = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])[start]
+    begins = np.r_[True, user[1:] != user[:-1]]
+    first = np.flatnonzero(begins)[begins.cumsum() - 1]
     for one in (0, 1):
         place = _coordinates(user[chosen & (half != one)], item[chosen & (half != one)], len(items), seed)
         if place is None:

@@ -39,12 +39,7 @@ READ = 4096  # windows read at a time
 def network_gains(plain: Effect, read: Effect, truth: pd.Series | None = None) -> pd.DataFrame:
     """Return what an estimate gained from networks, beside the same without.
 
-    Parameters
-    ----------
-    plain, read : Effect
-        Of the same log, deals and design; without and with `networks`.
-    truth : Series, optional
-        The users' true mean effects at the arm's exposures, by user.
+    Both are of the same log, deals and design; `truth` are the users' true mean effects at the arm's exposures.
 
     Returns
     -------
@@ -84,10 +79,6 @@ def network_logits(
     ----------
     rows : DataFrame
         Of `csrec_core.effect.table.lay_rows`, whole users; decisions in {0, 1}.
-    items : DataFrame, optional
-        What is known of them; see `csrec_core.data.log.Dataset`.
-    clock : Clock
-        Of the rows.
     settings : Settings
         Its `backbone`, `length`, `preference` and `hyper`.
     folds, seed : int

@@ -32,20 +32,13 @@ BETTER = 0.002  # share of the loss that trees must take off the regression's, t
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Piecewise linear functions of features, and products of a few with the others.
+    """Piecewise linear functions of features, and products of a few with the others."""
 
-    Attributes
-    ----------
-    knots : dict of str to array
-        By feature in use (those that vary), where its slope changes; none for a feature of two values.
-    products : list of (str, str)
-    centre, scale : arrays (width,)
-        Of the columns of the design, which are standardised by them.
-    """
-
-    knots: dict[str, np.ndarray]
+    knots: dict[
+        str, np.ndarray
+    ]  # by feature that varies, where its slope changes; none where it has two values
     products: list[tuple[str, str]]
-    centre: np.ndarray
+    centre: np.ndarray  # (width,), of the columns of the design, which are standardised
     scale: np.ndarray
 
     @classmethod
@@ -91,18 +84,10 @@ class Basis:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A fitted nuisance.
-
-    Attributes
-    ----------
-    predict : callable
-        From features (rows,) to the probability of each row, or the mean of an outcome that is no yes or no.
-    width : int
-        Coefficients, or leaves of a tree, that were fitted.
-    """
+    """A fitted nuisance: from features (rows,) to each row's probability, or the mean of an outcome of any number."""
 
     predict: Callable[[pd.DataFrame], np.ndarray]
-    width: int = 0
+    width: int = 0  # coefficients, or leaves of a tree, that were fitted
 
 
 def _constant(value: float) -> Model:
@@ -110,32 +95,23 @@ def _constant(value: float) -> Model:
 
 
 def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
-    rarer = (
-        min(effective_size(weight[target > 0]), effective_size(weight[target <= 0]))
-        if binary
-        else effective_size(weight)
-    )
-    basis = Basis.fit(features, rarer)
+    sides = (target > 0, target <= 0) if binary else (slice(None),)
+    basis = Basis.fit(features, min(effective_size(weight[side]) for side in sides))
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))
     design = basis.design(features)
-    if not binary:
-        fitted = Ridge(alpha=1 / STRENGTH).fit(design, target, weight)
-        return Model(lambda rows: _linear(basis.design(rows), fitted), design.shape[1])
-    model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
-    fitted = model.fit(design, target, weight)
-    return Model(lambda rows: expit(_linear(basis.design(rows), fitted)), design.shape[1])
+    logistic = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
+    fitted = (logistic if binary else Ridge(alpha=1 / STRENGTH)).fit(design, target, weight)
 
+    def predict(rows: pd.DataFrame) -> np.ndarray:
+        # In double precision, a column at a time: a product of matrices would round each row by how many others
+        # there are, and parts of a log differ in that.
+        total = np.full(len(rows), float(np.ravel(fitted.intercept_)[0]))
+        for column, slope in zip(basis.design(rows).T, np.ravel(fitted.coef_).astype(float), strict=True):
+            total += slope * column
+        return expit(total) if binary else total
 
-def _linear(design: np.ndarray, fitted: LogisticRegression | Ridge) -> np.ndarray:
-    """Return the linear predictor in double precision, a column at a time.
-
-    A product of matrices would round each row by how many others there are, and parts of a log differ in that.
-    """
-    total = np.full(len(design), float(np.ravel(fitted.intercept_)[0]))
-    for column, weight in zip(design.T, np.ravel(fitted.coef_).astype(float), strict=True):
-        total += weight * column
-    return total
+    return Model(predict, design.shape[1])
 
 
 def _boosted(
@@ -178,17 +154,8 @@ def fit_model(
 ) -> Model:
     """Fit one nuisance.
 
-    Parameters
-    ----------
-    features : DataFrame (rows,)
-    target : array (rows,)
-        0 or 1, or with `binary` false any number.
-    weight : array (rows,), optional
-        At least 0; only their ratios matter.
-    learner : str
-        A key of `LEARNERS`; followed by " and network" where it reads that feature.
-    seed : int
-        Of the trees.
+    The target is 0 or 1, or with `binary` false any number; of weights, at least 0, only the ratios matter. The learner
+    is a key of `LEARNERS`, followed by " and network" where it reads that feature; the seed is of its trees.
     """
     target = np.asarray(target, dtype=float)
     weight = np.ones(len(target)) if weight is None else np.asarray(weight, dtype=float)
@@ -236,10 +203,10 @@ def choose_learner(
         return "logistic"
     if NETWORK in features.columns:
         learners = [name + end for name in learners for end in ("", AND_NETWORK)]
-    losses = {}
+    losses, seen = {}, (features[~held], target[~held])
     for name in learners:
-        rows = {"weight": weight[~held], "learner": name, "binary": binary, "seed": seed}
-        found = fit_model(features[~held], target[~held], **rows).predict(features[held])
+        model = fit_model(*seen, weight=weight[~held], learner=name, binary=binary, seed=seed)
+        found = model.predict(features[held])
         found = np.clip(found, SMALLEST, 1 - SMALLEST) if binary else found
         if odds:
             losses[name] = _ratio_loss(found / (1 - found), target[held], weight[held])
@@ -248,8 +215,8 @@ def choose_learner(
             losses[name] = -np.average(likely, weights=weight[held])
         else:
             losses[name] = np.average((target[held] - found) ** 2, weights=weight[held])
-    plain = min((name for name in losses if name.startswith("logistic")), key=losses.get)
-    best = min(losses, key=losses.get)
+    plain = min((name for name in losses if name.startswith("logistic")), key=lambda one: losses[one])
+    best = min(losses, key=lambda one: losses[one])
     return best if losses[best] < losses[plain] - BETTER * abs(losses[plain]) else plain
 
 

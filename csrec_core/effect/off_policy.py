@@ -19,9 +19,8 @@ import pandas as pd
 
 from csrec_core.data.log import Dataset
 from csrec_core.effect.table import fold_of
-from csrec_core.effect.weights import effective
 from csrec_core.errors import InputError, unknown
-from csrec_core.metrics import resample
+from csrec_core.metrics import effective_size, resample
 from csrec_core.verdict import FAILS, Verdict, within
 
 __all__ = ["ESTIMATORS", "arm_policy", "check_support", "estimate_values", "item_policy_values"]
@@ -165,7 +164,7 @@ def check_support(
     """
     code = pd.factorize(user)[0]
     count, mean = np.bincount(code), float(weight.mean())
-    worth = effective(weight, code) if mean > 0 else 0.0
+    worth = effective_size(np.bincount(code, weight))
     half = float(1.96 * np.sqrt(((np.bincount(code, weight) - mean * count) ** 2).sum()) / count.sum())
     word = within(mean - half, mean + half, least=0.9, most=1.1)
     detail = (

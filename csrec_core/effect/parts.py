@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,33 +23,29 @@ from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.parted import OTHER, PartedLog
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
-from csrec_core.effect.estimate import (
-    Effect,
-    check_arms,
-    check_numbers,
-    conclude,
-    deal_seeds,
-    deals_for,
-    learn_engines,
-    outcome_name,
-)
-from csrec_core.effect.identification import Overlap, measure_overlap
-from csrec_core.effect.score import Sums
-from csrec_core.effect.sums import group_rows, item_fifths, split_sums
+from csrec_core.effect.estimate import Effect, conclude, deal_seeds, learn_engines
+from csrec_core.effect.identification import measure_overlap, tally_overlap
+from csrec_core.effect.score import Groupings, Sums, group_rows, item_fifths, split_sums
 from csrec_core.effect.table import ItemCounts, fold_of, hashes, lay_rows, shares_clock, table_moments
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
 
-__all__ = ["DRAWN", "SHARED", "estimate_parts"]
+__all__ = ["SHARED", "estimate_parts"]
 
 DRAWN = 200_000  # exposures of the users that are drawn to learn from, and to be audited
 LAST_POSITION = 20  # of MSSD's sessions; later ones are counted with it
-#: The groupings of MSSD beside those of every log.
+#: The groupings of MSSD beside those of every log: their groups, and the code of each row of a log.
 MSSD_GROUPS = {
-    "position": tuple(str(t) for t in range(1, LAST_POSITION + 1)),
-    "premium": ("no", "yes"),
-    "hour": ("0 to 5", "6 to 11", "12 to 17", "18 to 23"),
-    "context": CONTEXTS,
+    "position": (
+        tuple(str(t) for t in range(1, LAST_POSITION + 1)),
+        lambda log: np.minimum(log["t"].to_numpy(), LAST_POSITION) - 1,
+    ),
+    "premium": (("no", "yes"), lambda log: log[f"{FEATURE}premium"].to_numpy().astype(int)),
+    "hour": (
+        ("0 to 5", "6 to 11", "12 to 17", "18 to 23"),
+        lambda log: log[f"{FEATURE}hour_of_day"].to_numpy().astype(int) // 6,
+    ),
+    "context": (CONTEXTS, lambda log: pd.Index(CONTEXTS).get_indexer(log["context_type"].astype(str))),
 }
 SHARED = ("context",)  # groupings whose groups hold one arm only: they meet the baseline of all
 
@@ -57,7 +54,7 @@ SHARED = ("context",)  # groupings whose groups hold one arm only: they meet the
 class _Glance:
     """What a part shows before there is a design: by arm, exposures and decisions; its columns and items."""
 
-    arms: pd.DataFrame  # by source: rows, users (whole in a part), total, least, most, binary
+    arms: pd.DataFrame  # by source: size, sum, min, max, binary
     columns: tuple[str, ...]
     items: np.ndarray
     twice: bool
@@ -94,14 +91,8 @@ def _count(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts], pd.D
     rows = plan.lay(dataset)
     user = rows["user"].to_numpy()
     counts = [ItemCounts.count(rows, fold_of(user, plan.folds, seed), plan.folds) for seed in plan.seeds]
-    own = rows.loc[rows["arm"] >= 0, "user"].nunique()
-    return counts, dataset.log[_drawn(dataset.log["user"].to_numpy(), share, plan.seeds[0])], own
-
-
-def _drawn(user: np.ndarray, share: float, seed: int) -> np.ndarray:
-    if share >= 1:
-        return np.ones(len(user), dtype=bool)
-    return hashes(user, seed, 2) < np.uint64(share * (2**64 - 1))
+    drawn = hashes(dataset.log["user"].to_numpy(), plan.seeds[0], 2) <= np.uint64(min(1, share) * (2**64 - 1))
+    return counts, dataset.log[drawn], rows.loc[rows["arm"] >= 0, "user"].nunique()
 
 
 def _score(part: str, target: Path, plan: _Plan, engines: list[Engine], columns: list[str], fifths):
@@ -113,17 +104,18 @@ def _score(part: str, target: Path, plan: _Plan, engines: list[Engine], columns:
     rows = plan.lay(dataset).reindex(columns=columns, fill_value=0.0)
     features = engines[0].describe(rows)
     known = engines[0].known
-    codes, _ = group_rows(rows, features, known, fifths)
+    codes: Groupings = group_rows(rows, features, known, fifths)[0]
     if plan.log.mssd:
-        codes |= _mssd_codes(dataset.log.iloc[rows["place"]])
-    sums, overlap, first = [], {}, None
-    for engine in engines:
+        log = dataset.log.iloc[rows["place"]]
+        codes = {**codes, **{name: (code(log), len(groups)) for name, (groups, code) in MSSD_GROUPS.items()}}
+    sums, overlap = [], {}
+    for number, engine in enumerate(engines):
         scores = engine.score(rows, features=features)
         sums.append(split_sums(scores, known, codes))
-        if first is None:
-            first, overlap = scores, _overlap_counts(scores)
-    with whole_file(target.with_suffix(".parquet")) as temporary:
-        first.to_parquet(temporary, index=False)
+        if number == 0:
+            overlap = tally_overlap(scores)
+            with whole_file(target.with_suffix(".parquet")) as temporary:
+                scores.to_parquet(temporary, index=False)
     with whole_file(target) as temporary, temporary.open("wb") as stream:
         flat = {f"{number} {name}": value for number, one in enumerate(sums) for name, value in one.items()}
         np.savez(stream, allow_pickle=False, **flat, **overlap)
@@ -140,29 +132,10 @@ def _read_kept(path: Path) -> tuple[list[Sums], dict[str, np.ndarray]]:
         return list(sums.values()), {name: found[name] for name in ("sides", "largest")}
 
 
-def _overlap_counts(scores: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return by side (baseline, arm) rows, users, decisions summed, rows trimmed; and the largest user's w0."""
-    sides = [scores[scores["arm"] == side] for side in (0, 1)]
-    table = [[len(s), s["user"].nunique(), s["decision"].sum(), s["trimmed"].sum()] for s in sides]
-    largest = scores["w0"].groupby(scores["user"].to_numpy()).sum().max() if len(scores) else 0.0
-    return {"sides": np.array(table, dtype=float), "largest": np.array(largest)}
-
-
-def _mssd_codes(log: pd.DataFrame) -> dict[str, tuple[np.ndarray, int]]:
-    codes = {
-        "position": np.minimum(log["t"].to_numpy(), LAST_POSITION) - 1,
-        "premium": log[f"{FEATURE}premium"].to_numpy().astype(int),
-        "hour": log[f"{FEATURE}hour_of_day"].to_numpy().astype(int) // 6,
-        "context": pd.Index(CONTEXTS).get_indexer(log["context_type"].astype(str)),
-    }
-    return {name: (code, len(MSSD_GROUPS[name])) for name, code in codes.items()}
-
-
 def estimate_parts(
     log: PartedLog,
     out: str | Path,
     *,
-    design: Design | None = None,
     scheduler: str = "",
     workers: int = 1,
     folds: int = FOLDS,
@@ -170,7 +143,7 @@ def estimate_parts(
     level: float = 0.95,
     seed: int = 0,
     drawn: int = DRAWN,
-    **declared,
+    **declared: Any,
 ) -> tuple[Effect, Dataset]:
     """Estimate the effect over a log in parts; see `csrec_core.effect.estimate.estimate_effect`.
 
@@ -191,7 +164,6 @@ def estimate_parts(
     sample : Dataset
         The users that were drawn, for checks that need rows.
     """
-    check_numbers(folds, splits, level)
     out, parts = Path(out).expanduser().resolve() / "parts", log.parts
     with work_place(scheduler, min(workers, len(parts))) as address:
 
@@ -206,47 +178,31 @@ def estimate_parts(
             return [found[part] for part in parts]  # in the order of their names, whoever was done first
 
         glances = each(_look, {part: (log, part) for part in parts})
-        arms, design = _design(log, glances, design, declared)
-        total = int(arms["size"].sum())
-        rows_of = [int(arms["size"].get(name, 0)) for name in (design.baseline, design.arm)]
-        check_arms(design, rows_of, log.folder.name)
-        seeds = tuple(deal_seeds(splits or deals_for(sum(rows_of)), seed))
-        twice, several = (any(getattr(one, name) for one in glances) for name in ("twice", "several"))
-        plan = _Plan(log, design, several and not twice, _moments(log), folds, seeds)
-        counted = each(_count, {part: (part,) for part in parts}, plan, drawn / total)
+        arms, design = _design(log, glances, declared)
+        exposures = [int(arms["size"].get(name, 0)) for name in (design.baseline, design.arm)]
+        about = {"folds": folds, "splits": splits, "level": level, "seed": seed}
+        seeds = tuple(deal_seeds(design, exposures, log.folder.name, **about))
+        shared = any(one.several for one in glances) and not any(one.twice for one in glances)
+        plan = _Plan(log, design, shared, _moments(log), folds, seeds)
+        counted = each(_count, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
         counts = [reduce(ItemCounts.add, deal) for deal in zip(*(one[0] for one in counted), strict=True)]
         sample = _sample(log, [one[1] for one in counted])
         rows = plan.lay(sample)
         known = _known(rows, design, arms, glances, sum(one[2] for one in counted), log)
         engines, features = learn_engines(rows, design, known, counts, folds=folds, seeds=seeds)
-        fifths = item_fifths(counts[0])
-        kept = out / _key(plan, drawn)
+        fifths, kept = item_fifths(counts[0]), out / _key(plan, drawn)
         tasks = {part: (part, kept / f"{part}.npz") for part in parts}
         scored = each(_score, tasks, plan, engines, list(rows.columns), fifths)
     sums = [reduce(Sums.add, deal, Sums()) for deal in zip(*(one[0] for one in scored), strict=True)]
     scores = engines[0].score(rows, features=features)
-    overlap = _overlap(measure_overlap(scores, design), sums[0], [one[1] for one in scored], counts[0])
-    _, names = group_rows(rows, features, known, fifths)
-    names |= MSSD_GROUPS if log.mssd else {}
-    effect = conclude(
-        rows,
-        features,
-        engines,
-        scores,
-        sums,
-        overlap,
-        level=level,
-        name=log.folder.name,
-        groups=names,
-        seed=seed,
-        outcome=outcome_name(log.options),
-    )
-    return effect, sample
+    overlap = measure_overlap([one[1] for one in scored], sums[0], counts[0], scores, design)
+    names = group_rows(rows, features, known, fifths)[1]
+    names |= {name: groups for name, (groups, _) in MSSD_GROUPS.items()} if log.mssd else {}
+    others = {"level": level, "name": log.folder.name, "groups": names, "seed": seed}
+    return conclude(rows, features, engines, scores, sums, overlap, read=log.options, **others), sample
 
 
-def _design(
-    log: PartedLog, glances: list[_Glance], design: Design | None, declared: dict
-) -> tuple[pd.DataFrame, Design]:
+def _design(log: PartedLog, glances: list[_Glance], declared: dict) -> tuple[pd.DataFrame, Design]:
     """Add up the arms of all parts; return them and the design, as `find_design` finds it in memory."""
     for part, one in zip(log.parts, glances, strict=True):
         if one.columns != glances[0].columns:
@@ -257,19 +213,18 @@ def _design(
     by_arm = pd.concat([one.arms for one in glances]).groupby(level=0)
     how = {"size": "sum", "sum": "sum", "min": "min", "max": "max", "binary": "all"}
     arms = by_arm.agg(how).sort_values("size", kind="stable")
-    if design is None:
-        names = [name for name in arms.index if not (log.mssd and name == OTHER)]
-        # The log in small: the more exposures an arm has, the more rows stand for it.
-        small = pd.DataFrame({"source": np.repeat(names, np.arange(1, len(names) + 1))})
-        items = reduce(np.union1d, (one.items for one in glances))[:2]
-        small = small.reindex(columns=glances[0].columns).assign(source=small["source"])
-        tables = {name: log.table(name, np.zeros(0, dtype=np.int64)) for name in ("users", "items")}
-        design = find_design(Dataset(small.assign(item=np.resize(items, len(small))), **tables), **declared)
-    return arms, design
+    names = [name for name in arms.index if not (log.mssd and name == OTHER)]
+    # The log in small: the more exposures an arm has, the more rows stand for it.
+    small = pd.DataFrame({"source": np.repeat(names, np.arange(1, len(names) + 1))})
+    items = reduce(np.union1d, (one.items for one in glances))[:2]
+    small = small.reindex(columns=glances[0].columns).assign(source=small["source"])
+    users, listed = (log.table(name, np.zeros(0, dtype=np.int64)) for name in ("users", "items"))
+    some = Dataset(small.assign(item=np.resize(items, len(small))), users=users, items=listed)
+    return arms, find_design(some, **declared)
 
 
 def _moments(log: PartedLog) -> dict[str, tuple[float, float]]:
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     for name, column in log.columns():
         found |= table_moments(**{"users": None, "items": None, name: column})
     return found
@@ -295,31 +250,9 @@ def _known(rows, design, arms, glances, users, log) -> Known:
         binary=bool(arms["binary"].all()),
         span=float(arms["max"].max() - arms["min"].min()) or 1.0,
         rate=float(own["sum"].sum() / own["size"].sum()),
-        share=float(own["size"].iloc[1] / own["size"].sum()),
         rows=int(own["size"].sum()),
         users=users,
         catalogue=max(log.listed, seen),
-    )
-
-
-def _overlap(drawn: Overlap, sums: Sums, parts: list[dict], counts: ItemCounts) -> Overlap:
-    """Return the overlap of all rows; how well a model tells the arms apart (AUC) is of those drawn."""
-    rows, users, decisions, trimmed = np.sum([one["sides"] for one in parts], axis=0).T
-    total, cross = sums["all"], sums["all cross"]
-    worth = {
-        name: float(total[at] ** 2 / max(cross[at, at], 1e-300)) for name, at in (("arm", 3), ("baseline", 5))
-    }
-    often, shown = counts.rows.sum(axis=0).T
-    support = drawn.support if np.isnan(drawn.support) else float(shown[often > 0].sum() / shown.sum())
-    return replace(
-        drawn,
-        **worth,
-        largest=float(max(one["largest"] for one in parts) / max(total[5], 1e-300)),
-        trimmed=float(trimmed[1] / rows[1]),
-        support=support,
-        rows=tuple(map(int, rows)),
-        users=tuple(map(int, users)),
-        accepted=tuple(map(float, decisions / rows)),
     )
 
 
@@ -328,11 +261,7 @@ def _key(plan: _Plan, drawn: int) -> str:
     log = plan.log
     files = [path for part in log.parts for path in log.files(part)]
     files += [path for path in (log.folder / "items.parquet", log.folder / "users.parquet") if path.is_file()]
-    facts = [
-        hash_files(Path(__file__).parent.glob("*.py")),
-        sklearn.__version__,
-        str(log.options),
-        plan.design.to_dict(),
-    ]
-    facts += [[identity(path) for path in files], plan.folds, plan.seeds, drawn]
+    code = hash_files(Path(__file__).parent.glob("*.py")), sklearn.__version__
+    facts = [*code, str(log.options), plan.design.to_dict(), [identity(path) for path in files]]
+    facts += [plan.folds, plan.seeds, drawn]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

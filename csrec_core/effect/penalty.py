@@ -14,7 +14,6 @@ from csrec_core.errors import InputError
 
 __all__ = ["constraint_path", "fit_penalised", "read_weights"]
 
-WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 FOLDS = 2
 
 
@@ -32,9 +31,8 @@ def read_weights(text: str) -> tuple[float, ...]:
 def constraint_path(
     effect: Effect,
     dataset: Dataset,
-    weights: tuple[float, ...] = WEIGHTS,
+    weights: tuple[float, ...],
     *,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the mean f - f~ at the arm's exposures by the weight of the constraint that f is fitted under.
@@ -43,11 +41,8 @@ def constraint_path(
     squared penalty keeps 1 / (1 + 2 weight f (1 - f)) of a small difference, so the path falls towards 0 and
     crosses it nowhere.
 
-    Returns
-    -------
-    DataFrame
-        `penalty`, `effect`, `lower`, `upper` (over users, at fixed models), and `expected`, what that
-        shrinkage of every exposure's difference without penalty would leave.
+    Returns `penalty`, `effect`, `lower`, `upper` (over users, at fixed models), and `expected`, what that shrinkage of
+    every exposure's difference without penalty would leave.
     """
     rows = lay_rows(dataset, effect.design)
     known = effect.known
@@ -57,14 +52,13 @@ def constraint_path(
     user = pd.factorize(rows["user"][shown])[0]
     fold = fold_of(rows["user"].to_numpy()[shown], FOLDS, seed)
     features, decision = features[shown].reset_index(drop=True), rows["decision"].to_numpy()[shown]
-    fits = {
-        weight: fit_penalised(features, decision, f_tilde, weight, fold) for weight in sorted({0.0, *weights})
-    }
-    free, found = fits[0.0], []
-    for weight, f in fits.items():
+    read, found = (features, decision, f_tilde), []
+    free = fit_penalised(*read, 0.0, fold)
+    for weight in sorted({0.0, *weights}):
+        f = fit_penalised(*read, weight, fold) if weight else free
         gap = f - f_tilde
         error = np.sqrt((np.bincount(user, gap - gap.mean()) ** 2).sum()) / len(gap)
-        half = norm.ppf((1 + level) / 2) * error
+        half = norm.ppf(0.975) * error
         left = ((free - f_tilde) / (1 + 2 * weight * free * (1 - free))).mean()
         found.append((weight, gap.mean(), gap.mean() - half, gap.mean() + half, left))
     return pd.DataFrame(found, columns=["penalty", "effect", "lower", "upper", "expected"])

@@ -1,4 +1,4 @@
-"""The doubly robust score of every row, its sums by user, and effects with intervals from these.
+"""The doubly robust score of every row, what is summed of it by user and group, and effects from these sums.
 
 A row has a weight tau for the target, and weights w1, w0 that make the rows of the arm, and of the baseline,
 look like the target. With m1, m0 the acceptance that other users lead to expect under either arm, the effect
@@ -15,69 +15,130 @@ M the sum of x_u x_u' and c the derivative by the totals. So totals and M are al
 tell; the sums of parts add up, and a log in memory is one part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.stats import t as student
 
+from csrec_core.effect.engine import BLOCK, Known
+from csrec_core.effect.table import FEW_ITEMS, POSITION, ItemCounts
+
 __all__ = [
-    "FEWEST",
-    "Effects",
-    "Sums",
-    "combine_splits",
-    "effects_of",
-    "intervals",
-    "merged",
-    "slope_of",
-    "sum_scores",
-]
+    "ESTIMATORS", "FEWEST", "Effects", "Sums", "combine_splits", "effects_of", "group_rows", "group_scores",
+    "intervals", "item_fifths", "merged", "slope_of", "split_sums", "step_of", "sum_scores",
+]  # fmt: skip
 
 TERMS = 7  # of x_u
 FEWEST = 5.0  # effective users with, and without, an accepted exposure on either side, for an interval
 BINS = 2000  # of the residuals of the baseline, for the sensitivity to hidden confounders
+LAST_STEP = 100  # later exposures count with it
+LAST_RANK = 10  # of a list; later ones count with it
+FIFTHS = (0.2, 0.4, 0.6, 0.8)
+#: The estimators that are shown beside each other, on the same rows; the first one is reported.
+ESTIMATORS = {
+    "doubly robust": "weights and regression together: right where either is",
+    "weighting": "weights alone",
+    "regression": "regressions of both arms alone",
+    "observed": "the plain difference of the two acceptance rates",
+}
+#: How the rows of every log are grouped: the names of the groups, in the order of their codes.
+GROUPS = {
+    "popularity": ("1, least popular", "2", "3", "4", "5, most popular"),
+    "previous": ("none", "rejected", "accepted"),
+    "heard": ("for the first time", "before"),
+    "rank": (*map(str, range(1, LAST_RANK)), f"{LAST_RANK} and later"),
+}
+
+#: Name to the code of each row's group (negative leaves it out) and the number of groups.
+Groupings = Mapping[str, tuple[np.ndarray, int]]
 
 
-class Sums(dict):
+class Sums(dict[str, np.ndarray]):
     """Arrays by name, that add up over parts.
 
-    `band` (2, 2000): w0, and w0 times the residual of the baseline, by bin of that residual over `span`.
-    For a grouping of G groups: `<name>` (7 G,), `<name> cross` (7 G, 7 G), and `<name> events` (G, 4, 2): what
-    accepted and other rows of the arm, then of the baseline, weigh, summed over users, and summed squares.
+    `band` (2, 2000): w0, and w0 times the residual of the baseline, by bin of that residual over the span.
+    For a grouping of G groups: `<name>` (7 G,), `<name> cross` (7 G, 7 G), `<name> events` (G, 4, 2): what
+    accepted and other rows of the arm, then of the baseline, weigh, summed over users, and summed squares; and
+    `<name> counts` (G, 2): exposures of the arm in use, and their users.
     """
 
     def add(self, other: "Sums") -> "Sums":
         """Return the sums of both."""
-        if not self:
-            return other
-        return Sums({name: value + other[name] for name, value in self.items()})
+        return Sums({name: value + other[name] for name, value in self.items()}) if self else other
+
+
+def split_sums(scores: pd.DataFrame, known: Known, groupings: Groupings | None = None) -> Sums:
+    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of it.
+
+    They are of some users at a time, as sums of parts add up: memory does not grow with the log.
+    """
+    starts = np.flatnonzero(np.diff(scores["user"].to_numpy(), prepend=np.nan))
+    places = np.arange(BLOCK, len(scores), BLOCK)
+    edges = [0, *np.unique(starts[np.searchsorted(starts, places[places <= starts[-1]])]), len(scores)]
+    total = Sums()
+    for block in (slice(*pair) for pair in pairwise(edges)):
+        own = {name: (code[block], groups) for name, (code, groups) in (groupings or {}).items()}
+        total = total.add(_block_sums(scores.iloc[block], known, own))
+    return total
+
+
+def _block_sums(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sums:
+    every = {
+        "all": (np.zeros(len(scores), dtype=int), 1),
+        "step": (np.minimum(step_of(scores, known), LAST_STEP - 1), LAST_STEP),
+    }
+    found = sum_scores(scores, every, span=known.span, value=known.middle)
+    found.update(group_scores(scores, known, groupings))
+    variants = pd.concat(list(_variants(scores, known.middle)), ignore_index=True)
+    label = np.repeat(np.arange(len(ESTIMATORS)), len(scores))
+    found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}))
+    return found
+
+
+def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:
+    """Yield the scores as each of `ESTIMATORS` has them."""
+    own = scores[["user", "decision", "tau", "w1", "w0", "m1", "m0"]]
+    shown = scores["arm"].to_numpy() == 1
+    own = own.assign(accepted=own["decision"] > value)
+    yield own
+    yield own.assign(m1=0.0, m0=0.0)
+    # A regression alone has no residuals: every row decides as it is expected to.
+    yield own.assign(decision=np.where(shown, own["m1"], own["m0"]))
+    yield own.assign(m1=0.0, m0=0.0, tau=shown * 1.0, w1=shown * 1.0, w0=(scores["arm"] == 0) * 1.0)
+
+
+def group_scores(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sums:
+    """Return the sums by groups, with their `counts`."""
+    found = sum_scores(scores, groupings, value=known.middle)
+    own = (scores["w1"].to_numpy() > 0) & (scores["arm"].to_numpy() == 1)
+    for name, (label, groups) in groupings.items():
+        used = own & (label >= 0)
+        pairs = np.unique(np.column_stack([label[used], pd.factorize(scores["user"])[0][used]]), axis=0)
+        counts = [np.bincount(one, minlength=groups) for one in (label[used], pairs[:, 0])]
+        found[f"{name} counts"] = np.column_stack(counts).astype(int)
+    return found
 
 
 def sum_scores(
-    scores: pd.DataFrame,
-    groupings: Mapping[str, tuple[np.ndarray, int]],
-    *,
-    value: float = 0.5,
-    span: float | None = None,
+    scores: pd.DataFrame, groupings: Groupings, *, value: float = 0.5, span: float | None = None
 ) -> Sums:
     """Sum the scores of rows by user and group.
 
     Parameters
     ----------
     scores : DataFrame (rows,)
-        `user`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; optionally `accepted` (bool).
-    groupings : mapping
-        Name to the code of each row's group (negative leaves it out) and the number of groups.
-    value : float
-        Without `accepted`, decisions above it count as accepted.
+        `user`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; optionally `accepted` (bool), without which decisions
+        above `value` count as accepted.
     span : float, optional
         With it `band` is summed, too: residuals lie within it on either side of 0.
     """
     users, user = np.unique(scores["user"].to_numpy(), return_inverse=True)
-    tau, w1, w0, m1, m0 = (scores[name].to_numpy(dtype=float) for name in ("tau", "w1", "w0", "m1", "m0"))
-    decision = scores["decision"].to_numpy(dtype=float)
+    names = ["decision", "tau", "w1", "w0", "m1", "m0"]
+    decision, tau, w1, w0, m1, m0 = (scores[name].to_numpy(dtype=float) for name in names)
     terms = (tau, tau * m1, tau * m0, w1, w1 * (decision - m1), w0, w0 * (decision - m0))
     yes = scores["accepted"].to_numpy() if "accepted" in scores.columns else decision > value
     masses = (w1 * yes, w1 * ~yes, w0 * yes, w0 * ~yes)
@@ -86,8 +147,7 @@ def sum_scores(
         edges = np.linspace(-span, span, BINS + 1)
         at = np.clip(np.digitize(decision - m0, edges) - 1, 0, BINS - 1)
         used = w0 > 0
-        parts = [np.bincount(at[used], w, BINS) for w in (w0[used], (w0 * (decision - m0))[used])]
-        found["band"] = np.stack(parts)
+        found["band"] = np.stack([np.bincount(at[used], part[used], BINS) for part in terms[5:]])
     for name, (label, groups) in groupings.items():
         used = (label >= 0) & (tau + w1 + w0 > 0)
         cell, at = np.unique(user[used] * groups + label[used].astype(np.int64), return_inverse=True)
@@ -109,6 +169,55 @@ def _table(columns, user, group, shape: tuple[int, int]) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, (np.repeat(user, width), place)), shape=(shape[0], shape[1] * width))
 
 
+def step_of(scores: pd.DataFrame, known: Known) -> np.ndarray:
+    """Return how many exposures by the arm lie before each row; of the baseline's where they can be compared.
+
+    Where the arms share a clock, a step is compared with the baseline's rows between the same exposures by the
+    arm, or of the same number: what changes with time is then in both, whatever its form. Where one phase
+    follows the other the steps mean nothing in the baseline: its rows are labelled by the last step that their
+    user reaches, and a step is compared with those of the users who get there.
+    """
+    own, shown = scores["step"].to_numpy() - 1, (scores["arm"] == 1).groupby(scores["user"])
+    if known.clock.between:
+        return own
+    before = np.maximum(shown.transform("sum"), 1) - 1 if known.clock.phased else shown.cumsum()
+    return np.where(scores["arm"] == 0, before, own)
+
+
+def item_fifths(counts: ItemCounts) -> pd.Series | None:
+    """Return each item's fifth (0 to 4) of the arm's exposures, by how often the baseline exposes the item.
+
+    None with too few items to rank.
+    """
+    if len(counts.item) <= FEW_ITEMS:
+        return None
+    often, shown = counts.rows.sum(axis=0).T
+    order = np.argsort(often, kind="stable")
+    share = np.cumsum(shown[order]) / max(shown.sum(), 1)
+    edges = often[order][np.searchsorted(share, FIFTHS)]
+    return pd.Series(np.searchsorted(edges, often, side="left"), index=counts.item)
+
+
+def group_rows(
+    rows: pd.DataFrame, features: pd.DataFrame, known: Known, fifths: pd.Series | None
+) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, tuple[str, ...]]]:
+    """Return the groupings of rows, as `split_sums` takes them, and the names of their groups.
+
+    Where every user is of one arm, what was decided before follows from the arm: only the items group them.
+    """
+    codes = {}
+    if fifths is not None:
+        codes["popularity"] = fifths.reindex(rows["item"]).fillna(-1).to_numpy().astype(int)
+    if not known.clock.between:
+        first = features["first"].to_numpy() == 1
+        codes["previous"] = np.where(first, 0, 1 + (features["last"].to_numpy() > known.middle))
+        codes["heard"] = (features["shown_before"].to_numpy() > 0).astype(int)
+    if POSITION in rows.columns:
+        codes["rank"] = np.clip(rows[POSITION].to_numpy().astype(int), 1, LAST_RANK) - 1
+    names = {name: GROUPS[name] for name in codes}
+    return {name: (code, len(names[name])) for name, code in codes.items()}, names
+
+
 def merged(sums: Sums, name: str, into: np.ndarray) -> Sums:
     """Return the sums of a grouping with its groups put together: group g becomes `into[g]`."""
     count = int(into.max()) + 1
@@ -127,21 +236,12 @@ def merged(sums: Sums, name: str, into: np.ndarray) -> Sums:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """Effects of the groups of a grouping.
+    """Effects of the G groups of a grouping, NaN where a side has no weight, and their covariance.
 
-    Attributes
-    ----------
-    effect : array (G,)
-        NaN where a side has no weight.
-    covariance : array (G, G)
-    worth : array (G,)
-        The least of the effective numbers of users with an accepted exposure, and with another, on either
-        side: what a normal interval rests on.
-    baseline : array (G,)
-        Mean of the baseline at the target: what the effect comes on top of.
-    size : array (G,)
-        Effective users of the arm and of the baseline that it meets, as a harmonic sum. What they decided is
-        not in it.
+    `worth` is the least of the effective numbers of users with an accepted exposure, and with another, on either
+    side: what a normal interval rests on. `baseline` is the mean at the target that the effect comes on top of.
+    `size` are the effective users of the arm and of the baseline that it meets, as a harmonic sum; what they
+    decided is not in it.
     """
 
     effect: np.ndarray
@@ -191,10 +291,9 @@ def intervals(effect, error, worth, *, level: float = 0.95) -> pd.DataFrame:
     decision, less one: with a handful of accepted exposures a normal interval is too narrow.
     """
     effect, error, worth = (np.atleast_1d(np.asarray(part, dtype=float)) for part in (effect, error, worth))
-    enough = worth >= FEWEST
     half = student.ppf((1 + level) / 2, np.maximum(worth - 1, 1)) * error
     table = pd.DataFrame({"effect": effect, "lower": effect - half, "upper": effect + half, "error": error})
-    return table.where(np.repeat(enough[:, None], table.shape[1], axis=1))
+    return table.where(np.repeat(worth[:, None] >= FEWEST, table.shape[1], axis=1))
 
 
 def slope_of(found: Effects, place: np.ndarray) -> tuple[float, float, float]:
@@ -214,11 +313,6 @@ def slope_of(found: Effects, place: np.ndarray) -> tuple[float, float, float]:
 
 
 def combine_splits(effect: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the median effect over splits, and an error that holds their spread (Chernozhukov et al. 2018).
-
-    Parameters
-    ----------
-    effect, error : arrays (splits, ...)
-    """
+    """Return the median effect over splits (first axis), and an error that holds their spread (Chernozhukov 2018)."""
     centre = np.median(effect, axis=0)
     return centre, np.sqrt(np.median(error**2 + (effect - centre) ** 2, axis=0))

@@ -6,8 +6,7 @@ from scipy.stats import f as fisher
 
 from csrec_core.data.log import Dataset
 from csrec_core.effect.estimate import Effect
-from csrec_core.effect.score import effects_of
-from csrec_core.effect.sums import step_of
+from csrec_core.effect.score import effects_of, step_of
 from csrec_core.effect.table import covariates, genres
 from csrec_core.metrics import holm
 

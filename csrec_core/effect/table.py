@@ -14,20 +14,9 @@ from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.design import Design
 
 __all__ = [
-    "ITEM",
-    "POSITION",
-    "Clock",
-    "ItemCounts",
-    "covariates",
-    "describe",
-    "find_clock",
-    "fold_of",
-    "hashes",
-    "lay_rows",
-    "record_windows",
-    "shares_clock",
-    "table_moments",
-]
+    "Clock", "ItemCounts", "beside", "covariates", "describe", "find_clock", "fold_of", "genres", "hashes",
+    "item_vectors", "lay_rows", "record_windows", "shares_clock", "table_moments",
+]  # fmt: skip
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
@@ -59,10 +48,7 @@ def table_moments(users: pd.DataFrame | None, items: pd.DataFrame | None) -> dic
 def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None = None) -> pd.DataFrame:
     """Return what the log's owner knows of users, items and exposures beside what happened.
 
-    Parameters
-    ----------
-    moments : dict, optional
-        Of the whole tables (`table_moments`), where those of the dataset hold what a part of the log needs.
+    `moments` are those of the whole tables, where the dataset's hold what a part of the log needs.
 
     Returns
     -------
@@ -126,12 +112,8 @@ def lay_rows(
 
     That is by `timestamp`, else by `t` where no `t` of a user is in two arms, else the baseline's rows first.
 
-    Parameters
-    ----------
-    shared : bool, optional
-        Whether the arms share `t`; by default as this log has it (`shares_clock`), which a part of one may not.
-    moments : dict, optional
-        See `covariates`.
+    Whether the arms have `t` in common (`shared`) is by default as this log has it (`shares_clock`), which a part of
+    one may not; `moments` as in `covariates`.
 
     Returns
     -------
@@ -166,26 +148,26 @@ def lay_rows(
         rows["time"] = log["t"].to_numpy(dtype=float) if shared else np.nan
     for name in ("propensity", "arm_propensity"):
         rows[name] = log[name].to_numpy(dtype=float) if name in log.columns else np.nan
-    beside = covariates(dataset, moments).reset_index(drop=True)
+    more = covariates(dataset, moments).reset_index(drop=True)
     if design.estimand == "arm":  # where in a list an exposure stands is part of what the arm does
-        beside = beside.drop(columns=POSITION, errors="ignore")
-    rows = pd.concat([rows, beside], axis=1)
+        more = more.drop(columns=POSITION, errors="ignore")
+    rows = pd.concat([rows, more], axis=1)
     # A clock decides; without one the baseline (0) comes before the arm (1), and -1 stands in between by t.
     order = np.lexsort((rows["t"], rows["arm"], np.nan_to_num(rows["time"]), rows["user"]))
     return rows.iloc[order].reset_index(drop=True)
 
 
+def beside(rows: pd.DataFrame) -> list[str]:
+    """Return the covariates among the columns of `lay_rows`."""
+    return list(rows.columns[rows.columns.get_loc("arm_propensity") + 1 :])
+
+
 @dataclass(frozen=True)
 class Clock:
-    """Which times the arms share, so that both are compared at the same one.
+    """Which times the arms share, so that both are compared at the same one; `between`: every user is of one arm.
 
-    Attributes
-    ----------
-    columns : tuple of str
-        Features of time that the nuisances may read: `seen` and `time` where the arms alternate within users,
-        `step` where every user is of one arm, none where one phase follows the other.
-    between : bool
-        Whether every user is of one arm.
+    `columns` are the features of time that the nuisances may read: `seen` and `time` where the arms alternate within
+    users, `step` where every user is of one arm, none where one phase follows the other.
     """
 
     columns: tuple[str, ...]
@@ -224,13 +206,11 @@ def describe(
     Parameters
     ----------
     rows : DataFrame
-        Of `lay_rows`, or whole users of it.
-    clock : Clock
-        Of all rows (`find_clock`).
+        Of `lay_rows`, or whole users of it; `clock` is that of all rows.
     rate : float
         Mean decision of all rows, that shares of few are shrunk to.
     vectors : array (rows, k), optional
-        Measured features of each row's item, to compare it with those on record.
+        Measured features of each row's item (`item_vectors`), to compare it with those on record.
 
     Returns
     -------
@@ -271,15 +251,11 @@ def describe(
         "time": np.nan_to_num(rows["time"].to_numpy()),
     }
     if vectors is not None:
-        for name, weight, count in (
-            ("like_accepted", decision, taken),
-            ("like_seen", np.ones(len(rows)), met),
-        ):
+        for name, weight, count in zip(LIKENESS, (decision, np.ones(len(rows))), (taken, met), strict=True):
             means = [past.sums(column * weight) / np.maximum(count, 1) for column in vectors.T]
             found[name] = np.einsum("rv,rv->r", vectors, np.stack(means, axis=1))
-    beside = rows.columns[rows.columns.get_loc("arm_propensity") + 1 :]
     features = pd.DataFrame({name: np.asarray(values, dtype=np.float32) for name, values in found.items()})
-    return pd.concat([features, rows[beside].reset_index(drop=True)], axis=1)
+    return pd.concat([features, rows[beside(rows)].reset_index(drop=True)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,22 +266,14 @@ class _Record:
     one phase follows the other, all of the baseline's but two: the row itself and the next, whose decision may
     follow from it; a row of the arm leaves two out as well, its place spread evenly over the baseline's. So a
     record holds as many exposures under either arm, and tells neither by its length.
-
-    Attributes
-    ----------
-    user : array (rows,) int
-    seen : array (rows,) int
-        Rows of the user before.
-    own : array (rows,)
-        1 for rows that count.
-    left : list of (array (rows,) int, array (rows,) bool)
-        Rows left out, and whether there is one; empty where the past counts.
     """
 
-    user: np.ndarray
-    seen: np.ndarray
-    own: np.ndarray
-    left: list[tuple[np.ndarray, np.ndarray]]
+    user: np.ndarray  # (rows,) int
+    seen: np.ndarray  # rows of the user before
+    own: np.ndarray  # 1 for rows that count
+    left: list[
+        tuple[np.ndarray, np.ndarray]
+    ]  # rows left out, and whether there is one; none where the past counts
 
     @classmethod
     def of(cls, rows: pd.DataFrame, clock: Clock) -> "_Record":
@@ -328,19 +296,6 @@ class _Record:
             left.append((where[np.where(there, start + out, 0)] if len(where) else place, there))
         return cls(user, seen, own.astype(float), left)
 
-    def windows(self, length: int) -> np.ndarray:
-        """Return the last `length` rows on record for each, oldest first, (rows, length); -1 where there are fewer."""
-        where, row = np.flatnonzero(self.own > 0), np.arange(len(self.user))
-        start = np.searchsorted(self.user[where], self.user)
-        end, gap, gone = np.searchsorted(where, row), row, np.zeros(len(row), dtype=int)
-        if self.left:  # two neighbours of all the user's are left out, or one at the end
-            end = np.searchsorted(self.user[where], self.user, side="right")
-            gap, gone = np.searchsorted(where, self.left[0][0]), sum(there for _, there in self.left)
-        place = (end - gone)[:, None] - np.arange(length, 0, -1)
-        there = place >= start[:, None]
-        place = place + gone[:, None] * (place >= gap[:, None])
-        return np.where(there, np.append(where, -1)[np.where(there, place, -1)], -1)
-
     def sums(self, values: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
         """Sum the values on record, of the row's group only where one is given."""
         values = values * self.own
@@ -360,7 +315,17 @@ def record_windows(rows: pd.DataFrame, clock: Clock, length: int) -> np.ndarray:
 
     At most the last `length`; -1 where there are fewer.
     """
-    return _Record.of(rows, clock).windows(length)
+    record = _Record.of(rows, clock)
+    user, where, row = record.user, np.flatnonzero(record.own > 0), np.arange(len(rows))
+    start = np.searchsorted(user[where], user)
+    end, gap, gone = np.searchsorted(where, row), row, np.zeros(len(row), dtype=int)
+    if record.left:  # two neighbours of all the user's are left out, or one at the end
+        end = np.searchsorted(user[where], user, side="right")
+        gap, gone = np.searchsorted(where, record.left[0][0]), sum(there for _, there in record.left)
+    place = (end - gone)[:, None] - np.arange(length, 0, -1)
+    there = place >= start[:, None]
+    place = place + gone[:, None] * (place >= gap[:, None])
+    return np.where(there, np.append(where, -1)[np.where(there, place, -1)], -1)
 
 
 def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
@@ -371,25 +336,15 @@ def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:
 
 @dataclass(frozen=True, eq=False)
 class ItemCounts:
-    """How often each item was exposed and accepted, by fold and arm, and by which chances; parts add up.
+    """How often each item was exposed and accepted, by fold and arm, and by which chances; parts add up."""
 
-    Attributes
-    ----------
-    item : array (items,)
-        Sorted.
-    rows, accepted : arrays (folds, items, 2)
-        By arm: the baseline's, the arm's.
-    chance : array (items, 3)
-        The least, the largest and the sum of the arm's logged chances of the item (inf, -inf, 0 without any).
-    unlogged : array (2,)
-        By arm, exposures without a logged chance.
-    """
-
-    item: np.ndarray
-    rows: np.ndarray
-    accepted: np.ndarray
-    chance: np.ndarray
-    unlogged: np.ndarray
+    item: np.ndarray  # (items,), sorted
+    rows: np.ndarray  # (folds, items, 2), by arm: the baseline's, the arm's
+    accepted: np.ndarray  # (folds, items, 2)
+    chance: (
+        np.ndarray
+    )  # (items, 3): least, largest, sum of the arm's logged chances (inf, -inf, 0 without any)
+    unlogged: np.ndarray  # (2,): by arm, exposures without a logged chance
 
     @classmethod
     def count(cls, rows: pd.DataFrame, fold: np.ndarray, folds: int) -> "ItemCounts":
@@ -440,16 +395,8 @@ class ItemCounts:
     def tell(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
         """Tell of each row's item what users of other folds than its own, and than `held`, did with it.
 
-        Of `held` the models know nothing: rows that they learn from leave it out beside their own fold, so that
-        no decision of the held-out fold reaches its predictions by way of an item's mean.
-
-        Parameters
-        ----------
-        item : array (rows,)
-        fold : array (rows,)
-            The fold of each row's user.
-        held : int
-            The fold that predictions are made for.
+        Of `held`, the fold that predictions are made for, the models know nothing: rows that they learn from leave
+        it out beside their own fold, so that no decision of it reaches its predictions by way of an item's mean.
 
         Returns
         -------

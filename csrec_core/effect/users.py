@@ -20,12 +20,7 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     covariance of the two means, in which neither's noise is: that of weighted means is too rough to be taken
     off a variance.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `csrec_core.effect.engine.Engine.score`.
-    error : float
-        Standard error of the mean effect, that the intervals of users hold as well: all share it.
+    Their intervals hold the standard `error` of the mean effect as well, which all share.
 
     Returns
     -------
@@ -57,24 +52,13 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     slope0 = -slope1 * np.where(both, common / np.maximum(common + noise0, 1e-300), 0.0)
     effect = level_of + slope1 * shown + slope0 * np.where(both, chosen, 0.0)
     # A spread that is not told from zero need not be zero: its mean, given its estimate, under a flat prior.
-    likely = (
-        spread + rough * np.exp(norm.logpdf(spread / rough) - norm.logcdf(spread / rough))
-        if rough > 0
-        else 0.0
-    )
+    ratio = spread / rough if rough > 0 else 0.0
+    likely = spread + rough * np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)) if rough > 0 else 0.0
     left = likely * (1 - slope1) ** 2 + slope1**2 * rest
     half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
     exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
-    table = pd.DataFrame(
-        {
-            "user": users,
-            "effect": effect,
-            "lower": effect - half,
-            "upper": effect + half,
-            "exposures": exposures,
-        }
-    )
-    return table[here].sort_values("effect", ignore_index=True)
+    table = pd.DataFrame({"user": users, "effect": effect, "lower": effect - half, "upper": effect + half})
+    return table.assign(exposures=exposures)[here].sort_values("effect", ignore_index=True)
 
 
 def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
@@ -98,9 +82,6 @@ def _by_user(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.
     several = (rows >= FEWEST)[user]
     worth = np.where(some, total**2 / np.maximum(square, 1e-300), 1.0)
     lost = np.where(rows >= FEWEST, total * (1 - 1 / worth), 0.0).sum()
-    variance = (
-        away[several].sum() / lost
-        if lost > 0
-        else np.average(residual**2, weights=np.maximum(weight, 1e-300))
-    )
+    alone = np.average(residual**2, weights=np.maximum(weight, 1e-300))
+    variance = away[several].sum() / lost if lost > 0 else alone
     return mean, np.where(some, variance / worth, np.nan_to_num(np.inf)), some

@@ -13,9 +13,8 @@ import pandas as pd
 from csrec_core.effect.design import Design
 from csrec_core.effect.table import ItemCounts
 from csrec_core.errors import InputError
-from csrec_core.metrics import effective_size
 
-__all__ = ["TRIM", "ItemChances", "effective", "item_chances", "row_weights"]
+__all__ = ["TRIM", "ItemChances", "item_chances", "row_weights"]
 
 TRIM = 0.02  # odds of the arm above 49 to 1 count as beyond comparison
 ALIKE = 1e-6  # relative spread of an item's logged chances, up to which they are one
@@ -25,38 +24,23 @@ ALIKE = 1e-6  # relative spread of an item's logged chances, up to which they ar
 class ItemChances:
     """What is known of the chances with which items were exposed, given the arm.
 
-    Attributes
-    ----------
-    kind : str
-        How the arm's chances are known at the baseline's items: "none" (nothing logged for the baseline),
-        "uniform", "by item", "frequency" (not logged for the arm: its item frequencies), "varying" (logged,
-        and other at every exposure, so that they are modelled at the baseline's).
-    own : array (rows,)
-        The chance p of the row's item by its own arm; NaN where not known.
-    other : array (rows,)
-        At the baseline's rows, the chance by the arm; NaN where not known, 0 where the arm never goes.
-    unlogged : tuple of int
-        Exposures of the log without a logged chance: the baseline's, the arm's.
+    `kind` is how the arm's chances are known at the baseline's items: "none" (nothing logged for the baseline),
+    "uniform", "by item", "frequency" (not logged for the arm: its item frequencies), "varying" (logged, and other at
+    every exposure, so that they are modelled at the baseline's).
     """
 
     kind: str
-    own: np.ndarray
-    other: np.ndarray
-    unlogged: tuple[int, int] = (0, 0)
+    own: np.ndarray  # (rows,): the chance of the row's item by its own arm; NaN where not known
+    other: (
+        np.ndarray
+    )  # at the baseline's rows, the chance by the arm; NaN where not known, 0 where it never goes
+    unlogged: tuple[int, ...]  # exposures of the log without a logged chance: the baseline's, the arm's
 
 
 def item_chances(rows: pd.DataFrame, counts: ItemCounts, design: Design, *, catalogue: int) -> ItemChances:
-    """Read the chances of the items from the log.
+    """Read the chances of the items from the log, of `catalogue` items that could be exposed.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `csrec_core.effect.table.lay_rows`; or of a part of it, as what kind of chances they are is told by
-        the counts.
-    counts : ItemCounts
-        Of the whole log.
-    catalogue : int
-        Number of items that could be exposed.
+    The rows may be of a part: what kind of chances they are is told by the counts, which are of the whole log.
     """
     arm, unknown = rows["arm"].to_numpy(), np.full(len(rows), np.nan)
     missing = tuple(int(count) for count in counts.unlogged)
@@ -110,17 +94,13 @@ def row_weights(
     e = np.clip(propensity, 1e-6, 1 - 1e-6)
     if design.target == "everyone":
         kept = (e <= 1 - trim) & (e >= trim)
-        parts = (
-            kept.astype(float),
-            np.where(shown & kept, 1 / e, 0.0),
-            np.where(chosen & kept, 1 / (1 - e), 0.0),
-        )
+        tau, w1 = kept.astype(float), np.where(shown & kept, 1 / e, 0.0)
+        w0 = np.where(chosen & kept, 1 / (1 - e), 0.0)
     else:
         kept = e <= 1 - trim
-        own, ratio = item_weights(rows, chances, design, catalogue=catalogue)
-        w1 = np.where(shown & kept, own, 0.0)
-        parts = w1, w1, np.where(chosen & kept, ratio * e / (1 - e), 0.0)
-    tau, w1, w0 = parts
+        own, ratio = _item_weights(rows, chances, design, catalogue=catalogue)
+        tau = w1 = np.where(shown & kept, own, 0.0)
+        w0 = np.where(chosen & kept, ratio * e / (1 - e), 0.0)
     if design.unit == "users":
         user = pd.factorize(rows["user"])[0]
         both = len(np.intersect1d(user[shown], user[chosen])) > 0
@@ -131,7 +111,7 @@ def row_weights(
     return frame.assign(trimmed=(arm >= 0) & ~kept)
 
 
-def item_weights(
+def _item_weights(
     rows: pd.DataFrame, chances: ItemChances, design: Design, *, catalogue: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the items' chances make of a row of the arm, and of a row of the baseline; else ones."""
@@ -145,18 +125,10 @@ def item_weights(
                 "expected target exposed"
             )
         return inverse, inverse
-    if chances.kind == "none":
-        return ones, ones
-    ratio = np.nan_to_num(chances.other / chances.own)
-    return ones, ratio
+    return ones, ones if chances.kind == "none" else np.nan_to_num(chances.other / chances.own)
 
 
 def _by_user(user: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Scale the weights so that those of every user sum to 1."""
     total = np.bincount(user, weight, user.max() + 1)[user]
     return np.divide(weight, total, out=np.zeros(len(weight)), where=total > 0)
-
-
-def effective(weight: np.ndarray, user: np.ndarray) -> float:
-    """Return the effective sample size in users (Kish): (sum w)^2 / sum w^2, w summed by user."""
-    return effective_size(np.bincount(user, weight))

@@ -1,6 +1,7 @@
 """An effect in plain words: sentences that can be repeated, and no more of them than the status allows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,17 +10,15 @@ from csrec_core.effect.answer import column_words
 from csrec_core.effect.estimate import Effect
 from csrec_core.effect.identification import Identification
 from csrec_core.numbers import count, interval, share, writer
-from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict, within
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict
 
 __all__ = [
     "amount", "between", "by_step", "evidence_frame", "fitness", "ladder", "over_time_sentence", "over_time_tile",
     "overlap_rows", "rows_behind", "sensitivity_sentence", "sequence_sentence", "users_sentence",
 ]  # fmt: skip
 
-#: The rungs that sum up checks, and the checks that they sum up (`csrec_core.effect.checks.CHECKS`).
+#: The checks that one rung sums up (`csrec_core.effect.checks.CHECKS`).
 PLACEBOS = ("placebo arm", "negative control outcome", "no drift", "dummy outcome")
-AGREEMENT = ("the estimators agree",)
-EVIDENCE = ("verdict", "detail", "value", "lower", "upper", "threshold")
 
 
 def amount(effect: Effect, value: float) -> str:
@@ -86,16 +85,15 @@ def users_sentence(effect: Effect) -> str:
 
 def sensitivity_sentence(effect: Effect) -> str:
     """Say how strong a hidden cause would have to be, beside the strongest column observed."""
-    tipping, (name, factor) = effect.tipping, effect.benchmark
+    tipping, (name, factor), beside = effect.tipping, effect.benchmark, ""
     if effect.identification.status == "not identified":
         return "There is no effect to be explained away."
     if np.isnan(tipping):
         return "The arm was drawn with known chances: nothing hidden can move it."
-    beside = (
-        f" {column_words(name).capitalize()}, the strongest column observed, moves them by {factor:.2f}."
-        if name
-        else ""
-    )
+    if name:
+        beside = (
+            f" {column_words(name).capitalize()}, the strongest column observed, moves them by {factor:.2f}."
+        )
     if tipping <= 1:
         return f"Zero is within the interval already, with nothing hidden.{beside}"
     if np.isinf(tipping):
@@ -130,7 +128,8 @@ def overlap_rows(judged: Identification) -> pd.DataFrame:
 
 def evidence_frame(judged: Identification) -> pd.DataFrame:
     """Return what speaks for and against: `name`, `verdict`, `detail`, and of biases `value`, `lower`, `upper`."""
-    table = pd.DataFrame([one.to_dict() for one in judged.evidence], columns=["name", *EVIDENCE])
+    names = ["name", "verdict", "detail", "value", "lower", "upper", "threshold"]
+    table = pd.DataFrame([one.to_dict() for one in judged.evidence], columns=names)
     bias = table["threshold"] != 1  # the audit's numbers are ratios, of which 1 is right
     numbers = table[["value", "lower", "upper"]].astype(float).where(bias)
     return table[["name", "verdict", "detail"]].join(numbers)
@@ -146,45 +145,34 @@ def ladder(effect: Effect) -> list[Verdict]:
     """Return the five rungs: identified, overlap, placebos, agreement of the estimators, sensitivity."""
     judged = effect.identification
     status = {"identified": HOLDS, "not identified": FAILS}.get(judged.status, UNDECIDED)
-    overlap = judged.overlap
-    least = min(overlap.arm, overlap.baseline)
-    compared = within(overlap.trimmed, overlap.trimmed, least=0.0, most=0.1)
+    overlap, trimmed = judged.overlap, judged.overlap.trimmed
+    word = FAILS if min(overlap.arm, overlap.baseline) < 30 or trimmed > 0.1 else HOLDS
     detail = (
         f"Weighted to be alike, the arms count as {overlap.arm:,.0f} and {overlap.baseline:,.0f} users; "
-        f"{overlap.trimmed:.0%} of the exposures have nothing to be compared with."
+        f"{trimmed:.0%} of the exposures have nothing to be compared with."
     )
-    overlaps = Verdict(
-        "the arms overlap", FAILS if least < 30 else compared, detail, overlap.trimmed, threshold=0.1,
-        severity="decisive",
-    )  # fmt: skip
-    by_name = {one.name: one for one in judged.evidence}
     return [
         Verdict("the effect is identified", status, judged.sentence, severity="decisive"),
-        overlaps,
-        _sum_up("placebos show nothing", [by_name[name] for name in PLACEBOS if name in by_name]),
-        _sum_up("the estimators agree", [by_name[name] for name in AGREEMENT if name in by_name]),
+        Verdict("the arms overlap", word, detail, trimmed, threshold=0.1, severity="decisive"),
+        _sum_up("placebos show nothing", judged, PLACEBOS),
+        _sum_up("the estimators agree", judged, ("the estimators agree",)),
         _strength(effect),
     ]
 
 
-def _sum_up(name: str, checks: Sequence[Verdict]) -> Verdict:
-    if all(one.word == NOT_TESTED for one in checks):
-        return Verdict(name, NOT_TESTED, checks[0].detail if checks else "No check was made.")
-    worst = min(checks, key=lambda one: WORST.index(one.word))
-    return Verdict(
-        name, worst.word, f"{worst.name.capitalize()}: {worst.detail}", worst.value, worst.lower, worst.upper,
-        worst.threshold, "serious", worst.p,
-    )  # fmt: skip
+def _sum_up(name: str, judged: Identification, checks: Sequence[str]) -> Verdict:
+    """Return the worst of some checks under one name."""
+    found = [one for one in judged.evidence if one.name in checks]
+    if all(one.word == NOT_TESTED for one in found):
+        return Verdict(name, NOT_TESTED, found[0].detail if found else "No check was made.")
+    worst = min(found, key=lambda one: WORST.index(one.word))
+    return replace(worst, name=name, detail=f"{worst.name.capitalize()}: {worst.detail}", severity="serious")
 
 
 def _strength(effect: Effect) -> Verdict:
     """Say whether a hidden cause as strong as the strongest column observed would let zero in."""
-    name, tipping, factor = (
-        "hidden causes as strong as those seen change nothing",
-        effect.tipping,
-        effect.benchmark[1],
-    )
-    detail = sensitivity_sentence(effect)
+    name, detail = "hidden causes as strong as those seen change nothing", sensitivity_sentence(effect)
+    tipping, factor = effect.tipping, effect.benchmark[1]
     if effect.identification.status == "not identified":
         return Verdict(name, NOT_TESTED, detail)
     if np.isnan(tipping):
