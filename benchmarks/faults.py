@@ -124,7 +124,7 @@ class Kernel(subprocess.Popen):
         start = json.loads(told)
         os.environ.update(start["env"])
         os.chdir(start["cwd"])
-        (Path(tempfile.gettempdir()).parent / "kernels" / str(os.getpid())).touch()
+        (Path(tempfile.gettempdir()).parent / "kernels" / str(os.getpid())).write_text(state(os.getpid())[1])
         try:
             kernelapp.launch_new_instance(argv=start["words"])
         finally:
@@ -211,12 +211,19 @@ def temporary(reports: Path) -> list[str]:
     return [str(path) for path in [*found, *Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")]]
 
 
+def state(pid: int) -> tuple[str, str]:
+    """Return a process's state, and when it was started: numbers of processes are given again."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
 def kernels() -> list[int]:
     """Return the kernels that are at work."""
     found = []
     for path in (Path(tempfile.gettempdir()).parent / "kernels").iterdir():
         with suppress(OSError):
-            if Path("/proc", path.name, "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            word, started = state(int(path.name))
+            if word != "Z" and started == path.read_text():
                 found.append(int(path.name))
     return found
 
@@ -408,6 +415,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--times", type=int, default=14)
+    parser.add_argument("--begin", type=int, default=0, help="the first seed, to go on from")
     parser.add_argument("--only", default=",".join(FAULTS))
     parser.add_argument("--out", type=Path, default=Path("work/faults"))
     given = parser.parse_args()
@@ -424,7 +432,7 @@ def main() -> None:
     print(f"{len(WHOLE['files'])} files have to be the same; {WHOLE['seconds']:.0f} s a run")
     counts = {name: Counter() for name in given.only.split(",")}
     with suppress(KeyboardInterrupt):
-        for seed in range(given.times):
+        for seed in range(given.begin, given.begin + given.times):
             for name, count in counts.items():
                 reports = out / f"{name}-{seed}" / "reports"
                 reports.mkdir(parents=True)
