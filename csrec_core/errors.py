@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["InputError", "listed", "nearest", "one_line", "readable", "shown", "unknown"]
+__all__ = ["InputError", "listed", "nearest", "one_line", "readable", "shown", "unknown", "unreadable"]
 
 MESSAGE = 400  # characters of a message, whatever the input holds
 
@@ -71,3 +71,9 @@ def readable(path: str | Path) -> str:
     text = str(path)
     text = text if text.isprintable() else repr(text)[1:-1]
     return text if len(text) <= 120 else f"{text[:30]}...{text[-87:]}"
+
+
+def unreadable(path: str | Path, error: Exception) -> InputError:
+    """Return the error for a path that cannot be read: why, in the system's words where it has some."""
+    reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None)
+    return InputError(f"{readable(path)}: cannot be read: {reason or error}")

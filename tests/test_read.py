@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -162,7 +163,7 @@ def test_lists_become_exposures_in_their_places(shape):
     options = ReadOptions.parse(
         "user=user,item=items,timestamp=time" + ",decision=clicks" * ("clicks" in shape)
     )
-    options = options.replaced(explode=("items", "clicks") if paired else ("items",), arms={"app": ("app",)})
+    options = replace(options, explode=("items", "clicks") if paired else ("items",), arms={"app": ("app",)})
     dataset = frame_to_dataset(frame, options=options)
     log = dataset.log.assign(item=dataset.log["item"].map(dataset.items.set_index("item")["title"]))
     assert log["item"].tolist() == ["d", "e", "a", "b", "c"] and log["decision"].tolist() == [1, 0, 0, 1, 0]
@@ -192,7 +193,7 @@ def test_an_exposure_and_its_click_become_one_row():
     # The click at 100 answers the view at 60; that of b answers no view of item 2.
     assert dataset.log["decision"].tolist() == [0, 1, 0, 0]
     assert dataset.left_out == {"accepted without an exposure": 1}
-    late = frame_to_dataset(frame, options=options.replaced(merge=30))
+    late = frame_to_dataset(frame, options=replace(options, merge=30))
     assert late.log["decision"].sum() == 0 and late.left_out == {"accepted without an exposure": 2}
 
 
@@ -242,7 +243,7 @@ def test_options_are_one_line_one_file_and_one_command(tmp_path):
     assert str(simple) == "user=u,self=a+b" and str(ReadOptions()) == ""
     assert "--map user=a,b,item=c=d --arms x=1+yes,y=no --where 'q != " in OPTIONS.command()
     assert "--merge 2.5 --distinct" in OPTIONS.command()
-    assert ReadOptions(where="x > 1").over(OPTIONS) == OPTIONS.replaced(where="x > 1")
+    assert ReadOptions(where="x > 1").over(OPTIONS) == replace(OPTIONS, where="x > 1")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,8 @@ def test_options_are_one_line_one_file_and_one_command(tmp_path):
         ("- 1", "list; expected lines 'option: value'"),
         ("map: {usr: a}", "unknown log column 'usr'"),
         ("map: [a]", r"map: \['a'\]; expected lines 'ours: yours'"),
-        ("arms: {a: {b: c}}", "arms: .*; expected words"),
+        ("arms: {a: {b: c}}", "arms: .*; expected lines"),
+        ("separator: ab", "expected one character, or tab"),
         ("merge: soon", "merge: 'soon'; expected seconds"),
         ("merge: -1", "merge: '-1'; expected seconds"),
         ("distinct: perhaps", "expected true or false"),

@@ -3,7 +3,6 @@
 import click
 
 from csrec_core.cli.program import FILE
-from csrec_core.errors import InputError
 
 __all__ = ["chosen_options", "guessed_options", "reading_options"]
 
@@ -36,19 +35,13 @@ def reading_options(command):
     return command
 
 
-def chosen_options(map_, arms, file, explode, features, header, **others):
+def chosen_options(map_, arms, file, **others):
     """Return the `ReadOptions` that the options of a command say, over those of a file."""
-    from csrec_core.data.options import ReadOptions, read_options
+    from csrec_core.data.options import ReadOptions, from_content, read_options
 
-    lists = {"explode": explode, "features": features, "header": header}
-    lists = {name: tuple(_names(texts)) for name, texts in lists.items()}
-    given = ReadOptions.parse(",".join(map_))
-    given = given.with_arms(_names(arms)) if arms else given
-    given = given.replaced(**lists, **{name: value for name, value in others.items() if value is not None})
-    if given.separator in ("tab", "\\t"):
-        given = given.replaced(separator="\t")
-    if len(given.separator) > 1:
-        raise InputError(f"--separator {given.separator!r}; expected one character, or tab")
+    content = {name: _names(value) if isinstance(value, tuple) else value for name, value in others.items()}
+    content = {name: value for name, value in content.items() if value not in (None, [], False)}
+    given = from_content(content, "options").over(ReadOptions.parse(",".join(map_)).with_arms(_names(arms)))
     return given.over(read_options(file)) if file else given
 
 

@@ -12,7 +12,7 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset, find_files
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.profile import Profile, profile_log
 from csrec_core.data.tables import Table, open_frame, open_table, quoted
-from csrec_core.errors import InputError, readable
+from csrec_core.errors import unreadable
 from csrec_core.suites import NOTEBOOKS
 
 __all__ = ["Check", "Fault", "check_data", "find_faults", "find_kind", "guess_log", "what_it_lacks"]
@@ -126,9 +126,7 @@ def find_kind(path: Path) -> str:
             with path.open("rb") as stream:
                 return "log" if re.search(rb"[,;\t|]", stream.readline(1000)) else "sequences"
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{readable(path)}: cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        raise unreadable(path, error) from None
     return "log"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from csrec_core.errors import InputError, readable, shown
+from csrec_core.errors import InputError, readable, shown, unreadable
 
 __all__ = ["HEAD", "VALUE", "as_utf8", "decode_head", "find_separator", "header_names", "read_head"]
 
@@ -40,8 +40,7 @@ def read_head(path: Path) -> tuple[bytes, str]:
     except FileNotFoundError:
         raise InputError(f"{readable(path)}: no such file") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{readable(path)}: cannot be read: {reason}") from None
+        raise unreadable(path, error) from None
     for magic, what in OTHERS.items():
         if start.startswith(magic):
             raise InputError(f"{readable(path)}: {what}")

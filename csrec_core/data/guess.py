@@ -1,7 +1,7 @@
 """What the columns of a table may be: a guess by their values first, and by their names."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -184,7 +184,7 @@ def guess_options(table: Table) -> Guess:
     options = _options(table, clues, chosen)
     if _are_events(table, options):
         reasons["merge"] = f"a click is a row of its own, within {SESSION} s of what was shown"
-        options = options.replaced(merge=SESSION)
+        options = replace(options, merge=SESSION)
     return Guess(options, reasons)
 
 

@@ -11,7 +11,7 @@ from csrec_core.data.columns import COLUMNS, FEATURE, KEY, SELF, SOURCES, SYSTEM
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.rows import Rows, read_rows
 from csrec_core.data.tables import Table, open_frame, open_table, read_table
-from csrec_core.errors import InputError, listed, nearest, readable, shown
+from csrec_core.errors import InputError, listed, nearest, readable, shown, unreadable
 from csrec_core.files import whole_file
 
 __all__ = [
@@ -172,9 +172,7 @@ def find_files(path: Path) -> tuple[list[Path], str]:
             or [file for file in sorted(path.rglob("[!._]*.parquet")) if file.stem not in (*SIDES, "truth")]
         )
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{readable(path)}: cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        raise unreadable(path, error) from None
     if len(logs) > 1 and not inside:
         raise InputError(
             f"{readable(path)}: {logs[0].name} and {logs[1].name}; expected one log, or name the file"

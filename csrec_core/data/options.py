@@ -2,14 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
-from csrec_core.errors import InputError, readable, shown, unknown
+from csrec_core.errors import InputError, readable, shown, unknown, unreadable
 from csrec_core.files import write_text
 
 __all__ = ["ABSENT", "ReadOptions", "from_content", "read_options", "write_options"]
@@ -75,57 +76,42 @@ class ReadOptions:
         text = text.strip()
         if text.startswith("{"):
             return from_content(_safe_yaml(text, "map"), "map")
-        return cls(**_pairs(text))
+        columns, arms = _read_pairs(text)
+        return cls(map=columns, arms=arms)
 
     def __str__(self) -> str:
         """Return the options as one line that `parse` reads."""
         content = self.content()
-        if not content:
-            return ""
-        arms = content.pop("arms", {})
-        if set(content) <= {"map"} and set(arms) <= set(SOURCES) and not _unsafe(self):
-            pairs = [*self.map.items(), *self._arm_words()]
-            return ",".join(f"{ours}={yours}" for ours, yours in pairs)
-        return yaml.safe_dump(self.content(), default_flow_style=True, width=1 << 30, sort_keys=False).strip()
+        if content.keys() <= {"map", "arms"} and set(self.arms) <= set(SOURCES) and not _unsafe(self):
+            return _as_pairs([*self.map.items(), *self._arm_words()])
+        return yaml.safe_dump(content, default_flow_style=True, width=1 << 30, sort_keys=False).strip()
 
-    def content(self) -> dict[str, object]:
+    def content(self) -> dict[str, Any]:
         """Return what differs from the defaults, as YAML holds it."""
-        found = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name == "arms":
-                value = {arm: list(words) for arm, words in value.items()}
-            if value not in ({}, (), "", None, False):
-                found[each.name] = list(value) if isinstance(value, tuple) else value
-        return found
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["arms"] = {arm: list(words) for arm, words in self.arms.items()}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: value for name, value in values.items() if value not in ({}, [], "", None, False)}
 
     def command(self) -> str:
         """Return the options as words of the command line."""
         paper = set(self.arms) <= set(SOURCES)
-        pairs = [*self.map.items(), *(self._arm_words() if paper else [])]
-        words = {
-            "--map": ",".join(f"{ours}={yours}" for ours, yours in pairs),
-            "--arms": ""
-            if paper
-            else ",".join(arm if words == arm else f"{arm}={words}" for arm, words in self._arm_words()),
-            "--where": self.where,
-            "--accept": self.accept,
-            "--explode": ",".join(self.explode),
-            "--feature": ",".join(self.features),
-            "--header": ",".join(self.header),
-            "--separator": self.separator,
-            "--time": self.time,
-            "--merge": "" if self.merge is None else f"{self.merge:g}",
+        arms = [arm if words == arm else f"{arm}={words}" for arm, words in self._arm_words()]
+        texts = {each.name: "" for each in fields(self)}
+        for name, value in self.content().items():
+            texts[name] = ",".join(value) if isinstance(value, list) else str(value)
+        texts |= {
+            "map": _as_pairs([*self.map.items(), *(self._arm_words() if paper else [])]),
+            "arms": "" if paper else ",".join(arms),
+            "merge": "" if self.merge is None else f"{self.merge:g}",
+            "distinct": "",
         }
-        given = [f"{option} {shlex.quote(text)}" for option, text in words.items() if text]
+        flags = {name: "--feature" if name == "features" else f"--{name}" for name in texts}
+        given = [f"{flags[name]} {shlex.quote(text)}" for name, text in texts.items() if text]
         return " ".join([*given, *(["--distinct"] if self.distinct else [])])
 
     def _arm_words(self) -> list[tuple[str, str]]:
         return [(arm, "+".join(words)) for arm, words in self.arms.items()]
-
-    def replaced(self, **values: object) -> "ReadOptions":
-        """Return the options with some of them set."""
-        return replace(self, **values)
 
     def with_arms(self, texts: Sequence[str]) -> "ReadOptions":
         """Add arms, each `name` or `name=word+word`."""
@@ -140,10 +126,9 @@ class ReadOptions:
 
     def over(self, other: "ReadOptions") -> "ReadOptions":
         """Return these options, and what they leave open from another's."""
-        left = {
-            each.name: getattr(other, each.name) for each in fields(self) if each.name not in self.content()
-        }
-        return replace(self, **left | {"map": {**other.map, **self.map}})
+        own = self.content()
+        left = {each.name: getattr(self if each.name in own else other, each.name) for each in fields(self)}
+        return ReadOptions(**left | {"map": {**other.map, **self.map}})
 
 
 def read_options(path: str | Path) -> ReadOptions:
@@ -159,9 +144,7 @@ def read_options(path: str | Path) -> ReadOptions:
         with Path(path).open("rb") as stream:
             text = stream.read(LARGEST + 1).decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{where}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
-        ) from None
+        raise unreadable(path, error) from None
     if len(text) > LARGEST:
         raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
     return from_content(_safe_yaml(text, where), where)
@@ -178,8 +161,13 @@ def _unsafe(options: ReadOptions) -> bool:
     return any(re.search(r"[,=+{]|^\s|\s$", name) for name in names) or not all(options.arms.values())
 
 
-def _pairs(text: str) -> dict[str, dict]:
-    columns, arms = {}, {}
+def _as_pairs(pairs: list[tuple[str, str]]) -> str:
+    return ",".join(f"{ours}={yours}" for ours, yours in pairs)
+
+
+def _read_pairs(text: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    columns: dict[str, str] = {}
+    arms: dict[str, tuple[str, ...]] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         ours, equals, yours = (part.strip() for part in pair.partition("="))
         if not equals or not yours:
@@ -191,7 +179,7 @@ def _pairs(text: str) -> dict[str, dict]:
         else:
             columns[ours] = yours
     _check_map(columns)
-    return {"map": columns, "arms": arms}
+    return columns, arms
 
 
 def _check_map(columns: Mapping[str, str]) -> None:
@@ -226,50 +214,56 @@ def _safe_yaml(text: str, where: str) -> object:
 
 def from_content(content: object, where: str) -> ReadOptions:
     """Return the options that a mapping of their names holds; InputError, which says where, for what is none."""
-    known = {each.name: each for each in fields(ReadOptions)}
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
+    if not isinstance(content := {} if content is None else content, dict):
         raise InputError(
             f"{where}: {type(content).__name__}; expected lines 'option: value', such as 'where: ...'"
         )
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in content.items():
-        if name not in known:
-            raise unknown("option", name, known, where=where)
-        values[name] = _typed(name, value, where)
+        if name not in KINDS:
+            raise unknown("option", name, KINDS, where=where)
+        expected, convert = KINDS[name]
+        try:
+            values[name] = convert(value)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            raise InputError(f"{where}: {name}: {shown(value)}; expected {expected}") from None
     options = ReadOptions(**values)
     _check_map(options.map)
     return options
 
 
-def _typed(name: str, value: object, where: str) -> object:
-    """Return the value of an option with its type, or refuse it."""
-
-    def words(value):
-        value = [value] if isinstance(value, str) else value
-        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-            raise InputError(f"{where}: {name}: {shown(value)}; expected words")
-        return tuple(value)
-
-    if name in ("map", "arms"):
-        if not isinstance(value, dict):
-            raise InputError(f"{where}: {name}: {shown(value)}; expected lines 'ours: yours'")
-        if name == "arms":
-            return {arm: words(names) for arm, names in value.items()}
-        return {ours: "+".join(words(yours)) for ours, yours in value.items()}
-    if name in ("explode", "features", "header"):
-        return words(value)
-    try:
-        if name == "distinct":
-            return {"true": True, "false": False, True: True, False: False}[value]
-        return _seconds(value) if name == "merge" else "" + value
-    except (TypeError, ValueError, KeyError):
-        expected = {"merge": "seconds", "distinct": "true or false"}.get(name, "text")
-        raise InputError(f"{where}: {name}: {shown(value)}; expected {expected}") from None
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, str | list | tuple):
+        raise TypeError(value)
+    return (value,) if isinstance(value, str) else tuple("" + word for word in value)
 
 
 def _seconds(text: str | float) -> float:
     if not 0 <= (seconds := float(text)) < 1e12:
         raise ValueError(text)
     return seconds
+
+
+def _separator(text: str) -> str:
+    text = "\t" if text in ("tab", "\\t") else "" + text
+    if len(text) > 1:
+        raise ValueError(text)
+    return text
+
+
+WORDS = ("words", _words)
+TEXT = ("text", lambda value: "" + value)
+#: What each option may be, and how it becomes that; what is no text raises TypeError.
+KINDS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "map": ("lines 'ours: yours'", lambda value: {ours: "+".join(_words(of)) for ours, of in value.items()}),
+    "arms": ("lines 'arm: words'", lambda value: {arm: _words(words) for arm, words in value.items()}),
+    "where": TEXT,
+    "accept": TEXT,
+    "explode": WORDS,
+    "features": WORDS,
+    "header": WORDS,
+    "separator": ("one character, or tab", _separator),
+    "time": TEXT,
+    "merge": ("seconds", _seconds),
+    "distinct": ("true or false", {"true": True, "false": False, True: True, False: False}.__getitem__),
+}
