@@ -8,7 +8,7 @@ import pandas as pd
 from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
 from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import ROW, Table, literal, quoted
-from csrec_core.data.values import FORMS, ISO, is_missing, kind, parsed
+from csrec_core.data.values import FORMS, ISO, Cells, parsed
 from csrec_core.data.views import CONDITION
 from csrec_core.errors import InputError
 
@@ -263,16 +263,14 @@ def _needed(table: Table, chosen: dict[str, str], lists: tuple[str, ...]) -> lis
     """Return the conditions that leave out rows without a value that each row needs."""
     tests = {}
     for role, name in chosen.items():
-        of = "" if name == ABSENT or name in lists else kind(table.types[name])
-        if not of or of in ("list", "other"):
+        if name == ABSENT or name in lists or (cells := Cells(table, name)).kind in ("list", "other"):
             continue
-        column = quoted(name)
-        shown = name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else column
+        shown = name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else cells.raw
         if role in ("user", "item", "decision", "source") or (role == "timestamp" and "t" not in chosen):
-            words = role in ("user", "item", "source") and of == "text"
-            tests[f"{shown} <> ''" if words else f"{shown} is not null"] = is_missing(column, of, words=words)
+            words = role in ("user", "item", "source") and cells.kind == "text"
+            tests[f"{shown} <> ''" if words else f"{shown} is not null"] = cells.missing(words=words)
         elif role == "propensity":
-            tests[f"{shown} > 0"] = f"TRY_CAST({column} AS DOUBLE) = 0"
+            tests[f"{shown} > 0"] = f"TRY_CAST({cells.raw} AS DOUBLE) = 0"
     if not tests:
         return []
     counts = table.query(f"SELECT {', '.join(f'count_if({test})' for test in tests.values())} FROM file")[0]
@@ -313,19 +311,19 @@ def _arms(clue: _Clues) -> dict[str, tuple[str, ...]]:
 
 def _look(table: Table) -> dict[str, _Clues]:
     """Return the clues of each column that holds single values or lists."""
-    columns = [name for name, type_ in table.types.items() if kind(type_) != "other"]
+    columns = [name for name in table.types if Cells(table, name).kind != "other"]
     texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
     sample = f"SELECT {texts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)"
     if not (rows := table.query(sample) if columns else []):
         raise InputError(f"{table.name}: no rows; expected at least one exposure")
     clues = {}
     for name, *values in zip(columns, *rows, strict=True):
-        of = kind(table.types[name])
+        cells = Cells(table, name)
         text = pd.Series(values, dtype="str")
         text = text[text.notna() & (text != "")]
         numbers = pd.to_numeric(text, errors="coerce")
-        lists = of == "list" or (of == "text" and _are_lists(text))
-        time = "" if lists else "time" if of == "time" else _time(table, name, text, numbers, of)
+        lists = cells.kind == "list" or (cells.kind == "text" and _are_lists(text))
+        time = "" if lists else "time" if cells.kind == "time" else _time(cells, text, numbers)
         clues[name] = _Clues(name, text, numbers, time, lists)
     return clues
 
@@ -344,25 +342,19 @@ def _are_lists(values: pd.Series) -> bool:
     return bracketed >= LISTED or (several and ids.mean() >= LISTED and not some.str.contains(":").any())
 
 
-def _time(table: Table, name: str, text: pd.Series, numbers: pd.Series, of: str) -> str:
+def _time(cells: Cells, text: pd.Series, numbers: pd.Series) -> str:
     """Return the form of text times, the unit of an epoch, or nothing."""
     if len(numbers) and numbers.notna().all():
         return next((unit for by, unit in EPOCHS if numbers.between(6e8 * by, 4.2e9 * by).all()), "")
-    if of != "text" or text.empty or not text.head(100).str.contains(r"\d").all():
+    if cells.kind != "text" or text.empty or not text.head(100).str.contains(r"\d").all():
         return ""
-    column = quoted(name)
-    tries = ", ".join(f"count({parsed(column, form)})" for form in FORMS)
-    sample = f"(SELECT {column} FROM file WHERE NOT {is_missing(column, 'text')} LIMIT 200)"
-    counts = table.query(f"SELECT {tries} FROM {sample}")[0]
-    best = max(counts)
-    rows = min(200, len(text))
-    return (
-        ""
-        if best < 0.9 * rows
-        else "ISO 8601"
-        if FORMS[counts.index(best)] == ISO
-        else FORMS[counts.index(best)]
-    )
+    tries = ", ".join(f"count({parsed(cells.raw, form)})" for form in FORMS)
+    sample = f"(SELECT {cells.raw} FROM file WHERE NOT {cells.missing()} LIMIT 200)"
+    counts = cells.table.query(f"SELECT {tries} FROM {sample}")[0]
+    if max(counts) < 0.9 * min(200, len(text)):
+        return ""
+    form = FORMS[counts.index(max(counts))]
+    return "ISO 8601" if form == ISO else form
 
 
 def _named(role: str, name: str) -> float:

@@ -8,23 +8,12 @@ from csrec_core.data.columns import COLUMNS, SOURCES
 from csrec_core.data.covariates import feature_columns
 from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import ROW, Table, literal, quoted
-from csrec_core.data.values import (
-    Column,
-    as_text,
-    canonical,
-    check_columns,
-    id_column,
-    is_missing,
-    kind,
-    number_column,
-    time_column,
-)
+from csrec_core.data.values import Cells, Column, check_columns
 from csrec_core.data.views import (
     ACCEPTED,
     CONDITION,
     NOT_SHOWN,
     PLACE,
-    View,
     contains,
     count_not_shown,
     keep_rows,
@@ -72,15 +61,12 @@ class Rows:
 class _Found:
     """What stands where: columns of the log by the name that the file has for them."""
 
-    view: View
+    view: Table
     options: ReadOptions
     own: dict[str, str]
 
-    def raw(self, name: str) -> str:
-        return quoted(self.own[name])
-
-    def kind(self, name: str) -> str:
-        return kind(self.view.types[self.own[name]])
+    def cells(self, name: str) -> Cells:
+        return Cells(self.view, self.own[name])
 
 
 def read_rows(table: Table, options: ReadOptions) -> Rows:
@@ -92,36 +78,33 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
         Names the row, the column, what was found and what was expected.
     """
     view = keep_rows(table, options)
-    left_out = {"--where": View(table, "file", {}).count() - view.count()} if options.where else {}
+    left_out = {"--where": table.one("count(*)") - view.one("count(*)")} if options.where else {}
     decision, item = (options.map.get(name, name) for name in ("decision", "item"))
     if item in options.explode and decision not in options.explode and {decision, item} <= view.types.keys():
         left_out[NOT_SHOWN] = count_not_shown(view, decision, item)
     view = split_decisions(open_lists(view, options.explode), options)
     found = _Found(view, options, _own_names(view, options))
-    _require(found)
+    _require(found, table)
     source, arms = _arms(found)
     if options.arms and "source" in found.own:
-        chosen = view.select("chosen", f"SELECT * FROM {view.name} WHERE {source.value} IS NOT NULL")
-        left_out["other arms"] = view.count() - chosen.count()
+        chosen = view.select("chosen", f"SELECT * FROM {view.view} WHERE {source.value} IS NOT NULL")
+        left_out["other arms"] = view.one("count(*)") - chosen.one("count(*)")
         found = replace(found, view=chosen)
-    rows = found.view.count()
+    rows = found.view.one("count(*)")
     if rows == 0:
         raise InputError(
             f"{table.name}: no rows{' left' * any(left_out.values())}; expected at least one exposure"
         )
     columns, times = _columns(found)
-    checked = check_columns(table, found.view.name, [*columns, source])
-    kept = [each for each, missing in checked if missing < rows]
+    kept = [each for each, missing in check_columns(found.view, [*columns, source]) if missing < rows]
     typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
     typed += [f"{_whole(each, times)} AS {quoted(_alias(each, number))}" for number, each in enumerate(kept)]
-    view = found.view.select("typed", f"SELECT {', '.join(typed)} FROM {found.view.name}")
+    view = found.view.select("typed", f"SELECT {', '.join(typed)} FROM {found.view.view}")
     view, repeats = without_repeats(view, options)
     view, unanswered = with_answers(view, options, times)
     left_out |= repeats | unanswered
     values, labels = _fetch(view)
-    values = {each.name: values[_alias(each, number)] for number, each in enumerate(kept)} | {
-        name: values[name] for name in ("row", "place")
-    }
+    values |= {each.name: values.pop(_alias(each, number)) for number, each in enumerate(kept)}
     return Rows(values, labels, arms, times, {reason: count for reason, count in left_out.items() if count})
 
 
@@ -135,12 +118,12 @@ def _alias(each: Column, number: int) -> str:
     return each.name if each.name in COLUMNS else f"feature {number}"
 
 
-def _own_names(view: View, options: ReadOptions) -> dict[str, str]:
+def _own_names(view: Table, options: ReadOptions) -> dict[str, str]:
     """Return {column of the log: column of the file} of what is there."""
     found = {name: name for name in COLUMNS if name in view.types}
     for name, own in options.map.items():
         if own != ABSENT and own not in view.types:
-            raise unknown("column", own, view.table.types, where=view.table.name)
+            raise unknown("column", own, view.columns, where=view.name)
         found[name] = own
     if options.explode:
         found.setdefault("position", PLACE.strip('"'))
@@ -149,7 +132,7 @@ def _own_names(view: View, options: ReadOptions) -> dict[str, str]:
     return found
 
 
-def _require(found: _Found) -> None:
+def _require(found: _Found, table: Table) -> None:
     """Refuse a table that lacks what a log needs; the message proposes how to read it."""
     from csrec_core.data.guess import guess_options
 
@@ -160,10 +143,8 @@ def _require(found: _Found) -> None:
         missing.remove("source")
     if not missing:
         return
-    table = found.view.table
-    columns = (
-        f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found {listed(table.types, 120)}"
-    )
+    names = ", ".join(missing)
+    columns = f"missing column{'s' * (len(missing) > 1)} {names}; found {listed(table.columns, 120)}"
     guess = found.options.over(guess_options(table).options)
     proposed = {*guess.map, *(["decision"] if guess.accept else []), *(["source"] if guess.arms else [])}
     if proposed - found.own.keys():
@@ -177,28 +158,21 @@ def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
     options, view = found.options, found.view
     if "source" not in found.own:
         arms = _categories(set(options.arms))
-        return Column("source", "", f"{arms.index(*options.arms)}::TINYINT", "NULL", "false", "an arm"), arms
-    of, own = found.kind("source"), found.own["source"]
-    if of in ("list", "other", "time"):
-        raise InputError(
-            f"{view.table.name}: column {shown(own)} holds no words; expected {COLUMNS['source']}"
-        )
-    raw, missing = found.raw("source"), is_missing(found.raw("source"), of, words=True)
-    word = as_text(raw, of)
-    counted = f"SELECT {word} AS word FROM {view.name} WHERE NOT {missing} GROUP BY 1 ORDER BY 1 LIMIT 1000"
-    words = [row[0] for row in view.table.query(counted)]
+        return Column("source", "", f"{arms.index(next(iter(options.arms)))}::TINYINT", "an arm"), arms
+    cells, expected = found.cells("source"), COLUMNS["source"]
+    cells.refuse(("list", "other", "time"), expected, no="words")
+    words = cells.words()
     arm_of = {word: arm for arm, named in options.arms.items() for word in named} or {
         each: each for each in words
     }
     for each in arm_of:
         if each not in words:
-            raise unknown("word", each, words, where=f"{view.table.name}, {own}")
+            raise unknown("word", each, words, where=f"{view.name}, {cells.own}")
     if len(set(arm_of.values())) > MOST_ARMS:
         raise InputError(
-            f"{view.table.name}: column {shown(own)} holds {len(words):,} words or more, such as "
+            f"{view.name}: column {shown(cells.own)} holds {len(words):,} words or more, such as "
             f"{shown(words[0])}; expected at most {MOST_ARMS} arms: another column, or --arms with some words"
         )
-    expected = COLUMNS["source"]
     typos = [] if options.arms else [each for each in arm_of if _is_typo(each, words)]
     if typos:
         expected = f"'self' or 'system' (did you mean {nearest(typos[0].lower(), SOURCES)!r}?)"
@@ -206,8 +180,8 @@ def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
     cases = " ".join(
         f"WHEN {literal(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
     )
-    code = f"CAST(CASE {word} {cases} END AS TINYINT)" if cases else "NULL::TINYINT"
-    return Column("source", own, code, raw, missing, expected), arms
+    code = f"CAST(CASE {cells.text} {cases} END AS TINYINT)" if cases else "NULL::TINYINT"
+    return Column("source", cells.own, code, expected, cells.raw, cells.missing(words=True)), arms
 
 
 def _categories(arms: set[str]) -> tuple[str, ...]:
@@ -226,90 +200,65 @@ def _is_typo(word: str, words: list[str]) -> bool:
 
 def _columns(found: _Found) -> tuple[list[Column], str]:
     """Return the columns but the source, and the type of the times."""
-    table, view, times = found.view.table, found.view, ""
-    columns = [*_ids(found), *_decision(found)]
-    for name in NUMBERS:
-        if name in found.own:
-            columns.append(number_column(table, name, found.own[name], found.raw(name), found.kind(name)))
+    ids = {
+        "user": Column("user", "user", ROW, COLUMNS["user"]),
+        "item": Column("item", "item", "1::BIGINT", COLUMNS["item"]),
+    }
+    columns = [ids[name] if found.own[name] == ABSENT else found.cells(name).ids(name) for name in CODES]
+    columns.append(_decision(found))
+    columns += [found.cells(name).numbers(name) for name in NUMBERS if name in found.own]
+    times = ""
     if "timestamp" in found.own:
-        own, raw, of = found.own["timestamp"], found.raw("timestamp"), found.kind("timestamp")
-        options = {"needed": "t" not in found.own, "form": found.options.time}
-        column, times = time_column(table, view.name, own, raw, of, **options)
+        needed = "t" not in found.own
+        column, times = found.cells("timestamp").times(found.options.time, needed=needed)
         columns.append(column)
     return columns + feature_columns(found.view, found.options.features), times
 
 
-def _ids(found: _Found) -> list[Column]:
-    """Return the columns of ids, as numbers where all of a column are proved so."""
-    table, columns = found.view.table, []
-    for name in CODES:
-        if found.own[name] == ABSENT:
-            value = ROW if name == "user" else "1::BIGINT"
-            columns.append(Column(name, name, value, "NULL", "false", COLUMNS[name]))
-            continue
-        own, raw, of = found.own[name], found.raw(name), found.kind(name)
-        if of in ("list", "other"):
-            what, remedy = (
-                ("lists", f"; --explode {own}") if of == "list" else ("values of a nested or binary type", "")
-            )
-            raise InputError(
-                f"{table.name}: column {shown(own)} holds {what}; expected {COLUMNS[name]}{remedy}"
-            )
-        proof = {"text": canonical(raw), "whole": f"TRY_CAST({raw} AS BIGINT) IS NOT NULL", "real": "true"}
-        missing = is_missing(raw, of, words=True)
-        all_are = f"coalesce(bool_and({proof.get(of, 'false')}), true)"
-        test = f"SELECT {all_are} FROM {found.view.name} WHERE NOT {missing}"
-        columns.append(id_column(name, own, raw, of, numbers=found.view.one(test)))
-    return columns
-
-
-def _decision(found: _Found) -> list[Column]:
-    table, options = found.view.table, found.options
+def _decision(found: _Found) -> Column:
+    options = found.options
     if "decision" not in found.own:
-        positive = number_column(
-            table, "outcome", found.own["outcome"], found.raw("outcome"), found.kind("outcome")
-        )
-        return [replace(positive, name="decision", value=f"CAST({positive.value} > 0 AS TINYINT)")]
-    own, raw, of = found.own["decision"], found.raw("decision"), found.kind("decision")
+        positive = found.cells("outcome").numbers("outcome")
+        return replace(positive, name="decision", value=f"CAST({positive.value} > 0 AS TINYINT)")
+    cells = found.cells("decision")
     item = options.map.get("item", "item")
-    if item in options.explode and own not in options.explode and own in table.types:
-        value = f"CAST(coalesce({contains(found.view, own, quoted(item))}, false) AS TINYINT)"
-        return [Column("decision", own, value, "NULL", "false", COLUMNS["decision"])]
+    if item in options.explode and cells.own not in options.explode and cells.own in found.view.columns:
+        value = f"CAST(coalesce({contains(found.view, cells.own, quoted(item))}, false) AS TINYINT)"
+        return Column("decision", cells.own, value, COLUMNS["decision"])
     if options.accept and not CONDITION.search(options.accept):
-        return [_accepted(found, own, raw, of)]
-    return [number_column(table, "decision", own, raw, of)]
+        return _accepted(cells, options.accept)
+    return cells.numbers("decision")
 
 
-def _accepted(found: _Found, own: str, raw: str, of: str) -> Column:
+def _accepted(cells: Cells, accept: str) -> Column:
     """Return a column of words as decisions: the words of `accept` are 1, others 0."""
-    accepted = [word.strip() for word in found.options.accept.replace(",", "+").split("+") if word.strip()]
-    missing, word, view = is_missing(raw, of, words=True), as_text(raw, of), found.view
-    words = view.table.query(
-        f"SELECT {word} FROM {view.name} WHERE NOT {missing} GROUP BY 1 ORDER BY 1 LIMIT 1000"
-    )
+    accepted = [word.strip() for word in accept.replace(",", "+").split("+") if word.strip()]
+    words = cells.words()
     for each in accepted:
-        if (each,) not in words:
-            raise unknown("word", each, [row[0] for row in words], where=f"--accept, column {own}")
-    value = f"CAST({word} IN ({', '.join(map(literal, accepted))}) AS TINYINT)"
-    return Column("decision", own, value, raw, missing, f"one of {listed(accepted)}, or another word")
+        if each not in words:
+            raise unknown("word", each, words, where=f"--accept, column {cells.own}")
+    value = f"CAST({cells.text} IN ({', '.join(map(literal, accepted))}) AS TINYINT)"
+    expected = f"one of {listed(accepted)}, or another word"
+    return Column("decision", cells.own, value, expected, cells.raw, cells.missing(words=True))
 
 
-def _fetch(view: View) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+def _fetch(view: Table) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """Return the columns as arrays, with codes for ids of text, and the texts."""
-    labels, codes, joins = {}, [], ""
+    labels: dict[str, list[str]] = {}
+    codes, joins = [], ""
     for name in CODES:
         if view.types[name] != "VARCHAR":
             continue
-        view.table.query(
+        view.query(
             f"CREATE TEMP TABLE {name}_codes AS SELECT label, row_number() OVER (ORDER BY label) AS code "
-            f'FROM (SELECT DISTINCT "{name}" AS label FROM {view.name})'
+            f'FROM (SELECT DISTINCT "{name}" AS label FROM {view.view})'
         )
-        labels[name] = [row[0] for row in view.table.query(f"SELECT label FROM {name}_codes ORDER BY code")]
+        labels[name] = [row[0] for row in view.query(f"SELECT label FROM {name}_codes ORDER BY code")]
         codes.append(f'{name}_codes.code AS "{name}"')
         joins += f' JOIN {name}_codes ON typed_."{name}" = {name}_codes.label'
     replaced = f" REPLACE ({', '.join(codes)})" if codes else ""
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in view.table.batches(f"SELECT typed_.*{replaced} FROM {view.name} AS typed_{joins}"):
+    for batch in view.batches(f"SELECT typed_.*{replaced} FROM {view.view} AS typed_{joins}"):
         for name in batch.schema.names:  # copied, so that the batch is freed
             parts.setdefault(name, []).append(np.array(batch[name].to_numpy(zero_copy_only=False)))
     return {name: np.concatenate(parts.pop(name)) for name in list(parts)}, labels

@@ -9,9 +9,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -30,26 +31,45 @@ MEMORY = "1GB"  # of DuckDB, past which it works on disk
 
 @dataclass(frozen=True)
 class Table:
-    """An open table: its rows are the view `file` of the connection, with their number as `ROW`.
+    """An open table, or what a query leaves of it: a view, whose rows know their number in the file as `ROW`.
 
     Attributes
     ----------
     connection : duckdb.DuckDBPyConnection
         Sees no other file, and cannot be told to.
-    types : dict
-        {column: type as DuckDB names it}; text files have VARCHAR alone.
     name : str
         What messages call it.
+    columns : tuple of str
+        Those of the file.
+    types : dict
+        {column of the view: type as DuckDB names it}; text files have VARCHAR alone.
+    view : str
+        Its name in SQL.
     """
 
     connection: duckdb.DuckDBPyConnection
-    types: dict[str, str]
     name: str
+    columns: tuple[str, ...] = ()
+    types: dict[str, str] = field(default_factory=dict)
+    view: str = "file"
 
     def query(self, sql: str) -> list[tuple]:
         """Return the rows of a query; what DuckDB refuses becomes one message."""
         with self.spoken():
             return self.connection.execute(sql).fetchall()
+
+    def one(self, what: str, rows: str = "") -> Any:
+        """Return one value, such as a count, of the view, or of other `rows`."""
+        return self.query(f"SELECT {what} FROM {rows or self.view}")[0][0]
+
+    def select(self, name: str, sql: str, *, part: str = "") -> "Table":
+        """Return a view by a query on this one; `part` is the option that messages name."""
+        with self.spoken(part):
+            self.connection.execute(f"CREATE TEMP VIEW {name} AS {sql}")
+            # A view is only named until its first row is read.
+            self.connection.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()
+        types = {column: type_ for column, type_, *_ in self.query(f"DESCRIBE {name}")}
+        return replace(self, view=name, types=types)
 
     def batches(self, sql: str, size: int = 1 << 20) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a query as they come."""
@@ -95,7 +115,7 @@ def open_table(
             if encoding not in ("utf-8", "utf-8-sig"):
                 paths, compression = [as_utf8(paths[0], encoding, compression, folder)], "none"
         with _database(folder, paths) as connection:
-            table = Table(connection, {}, name)
+            table = Table(connection, name)
             if columnar:
                 hive = any("=" in part for part in paths[0].parts)
                 options = f"union_by_name=true, hive_partitioning={hive}, hive_types_autocast=false"
@@ -116,7 +136,7 @@ def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
     arrow = pa.table({column: _arrow(frame[column]) for column in frame.columns})
     with _frames(os.getpid())[0].cursor() as connection:
         connection.register("frame", arrow)
-        yield _with_view(Table(connection, {}, name), "frame")
+        yield _with_view(Table(connection, name), "frame")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -162,7 +182,11 @@ def _texts(values) -> str:
 
 def _database(folder: str, paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
     """Return a new database in memory, locked to these files."""
-    settings = {"memory_limit": MEMORY, "temp_directory": folder, "autoinstall_known_extensions": "false"}
+    settings: dict[str, Any] = {
+        "memory_limit": MEMORY,
+        "temp_directory": folder,
+        "autoinstall_known_extensions": "false",
+    }
     connection = duckdb.connect(config=settings)
     connection.execute("SET GLOBAL TimeZone = 'UTC'; SET enable_progress_bar = false")
     # Version 2.0 makes of TRY_CAST on a text file a cast that fails.
@@ -184,7 +208,7 @@ def _with_view(table: Table, source: str) -> Table:
     table.query(f"CREATE TEMP VIEW file AS SELECT row_number() OVER () AS {ROW}, * FROM {source}")
     types = {name: kind for name, kind, *_ in table.query("DESCRIBE file")}
     del types[ROW.strip('"')]
-    return Table(table.connection, types, table.name)
+    return replace(table, columns=tuple(types), types=types)
 
 
 def _arrow(values: pd.Series) -> pa.Array:
@@ -231,7 +255,7 @@ def _text_source(
 
 
 def _check_names(columns: Sequence[str], name: str) -> None:
-    seen = {}
+    seen: dict[str, str] = {}
     for column in columns:
         if (other := seen.setdefault(column.lower(), column)) is not column:
             alike = "" if other == column else f" (beside {shown(other)}: capitals do not tell them apart)"
@@ -246,7 +270,7 @@ def _explain(text: str, table: Table, part: str) -> InputError:
     """Return what an error of DuckDB says, in one line."""
     column = re.search(r'Referenced column "(.*?)" not found|does not have a column named "(.*?)"', text)
     if column:
-        return unknown("column", column[1] or column[2], table.types, where=part or table.name)
+        return unknown("column", column[1] or column[2], table.columns, where=part or table.name)
     lines = [line for line in text.splitlines() if line.strip()]
     line = re.search(r"CSV Error on Line: (\d+)|in line (\d+)", text)
     place = f"{table.name}: line {line[1] or line[2]}" if line else part or table.name

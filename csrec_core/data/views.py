@@ -1,11 +1,10 @@
 """The rows that are kept of a table, one for each exposure: conditions and lists, as views in SQL."""
 
 import re
-from dataclasses import dataclass, replace
 
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.tables import ROW, Table, quoted
-from csrec_core.data.values import is_missing, kind
+from csrec_core.data.values import Cells
 from csrec_core.errors import InputError, shown, unknown
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "CONDITION",
     "NOT_SHOWN",
     "PLACE",
-    "View",
     "contains",
     "count_not_shown",
     "keep_rows",
@@ -32,105 +30,78 @@ LIST_AND_DECISION = "'^(.+)-([01])$'"  # an element of a list as MIND writes it:
 LIST = r"'[\s,;|]+'"  # what parts the elements of a list that is written as text
 
 
-@dataclass(frozen=True)
-class View:
-    """A view of a table: its name, and the types of its columns."""
-
-    table: Table
-    name: str
-    types: dict[str, str]
-
-    def select(self, name: str, sql: str, *, part: str = "") -> "View":
-        """Create a view by a query on this one; `part` is the option that messages name."""
-        with self.table.spoken(part):
-            self.table.connection.execute(f"CREATE TEMP VIEW {name} AS {sql}")
-            # A view is only named until its first row is read.
-            self.table.connection.execute(f"SELECT * FROM {name} LIMIT 1").fetchall()
-        described = self.table.query(f"DESCRIBE {name}")
-        return replace(self, name=name, types={column: type_ for column, type_, *_ in described})
-
-    def one(self, sql: str) -> object:
-        """Return the one value of a query."""
-        return self.table.query(sql)[0][0]
-
-    def count(self) -> int:
-        """Return the number of rows."""
-        return self.one(f"SELECT count(*) FROM {self.name}")
-
-
-def keep_rows(table: Table, options: ReadOptions) -> View:
+def keep_rows(table: Table, options: ReadOptions) -> Table:
     """Return the rows that `where` keeps, with `ACCEPTED` if `accept` is a condition."""
-    view = View(table, "file", table.types)
     if options.where:
-        view = _with_condition(view, "kept", options.where, "--where")
+        table = _with_condition(table, "kept", options.where, "--where")
     if CONDITION.search(options.accept):
-        view = _with_condition(view, "judged", options.accept, "--accept")
-    return view
+        table = _with_condition(table, "judged", options.accept, "--accept")
+    return table
 
 
-def _with_condition(view: View, name: str, condition: str, option: str) -> View:
+def _with_condition(view: Table, name: str, condition: str, option: str) -> Table:
     """Apply a condition, in which a column of text that spells numbers stands for numbers."""
-    with view.table.spoken(option):
-        if len(view.table.connection.extract_statements(f"SELECT ({condition})")) != 1:
+    with view.spoken(option):
+        if len(view.connection.extract_statements(f"SELECT ({condition})")) != 1:
             raise InputError(f"{option}: {shown(condition)}; expected one condition, such as rating >= 4")
     used = [each for each in view.types if re.search(rf"(?i)(?<!\w){re.escape(each)}(?!\w)", condition)]
-    numbers = [each for each in used if view.types[each] == "VARCHAR" and _spells_numbers(view, quoted(each))]
+    cells = [Cells(view, each) for each in used if _spells_numbers(Cells(view, each))]
     typed = [
-        f"CASE WHEN NOT {is_missing(column, 'text')} THEN CAST({column} AS DOUBLE) END AS {column}"
-        for column in map(quoted, numbers)
+        f"CASE WHEN NOT {each.missing()} THEN CAST({each.raw} AS DOUBLE) END AS {each.raw}" for each in cells
     ]
-    kept = [quoted(each + AS_IT_IS) for each in numbers]
-    columns = [quoted(each) for each in numbers]
+    kept = [quoted(each.own + AS_IT_IS) for each in cells]
     inner = outer = "*"
-    if numbers:
+    if cells:
+        columns = [each.raw for each in cells]
         inner = f"* REPLACE ({', '.join(typed)}), " + ", ".join(map("{} AS {}".format, columns, kept))
         back = ", ".join(map("{} AS {}".format, kept, columns))
         outer = f"* EXCLUDE ({', '.join(kept)}) REPLACE ({back})"
-    rows = f"(SELECT {inner} FROM {view.name})"
+    rows = f"(SELECT {inner} FROM {view.view})"
     if option == "--where":
         return view.select(name, f"SELECT {outer} FROM {rows} WHERE ({condition})", part=option)
     return view.select(name, f"SELECT {outer}, ({condition}) AS {ACCEPTED} FROM {rows}", part=option)
 
 
-def _spells_numbers(view: View, column: str) -> bool:
-    rows = f"(SELECT {column} AS x FROM {view.name} WHERE NOT {is_missing(column, 'text')} LIMIT 10000)"
+def _spells_numbers(cells: Cells) -> bool:
+    rows = f"(SELECT {cells.raw} AS x FROM {cells.table.view} WHERE NOT {cells.missing()} LIMIT 10000)"
     form = "'-?(0|[1-9][0-9]*)([.][0-9]*)?([eE][-+]?[0-9]+)?'"
-    return view.one(f"SELECT coalesce(bool_and(regexp_full_match(x, {form})), false) FROM {rows}")
+    test = f"coalesce(bool_and(regexp_full_match(x, {form})), false)"
+    return cells.kind == "text" and cells.table.one(test, rows)
 
 
-def open_lists(view: View, names: tuple[str, ...]) -> View:
+def open_lists(view: Table, names: tuple[str, ...]) -> Table:
     """Return a row for each element of the lists in these columns, with its place from 1."""
     if not names:
         return view
     for name in names:
         if name not in view.types:
-            raise unknown("column", name, view.table.types, where=f"{view.table.name}, --explode")
+            raise unknown("column", name, view.columns, where=f"{view.name}, --explode")
     if len(set(names)) < len(names):
         raise InputError(f"--explode {','.join(names)}: a column is named twice; expected each once")
     lists = ", ".join(f"{_as_list(view, name)} AS {quoted(name)}" for name in names)
-    view = view.select("listed", f"SELECT * REPLACE ({lists}) FROM {view.name}", part="--explode")
+    view = view.select("listed", f"SELECT * REPLACE ({lists}) FROM {view.view}", part="--explode")
     lengths = [f"coalesce(len({quoted(name)}), 0)" for name in names]
     for name, length in zip(names[1:], lengths[1:], strict=True):
-        columns = f"SELECT {ROW}, {lengths[0]}, {length} FROM {view.name} WHERE {lengths[0]} <> {length}"
-        if rows := view.table.query(f"{columns} ORDER BY {ROW} LIMIT 1"):
+        columns = f"SELECT {ROW}, {lengths[0]}, {length} FROM {view.view} WHERE {lengths[0]} <> {length}"
+        if rows := view.query(f"{columns} ORDER BY {ROW} LIMIT 1"):
             row, one, other = rows[0]
             raise InputError(
-                f"{view.table.name}: row {row}: {one} elements in {shown(names[0])}, {other} in "
+                f"{view.name}: row {row}: {one} elements in {shown(names[0])}, {other} in "
                 f"{shown(name)}; expected lists of one length"
             )
     elements = ", ".join(f"unnest({quoted(name)}) AS {quoted(name)}" for name in names)
     place = f"generate_subscripts({quoted(names[0])}, 1) AS {PLACE}"
     return view.select(
-        "exploded", f"SELECT * REPLACE ({elements}), {place} FROM {view.name}", part="--explode"
+        "exploded", f"SELECT * REPLACE ({elements}), {place} FROM {view.view}", part="--explode"
     )
 
 
-def _as_list(view: View, name: str) -> str:
+def _as_list(view: Table, name: str) -> str:
     """Return a column as a list: of Parquet or JSON, or text such as `a b c` or `['a', 'b']`."""
-    column, of = quoted(name), kind(view.types[name])
-    if of == "list":
+    column, kind = quoted(name), Cells(view, name).kind
+    if kind == "list":
         return column
-    if of != "text":
+    if kind != "text":
         raise InputError(f"--explode: column {shown(name)} holds single values; expected lists")
     plain = f"regexp_split_to_array(trim({column}, ' []()'), {LIST})"
     plain = f"[trim(x, '\"''') FOR x IN {plain} IF x <> '']"
@@ -138,47 +109,44 @@ def _as_list(view: View, name: str) -> str:
     return f"CASE WHEN {json} THEN CAST(from_json({column}, '[\"VARCHAR\"]') AS VARCHAR[]) ELSE {plain} END"
 
 
-def contains(view: View, name: str, item: str) -> str:
+def contains(view: Table, name: str, item: str) -> str:
     """Return SQL that tells whether a column of lists holds the item."""
     return f"list_contains({_as_list(view, name)}, {item})"
 
 
-def count_not_shown(view: View, decision: str, item: str) -> int:
+def count_not_shown(view: Table, decision: str, item: str) -> int:
     """Return how many elements of the lists of accepted items are not in the lists of items."""
     accepted, shown_items = _as_list(view, decision), _as_list(view, item)
     lost = f"len(list_distinct({accepted})) - len(list_intersect({accepted}, {shown_items}))"
-    return int(view.one(f"SELECT coalesce(sum({lost}), 0) FROM {view.name}"))
+    return int(view.one(f"coalesce(sum({lost}), 0)"))
 
 
-def split_decisions(view: View, options: ReadOptions) -> View:
+def split_decisions(view: Table, options: ReadOptions) -> Table:
     """Part elements such as N55689-1 into item and decision, where all are so and no column has decisions."""
     own = options.map.get("item", "item")
     if own not in options.explode or {"decision"} & {*view.types, *options.map} or options.accept:
         return view
-    if kind(view.types[own]) != "text":
-        return view
     item = quoted(own)
-    if not view.one(
-        f"SELECT coalesce(bool_and(regexp_matches({item}, {LIST_AND_DECISION})), false) FROM {view.name}"
-    ):
+    marked = f"coalesce(bool_and(regexp_matches({item}, {LIST_AND_DECISION})), false)"
+    if Cells(view, own).kind != "text" or not view.one(marked):
         return view
     parts = [f"regexp_extract({item}, {LIST_AND_DECISION}, {group})" for group in (1, 2)]
     return view.select(
-        "split", f"SELECT * REPLACE ({parts[0]} AS {item}), {parts[1]} AS decision FROM {view.name}"
+        "split", f"SELECT * REPLACE ({parts[0]} AS {item}), {parts[1]} AS decision FROM {view.view}"
     )
 
 
-def without_repeats(view: View, options: ReadOptions) -> tuple[View, dict[str, int]]:
+def without_repeats(view: Table, options: ReadOptions) -> tuple[Table, dict[str, int]]:
     """Keep the first of rows that are alike but for their number."""
     if not options.distinct:
         return view, {}
     same = ", ".join(quoted(name) for name in view.types if name != "row")
-    first = f"SELECT * FROM {view.name} QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY row) = 1"
+    first = f"SELECT * FROM {view.view} QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY row) = 1"
     single = view.select("single", first, part="--distinct")
-    return single, {"repeats": view.count() - single.count()}
+    return single, {"repeats": view.one("count(*)") - single.one("count(*)")}
 
 
-def with_answers(view: View, options: ReadOptions, times: str) -> tuple[View, dict[str, int]]:
+def with_answers(view: Table, options: ReadOptions, times: str) -> tuple[Table, dict[str, int]]:
     """Make of an exposure and the accepted row that answers it one row.
 
     An accepted row belongs to the latest rejected one of the same user and item, at most `merge` seconds
@@ -187,24 +155,22 @@ def with_answers(view: View, options: ReadOptions, times: str) -> tuple[View, di
     if options.merge is None:
         return view, {}
     if "timestamp" not in view.types:
-        raise InputError(f"{view.table.name}: --merge needs times; expected --map timestamp=...")
+        raise InputError(f"{view.name}: --merge needs times; expected --map timestamp=...")
     second = {"datetime64[us]": 1e6, "datetime64[ns]": 1e9}.get(times) or _second(view)
     answers = (
-        f"SELECT shown.row FROM (FROM {view.name} WHERE decision = 1) AS answer "
-        f"ASOF JOIN (FROM {view.name} WHERE decision = 0) AS shown "
+        f"SELECT shown.row FROM (FROM {view.view} WHERE decision = 1) AS answer "
+        f"ASOF JOIN (FROM {view.view} WHERE decision = 0) AS shown "
         'ON answer."user" = shown."user" AND answer.item = shown.item AND '
         "answer.timestamp >= shown.timestamp "
         f"WHERE answer.timestamp - shown.timestamp <= {options.merge * second}"
     )
     answered = f"CAST(row IN ({answers}) AS TINYINT) AS decision"
-    merged = f"SELECT * REPLACE ({answered}) FROM {view.name} WHERE decision = 0"
-    lost = view.one(f"SELECT count_if(decision = 1) FROM {view.name}") - view.one(
-        f"SELECT count(*) FROM ({answers})"
-    )
+    merged = f"SELECT * REPLACE ({answered}) FROM {view.view} WHERE decision = 0"
+    lost = view.one("count_if(decision = 1)") - view.one("count(*)", f"({answers})")
     return view.select("answered", merged, part="--merge"), {"accepted without an exposure": lost}
 
 
-def _second(view: View) -> float:
+def _second(view: Table) -> float:
     """Return how many units of a clock of numbers are a second: 1, or as many as make years of it."""
-    latest = view.one(f"SELECT max(abs(timestamp)) FROM {view.name}")
+    latest = view.one("max(abs(timestamp))")
     return next((unit for unit, years in ((1e9, 1e17), (1e6, 1e14), (1e3, 1e11)) if latest > years), 1.0)
