@@ -6,8 +6,7 @@ from itertools import combinations, islice
 
 import networkx as nx
 
-from csrec_core.causal.adjacency import compile_graph
-from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.docalculus import check_rule, separated
 from csrec_core.causal.graph import observed, with_ancestors
 
 __all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
@@ -89,14 +88,12 @@ def implications(graph: nx.DiGraph, *, most: int = 100) -> list[tuple[str, str, 
 
 
 def _implied(graph: nx.DiGraph, measured: list[str]) -> Iterator[tuple[str, str, Nodes]]:
-    compiled = compile_graph(graph)
-    uncut = compiled.flags(())
     for a, b in combinations(measured, 2):
         if graph.has_edge(a, b) or graph.has_edge(b, a):
             continue
 
         def separates(nodes: Nodes, a: str = a, b: str = b) -> bool:
-            return compiled.separated([a], [b], nodes, uncut, uncut)
+            return separated(graph, frozenset([a]), frozenset([b]), nodes)
 
         # If any set separates two nodes, their measured ancestors do.
         above = frozenset(with_ancestors(graph, {a, b}) & set(measured)) - {a, b}

@@ -17,8 +17,7 @@ from itertools import pairwise
 
 import networkx as nx
 
-from csrec_core.causal.adjacency import compile_graph
-from csrec_core.causal.graph import plain_names, require_nodes, with_ancestors
+from csrec_core.causal.graph import plain_names, require_acyclic, require_nodes, with_ancestors
 from csrec_core.errors import InputError
 
 __all__ = [
@@ -26,7 +25,10 @@ __all__ = [
     "Path",
     "RuleCheck",
     "check_rule",
+    "separated",
 ]
+
+State = tuple[str, bool]  # a node, and whether it is arrived at over an arrowhead
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,17 @@ class RuleCheck:
     x: frozenset[str]
     z: frozenset[str]
     w: frozenset[str]
-    holds: bool
     z_of_w: frozenset[str]
+    open_path: tuple[str, ...]  # a shortest one, none where the rule holds
     graph: nx.DiGraph = field(repr=False, compare=False)
 
     def __bool__(self) -> bool:
-        return self.holds
+        return not self.open_path
+
+    @property
+    def holds(self) -> bool:
+        """Whether the rule applies."""
+        return bool(self)
 
     @cached_property
     def removed_edges(self) -> frozenset[tuple[str, str]]:
@@ -100,7 +107,7 @@ class RuleCheck:
     @cached_property
     def witness(self) -> Path | None:
         """A shortest open path when the rule fails, else a shortest path, which is blocked; None: no path."""
-        nodes = _shortest_path(self.mutilated, self.y, self.z, None if self.holds else self.given)
+        nodes = self.open_path or _shortest_path(self.mutilated, self.y, self.z, None)
         return _describe(self.mutilated, nodes, self.given) if nodes else None
 
     @property
@@ -163,6 +170,7 @@ def check_rule(
     """
     if rule not in (1, 2, 3):
         raise InputError(f"rule must be 1, 2 or 3, got {rule!r}")
+    require_acyclic(graph)
     named = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, x, z, w))
     sets = dict(zip("yxzw", named, strict=True))
     for name, nodes in sets.items():
@@ -181,17 +189,15 @@ def _check(
     z: frozenset[str],
     w: frozenset[str],
 ) -> RuleCheck:
-    compiled = compile_graph(graph)
-    into, nothing = compiled.flags(x), compiled.flags(())
-    out, z_of_w = nothing, frozenset()
-    if rule == 2:
-        out = compiled.flags(z)
-    if rule == 3:
-        above = compiled.ancestors(w, into, nothing)
-        z_of_w = frozenset(node for node in z if not above[compiled.index[node]])
-        into = compiled.flags(x | z_of_w)
-    holds = compiled.separated(y, z, x | w, into, out)
-    return RuleCheck(rule, y, x, z, w, holds, z_of_w, graph)
+    z_of_w = z - with_ancestors(graph, w, into=x) if rule == 3 else frozenset()
+    out_of = z if rule == 2 else frozenset()
+    path = _shortest_path(graph, y, z, x | w, into=x | z_of_w, out_of=out_of)
+    return RuleCheck(rule, y, x, z, w, z_of_w, path, graph)
+
+
+def separated(graph: nx.DiGraph, y: frozenset[str], z: frozenset[str], given: frozenset[str]) -> bool:
+    """Whether `y` and `z` are d-separated given the third set."""
+    return not _shortest_path(graph, y, z, given)
 
 
 def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
@@ -203,42 +209,48 @@ def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
 
 
 def _shortest_path(
-    graph: nx.DiGraph, y: Iterable[str], z: Iterable[str], given: frozenset[str] | None
-) -> list[str]:
-    """Return a shortest path between `y` and `z`, open given what is `given` unless that is None; or [].
+    graph: nx.DiGraph,
+    y: frozenset[str],
+    z: frozenset[str],
+    given: frozenset[str] | None,
+    *,
+    into: frozenset[str] = frozenset(),
+    out_of: frozenset[str] = frozenset(),
+) -> tuple[str, ...]:
+    """Return a shortest path between `y` and `z`, open given what is `given` unless that is None; or ().
 
-    Breadth-first over (node, arrived at an arrowhead?), linear in the graph. The shortest open walk repeats
-    no node: cutting a loop out leaves an open walk, since a collider that the cut makes has a conditioned
-    descendant in the loop.
+    Arrows into `into` and out of `out_of` are cut. Breadth-first over (node, arrived at an arrowhead?), linear
+    in the graph, where networkx' `is_d_separator` looks at some graphs path by path. The shortest open walk
+    repeats no node: cutting a loop out leaves an open walk, since a collider that the cut makes has a
+    conditioned descendant in the loop.
     """
     closed = given or frozenset()
-    opens = set(graph) if given is None else with_ancestors(graph, given)
-    targets = set(z)
-    before = {(node, False): None for node in sorted(y)}
+    opens = set(graph) if given is None else with_ancestors(graph, given, into=into, out_of=out_of)
+    before: dict[State, State | None] = {(node, False): None for node in sorted(y)}
     queue = deque(before)
     while queue:
         state = queue.popleft()
         node, at_head = state
-        if node in targets:
+        if node in z:
             return _walk_back(before, state)
         onward = []
-        if node not in closed:
-            onward += [(child, True) for child in sorted(graph.succ[node])]
-        if node in opens if at_head else node not in closed:
-            onward += [(parent, False) for parent in sorted(graph.pred[node])]
+        if node not in closed and node not in out_of:
+            onward += [(child, True) for child in sorted(graph.successors(node)) if child not in into]
+        if (node in opens if at_head else node not in closed) and node not in into:
+            onward += [(cause, False) for cause in sorted(graph.predecessors(node)) if cause not in out_of]
         for following in onward:
             if following not in before:
                 before[following] = state
                 queue.append(following)
-    return []
+    return ()
 
 
-def _walk_back(before: dict, state: tuple[str, bool] | None) -> list[str]:
+def _walk_back(before: dict[State, State | None], state: State | None) -> tuple[str, ...]:
     nodes = []
     while state is not None:
         nodes.append(state[0])
         state = before[state]
-    return nodes[::-1]
+    return tuple(nodes[::-1])
 
 
 def _describe(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:

@@ -1,8 +1,7 @@
 """Causal graphs: directed acyclic graphs whose unmeasured causes are nodes marked `latent`."""
 
 import re
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import networkx as nx
@@ -19,6 +18,7 @@ __all__ = [
     "observed",
     "plain_names",
     "plot_label",
+    "require_acyclic",
     "require_nodes",
     "sequential_graph",
     "unroll",
@@ -101,7 +101,7 @@ def causal_graph(
             raise unknown("latent node", name, sorted(graph)[:12])
         graph.nodes[name]["latent"] = True
     _add_latents(graph, bidirected)
-    _require_acyclic(graph)
+    require_acyclic(graph)
     return nx.freeze(graph)
 
 
@@ -169,7 +169,7 @@ def extend_graph(
             _add_edges(grown, unrolled, role=role)
         else:
             _add_latents(grown, unrolled)
-    _require_acyclic(grown)
+    require_acyclic(grown)
     return nx.freeze(grown)
 
 
@@ -213,14 +213,17 @@ def require_nodes(graph: nx.DiGraph, nodes: Iterable[str], *, where: str = "the 
             raise InputError(f"{where} holds the latent node {node!r}: a query names measured nodes")
 
 
-def with_ancestors(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
-    """Return `nodes` and all their ancestors, in one sweep."""
-    found, queue = set(nodes), deque(nodes)
-    while queue:
-        for parent in graph.pred[queue.popleft()]:
-            if parent not in found:
-                found.add(parent)
-                queue.append(parent)
+def with_ancestors(
+    graph: nx.DiGraph, nodes: Iterable[str], *, into: Set[str] = frozenset(), out_of: Set[str] = frozenset()
+) -> set[str]:
+    """Return `nodes` and all their ancestors, arrows into `into` and out of `out_of` being cut."""
+    found, waiting = set(nodes), list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in into:
+            new = set(graph.predecessors(node)) - found - out_of
+            found |= new
+            waiting += new
     return found
 
 
@@ -304,7 +307,8 @@ def _add_latents(graph: nx.DiGraph, pairs: Iterable[Sequence[str]]) -> None:
         _add_edges(graph, [(cause, pair[0]), (cause, pair[1])], role="latent")
 
 
-def _require_acyclic(graph: nx.DiGraph) -> None:
+def require_acyclic(graph: nx.DiGraph) -> None:
+    """Raise InputError, with the cycle, unless the graph is acyclic."""
     if not nx.is_directed_acyclic_graph(graph):
         cycle = [source for source, _ in nx.find_cycle(graph)]
         raise InputError(f"the graph has a cycle: {' → '.join([*cycle, cycle[0]])}")

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
-from csrec_core.causal.adjacency import compile_graph
 from csrec_core.causal.adjustment import adjustment_sets
-from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.docalculus import check_rule, separated
 from csrec_core.causal.expression import (
     Conditional,
     Nodes,
@@ -58,12 +57,6 @@ class Identification:
         """The shortest formula found: by adjustment, or by the algorithm under either order of the nodes."""
         if self.found is None:
             raise InputError("the effect is not identifiable: it has no formula")
-        compiled = compile_graph(self.graph)
-        uncut = compiled.flags(())
-
-        def separated(a: Nodes, b: Nodes, given: Nodes) -> bool:
-            return compiled.separated(a, b, given, uncut, uncut)
-
         is_plain, is_large = self.sources == (Source(),), len(self.order) > LARGE
         candidates = [self._adjusted(nodes) for nodes in self.adjustment[:3]] if is_plain else []
         if not (candidates and is_large):
@@ -71,7 +64,7 @@ class Identification:
         if is_plain and not is_large:
             other = _search(self, reverse=True)
             candidates += [other.conditional(self.y, self.do, self.given), self._pruned()]
-        return min((simplify(term, separated) for term in candidates), key=lambda term: term.size)
+        return min((simplify(term, partial(separated, self.graph)) for term in candidates), key=lambda term: term.size)
 
     @cached_property
     def adjustment(self) -> list[Nodes]:
