@@ -63,7 +63,7 @@ def measure(data: Path, backbone: str, scheme, batch: int) -> pd.Series:
 
     def one_pass() -> None:
         model.train()
-        for piece in batches(rows, batch, shuffle=True, lengths=lengths):
+        for piece in batches(rows, batch, lengths=lengths):
             optimiser.zero_grad()
             loss(piece)[0].backward()
             optimiser.step()

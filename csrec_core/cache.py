@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from safetensors.torch import load_file, save_file
@@ -23,6 +24,7 @@ __all__ = ["Cache", "code_files"]
 
 NOTE = {"files": {...: str}, "versions": {...: str}, "about": dict, "sum": str}
 TRIAL = ("cells", "ranks")
+M = TypeVar("M", bound=nn.Module)
 
 
 def code_files() -> list[Path]:
@@ -69,7 +71,7 @@ class Cache:
         intact &= all(file_hash(self.folder / file) == sha for file, sha in note["files"].items())
         return note["about"] if intact else None
 
-    def model(self, name: str, build: Callable[[], nn.Module], train: Callable[[Path], tuple]) -> nn.Module:
+    def model(self, name: str, build: Callable[[], M], train: Callable[..., tuple]) -> M:
         """Return the trained model of a name, frozen; `curve` is noted of it.
 
         Parameters
@@ -77,11 +79,11 @@ class Cache:
         build : callable
             Makes the untrained model.
         train : callable
-            From a path for the state of the training to the trained model and its curve.
+            From `checkpoint`, a path for the state of the training, to the trained model and its curve.
         """
 
         def make(path: Path) -> dict:
-            trained, curve = train(path.with_suffix(".part.safetensors"))
+            trained, curve = train(checkpoint=path.with_suffix(".part.safetensors"))
             save_weights(trained, path)
             return {"curve": curve.to_dict("list")}
 

@@ -13,7 +13,6 @@ from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.errors import InputError
 from csrec_core.models.cs_fewshot import (
     CSFewShot,
-    Slots,
     cs_fewshot_loss,
     fit_calibration,
     predict_cs_fewshot,
@@ -21,6 +20,8 @@ from csrec_core.models.cs_fewshot import (
     train_cs_fewshot,
     train_fewshot_preference,
 )
+from csrec_core.models.csrec import Objective
+from csrec_core.models.fewshot import Slots
 from csrec_core.models.preference import Readouts
 from csrec_core.models.train import Training
 
@@ -67,7 +68,7 @@ def test_the_loss_is_equation_9_and_so_is_its_gradient(sessions, model):
     tables = [torch.rand(12, 20, generator=generator) for _ in range(5)]
     readouts, hidden = Readouts(*tables), torch.arange(12) % 2 == 0
     last = model.network.last.bias
-    value = cs_fewshot_loss(model, slots, readouts, hidden, penalty=2.0)
+    value = cs_fewshot_loss(model, slots, readouts, hidden, Objective(penalty=2.0))
     (gradient,) = torch.autograd.grad(value, last)
 
     def plain(step):
@@ -124,9 +125,9 @@ def test_the_marginal_estimand_is_told_no_decision_of_the_second_half(sessions, 
 def test_the_same_seed_trains_the_same_weights_and_bad_input_is_refused(sessions):
     preference, _ = train_fewshot_preference(sessions, training=QUICK, **SIZE)
     readouts = read_branches(preference, sessions)
-    options = {"penalty": 1.0, "training": QUICK, "start": preference, **SIZE}
-    model, history = train_cs_fewshot(sessions, readouts, **options)
-    again, _ = train_cs_fewshot(sessions, readouts, **options)
+    options = {"training": QUICK, "start": preference, **SIZE}
+    model, history = train_cs_fewshot(sessions, readouts, Objective(), **options)
+    again, _ = train_cs_fewshot(sessions, readouts, Objective(), **options)
     assert all(
         torch.equal(a, b)
         for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True)
@@ -135,9 +136,7 @@ def test_the_same_seed_trains_the_same_weights_and_bad_input_is_refused(sessions
     assert history["validation"].min() <= history["validation"].iloc[0]
     silent = replace(sessions, source=np.where(sessions.source == "system", "", sessions.source))
     with pytest.raises(InputError, match="no session is left to learn from"):
-        train_cs_fewshot(silent, readouts, **options)
-    with pytest.raises(InputError, match="penalty = -1"):
-        train_cs_fewshot(sessions, readouts, **(options | {"penalty": -1}))
+        train_cs_fewshot(silent, readouts, Objective(), **options)
 
 
 def test_calibration_by_hand():
@@ -161,8 +160,8 @@ def test_the_source_effect_is_found_where_there_is_one_and_not_where_there_is_no
     training = Training(epochs=6, patience=2, batch=64, rate=3e-3, threads=1)
     preference, _ = train_fewshot_preference(train, training=training, **SIZE)
     readouts = read_branches(preference, train)
-    options = {"penalty": 0.0, "training": training, "start": preference, **SIZE}
-    model, _ = train_cs_fewshot(train, readouts, **options)
+    options = {"training": training, "start": preference, **SIZE}
+    model, _ = train_cs_fewshot(train, readouts, Objective(penalty=0.0), **options)
     exposed = test.asked & (test.source == "system")
     truth = read_truth(folder, test.users)
     true = (truth["p_system"] - truth["p_self"])[exposed].mean()

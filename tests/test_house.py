@@ -2,8 +2,10 @@
 
 import ast
 import io
+import sys
 import tokenize
 from collections import defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,10 +17,12 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import LOADERS, read_data
 from csrec_core.effect.nuisance import LEARNERS, Model, fit_model
 from csrec_core.errors import InputError
-from csrec_core.models.backbones import BACKBONES, GRU4Rec
+from csrec_core.models.backbones import BACKBONES
+from csrec_core.models.backbones.gru4rec import GRU4Rec
 from csrec_core.models.next_item import train_next_item
 from csrec_core.models.sequences import to_sequences
 from csrec_core.models.train import Training
+from csrec_core.report.parameters import notebooks_folder, read_parameters
 
 MODULES = sorted((PROJECT / "csrec_core").rglob("*.py"))
 #: Words of our own for which the field has one.
@@ -42,14 +46,16 @@ def test_names_are_the_fields_words(path):
     assert not OURS & {token.string.lower() for token in tokens if token.type == tokenize.NAME}
 
 
-def test_a_backbone_is_a_class_and_a_line(monkeypatch):
+def test_a_backbone_is_a_file_and_a_line(monkeypatch):
     class Toy(GRU4Rec):
         """Reads nothing of the past."""
 
         def encode(self, items, *more, **given):
             return super().encode(torch.zeros_like(items), *more, **given)
 
-    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    monkeypatch.setitem(sys.modules, "csrec_core.models.backbones.toy", SimpleNamespace(Toy=Toy))
+    monkeypatch.setitem(BACKBONES, "toy", "Toy")
+    assert "toy" in read_parameters(notebooks_folder() / "03_train.ipynb")["backbone"].choices
     sequences = to_sequences(accepted_log(np.random.default_rng(0).integers(0, 9, (30, 5))), length=5)
     model, history = train_next_item(sequences, training=Training(epochs=1), backbone="toy", hidden=8)
     assert isinstance(model, Toy) and len(history) >= 1

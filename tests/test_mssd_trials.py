@@ -107,14 +107,14 @@ def test_a_rank_share_is_that_of_the_track_after_the_accepted_first_half(trials,
         session = np.flatnonzero(trials.sessions.users == user)[0]
         first = trials.sessions.given[session] & (trials.sessions.source[session] == "self")
         heard = trials.sessions.track[session, first & trials.sessions.accepted[session]]
-        row = np.searchsorted(log.told.users, user)
-        history = accepted_history(log.told, torch.tensor([row]))[0]
-        assert log.told.catalogue[history[history > 0].numpy() - 1].tolist() == heard.tolist()
+        row = np.searchsorted(log.read.users, user)
+        history = accepted_history(log.read, torch.tensor([row]))[0]
+        assert log.read.catalogue[history[history > 0].numpy() - 1].tolist() == heard.tolist()
         scored = model.score(model.encode_end(history[None]))[0]
-        own = scored[torch.from_numpy(np.searchsorted(log.told.catalogue, rows["item"]))]
+        own = scored[torch.from_numpy(np.searchsorted(log.read.catalogue, rows["item"]))]
         rank = (scored[None] >= own[:, None]).sum(dim=1).numpy()
         if len(heard):
-            np.testing.assert_allclose(rows["rank_share"], rank / len(log.told.catalogue))
+            np.testing.assert_allclose(rows["rank_share"], rank / len(log.read.catalogue))
             checked += 1
     assert checked > 5
 
@@ -136,8 +136,8 @@ def test_a_second_run_reads_what_is_kept(trials, scores, monkeypatch):
 def test_what_is_kept_is_whole_and_made_once(tmp_path):
     kept, made = Cache(tmp_path), []
 
-    def train(part):
-        made.append(part.name)
+    def train(checkpoint):
+        made.append(checkpoint.name)
         if len(made) == 1:
             raise KeyboardInterrupt
         torch.manual_seed(len(made))

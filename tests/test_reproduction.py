@@ -27,9 +27,9 @@ from csrec_core.models.csrec import (
     CONSTRAINTS,
     Objective,
     csrec_loss,
-    hold_out_users,
     predict_csrec,
     recursion,
+    split_exposures,
     train_csrec,
 )
 from csrec_core.models.next_item import build_backbone, rank_next_item
@@ -67,8 +67,7 @@ from csrec_core.reproduction.tables import (
     csrec_name,
     experiment,
     margin_of_oracle,
-    probability_scores,
-    random_scores,
+    reference_scores,
     summarise,
 )
 
@@ -128,7 +127,7 @@ def test_every_form_of_equation_9_and_its_gradient(constraint, hidden, penalty):
     real = np.array([[True] * 4, [True, True, True, False], [True] * 4])
     logits = torch.tensor(values, requires_grad=True)
     tensors = (torch.tensor(part) for part in (decisions, real, hidden))
-    loss = csrec_loss(logits, *tensors, readouts, penalty, constraint=constraint)
+    loss = csrec_loss(logits, *tensors, readouts, Objective(penalty=penalty, constraint=constraint))
     loss.backward()
 
     def plain(flat):
@@ -155,7 +154,10 @@ def test_the_recursion_is_exact_where_the_data_come_from_f_tilde():
         logits = torch.tensor(logit(marginal.numpy()), requires_grad=True)
         every, hidden = torch.ones(1, steps, dtype=torch.bool), torch.tensor([True])
         loss = sum(
-            weight * csrec_loss(logits, torch.tensor(path)[None], every, hidden, readouts, penalty)
+            weight
+            * csrec_loss(
+                logits, torch.tensor(path)[None], every, hidden, readouts, Objective(penalty=penalty)
+            )
             for weight, path in zip(weights, paths, strict=True)
         )
         (gradient,) = torch.autograd.grad(loss, logits)
@@ -180,8 +182,7 @@ def test_the_unsquared_constraint_ends_the_effect_past_a_threshold():
                 cells,
                 ~cells[0],
                 readouts,
-                penalty,
-                constraint="absolute",
+                Objective(penalty=penalty, constraint="absolute"),
             ).item()
             for d, share in ((1, rate), (0, 1 - rate))
         )
@@ -368,10 +369,8 @@ def test_a_table_of_trials_controls_and_chance(bench):
     )
     assert set(trials["model"]) == {"GRU4Rec", "CSRec (SASRec)", "CSRec (BERT4Rec)"}
     tested = bench.cells[bench.cells["tested"]]
-    probabilities = control_probabilities(bench)
-    references = probability_scores(tested, probabilities)
-    chance = random_scores(bench, bench.baseline("gru4rec", seed=0).ranks)
-    summary = summarise(pd.concat([trials, references, chance], ignore_index=True))
+    references = reference_scores(bench, control_probabilities(bench), backbone="gru4rec", seed=0)
+    summary = summarise(pd.concat([trials, references], ignore_index=True))
     value = summary.set_index(["model", "metric"])["mean"]
     rate = tested["decision"].mean()
     assert value["random ranking", "AHR@0.2"] == pytest.approx(0.2 * rate + 0.8 * (1 - rate))
@@ -405,7 +404,7 @@ def test_nothing_of_a_users_last_decision_is_in_its_crossed_prediction(world, be
 
 
 def test_users_are_held_out_whole(sequences):
-    learning, stopping = hold_out_users(sequences, torch.arange(5, 45), seed=3)
+    learning, stopping, *_ = split_exposures(sequences, torch.arange(5, 45), None, None, seed=3)
     assert len(stopping) == 4 and sorted([*learning.tolist(), *stopping.tolist()]) == list(range(5, 45))
 
 

@@ -74,14 +74,6 @@ def test_trees_find_nothing_in_noise(world):
     assert predicted.std() < 0.1
 
 
-def test_rows_that_may_not_be_learned_from_are_not(world):
-    cells = exposures(world)
-    learn = (cells["step"] <= 7).to_numpy()
-    turned = cells.assign(decision=cells["decision"].where(learn, 1 - cells["decision"]))
-    first, second = (predict_trees(world, some, learn=learn) for some in (cells, turned))
-    pd.testing.assert_series_equal(first, second)
-
-
 def test_one_decision_only():
     frame = pd.DataFrame(
         {"user": np.repeat([1, 2], 5), "t": np.tile(range(1, 6), 2), "item": 1, "decision": 1}

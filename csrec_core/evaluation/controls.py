@@ -76,22 +76,9 @@ def predict_history_controls(cells: pd.DataFrame, *, last: int) -> pd.DataFrame:
     """
     left = cells.groupby("user").cumcount(ascending=False)
     tested = left < last
-    known = (
-        cells["decision"]
-        .where(~tested)
-        .groupby(cells["user"])
-        .ffill()
-        .groupby(cells["user"])
-        .transform("last")
-    )
-    columns = pd.DataFrame(
-        {
-            "repeat last": known.where(tested),
-            "history lookup": history_lookup(cells, last=last),
-            ALWAYS: pd.Series(1.0, index=cells.index).where(tested),
-        }
-    )
-    return columns.fillna({"repeat last": 0.5}).where(tested)
+    known = cells["decision"].where(~tested).groupby(cells["user"]).transform("last")
+    columns = {"repeat last": known.fillna(0.5), "history lookup": history_lookup(cells, last=last)}
+    return pd.DataFrame(columns | {ALWAYS: 1.0}).where(tested)
 
 
 def history_lookup(cells: pd.DataFrame, *, last: int) -> pd.Series:
@@ -103,14 +90,8 @@ def history_lookup(cells: pd.DataFrame, *, last: int) -> pd.Series:
     left = cells.groupby("user").cumcount(ascending=False)
     early = cells[left >= last]
     past = early["decision"].astype(str).groupby(early["user"]).agg("".join)
-    frame = pd.DataFrame(
-        {
-            "past": cells["user"].map(past).fillna(""),
-            "left": left,
-            "fold": cells["fold"],
-            "decision": cells["decision"].astype(float),
-        }
-    )[left < last]
+    frame = cells[["fold"]].assign(decision=cells["decision"].astype(float), left=left)
+    frame = frame.assign(past=cells["user"].map(past).fillna(""))[left < last]
     same = _without_own(frame, ["past", "left"])
     return same.fillna(_without_own(frame, ["left"])).fillna(0.5).reindex(cells.index)
 
@@ -124,24 +105,17 @@ def _without_own(frame: pd.DataFrame, by: list[str]) -> pd.Series:
 
 def _other_folds_rate(cells: pd.DataFrame, key: np.ndarray | pd.Series, prior: float = 1e-9) -> np.ndarray:
     """Return the accept rate of rows with the same key in other folds, drawn to the overall by `prior`."""
-    frame = pd.DataFrame(
-        {
-            "key": np.asarray(key),
-            "fold": cells["fold"].to_numpy(),
-            "decision": cells["decision"].to_numpy(dtype=float),
-        }
-    )
+    decision, fold = cells["decision"].to_numpy(dtype=float), cells["fold"].to_numpy()
+    frame = pd.DataFrame({"key": np.asarray(key), "fold": fold, "decision": decision, "all": 0})
 
-    def others(by: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        everyone = frame.groupby(by)["decision"] if by else None
-        total = everyone.transform("sum") if by else frame["decision"].sum()
-        rows = everyone.transform("size") if by else len(frame)
-        own = frame.groupby([*by, "fold"])["decision"]
-        return (total - own.transform("sum")).to_numpy(), (rows - own.transform("size")).to_numpy()
+    def others(by: str) -> tuple[np.ndarray, np.ndarray]:
+        everyone, own = frame.groupby(by)["decision"], frame.groupby([by, "fold"])["decision"]
+        accepted, rows = (everyone.transform(of) - own.transform(of) for of in ("sum", "size"))
+        return accepted.to_numpy(), rows.to_numpy()
 
-    accepted, rows = others([])
+    accepted, rows = others("all")
     overall = accepted / rows
-    accepted, rows = others(["key"])
+    accepted, rows = others("key")
     return (accepted + prior * overall) / (rows + prior)
 
 

@@ -22,9 +22,12 @@ from csrec_core.metrics import (
 from csrec_core.numbers import interval_text
 
 __all__ = [
+    "ALPHAS",
+    "CELL",
     "MODELS",
     "RANDOM",
     "best_words",
+    "chance_scores",
     "compare_with_controls",
     "decision_scores",
     "knowledge",
@@ -33,14 +36,13 @@ __all__ = [
     "score_table",
 ]
 
-MODELS = {
-    "CSRec": "f",
-    "CSRec, no penalty": "f_free",
-    "f~ acceptance": "f_tilde",
-}
+ALPHAS = (0.2, 0.5)  # of AHR
+CELL = ["mean", "lower", "upper"]
+MODELS = {"CSRec": "f", "CSRec, no penalty": "f_free", "f~ acceptance": "f_tilde"}
 RANKED = "f~ ranking"
 RANDOM = "random ranking"
 BINS = 10
+KS = (5, 10, 20)  # places of HR and NDCG
 
 
 def predictors(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame:
@@ -61,7 +63,6 @@ def decision_scores(
     cells: pd.DataFrame,
     predicted: pd.DataFrame,
     *,
-    alphas: Sequence[float] = (0.2, 0.5),
     ranked: str = RANKED,
     draws: int = 1000,
     seed: int = 0,
@@ -74,17 +75,16 @@ def decision_scores(
         The exposures to score: `user`, `decision` and, where a ranking decides too, `rank_share`.
     predicted : DataFrame
         A column of probabilities for each predictor, indexed as `cells`.
-    alphas : sequence of float
-        Of AHR: Eq. (19) for probabilities, Eq. (20) for the ranking.
     ranked : str
         What the ranking is called.
 
     Returns
     -------
     DataFrame
-        `model`, `metric`, `mean`, `lower`, `upper`. ECE and AUC pool the rows; their intervals resample users.
+        `model`, `metric`, `mean`, `lower`, `upper`. AHR is by Eq. (19) of probabilities, by Eq. (20) of the
+        ranking. ECE and AUC pool the rows; their intervals resample users.
     """
-    by_user = _by_user(cells, predicted, alphas, ranked)
+    by_user = _by_user(cells, predicted, ranked)
     scores = resample_means(by_user, draws=draws, seed=seed).reset_index(names=["model", "metric"])
     if not predicted.shape[1]:
         return scores
@@ -92,15 +92,9 @@ def decision_scores(
 
 
 def compare_with_controls(
-    cells: pd.DataFrame,
-    predicted: pd.DataFrame,
-    *,
-    model: str = "CSRec",
-    alphas: Sequence[float] = (0.2, 0.5),
-    draws: int = 1000,
-    seed: int = 0,
+    cells: pd.DataFrame, predicted: pd.DataFrame, *, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Return by how much a model is better than the best control, metric by metric.
+    """Return by how much CSRec is better than the best control, metric by metric.
 
     Returns
     -------
@@ -108,13 +102,13 @@ def compare_with_controls(
         `metric`, `control` (the best), and the paired difference `mean`, `lower`, `upper`, signed so that
         positive is better.
     """
-    by_user = _by_user(cells, predicted, alphas)
+    by_user = _by_user(cells, predicted)
     rows = {}
     for metric in by_user.columns.get_level_values(1).unique():
         sign = -1 if metric in SMALL_IS_GOOD else 1
         controls = sign * by_user.loc[:, [(name, metric) for name in CONTROLS]]
         best = controls.mean().idxmax()
-        rows[metric, best[0]] = sign * by_user[model, metric] - controls[best]
+        rows[metric, best[0]] = sign * by_user["CSRec", metric] - controls[best]
     table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed)
     return table.reset_index(names=["metric", "control"])
 
@@ -135,7 +129,7 @@ def knowledge(margin: pd.Series) -> tuple[str, str]:
 
 
 def ranking_scores(
-    ranks: pd.DataFrame, *, ks: Sequence[int] = (5, 10, 20), draws: int = 1000, seed: int = 0
+    ranks: pd.DataFrame, *, ks: Sequence[int] = KS, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Score rankings of the left-out self-chosen item by HR@k and NDCG@k, beside a random ranking.
 
@@ -153,49 +147,59 @@ def ranking_scores(
     for model, rows in ranks.groupby("model", sort=False):
         values = {f"HR@{k}": hit_rate(rows["rank"], k) for k in ks}
         values |= {f"NDCG@{k}": ndcg(rows["rank"], k) for k in ks}
-        tables.append(resample_means(pd.DataFrame(values), draws=draws, seed=seed).assign(model=model))
-    candidates = ranks.drop_duplicates("user")["candidates"].to_numpy()
-    chance = {f"HR@{k}": np.minimum(1, k / candidates).mean() for k in ks}
-    chance |= {f"NDCG@{k}": _random_ndcg(candidates, k) for k in ks}
-    random = pd.DataFrame({"mean": chance, "lower": chance, "upper": chance}).assign(model=RANDOM)
-    table = pd.concat([*tables, random]).reset_index(names="metric")
-    return table[["model", "metric", "mean", "lower", "upper"]]
+        means = resample_means(pd.DataFrame(values), draws=draws, seed=seed).reset_index(names="metric")
+        tables.append(means.assign(model=model))
+    table = pd.concat([*tables, _exact(_random_ranking(ranks, ks))], ignore_index=True)
+    return table[["model", "metric", *CELL]]
 
 
-def score_table(scores: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
+def chance_scores(cells: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
+    """Return the exact scores of a ranking at random, of decisions and of left-out items; as `ranking_scores`.
+
+    It accepts an item with probability alpha, so its AHR is alpha p + (1 - alpha) (1 - p) at accept rate p.
+    """
+    rate = cells.groupby("user")["decision"].mean().mean()
+    chance = {f"AHR@{alpha:g}": alpha * rate + (1 - alpha) * (1 - rate) for alpha in ALPHAS}
+    return _exact(chance | {"AUC": 0.5} | _random_ranking(ranks, KS))
+
+
+def score_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Lay scores out for reading: a row a model, controls and chance last, an interval in each cell."""
-    text = scores.assign(
-        text=[
-            interval_text(*row, digits=digits)
-            for row in scores[["mean", "lower", "upper"]].itertuples(index=False)
-        ]
-    )
+    text = scores.assign(text=[interval_text(*row) for row in scores[CELL].itertuples(index=False)])
     table = text.pivot_table(index="model", columns="metric", values="text", aggfunc="first", sort=False)
     last = [name for name in (*CONTROLS, RANDOM) if name in table.index]
     first = [name for name in table.index if name not in last]
     return table.loc[[*first, *last]].fillna("–")
 
 
-def _random_ndcg(candidates: np.ndarray, k: int) -> float:
-    """Return the expected NDCG@k where each of the candidates is as likely at each rank."""
-    gain = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))])
-    return float((gain[np.minimum(k, candidates)] / candidates).mean())
+def _exact(means: dict[str, float]) -> pd.DataFrame:
+    """Return scores of the random ranking, by metric, that need no interval."""
+    table = pd.DataFrame({"metric": list(means), "mean": list(means.values()), "model": RANDOM})
+    return table.assign(lower=table["mean"], upper=table["mean"])
 
 
-def _by_user(
-    cells: pd.DataFrame, predicted: pd.DataFrame, alphas: Sequence[float], ranked: str = RANKED
-) -> pd.DataFrame:
+def _random_ranking(ranks: pd.DataFrame, ks: Sequence[int]) -> dict[str, float]:
+    """Return the expected HR@k and NDCG@k where each of the candidates is as likely at each rank."""
+    candidates = ranks.drop_duplicates("user")["candidates"].to_numpy()
+    chance = {f"HR@{k}": np.minimum(1, k / candidates).mean() for k in ks}
+    for k in ks:
+        gain = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))])
+        chance[f"NDCG@{k}"] = float((gain[np.minimum(k, candidates)] / candidates).mean())
+    return chance
+
+
+def _by_user(cells: pd.DataFrame, predicted: pd.DataFrame, ranked: str = RANKED) -> pd.DataFrame:
     """Return one row a user and a column for each (model, metric): means of the user's rows; AUC shares."""
     decision, user = cells["decision"].to_numpy(), cells["user"].to_numpy()
     columns, auc = {}, {}
     for name in predicted.columns:
         probability = predicted[name].to_numpy()
-        for alpha in alphas:
+        for alpha in ALPHAS:
             columns[name, f"AHR@{alpha:g}"] = accept_by_probability(probability, alpha) == decision
         columns[name, "BCE"] = cross_entropy(decision, probability)
         columns[name, "Brier"] = brier(decision, probability)
         auc[name, "AUC"] = auc_by_user(decision, probability, user)
-    for alpha in alphas if "rank_share" in cells else ():
+    for alpha in ALPHAS if "rank_share" in cells else ():
         accepted = accept_by_rank(cells["rank_share"], alpha)
         columns[ranked, f"AHR@{alpha:g}"] = accepted == decision
     means = pd.DataFrame(columns).astype(float).groupby(user).mean()
@@ -208,28 +212,19 @@ def _calibration_errors(cells: pd.DataFrame, predicted: pd.DataFrame, draws: int
     Resampling adds noise to every bin and so lifts the error; an interval is widened to hold the estimate.
     """
     users, user = np.unique(cells["user"], return_inverse=True)
-    excess = np.zeros((len(users), predicted.shape[1], BINS))
+    decision, count = cells["decision"].to_numpy(), predicted.shape[1]
+    excess = np.zeros((len(users), count, BINS))
     for place, name in enumerate(predicted.columns):
         probability = predicted[name].to_numpy()
-        np.add.at(
-            excess,
-            (user, place, calibration_bin(probability, BINS)),
-            probability - cells["decision"].to_numpy(),
-        )
+        where = (user, np.full(len(user), place), calibration_bin(probability, BINS))
+        np.add.at(excess, where, probability - decision)
     values = np.column_stack([excess.reshape(len(users), -1), np.bincount(user)])
 
     def error(sums: np.ndarray) -> np.ndarray:
-        by_bin = sums[..., :-1].reshape(*sums.shape[:-1], predicted.shape[1], BINS)
+        by_bin = sums[..., :-1].reshape(*sums.shape[:-1], count, BINS)
         return np.abs(by_bin).sum(axis=-1) / sums[..., -1:]
 
     lower, upper = resample(values, error, draws=draws, seed=seed)
     mean = error(values.sum(axis=0))
-    return pd.DataFrame(
-        {
-            "model": predicted.columns,
-            "metric": "ECE",
-            "mean": mean,
-            "lower": np.minimum(lower, mean),
-            "upper": upper,
-        }
-    )
+    ends = {"mean": mean, "lower": np.minimum(lower, mean), "upper": upper}
+    return pd.DataFrame({"model": predicted.columns, "metric": "ECE", **ends})

@@ -45,9 +45,7 @@ def predict_skip_controls(
     overall = accepted.mean()
     predictions = {}
     for name, key in known.items():
-        counts = (
-            pd.DataFrame({"key": key, "accepted": accepted}).groupby("key")["accepted"].agg(["sum", "size"])
-        )
+        counts = pd.Series(accepted).groupby(key).agg(["sum", "size"])
         rate = (counts["sum"] + PRIOR * overall) / (counts["size"] + PRIOR)
         predictions[name] = np.full(test.asked.shape, np.nan)
         predictions[name][test.asked] = rate.reindex(new[name]).fillna(overall).to_numpy()

@@ -1,7 +1,9 @@
 """A backbone with a Bernoulli head: P(D = 1 | exposed item, state). Both f~ and f are one."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +12,9 @@ from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from csrec_core.models.backbones import Encoder
+from csrec_core.models.backbones.encoder import Encoder
 from csrec_core.models.next_item import build_backbone
-from csrec_core.models.sequences import UNKNOWN, Sequences
+from csrec_core.models.sequences import UNKNOWN, Sequences, Window
 from csrec_core.models.train import Training, fit, seeded
 from csrec_core.models.user_state import UserState
 
@@ -30,7 +32,7 @@ class Acceptance(nn.Module):
     """Probability that the user accepts an exposed item, on the scale of a decision.
 
     logit P = scale * (record + <query(state), item> + leniency(state) + appeal(item)) + level, where `record`
-    is what the user's past in numbers tells (`UserState`), `state` the backbone's, and scale and level are 1
+    is what the user's past in numbers says (`UserState`), `state` the backbone's, and scale and level are 1
     and 0 until `calibrate` sets them. What the backbone adds starts at zero.
 
     Parameters
@@ -39,11 +41,18 @@ class Acceptance(nn.Module):
     genres : Tensor (N + 1, G), optional
         By which items are alike; see `UserState`.
     apart : bool
-        Whether decisions on what the system exposed are told from the user's own (f), or are more of the
-        same (f~, which has seen none).
+        Whether decisions on what the system exposed are counted apart from the user's own (f), or are more of
+        the same (f~, which has seen none).
+    parts : {"both", "encoder", "user state"}
+        What of the logit is read (`PARTS`); the rest is left out.
     """
 
-    def __init__(self, backbone: Encoder, *, genres: Tensor | None = None, apart: bool = True):
+    calibration: Tensor
+    apart: Tensor
+
+    def __init__(
+        self, backbone: Encoder, *, genres: Tensor | None = None, apart: bool = True, parts: str = "both"
+    ):
         super().__init__()
         self.backbone = backbone
         self.user_state = UserState(backbone.n_items, genres)
@@ -54,12 +63,18 @@ class Acceptance(nn.Module):
             nn.init.zeros_(weight)
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         self.register_buffer("apart", torch.tensor(apart))
-        self.parts = PARTS["both"]
+        self.parts = PARTS[parts]
 
-    def forward(self, states: Tensor, items: Tensor, numbers: Tensor) -> Tensor:
+    def restricted(self, parts: str) -> "Acceptance":
+        """Return a model of the same weights, of which only some `parts` are read."""
+        part = copy(self)
+        part.parts = PARTS[parts]
+        return part
+
+    def forward(self, states: Tensor | None, items: Tensor, numbers: Tensor) -> Tensor:
         """Return logits (...) of `items` (...), from `states` (..., hidden) and `numbers` of `describe`."""
         raw = self.appeal(items)[..., 0]
-        if "encoder" in self.parts:
+        if states is not None and "encoder" in self.parts:
             match = (self.query(states) * self.backbone.embed(items)).sum(-1)
             raw = raw + match + self.leniency(states)[..., 0]
         if "user state" in self.parts:
@@ -86,14 +101,20 @@ class Acceptance(nn.Module):
         decision just before each.
         """
         numbers = self.describe(items, decisions, own=own, last=last, first=first)
-        items_asked = items[:, first:]
         if "encoder" not in self.parts:
-            return self(None, items_asked, numbers)
+            return self(None, items[:, first:], numbers)
         if last is None:
             states = self.backbone.encode(items, decisions, users=users, first=first)
         else:
             states = self.backbone.encode_last(items, decisions, last, users=users, first=first)
-        return self(states[:, :-1], items_asked, numbers)
+        return self(states[:, :-1], items[:, first:], numbers)
+
+    def exposed_logits(self, window: Window, *, users: Tensor, last: int | None = None) -> Tensor:
+        """Return the logits (B, T) of the exposures by the system in the windows of `users`; see `logits`."""
+        logits = self.logits(
+            window.items, window.decisions, own=window.own, users=users, last=last, first=window.first
+        )
+        return window.exposed(logits)
 
     def logits_after(self, items: Tensor, decisions: Tensor, asked: Tensor) -> Tensor:
         """Return the logits (B,) of one item each, `asked` (B,), after self-chosen windows (B, L)."""
@@ -135,52 +156,51 @@ class Acceptance(nn.Module):
 
 
 def build_model(
-    sequences: Sequences, *, backbone: str = "sasrec", apart: bool = True, seed: int = 0, **hyper
+    sequences: Sequences, *, apart: bool = True, parts: str = "both", seed: int = 0, **backbone
 ) -> Acceptance:
     """Return an untrained model for both phases of `sequences`; see `Acceptance` and `build_backbone`."""
     positions = sequences.items.shape[1]
-    encoder = build_backbone(sequences, backbone=backbone, positions=positions, seed=seed, **hyper)
+    encoder = build_backbone(sequences, positions=positions, seed=seed, **backbone)
     genres = sequences.genres.cpu() if sequences.genres.shape[1] else None
     with seeded(seed):
-        return Acceptance(encoder, genres=genres, apart=apart).to(sequences.self_items.device)
+        model = Acceptance(encoder, genres=genres, apart=apart, parts=parts)
+    return model.to(sequences.self_items.device)
 
 
 def fit_acceptance(
     model: Acceptance,
-    loss: Callable[[Tensor], Tensor],
-    validate: Callable[[], float],
+    loss: Callable[[Acceptance, Tensor], Tensor],
+    validate: Callable[[Acceptance], float],
     rows: Tensor,
     *,
     training: Training,
-    parts: str = "both",
     label: str,
     checkpoint: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Train what `parts` names: of both, the user state alone first, then all with what the encoder adds.
+    """Train a model's parts: of both, the user state alone first, then all with what the encoder adds.
 
     A second stage that comes to no better validation loss than the first is undone. Arguments are those of
-    `csrec_core.models.train.fit`, and so is the result, with the `stage` of each pass.
+    `csrec_core.models.train.fit`, with the model to read as a loss's first, and so is the result, with the
+    `stage` of each pass.
     """
+    path = None if checkpoint is None else Path(checkpoint)
     stages = []
-    if "user state" in PARTS[parts]:
-        alone = replace(
-            training,
-            rate=STATE_RATE,
-            batch=max(STATE_BATCH, training.batch),
-            average=STATE_AVERAGE,
-            epochs=STATE_PASSES * training.epochs,
-            patience=STATE_PATIENCE * training.patience,
+    if "user state" in model.parts:
+        part = model.restricted("user state")
+        few = replace(
+            training, rate=STATE_RATE, batch=max(STATE_BATCH, training.batch), average=STATE_AVERAGE
         )
-        model.parts = PARTS["user state"]
-        part = None if checkpoint is None else Path(checkpoint).with_suffix(".state.safetensors")
-        name = f"{label}, user state"
-        history = fit(model, loss, validate, rows, training=alone, label=name, checkpoint=part)
-        stages.append(history.assign(stage="user state"))
-    if "encoder" in PARTS[parts]:
+        few = replace(few, epochs=STATE_PASSES * few.epochs, patience=STATE_PATIENCE * few.patience)
+        state, name = path and path.with_suffix(".state.safetensors"), f"{label}, user state"
+        calls = partial(loss, part), partial(validate, part)
+        first = fit(part, *calls, rows, training=few, label=name, checkpoint=state)
+        stages.append(first.assign(stage="user state"))
+    if "encoder" in model.parts:
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        model.parts = PARTS[parts]
-        history = fit(model, loss, validate, rows, training=training, label=label, checkpoint=checkpoint)
-        if stages and stages[0]["validation"].min() <= history["validation"].min():
+        calls = partial(loss, model), partial(validate, model)
+        then = fit(model, *calls, rows, training=training, label=label, checkpoint=path)
+        if stages and stages[0]["validation"].min() <= then["validation"].min():
             model.load_state_dict(before)
-        stages.append(history.assign(stage="encoder"))
+        stages.append(then.assign(stage="encoder"))
+    model.eval()  # as its parts are
     return pd.concat(stages, ignore_index=True)

@@ -11,7 +11,7 @@ __all__ = ["Average"]
 
 
 class Average:
-    """The exponential moving average of a model's weights (Polyak and Juditsky 1992), or the weights."""
+    """The exponential moving average of a model's weights (Polyak and Juditsky 1992); without decay, none."""
 
     def __init__(self, model: nn.Module, decay: float):
         self.weights = dict(model.named_parameters())
@@ -23,8 +23,7 @@ class Average:
         """Take the weights in; the first ones count for little, as they are far from the rest."""
         if self.decay:
             self.steps += 1
-            decay = min(self.decay, self.steps / (self.steps + 10))
-            blend = get_ema_multi_avg_fn(decay)
+            blend = get_ema_multi_avg_fn(min(self.decay, self.steps / (self.steps + 10)))
             blend(list(self.means.values()), list(self.weights.values()), self.steps)
 
     @contextmanager

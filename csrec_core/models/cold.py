@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from sklearn.linear_model import RidgeCV
-from torch import Tensor, nn
+from torch import Tensor
 
 from csrec_core.models.sequences import Sequences
 
@@ -40,20 +40,21 @@ def cold_items(sequences: Sequences, learned: Tensor) -> Tensor:
 
 
 @contextmanager
-def scored_by_features(sequences: Sequences, cold: Tensor, *weights: nn.Parameter) -> Iterator[None]:
+def scored_by_features(sequences: Sequences, cold: Tensor, *weights: Tensor) -> Iterator[None]:
     """Hold the weights of cold items at zero within the block, then fill them from the features.
 
     Parameters
     ----------
     cold : Tensor (K,) int64
         Items in 1..N. Without any nothing is done.
-    *weights : Parameter (N, ...) or (N + 1, ...)
+    *weights : Tensor (N, ...) or (N + 1, ...)
         With a row for each item, the first of N + 1 for padding.
     """
     if not len(cold):
         yield
         return
-    rows = [cold - len(sequences.features) + len(weight) for weight in weights]
+    count = len(sequences.features) - 1
+    rows = [cold - 1 + len(weight) - count for weight in weights]
     with torch.no_grad():
         for weight, row in zip(weights, rows, strict=True):
             weight[row] = 0
@@ -66,20 +67,18 @@ def scored_by_features(sequences: Sequences, cold: Tensor, *weights: nn.Paramete
     finally:
         for hook in hooks:
             hook.remove()
-    for weight, row in zip(weights, rows, strict=True):
-        _fill(weight, row, sequences.features[1:])
+    with torch.no_grad():
+        for weight in weights:
+            _fill(weight[-count:], cold - 1, sequences.features[1:])
 
 
-@torch.no_grad()
-def _fill(weight: nn.Parameter, row: Tensor, features: Tensor) -> None:
-    """Set the rows of a weight to what a ridge regression on the features makes of the other rows."""
-    own = weight[len(weight) - len(features) :]  # without padding; a view
-    cold = torch.zeros(len(own), dtype=torch.bool, device=own.device)
-    cold[row - len(weight) + len(features)] = True
-    if (~cold).sum() < FEWEST:
+def _fill(weight: Tensor, cold: Tensor, features: Tensor) -> None:
+    """Set the `cold` rows of a weight (N, ...) to what a ridge regression on the features makes of the others."""
+    warm = torch.ones(len(weight), dtype=torch.bool, device=weight.device).index_fill(0, cold, False)
+    if warm.sum() < FEWEST:
         return
     known, asked, learned = (
-        part.double().cpu().numpy() for part in (features[~cold], features[cold], own[~cold])
+        part.double().cpu().numpy() for part in (features[warm], features[cold], weight[warm])
     )
-    told = RidgeCV(PENALTIES).fit(known, learned).predict(asked)
-    own[cold] = torch.from_numpy(told).to(own).reshape(own[cold].shape)
+    expected = RidgeCV(PENALTIES).fit(known, learned).predict(asked)
+    weight[cold] = torch.from_numpy(expected).to(weight).reshape(weight[cold].shape)

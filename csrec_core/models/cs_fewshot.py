@@ -2,7 +2,7 @@
 
 f~ is a Few-Shot network that learns from the tracks that the listener chose (`self`), f one that learns from
 those that the system did, tied to f~ by Eq. 9 (`csrec_core.models.csrec.csrec_loss`). Beside what Few-Shot
-reads, either may be told decisions of the second half. With all earlier ones it is the filtered estimand,
+reads, either may read decisions of the second half. With all earlier ones it is the filtered estimand,
 P(D_t | do(S_{1:t}), H_{t-1}); with none, as in the challenge, the marginal one,
 P(D_t | do(S_{1:t}), P_{1:t}), the first half being what is known of P. Both are exact with `norm="causal"`
 alone: the published norm sees the tracks after t as well.
@@ -12,9 +12,8 @@ decision is known (the first half), or f says nothing of it: there r_t is f~ its
 known to who sees the first half alone.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,17 +22,14 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.data.mssd.slots import Sessions
-from csrec_core.errors import InputError
-from csrec_core.models.csrec import csrec_loss
-from csrec_core.models.fewshot import FewShot, hold_out, session_tensors
+from csrec_core.models.csrec import Objective, csrec_loss
+from csrec_core.models.fewshot import READ_BATCH, FewShot, Slots, fit_sessions, predict_skips
 from csrec_core.models.preference import Readouts, chain
-from csrec_core.models.train import Loss, Training, fit, seeded
+from csrec_core.models.train import Training, seeded
 
 __all__ = [
     "CSFewShot",
-    "Slots",
     "cs_fewshot_loss",
     "fit_calibration",
     "predict_cs_fewshot",
@@ -42,8 +38,7 @@ __all__ = [
     "train_fewshot_preference",
 ]
 
-READ_BATCH = 1024  # sessions a batch where no gradient is kept
-SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ is told in training, a session each
+SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ reads in training, a session each
 
 
 class CSFewShot(nn.Module):
@@ -52,9 +47,11 @@ class CSFewShot(nn.Module):
     Parameters are those of `csrec_core.models.fewshot.FewShot`.
     """
 
-    def __init__(self, features: Tensor, **hyper):
+    calibration: Tensor
+
+    def __init__(self, features: Tensor, **size):
         super().__init__()
-        self.network = FewShot(features, **hyper)
+        self.network = FewShot(features, **size)
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -62,87 +59,45 @@ class CSFewShot(nn.Module):
         return self.calibration[0] * self.network(*inputs) + self.calibration[1]
 
 
-@dataclass(frozen=True, eq=False)
-class Slots:
-    """Sessions as tensors, (S, 20, 41) and (S, 20).
-
-    Attributes
-    ----------
-    log, track, accepted, given
-        What `FewShot.forward` reads.
-    chosen, exposed : Tensor (S, 20) bool
-        Slots of the second half by the listener and by the system.
-    """
-
-    log: Tensor
-    track: Tensor
-    accepted: Tensor
-    given: Tensor
-    chosen: Tensor
-    exposed: Tensor
-
-    @classmethod
-    def of(cls, sessions: Sessions, device: str | torch.device = "cpu") -> "Slots":
-        """Return the sessions' slots on a device."""
-        *inputs, asked = session_tensors(sessions, device)
-        sources = (torch.from_numpy(sessions.source == source).to(device) for source in (SELF, SYSTEM))
-        return cls(*inputs, *(asked & mine for mine in sources))
-
-    def take(self, rows: Tensor) -> "Slots":
-        """Return some of the sessions."""
-        return Slots(**{name: part[rows] for name, part in vars(self).items()})
-
-    def logits(self, model: CSFewShot, decided: Tensor) -> Tensor:
-        """Return the model's logits (S, 20), told the decisions of the first half and those `decided`."""
-        return model(self.log, self.track, self.accepted, self.given, self.given | decided)
-
-    @property
-    def chained(self) -> Tensor:
-        """Slots by the system that come right after another one of the second half, (S, 20) bool."""
-        return self.exposed & F.pad(self.exposed, (1, 0))[:, :-1]
-
-
 def train_fewshot_preference(
     sessions: Sessions,
     *,
     training: Training,
-    held: float = 0.1,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
-    **hyper,
+    **size,
 ) -> tuple[CSFewShot, pd.DataFrame]:
     """Train f~ on the self-chosen tracks of second halves, calibrate it on held-out sessions, and freeze it.
 
-    Of the decisions of the second half it is told none, half or all, a third of the sessions each.
+    Of the decisions of the second half it reads none, half or all, a third of the sessions each.
 
     Parameters
     ----------
-    held : float
-        Share of the sessions that stops the training and calibrates.
     checkpoint : path, optional
         See `csrec_core.models.train.fit`.
-    **hyper
+    **size
         Of `csrec_core.models.fewshot.FewShot`.
     """
-    model = _build(sessions, training.seed, device, hyper)
-    slots, shares = Slots.of(sessions, device), torch.tensor(SHARES, device=device)
+    model, slots = _build(sessions, training.seed, device, size)
+    shares = torch.tensor(SHARES, device=device)
 
-    def told_loss(batch: Tensor, told: Tensor) -> Tensor:
+    def loss_of(batch: Tensor, decided: Tensor) -> Tensor:
         part = slots.take(batch)
-        logits, wanted = part.logits(model, told), part.chosen
+        logits, wanted = part.logits(model, decided), part.chosen
         return F.binary_cross_entropy_with_logits(logits[wanted], part.accepted[wanted])
 
     def loss(batch: Tensor) -> Tensor:
         drawn = (torch.rand((len(batch), 1), device=batch.device) * len(SHARES)).long()
         draws = torch.rand(slots.track[batch].shape, device=batch.device)
-        return told_loss(batch, draws < shares[drawn])
+        return loss_of(batch, draws < shares[drawn])
 
     def validate(rows: Tensor) -> float:
         sides = (torch.full_like(slots.given[rows], side) for side in (False, True))
-        return sum(told_loss(rows, side).item() for side in sides) / 2
+        return sum(loss_of(rows, side).item() for side in sides) / 2
 
-    options = {"training": training, "held": held, "label": "f~, Few-Shot", "checkpoint": checkpoint}
-    return _fit(model, slots, slots.chosen, loss, validate, **options)
+    call: dict[str, Any] = {"training": training, "label": "f~, Few-Shot", "checkpoint": checkpoint}
+    history, stopping = fit_sessions(model, slots.chosen, loss, validate, **call)
+    return _calibrated(model, slots.take(stopping), slots.chosen[stopping]), history
 
 
 @torch.no_grad()
@@ -152,19 +107,17 @@ def read_branches(model: CSFewShot, sessions: Sessions) -> Readouts:
     Where the slot before is no slot by the system of the second half, both branches are f~ with the
     decisions of the first half alone. Nothing is ranked: `rank` is NaN.
     """
-    parts = [_read_batch(model, slots) for slots in _pieces(sessions, model.calibration.device)]
+    slots = Slots.of(sessions, model.calibration.device)
+    rows = torch.arange(len(slots.given), device=slots.given.device).tensor_split(
+        -(-len(slots.given) // READ_BATCH)
+    )
+    parts = [_read_batch(model, slots.take(some)) for some in rows]
     filtered, reject, accept = (torch.cat(part) for part in zip(*parts, strict=True))
     return Readouts(filtered, reject, accept, chain(reject, accept), torch.full_like(filtered, torch.nan))
 
 
 def cs_fewshot_loss(
-    model: CSFewShot,
-    slots: Slots,
-    readouts: Readouts,
-    hidden: Tensor,
-    *,
-    penalty: float,
-    constraint: str = "squared",
+    model: CSFewShot, slots: Slots, readouts: Readouts, hidden: Tensor, objective: Objective
 ) -> Tensor:
     """Return Eq. (9) over the slots by the system of second halves.
 
@@ -174,78 +127,63 @@ def cs_fewshot_loss(
     readouts : Readouts
         Of f~ for the same sessions.
     hidden : Tensor (S,) bool
-        Sessions of whose second half no decision is told.
-    penalty, constraint
-        See `csrec_core.models.csrec.csrec_loss`.
+        Sessions of whose second half no decision is read.
     """
     logits = slots.logits(model, ~hidden[:, None].expand_as(slots.given))
-    return csrec_loss(logits, slots.accepted, slots.exposed, hidden, readouts, penalty, constraint=constraint)
+    return csrec_loss(logits, slots.accepted, slots.exposed, hidden, readouts, objective)
 
 
 def train_cs_fewshot(
     sessions: Sessions,
     readouts: Readouts,
+    objective: Objective,
     *,
-    penalty: float,
     training: Training,
-    constraint: str = "squared",
     start: CSFewShot | None = None,
-    held: float = 0.1,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
-    **hyper,
+    **size,
 ) -> tuple[CSFewShot, pd.DataFrame]:
     """Train f on the system's tracks of second halves, and calibrate it on held-out sessions.
 
-    The decisions of the second half are hidden from f in half of the sessions of a batch.
+    The decisions of the second half are hidden from f where the objective says so.
 
     Parameters
     ----------
     readouts : Readouts
         Of f~ for the same sessions, as `read_branches` returns them.
-    penalty : float
-        Weight of the constraint of Eq. (9), at least 0.
     start : CSFewShot, optional
         Model whose network f starts from, such as f~.
-    held, checkpoint, **hyper
+    checkpoint, **size
         See `train_fewshot_preference`.
     """
-    if not penalty >= 0:
-        raise InputError(f"penalty = {penalty}; expected a number of at least 0")
-    model = _build(sessions, training.seed, device, hyper)
+    model, slots = _build(sessions, training.seed, device, size)
     if start is not None:
         model.network.load_state_dict(start.network.state_dict())
-    slots = Slots.of(sessions, device)
 
-    def hidden_loss(batch: Tensor, hidden: Tensor) -> Tensor:
-        options = {"penalty": penalty, "constraint": constraint}
-        return cs_fewshot_loss(model, slots.take(batch), readouts.take(batch), hidden, **options)
+    def loss_of(batch: Tensor, hidden: Tensor) -> Tensor:
+        return cs_fewshot_loss(model, slots.take(batch), readouts.take(batch), hidden, objective)
 
     def loss(batch: Tensor) -> Tensor:
-        return hidden_loss(batch, torch.rand((len(batch),), device=batch.device) < 0.5)
+        return loss_of(batch, objective.hide(batch))
 
     def validate(rows: Tensor) -> float:
-        sides = (torch.full_like(rows, side, dtype=torch.bool) for side in (False, True))
-        return sum(hidden_loss(rows, side).item() for side in sides) / 2
+        losses = [loss_of(rows, hidden).item() for hidden in objective.sides(rows)]
+        return sum(losses) / len(losses)
 
-    label = f"f, CS-Few-Shot, penalty {penalty:g}"
-    options = {"training": training, "held": held, "label": label, "checkpoint": checkpoint}
-    return _fit(model, slots, slots.exposed, loss, validate, **options)
+    label = f"f, CS-Few-Shot, penalty {objective.penalty:g}"
+    call: dict[str, Any] = {"training": training, "label": label, "checkpoint": checkpoint}
+    history, stopping = fit_sessions(model, slots.exposed, loss, validate, **call)
+    return _calibrated(model, slots.take(stopping), slots.exposed[stopping]), history
 
 
-@torch.no_grad()
 def predict_cs_fewshot(model: CSFewShot, sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
     """Return the probability of acceptance of each slot, filtered and marginal, (S, 20); NaN in first halves.
 
     What f says of slots that are not by the system is what it would be, were they.
     """
-    parts = [[], []]
-    for slots in _pieces(sessions, model.calibration.device):
-        for part, told in zip(parts, (True, False), strict=True):
-            logits = slots.logits(model, torch.full_like(slots.given, told))
-            part.append(torch.sigmoid(logits).cpu().numpy())
-    filtered, marginal = (np.where(sessions.asked, np.concatenate(part), np.nan) for part in parts)
-    return filtered, marginal
+    filtered, marginal = (predict_skips(model, sessions, decided=decided) for decided in (True, False))
+    return filtered.astype(np.float32), marginal.astype(np.float32)
 
 
 def fit_calibration(logits: Tensor, decisions: Tensor) -> tuple[float, float]:
@@ -262,54 +200,32 @@ def fit_calibration(logits: Tensor, decisions: Tensor) -> tuple[float, float]:
     return float(regression.coef_[0, 0]), float(regression.intercept_[0])
 
 
-def _build(sessions: Sessions, seed: int, device: str, hyper: dict) -> CSFewShot:
+def _build(sessions: Sessions, seed: int, device: str, size: dict) -> tuple[CSFewShot, Slots]:
     with seeded(seed, device):
-        return CSFewShot(torch.from_numpy(sessions.features), **hyper).to(device)
+        model = CSFewShot(torch.from_numpy(sessions.features), **size).to(device)
+    return model, Slots.of(sessions, device)
 
 
-def _fit(
-    model: CSFewShot,
-    slots: Slots,
-    wanted: Tensor,
-    loss: Loss,
-    validate: Callable[[Tensor], float],
-    *,
-    training: Training,
-    held: float,
-    label: str,
-    checkpoint: str | Path | None,
-) -> tuple[CSFewShot, pd.DataFrame]:
-    """Train on the sessions with a slot `wanted`, and calibrate on the held-out ones, from both sides."""
-    split = hold_out(len(wanted), held, seed=training.seed)
-    stopping, rows = (part.to(wanted.device)[wanted[part].any(dim=1)] for part in split)
-    if not len(rows) or not len(stopping):
-        raise InputError(f"{label}: no session is left to learn from, or none to stop training on")
-    common = {"training": training, "label": label, "checkpoint": checkpoint}
-    history = fit(model, loss, lambda: validate(stopping), rows, **common)
-    with torch.no_grad():
-        part, asked = slots.take(stopping), wanted[stopping]
-        sides = [part.logits(model, torch.full_like(part.given, told))[asked] for told in (False, True)]
-        decisions = part.accepted[asked]
-        model.calibration.copy_(
-            torch.tensor(fit_calibration(torch.cat(sides), torch.cat([decisions, decisions])))
-        )
-    return model.requires_grad_(False), history
-
-
-def _pieces(sessions: Sessions, device: torch.device) -> Iterator[Slots]:
-    rows = np.array_split(np.arange(len(sessions.users)), -(-len(sessions.users) // READ_BATCH))
-    return (Slots.of(sessions.take(piece), device) for piece in rows)
+@torch.no_grad()
+def _calibrated(model: CSFewShot, slots: Slots, wanted: Tensor) -> CSFewShot:
+    """Calibrate a model at the slots `wanted`, with the other decisions read and without, and freeze it."""
+    sides = [slots.logits(model, torch.full_like(slots.given, side))[wanted] for side in (False, True)]
+    decisions = slots.accepted[wanted].repeat(2)
+    model.calibration.copy_(torch.tensor(fit_calibration(torch.cat(sides), decisions)))
+    return model.requires_grad_(False)
 
 
 def _read_batch(model: CSFewShot, slots: Slots) -> tuple[Tensor, Tensor, Tensor]:
+    """Return f~ of every slot, filtered, and with the decision before it set to either value."""
     nothing = torch.zeros_like(slots.given)
-    filtered, first_half = (torch.sigmoid(slots.logits(model, told)) for told in (~nothing, nothing))
-    branches = [first_half.clone(), first_half.clone()]
-    for slot in slots.chained.any(dim=0).nonzero()[:, 0].tolist():
-        rows = slots.chained[:, slot].nonzero()[:, 0]
-        part, told = slots.take(rows), nothing[rows]
-        told[:, slot - 1] = True
-        for decision, branch in enumerate(branches):
+    filtered, first_half = (torch.sigmoid(slots.logits(model, decided)) for decided in (~nothing, nothing))
+    reject, accept = first_half.clone(), first_half.clone()
+    chained = slots.chained
+    for slot in chained.any(dim=0).nonzero()[:, 0].tolist():
+        rows = chained[:, slot].nonzero()[:, 0]
+        part, decided = slots.take(rows), nothing[rows]
+        decided[:, slot - 1] = True
+        for decision, branch in enumerate((reject, accept)):
             part.accepted[:, slot - 1] = decision  # `take` copies
-            branch[rows, slot] = torch.sigmoid(part.logits(model, told))[:, slot]
-    return filtered, *branches
+            branch[rows, slot] = torch.sigmoid(part.logits(model, decided))[:, slot]
+    return filtered, reject, accept

@@ -10,7 +10,10 @@ challenge, which gives all query tracks at once, and wrong for a decision that i
 alone. `norm="causal"` normalises each slot over its channels instead.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions
-from csrec_core.errors import unknown
-from csrec_core.models.train import Training, fit, seeded
+from csrec_core.errors import InputError, unknown
+from csrec_core.models.train import Loss, Training, fit, seeded
 
-__all__ = ["NORMS", "FewShot", "hold_out", "predict_skips", "session_tensors", "train_fewshot"]
+__all__ = ["NORMS", "FewShot", "Slots", "fit_sessions", "hold_out", "predict_skips", "train_fewshot"]
 
+HELD = 0.1  # share of the sessions that stops a training
+READ_BATCH = 1024  # sessions a batch where no gradient is kept
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)
 NORMS = ("instance", "causal")
 
@@ -40,6 +46,8 @@ class FewShot(nn.Module):
     norm : {"instance", "causal"}
         Over the slots of a session, as published, or over the channels of a slot.
     """
+
+    features: Tensor
 
     def __init__(
         self, features: Tensor, *, channels: int = 256, norm: str = "instance", dropout: float = 0.1
@@ -91,7 +99,7 @@ class _Highway(nn.Module):
         super().__init__()
         self.reach = (kernel - 1) * dilation
         self.conv = nn.Conv1d(channels, 2 * channels, kernel, dilation=dilation)
-        self.norm = nn.LayerNorm(2 * channels) if norm == "causal" else _SlotNorm(2 * channels)
+        self.norm: nn.Module = (_SlotNorm if norm == "instance" else nn.LayerNorm)(2 * channels)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         mixed = self.conv(F.pad(states.transpose(1, 2), (self.reach, 0))).transpose(1, 2)
@@ -114,63 +122,118 @@ class _SlotNorm(nn.Module):
         return (states - mean) * torch.rsqrt(spread + 1e-5) * self.scale + self.shift
 
 
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """Sessions as tensors, (S, 20, 41) and (S, 20).
+
+    Attributes
+    ----------
+    log, track, accepted, given
+        What `FewShot.forward` reads.
+    asked : Tensor (S, 20) bool
+        The query.
+    chosen, exposed : Tensor (S, 20) bool
+        Slots of the query by the listener and by the system.
+    """
+
+    log: Tensor
+    track: Tensor
+    accepted: Tensor
+    given: Tensor
+    asked: Tensor
+    chosen: Tensor
+    exposed: Tensor
+
+    @classmethod
+    def of(cls, sessions: Sessions, device: str | torch.device = "cpu") -> "Slots":
+        """Return the sessions' slots on a device."""
+        by_source = [sessions.asked & (sessions.source == source) for source in (SELF, SYSTEM)]
+        accepted = sessions.accepted.astype(np.float32)
+        parts = (sessions.log, sessions.track, accepted, sessions.given, sessions.asked, *by_source)
+        return cls(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+
+    def take(self, rows: Tensor) -> "Slots":
+        """Return some of the sessions."""
+        return Slots(**{name: part[rows] for name, part in vars(self).items()})
+
+    @property
+    def chained(self) -> Tensor:
+        """Slots by the system that come right after another one of the query, (S, 20) bool."""
+        return self.exposed & F.pad(self.exposed, (1, 0))[:, :-1]
+
+    def logits(self, model: nn.Module, decided: Tensor | None = None) -> Tensor:
+        """Return the model's logits (S, 20), which reads the decisions of the support and those `decided`."""
+        known = self.given if decided is None else self.given | decided
+        return model(self.log, self.track, self.accepted, self.given, known)
+
+
 def train_fewshot(
     sessions: Sessions,
     *,
     training: Training,
-    held: float = 0.1,
-    channels: int = 256,
-    norm: str = "instance",
-    dropout: float = 0.1,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
+    **size,
 ) -> tuple[FewShot, pd.DataFrame]:
     """Train on the query halves of sessions, of which a share is held out to stop by; returns model, history.
 
-    The loss is the cross-entropy of the real query slots, each counting the same.
+    The loss is the cross-entropy of the real query slots, each counting the same; `size` is of `FewShot`.
     """
-    tensors = session_tensors(sessions, device)
+    slots = Slots.of(sessions, device)
     with seeded(training.seed, device):
-        features = torch.from_numpy(sessions.features)
-        model = FewShot(features, channels=channels, norm=norm, dropout=dropout).to(device)
-    tested, rows = (part.to(device) for part in hold_out(len(sessions.users), held, seed=training.seed))
+        model = FewShot(torch.from_numpy(sessions.features), **size).to(device)
 
     def loss(batch: Tensor) -> Tensor:
-        *inputs, asked = (part[batch] for part in tensors)
-        return F.binary_cross_entropy_with_logits(model(*inputs)[asked], inputs[2][asked])
+        part = slots.take(batch)
+        logits = part.logits(model)[part.asked]
+        return F.binary_cross_entropy_with_logits(logits, part.accepted[part.asked])
 
-    common = {"training": training, "label": "Few-Shot", "checkpoint": checkpoint}
-    history = fit(model, loss, lambda: loss(tested).item(), rows, **common)
-    return model, history
+    def validate(rows: Tensor) -> float:
+        return loss(rows).item()
+
+    common: dict[str, Any] = {"training": training, "label": "Few-Shot", "checkpoint": checkpoint}
+    return model, fit_sessions(model, slots.asked, loss, validate, **common)[0]
 
 
-def hold_out(count: int, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
+def fit_sessions(
+    model: nn.Module,
+    wanted: Tensor,
+    loss: Loss,
+    validate: Callable[[Tensor], float],
+    *,
+    training: Training,
+    label: str,
+    checkpoint: str | Path | None,
+) -> tuple[pd.DataFrame, Tensor]:
+    """Train on the sessions with a slot `wanted` (S, 20), but for those held out; return history and the latter.
+
+    `loss` and `validate` are of rows of sessions; see `csrec_core.models.train.fit`.
+    """
+    split = hold_out(len(wanted), seed=training.seed)
+    stopping, rows = (part.to(wanted.device)[wanted[part].any(dim=1)] for part in split)
+    if not len(rows) or not len(stopping):
+        raise InputError(f"{label}: no session is left to learn from, or none to stop training on")
+    call = (model, loss, lambda: validate(stopping), rows)
+    return fit(*call, training=training, label=label, checkpoint=checkpoint), stopping
+
+
+def hold_out(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Return the rows of `count` sessions that stop the training, at least one, and those to learn from."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    split = max(1, int(share * count))
+    split = max(1, int(HELD * count))
     return order[:split], order[split:]
 
 
-def predict_skips(model: FewShot, sessions: Sessions, *, batch: int = 1024) -> np.ndarray:
-    """Return the probability of acceptance of each slot, (S, 20); NaN where nothing is asked."""
-    device = model.features.device
-    probability = np.full(sessions.track.shape, np.nan)
+@torch.no_grad()
+def predict_skips(model: nn.Module, sessions: Sessions, *, decided: bool = False) -> np.ndarray:
+    """Return the probability of acceptance of each slot, (S, 20); NaN where nothing is asked.
+
+    If `decided`, the decisions of earlier slots of the query are read, too.
+    """
     model.eval()
-    with torch.no_grad():
-        for rows in np.array_split(np.arange(len(sessions.users)), -(-len(sessions.users) // batch)):
-            *inputs, asked = session_tensors(sessions.take(rows), device)
-            chance = torch.sigmoid(model(*inputs)).masked_fill(~asked, torch.nan)
-            probability[rows] = chance.cpu().numpy()
-    return probability
-
-
-def session_tensors(sessions: Sessions, device: str | torch.device) -> tuple[Tensor, ...]:
-    """Return what `FewShot.forward` reads, and which slots are asked."""
-    parts = (
-        sessions.log,
-        sessions.track,
-        sessions.accepted.astype(np.float32),
-        sessions.given,
-        sessions.asked,
-    )
-    return tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+    parts = []
+    for rows in np.array_split(np.arange(len(sessions.users)), -(-len(sessions.users) // READ_BATCH)):
+        slots = Slots.of(sessions.take(rows), next(model.parameters()).device)
+        chance = torch.sigmoid(slots.logits(model, torch.full_like(slots.given, decided)))
+        parts.append(chance.masked_fill(~slots.asked, torch.nan).cpu().numpy())
+    return np.concatenate(parts).astype(float)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csrec_core.models.backbones import Encoder
+from csrec_core.models.backbones.encoder import Encoder
 
 __all__ = ["LOSSES", "bce", "gbce", "sampled_softmax", "softmax"]
 

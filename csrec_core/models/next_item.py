@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,12 +12,14 @@ from torch import Tensor
 
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import ndcg
-from csrec_core.models.backbones import BACKBONES, Encoder
+from csrec_core.models.backbones import backbone_class
+from csrec_core.models.backbones.bert4rec import BERT4Rec
+from csrec_core.models.backbones.encoder import Encoder
 from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import LOSSES
 from csrec_core.models.ranking import HELD_OUT, leave_one_out
 from csrec_core.models.sequences import ACCEPT, Sequences
-from csrec_core.models.train import Training, fit, seeded
+from csrec_core.models.train import Loss, Training, fit, seeded
 
 __all__ = [
     "SCHEMES",
@@ -26,7 +30,9 @@ __all__ = [
     "train_next_item",
 ]
 
-ItemLoss = Callable[[Encoder, Tensor, Tensor], Tensor]
+ItemLoss = Callable[..., Tensor]  # of `csrec_core.models.losses`: from a model, states and targets
+#: What is trained on: rows, the length of the window of each, and the loss of a batch of them.
+Scheme = tuple[Tensor, Tensor, Loss]
 
 
 def build_backbone(
@@ -43,16 +49,10 @@ def build_backbone(
     **hyper
         Keyword defaults of the backbone, such as hidden, layers, heads, dropout.
     """
-    if backbone not in BACKBONES:
-        raise unknown("backbone", backbone, BACKBONES)
+    known = {"users": len(sequences.users), "features": sequences.features.cpu()}
+    build = backbone_class(backbone)
     with seeded(seed):
-        model = BACKBONES[backbone](
-            len(sequences.catalogue),
-            positions=positions,
-            users=len(sequences.users),
-            features=sequences.features.cpu(),
-            **hyper,
-        )
+        model = build(len(sequences.catalogue), positions=positions, **known, **hyper)
     return model.to(sequences.self_items.device)
 
 
@@ -111,11 +111,8 @@ def train_next_item(
             f"scheme {scheme!r} cannot train {backbone}; expected one of {', '.join(model.schemes)}"
         )
 
-    def objective(encoder: Encoder, states: Tensor, targets: Tensor) -> Tensor:
-        return LOSSES[loss](encoder, states, targets, negatives=negatives)
-
     windows = cut_windows(sequences, window, whole=whole)
-    rows, lengths, batch_loss = SCHEMES[scheme](model, windows, objective)
+    rows, lengths, batch_loss = SCHEMES[scheme](model, windows, partial(LOSSES[loss], negatives=negatives))
     if not len(rows):
         raise InputError("no user has a self-chosen item to learn from besides the two that are held out")
 
@@ -123,17 +120,9 @@ def train_next_item(
         return -ndcg(rank_next_item(model, sequences, part="validation")["rank"], 10).mean()
 
     cold = cold_items(sequences, windows.items[windows.wanted])
+    call: dict[str, Any] = {"training": training, "label": f"{backbone}, {scheme}", "checkpoint": checkpoint}
     with scored_by_features(sequences, cold, model.item.weight, model.bias):
-        history = fit(
-            model,
-            batch_loss,
-            validate,
-            rows,
-            lengths=lengths,
-            training=training,
-            label=f"{backbone}, {scheme}",
-            checkpoint=checkpoint,
-        )
+        history = fit(model, batch_loss, validate, rows, lengths=lengths, **call)
     return model, history
 
 
@@ -170,6 +159,10 @@ class Windows:
         """Tokens of each window, (W,)."""
         return (self.items > 0).sum(dim=1)
 
+    def before(self, row: Tensor, place: Tensor) -> Tensor:
+        """Return how many tokens come before each `place` of the windows `row`, (n,)."""
+        return place - (self.items.shape[1] - self.lengths[row])
+
     def select(self, rows: Tensor) -> "Windows":
         """Return some of the windows."""
         return Windows(**{name: part[rows] for name, part in vars(self).items()})
@@ -195,7 +188,7 @@ def cut_windows(sequences: Sequences, length: int, *, whole: bool = True) -> Win
     return Windows(users, items, decisions, real & fresh & (decisions == ACCEPT))
 
 
-def _positions(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
+def _positions(model: Encoder, windows: Windows, objective: ItemLoss) -> Scheme:
     """A row is a window, and all it wants is asked for in one pass."""
     rows = windows.wanted.any(dim=1).nonzero()[:, 0]
 
@@ -207,23 +200,21 @@ def _positions(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
     return rows, windows.lengths[rows], loss
 
 
-def _prefixes(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
+def _prefixes(model: Encoder, windows: Windows, objective: ItemLoss) -> Scheme:
     """A row is a wanted item, asked for from a window that holds what came before it."""
     row, place = windows.wanted.nonzero(as_tuple=True)
-    lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
     def loss(batch: Tensor) -> Tensor:
         at = row[batch], place[batch]
         states = model.encode_prefixes(windows.items, *at, windows.decisions, users=windows.users)
         return objective(model, states, windows.items[at])
 
-    return torch.arange(len(row), device=row.device), lengths, loss
+    return torch.arange(len(row), device=row.device), windows.before(row, place), loss
 
 
-def _cloze(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
+def _cloze(model: BERT4Rec, windows: Windows, objective: ItemLoss) -> Scheme:
     """A row is a wanted item, hidden after what came before it, of which a share is hidden as well."""
     row, place = windows.wanted.nonzero(as_tuple=True)
-    lengths = place - (windows.items.shape[1] - windows.lengths[row])
 
     def loss(batch: Tensor) -> Tensor:
         end = place[batch, None]
@@ -235,10 +226,10 @@ def _cloze(model: Encoder, windows: Windows, objective: ItemLoss) -> tuple:
         states = model.encode_masked(items, hidden, decisions)
         return objective(model, states, items[hidden])
 
-    return torch.arange(len(row), device=row.device), lengths, loss
+    return torch.arange(len(row), device=row.device), windows.before(row, place), loss
 
 
-SCHEMES: dict[str, Callable[..., tuple]] = {
+SCHEMES: dict[str, Callable[..., Scheme]] = {
     "positions": _positions,
     "prefixes": _prefixes,
     "cloze": _cloze,

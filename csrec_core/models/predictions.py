@@ -1,7 +1,10 @@
 """What f and f~ say of every exposure by the system: trained once, cross-fitted over users, kept on disk."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +15,11 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
-from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
-from csrec_core.models.sequences import Sequences, to_sequences
+from csrec_core.models.preference import rank_last_choice, read_out, train_preference
+from csrec_core.models.sequences import to_sequences
 from csrec_core.models.train import Training
 
-__all__ = ["Predictions", "Settings", "predict", "unread_warnings"]
+__all__ = ["Predictions", "Settings", "draw_folds", "predict", "unread_warnings"]
 
 TABLES = ("cells", "curves", "ranks")  # in the order of `Predictions`
 
@@ -89,11 +92,8 @@ def predict(dataset: Dataset, settings: Settings, *, folder: str | Path) -> Pred
 def unread_warnings(dataset: Dataset, cells: pd.DataFrame, settings: Settings) -> list[str]:
     """Say how many system exposures lie beyond the window of the models; empty where none does."""
     unread = (dataset.log["source"] == SYSTEM).sum() - len(cells)
-    if not unread:
-        return []
-    return [
-        f"{unread:,} system exposures beyond a user's first {settings.horizon} are not read by the models."
-    ]
+    text = f"{unread:,} system exposures beyond a user's first {settings.horizon} are not read by the models."
+    return [text] if unread else []
 
 
 def _check_sources(dataset: Dataset) -> None:
@@ -106,73 +106,47 @@ def _check_sources(dataset: Dataset) -> None:
             )
 
 
-def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple:
+def draw_folds(users: int, folds: int, *, seed: int) -> np.ndarray:
+    """Return the fold, from 0, of each user, (users,): of equal size, at random."""
+    return np.random.default_rng(seed).permutation(np.arange(users) % folds)
+
+
+def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple[pd.DataFrame, ...]:
     history = dataset.log.loc[dataset.log["source"] == SELF].groupby("user").size().max()
     sequences = to_sequences(dataset, length=min(settings.length, int(history)), horizon=settings.horizon)
-    common = {"backbone": settings.backbone, **settings.hyper}
-    curves = {}
+    common: dict[str, Any] = {"backbone": settings.backbone, **settings.hyper}
+    curves = []
 
-    def trained(name: str, train) -> Acceptance:
-        model = cache.model(name, lambda: build_model(sequences, **common), train)
-        curve = pd.DataFrame(cache.about(name)["curve"])
+    def trained(name: str, train: Callable[..., tuple]) -> Acceptance:
+        model = cache.model(name, partial(build_model, sequences, **common), train)
+        curve = pd.DataFrame((cache.about(name) or {})["curve"])
         model_of = curve["stage"].map({"next item": f"{name}, next item"}).fillna(name)
-        curves[name] = curve.assign(model=model_of, epoch=curve.groupby(model_of).cumcount() + 1)
+        curves.append(curve.assign(model=model_of, epoch=curve.groupby(model_of).cumcount() + 1))
         return model
 
     preference = trained(
-        "f_tilde",
-        lambda part: train_preference(sequences, training=settings.preference, checkpoint=part, **common),
+        "f_tilde", partial(train_preference, sequences, training=settings.preference, **common)
     )
     readouts = read_out(preference, sequences)
-    fold = _folds(sequences, settings)
-    cells = _cells(dataset, sequences, readouts, fold)
+    fold = draw_folds(len(sequences.users), settings.folds, seed=settings.csrec.seed)
+    said = {"f_tilde": readouts.filtered, "f_tilde_marginal": readouts.marginal, "rank_share": readouts.rank}
     ranks = [rank_last_choice(preference, sequences).assign(model="f~ ranking")]
     ranks.append(rank_last_choice(preference, sequences, by="acceptance").assign(model="f~ acceptance"))
+    options: dict[str, Any] = {"training": settings.csrec, "start": preference, **common}
     for column, penalty in (("f", settings.penalty), ("f_free", 0.0)):
-        filtered, marginal = torch.zeros_like(readouts.filtered), torch.zeros_like(readouts.filtered)
+        objective = Objective(penalty=penalty)
+        both = torch.zeros_like(readouts.filtered), torch.zeros_like(readouts.filtered)
         for number in range(settings.folds):
             learn, held = (
                 torch.from_numpy(np.flatnonzero(side)) for side in (fold != number, fold == number)
             )
-            model = trained(
-                f"{column}-{number + 1}",
-                lambda part, learn=learn, penalty=penalty: train_csrec(
-                    sequences,
-                    readouts,
-                    learn,
-                    Objective(penalty=penalty),
-                    training=settings.csrec,
-                    start=preference,
-                    checkpoint=part,
-                    **common,
-                ),
-            )
-            filtered[held], marginal[held] = predict_csrec(model, sequences, held)
+            train = partial(train_csrec, sequences, readouts, learn, objective, **options)
+            model = trained(f"{column}-{number + 1}", train)
+            for values, found in zip(both, predict_csrec(model, sequences, held), strict=True):
+                values[held] = found
             if column == "f":
                 rank = rank_last_choice(model, sequences, by="acceptance")
                 ranks.append(rank[rank["user"].isin(sequences.users[held])].assign(model="CSRec"))
-        real = sequences.system_rows >= 0
-        cells[column], cells[f"{column}_marginal"] = (
-            filtered.cpu().numpy()[real],
-            marginal.cpu().numpy()[real],
-        )
-    return cells, *(pd.concat(parts, ignore_index=True) for parts in (curves.values(), ranks))
-
-
-def _folds(sequences: Sequences, settings: Settings) -> np.ndarray:
-    """Deal the users into folds of equal size, at random."""
-    users = len(sequences.users)
-    return np.random.default_rng(settings.csrec.seed).permutation(np.arange(users) % settings.folds)
-
-
-def _cells(dataset: Dataset, sequences: Sequences, readouts: Readouts, fold: np.ndarray) -> pd.DataFrame:
-    real = sequences.system_rows >= 0
-    user, step = np.nonzero(real)
-    cells = dataset.log.loc[sequences.system_rows[real], ["user", "t", "item", "decision"]]
-    return cells.reset_index(drop=True).assign(
-        step=step + 1,
-        fold=fold[user] + 1,
-        f_tilde=readouts.filtered.cpu().numpy()[real],
-        f_tilde_marginal=readouts.marginal.cpu().numpy()[real],
-        rank_share=readouts.rank.cpu().numpy()[real],
-    )
+        said |= dict(zip((column, f"{column}_marginal"), both, strict=True))
+    cells = sequences.cells(dataset.log, fold=fold[:, None] + 1, **said)
+    return cells, *(pd.concat(parts, ignore_index=True) for parts in (curves, ranks))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +16,14 @@ from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
-from csrec_core.models.train import Loss, Training, batches, fit, load_weights, save_weights, seeded
+from csrec_core.models.train import Training, fit, load_weights, mean_loss, save_weights, seeded
 
 __all__ = ["Readouts", "chain", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
 
 
 NEXT_ITEM = 0.2  # weight of the cross-entropy of next items while decisions are learned
 SHIFTED = 0.5  # share of the users of a batch whose windows are moved to later positions
+FORGET = 0.5  # share of them whose decisions after a random point are hidden
 PREFIXES = 4  # positions of a user that a step asks for, where each is a window of its own
 
 
@@ -62,12 +64,7 @@ def chain(after_reject: Tensor, after_accept: Tensor) -> Tensor:
 
 
 def train_preference(
-    sequences: Sequences,
-    *,
-    training: Training,
-    backbone: str = "sasrec",
-    checkpoint: str | Path | None = None,
-    **hyper,
+    sequences: Sequences, *, training: Training, checkpoint: str | Path | None = None, **model
 ) -> tuple[Acceptance, pd.DataFrame]:
     """Train f~ on self-chosen rows, every position in one pass, and calibrate it on held-out rows.
 
@@ -82,6 +79,8 @@ def train_preference(
     ----------
     checkpoint : path, optional
         See `csrec_core.models.train.fit`.
+    **model
+        Of `csrec_core.models.acceptance.build_model`: the backbone and its hyperparameters.
 
     Returns
     -------
@@ -90,62 +89,62 @@ def train_preference(
     history : DataFrame
         See `csrec_core.models.train.fit`; `stage` is "next item", "user state" or "encoder".
     """
-    model = build_model(sequences, backbone=backbone, apart=False, seed=training.seed, **hyper)
+    f = build_model(sequences, apart=False, seed=training.seed, **model)
     learn, held = _split(sequences)
-    everyone = _all_users(sequences)
-    trainable = everyone[learn.any(dim=1)]
-    validated = everyone[held.any(dim=1)]
+    losses = _Fit(sequences, learn, held, training.seed)
+    rows = _all_users(sequences)[learn.any(dim=1)]
     cold = cold_items(sequences, sequences.self_items[learn])
-
-    def loss_of(part: Callable[..., Tensor], **options) -> Loss:
-        def loss(rows: Tensor) -> Tensor:
-            room = sequences.items.shape[1] - sequences.self_items.shape[1]
-            shift = torch.randint(room + 1, (len(rows),), device=rows.device)
-            # Where a user is shifted, what hangs on the place itself, such as the first items, cannot be learned.
-            shift = shift * (torch.rand(len(rows), device=rows.device) < SHIFTED)
-            wanted = learn if model.backbone.causal else sample_positions(learn, PREFIXES)
-            return part(model, sequences, rows, wanted, shift=shift, forget=0.5, **options)
-
-        return loss
-
-    def validation_of(part: Callable[..., Tensor]) -> Callable[[], float]:
-        def validate() -> float:
-            with seeded(training.seed, sequences.self_items.device):  # the same negatives at every epoch
-                parts = [
-                    part(model, sequences, rows, held).item() * len(rows)
-                    for rows in batches(validated, READ_BATCH)
-                ]
-            return sum(parts) / len(validated)
-
-        return validate
-
-    kept = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
-    if (first := _first_stage(model, kept)) is None:
-        losses = loss_of(_next_item_loss), validation_of(_next_item_loss)
-        with scored_by_features(sequences, cold, model.backbone.item.weight, model.backbone.bias):
-            first = fit(
-                model, *losses, trainable, training=training, label="f~, next item", checkpoint=checkpoint
-            )
-        if kept is not None:
-            save_weights(model, kept, curve=first.to_dict("list"))
-    losses = loss_of(_decision_loss, next_item=NEXT_ITEM), validation_of(_decision_loss)
-    encoder = (model.backbone.item.weight, model.backbone.bias)
-    with scored_by_features(sequences, cold, *encoder, model.appeal.weight):
-        then = fit_acceptance(model, *losses, trainable, training=training, label="f~", checkpoint=checkpoint)
-    history = pd.concat([first.assign(stage="next item"), then], ignore_index=True)
-    if kept is not None:
-        kept.unlink(missing_ok=True)
+    first_file = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
+    encoder = f.backbone.item.weight, f.backbone.bias
+    first = _read_stage(f, first_file)
+    if first is None:
+        with scored_by_features(sequences, cold, *encoder):
+            calls = partial(losses.step, _next_item_loss, f), partial(losses.validate, _next_item_loss, f)
+            first = fit(f, *calls, rows, training=training, label="f~, next item", checkpoint=checkpoint)
+        if first_file is not None:
+            save_weights(f, first_file, curve=first.to_dict("list"))
+    with scored_by_features(sequences, cold, *encoder, f.appeal.weight):
+        both = partial(_decision_loss, next_item=NEXT_ITEM)
+        calls = partial(losses.step, both), partial(losses.validate, _decision_loss)
+        then = fit_acceptance(f, *calls, rows, training=training, label="f~", checkpoint=checkpoint)
+    if first_file is not None:
+        first_file.unlink(missing_ok=True)
     if not sequences.accepted_only:
-        _calibrate(model, sequences, held)
-    return model.requires_grad_(False), history
+        _calibrate(f, sequences, held)
+    return f.requires_grad_(False), pd.concat([first.assign(stage="next item"), then], ignore_index=True)
 
 
-def _first_stage(model: Acceptance, kept: Path | None) -> pd.DataFrame | None:
-    """Return the curve of the first stage, its weights read into the model; None where none is kept whole."""
+def _read_stage(model: Acceptance, path: Path | None) -> pd.DataFrame | None:
+    """Return the curve of the first stage, its weights read into the model; None where none is on disk whole."""
     try:
-        return None if kept is None else pd.DataFrame(load_weights(model, kept)["curve"])
+        return None if path is None else pd.DataFrame(load_weights(model, path)["curve"])
     except InputError:
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """The losses of f~ on self-chosen rows (U, L): those to `learn` from, those `held` out."""
+
+    sequences: Sequences
+    learn: Tensor
+    held: Tensor
+    seed: int
+
+    def step(self, loss: Callable[..., Tensor], model: Acceptance, rows: Tensor) -> Tensor:
+        """Return the loss of a training step."""
+        room = self.sequences.items.shape[1] - self.sequences.self_items.shape[1]
+        shift = torch.randint(room + 1, (len(rows),), device=rows.device)
+        # Where a user is shifted, what hangs on the place itself, such as the first items, cannot be learned.
+        shift = shift * (torch.rand(len(rows), device=rows.device) < SHIFTED)
+        wanted = self.learn if model.backbone.causal else sample_positions(self.learn, PREFIXES)
+        return loss(model, self.sequences, wanted, rows, shift=shift, forget=FORGET)
+
+    def validate(self, loss: Callable[..., Tensor], model: Acceptance) -> float:
+        """Return the mean loss at what is held out, by the same negatives at every epoch."""
+        rows = _all_users(self.sequences)[self.held.any(dim=1)]
+        with seeded(self.seed, rows.device):
+            return mean_loss(partial(loss, model, self.sequences, self.held), rows, READ_BATCH)
 
 
 @torch.no_grad()
@@ -164,7 +163,6 @@ def rank_last_choice(model: Acceptance, sequences: Sequences, *, by: str = "next
     ----------
     by : {"next_item", "acceptance"}
         Order items by the next-item score, or by the probability of accepting them now.
-
     """
 
     def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
@@ -192,8 +190,8 @@ def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
 def _next_item_loss(
     model: Acceptance,
     sequences: Sequences,
-    rows: Tensor,
     wanted: Tensor,
+    rows: Tensor,
     *,
     shift: Tensor | None = None,
     forget: float = 0.0,
@@ -208,8 +206,8 @@ def _next_item_loss(
 def _decision_loss(
     model: Acceptance,
     sequences: Sequences,
-    rows: Tensor,
     wanted: Tensor,
+    rows: Tensor,
     *,
     shift: Tensor | None = None,
     forget: float = 0.0,
@@ -250,48 +248,38 @@ def _forget_tail(decisions: Tensor, share: float) -> Tensor:
     if share == 0:
         return decisions
     users, length = decisions.shape
-    where = {"device": decisions.device}
-    cut = torch.randint(length + 1, (users, 1), **where)
-    cut = cut.where(torch.rand((users, 1), **where) < share, length)
-    return decisions.masked_fill(torch.arange(length, **where) >= cut, UNKNOWN)
+    device = decisions.device
+    cut = torch.randint(length + 1, (users, 1), device=device)
+    cut = cut.where(torch.rand((users, 1), device=device) < share, length)
+    return decisions.masked_fill(torch.arange(length, device=device) >= cut, UNKNOWN)
 
 
 @torch.no_grad()
 def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
-    logits = torch.cat(
-        [
-            model.logits(
-                sequences.self_items[rows],
-                sequences.self_decisions[rows],
-                own=sequences.self_items.shape[1],
-                users=rows,
-            )
-            for rows in _all_users(sequences).split(READ_BATCH)
-        ]
-    )
-    real = sequences.self_items > 0
-    if len(sequences.self_decisions[held].unique()) == 2:
-        model.calibrate(
-            logits[real], sequences.self_decisions[real], sequences.self_weights[real], held[real]
-        )
+    """Set scale and level of f~ where the held-out rows show both decisions."""
+    items, decisions, weights = sequences.self_items, sequences.self_decisions, sequences.self_weights
+    if len(decisions[held].unique()) < 2:
+        return
+    parts = [
+        model.logits(items[rows], decisions[rows], own=items.shape[1], users=rows)
+        for rows in _all_users(sequences).split(READ_BATCH)
+    ]
+    real = items > 0
+    model.calibrate(torch.cat(parts)[real], decisions[real], weights[real], held[real])
 
 
 def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
     exposed = sequences.system_items[rows]
     realised = sequences.window(rows, sequences.decisions[rows])
     masked = sequences.window(rows, sequences.masked_decisions[rows])
-    where = {"own": realised.own, "first": realised.first, "users": rows}
-
-    def chance(**options) -> Tensor:
-        return torch.sigmoid(masked.exposed(model.logits(masked.items, masked.decisions, **where, **options)))
-
     states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)
     seen = realised.exposed(states[:, :-1])
     numbers = model.describe(realised.items, realised.decisions, own=realised.own)[:, realised.first :]
     filtered = torch.sigmoid(model(seen, exposed, realised.exposed(numbers)))
-    after = [chance(last=last) for last in (REJECT, ACCEPT)]
-    if masked.place is not None:  # where the user's own choice came between, its decision is a known one
-        after = [torch.where(masked.direct, chance(), probability) for probability in after]
+    after = [torch.sigmoid(model.exposed_logits(masked, users=rows, last=last)) for last in (REJECT, ACCEPT)]
+    if masked.direct is not None:  # where the user's own choice came between, its decision is a known one
+        known = torch.sigmoid(model.exposed_logits(masked, users=rows))
+        after = [torch.where(masked.direct, known, probability) for probability in after]
     for probability in after:  # and so is the decision before the first exposure
         probability[:, :1] = filtered[:, :1]
     scores = model.backbone.score(seen)

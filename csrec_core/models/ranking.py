@@ -47,33 +47,24 @@ def leave_one_out(
         return pd.DataFrame({"user": [], "rank": [], "candidates": []})
     target = sequences.self_items[:, -place]
     accepted = (sequences.self_decisions[:, -place] == ACCEPT) & (target > 0)
-    kept, ranks, candidates = [], [], []
-    size = users_at_once(len(sequences.catalogue))
+    found = []
     users = accepted.nonzero()[:, 0]
     users = users[sequences.chosen_count[users].argsort(stable=True)]  # short windows together
-    for rows in users.split(size):
+    for rows in users.split(users_at_once(len(sequences.catalogue))):
         seen = _seen(sequences, rows, place)
         new = ~seen.gather(1, target[rows, None])[:, 0]
         rows, seen = rows[new], seen[new, 1:]
-        scores = score(
-            rows,
-            sequences.self_items[rows, : length - place],
-            sequences.self_decisions[rows, : length - place],
-        )
+        before = slice(length - place)
+        scores = score(rows, sequences.self_items[rows, before], sequences.self_decisions[rows, before])
         own = scores.gather(1, target[rows, None] - 1)
         scores = scores.masked_fill_(seen, -torch.inf)
         above = (scores > own).sum(dim=1)
         level = (scores >= own).sum(dim=1) - above
-        kept.append(rows)
-        ranks.append(above + (level + 1) / 2)
-        candidates.append((~seen).sum(dim=1))
-    if not kept:
-        return pd.DataFrame({"user": [], "rank": [], "candidates": []})
-    rows, rank, number = (torch.cat(part).cpu().numpy() for part in (kept, ranks, candidates))
-    order = np.argsort(rows)
-    return pd.DataFrame(
-        {"user": sequences.users[rows[order]], "rank": rank[order], "candidates": number[order]}
-    )
+        found.append((rows, above + (level + 1) / 2, (~seen).sum(dim=1)))
+    user, rank, candidates = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
+    order = np.argsort(user)
+    known = {"rank": rank[order], "candidates": candidates[order]}
+    return pd.DataFrame({"user": sequences.users[user[order]], **known})
 
 
 def _seen(sequences: Sequences, rows: Tensor, place: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,9 @@ class Sequences:
 
     def to(self, device: torch.device | str) -> "Sequences":
         """Return the same with its tensors on a device, such as "cuda" or "mps"."""
-        moved = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        moved: dict[str, Any] = {
+            name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)
+        }
         return replace(self, **moved)
 
     @property
@@ -104,6 +107,19 @@ class Sequences:
         turns = self.turns[rows]
         place = turns.argsort(dim=1)[:, length:]
         return Window(items.gather(1, turns), decisions.gather(1, turns), turns < length, 0, place)
+
+    def cells(self, log: pd.DataFrame, **values: Tensor | np.ndarray) -> pd.DataFrame:
+        """Return a row for each system exposure, by user and step: of the `log`, its `step` (from 1), and `values`.
+
+        Of the log `user`, `t`, `item`, `decision`; values are (U, T), or (U, 1) of users.
+        """
+        real = self.system_rows >= 0
+        cells = log.loc[self.system_rows[real], ["user", "t", "item", "decision"]].reset_index(drop=True)
+        tables = {
+            name: np.broadcast_to(torch.as_tensor(value).cpu(), real.shape) for name, value in values.items()
+        }
+        columns = {name: table[real] for name, table in tables.items()}
+        return cells.assign(step=np.nonzero(real)[1] + 1, **columns)
 
     @cached_property
     def accepted_only(self) -> bool:
@@ -147,7 +163,7 @@ class Window:
     @property
     def direct(self) -> Tensor | None:
         """Whether each exposure by the system follows a self-chosen one, or none, (n, T)."""
-        if self.place is None:
+        if isinstance(self.own, int):
             return None
         return self.exposed(F.pad(self.own, (1, 0), value=True)[:, :-1])
 
@@ -222,7 +238,7 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
 def _weights(log: pd.DataFrame, n_items: int) -> np.ndarray:
     """Weigh self-chosen rows as if every item had been looked at equally often (Horvitz-Thompson).
 
-    Conditional on a propensity that knows the taste, the weighted rows carry no trace of who chooses what.
+    Conditional on a propensity that knows the preference, the weighted rows carry no trace of who chooses what.
     """
     rows = (log["source"] == SELF).to_numpy()
     weights = np.ones(len(log), dtype=np.float32)

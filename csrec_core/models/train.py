@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 from csrec_core.models.average import Average
 
-__all__ = ["Loss", "Training", "batches", "fit", "load_weights", "save_weights", "seeded"]
+__all__ = ["Loss", "Training", "batches", "fit", "load_weights", "mean_loss", "save_weights", "seeded"]
 
 #: The mean loss of a batch of rows.
 Loss = Callable[[Tensor], Tensor]
@@ -41,8 +42,6 @@ class Training:
         Rows a step: users, or prefixes where each is a window of its own.
     rate : float
         Learning rate of Adam.
-    decay : float
-        Weight decay of Adam, as a penalty on the squared weights.
     average : float
         In [0, 1), of the moving average of the weights over the steps, which is then what is validated and
         kept; 0 keeps the weights themselves. .99 remembers some hundred steps.
@@ -59,24 +58,18 @@ class Training:
     patience: int = 10
     batch: int = 128
     rate: float = 1e-3
-    decay: float = 0.0
     average: float = 0.0
     seed: int = 0
     threads: int | None = None
     precision: str = "float32"
 
 
-def batches(
-    rows: Tensor, size: int, *, shuffle: bool = False, lengths: Tensor | None = None
-) -> Iterator[Tensor]:
-    """Yield `rows` (n,) in pieces of at most `size`, shuffled if asked.
+def batches(rows: Tensor, size: int, *, lengths: Tensor | None = None) -> Iterator[Tensor]:
+    """Yield `rows` (n,), shuffled, in pieces of at most `size`.
 
-    With `lengths` (n,), those of each row's window, a shuffled piece holds rows of about equal length, so
-    that little of a rectangular batch is padding.
+    With `lengths` (n,), those of each row's window, a piece holds rows of about equal length, so that little
+    of a rectangular batch is padding.
     """
-    if not shuffle:
-        yield from rows.split(size)
-        return
     order = torch.randperm(len(rows), device=rows.device)
     if lengths is None:
         yield from rows[order].split(size)
@@ -85,6 +78,11 @@ def batches(
         pieces = pool[lengths[pool].argsort()].split(size)
         for piece in torch.randperm(len(pieces)).tolist():
             yield rows[pieces[piece]]
+
+
+def mean_loss(loss: Loss, rows: Tensor, size: int) -> float:
+    """Return the mean loss of `rows` (n,), read `size` at a time."""
+    return sum(loss(batch).item() * len(batch) for batch in rows.split(size)) / len(rows)
 
 
 def fit(
@@ -121,13 +119,12 @@ def fit(
     DataFrame
         `epoch` (from 1), `train` and `validation` loss, CPU `seconds` of the pass without validation.
     """
-    optimiser = torch.optim.Adam(
-        model.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
-    )
+    optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
     average = Average(model, training.average)
     run = _Run(model, optimiser, average, None if checkpoint is None else Path(checkpoint))
+    device = next(model.parameters()).device
     with (
-        seeded(training.seed, _device(model)),
+        seeded(training.seed, device),
         _threads(training.threads),
         tqdm(total=training.epochs, desc=label, leave=False) as bar,
     ):
@@ -135,11 +132,20 @@ def fit(
         bar.update(len(run.history))
         while len(run.history) < training.epochs and run.waited < training.patience:
             started = time.process_time()
-            trained = _one_pass(model, loss, rows, lengths, training, optimiser, average)
+            model.train()
+            total = 0.0
+            for batch in batches(rows, training.batch, lengths=lengths):
+                optimiser.zero_grad()
+                with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
+                    value = loss(batch)
+                value.backward()
+                optimiser.step()
+                average.step()
+                total += value.item() * len(batch)
             seconds = time.process_time() - started
             model.eval()
             with torch.no_grad(), average.in_place():
-                run.record(trained, validate(), seconds)
+                run.record(total / len(rows), validate(), seconds)
             run.keep()
             bar.update()
             bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
@@ -156,10 +162,6 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
 class _Run:
     """The state of a training run: its history, its best weights, and how they are kept on disk."""
 
@@ -168,7 +170,8 @@ class _Run:
     ):
         self.model, self.optimiser, self.average, self.path = model, optimiser, average, path
         self.history: list[tuple[int, float, float, float]] = []
-        self.best, self.best_epoch, self.weights = float("inf"), 0, None
+        self.best, self.best_epoch = float("inf"), 0
+        self.weights: dict[str, Tensor] = {}
         self.saved = time.monotonic()
 
     @property
@@ -177,6 +180,7 @@ class _Run:
         return len(self.history) - self.best_epoch
 
     def record(self, trained: float, validation: float, seconds: float) -> None:
+        """Note a pass, and its weights where they are the best so far."""
         self.history.append((len(self.history) + 1, trained, validation, seconds))
         if validation < self.best:
             self.best, self.best_epoch = validation, len(self.history)
@@ -184,55 +188,54 @@ class _Run:
 
     def keep(self) -> None:
         """Save, if it is time to."""
-        if self.path is not None and time.monotonic() - self.saved >= SAVE_EVERY:
-            self.save()
-            self.saved = time.monotonic()
-
-    def save(self) -> None:
-        tensors = {f"now.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in (self.weights or {}).items()}
-        tensors |= {f"mean.{name}": value for name, value in self.average.means.items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
-        tensors["random"] = torch.get_rng_state()
+        if self.path is None or time.monotonic() - self.saved < SAVE_EVERY:
+            return
+        parts = {"now": self.model.state_dict(), "best": self.weights, "mean": self.average.means}
+        adam = self.optimiser.state_dict()["state"]
+        parts |= {f"adam.{number}": state for number, state in adam.items()}
+        parts["random"] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_initialized():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
+            parts["random"]["cuda"] = torch.cuda.get_rng_state()
+        tensors = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.items()}
         notes = {"history": self.history, "best": self.best_epoch, "steps": self.average.steps}
         _write(self.path, tensors, notes | {"name": self.path.name})
+        self.saved = time.monotonic()
 
     def resume(self) -> None:
-        if self.path is not None and self.path.exists():
-            # A state that is damaged, or another model's, is as good as none.
-            with suppress(InputError):
-                self._read()
+        """Go on from what is on disk; a state that is damaged, or another model's, is as good as none."""
+        if self.path is None or not self.path.exists():
+            return
+        with suppress(InputError):
+            tensors, notes = _read(self.path)
+            if notes["name"] != self.path.name:
+                raise InputError(f"{self.path}: the state of another training, {notes['name']}")
+            parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+            for key, value in tensors.items():
+                part, name = key.split(".", 1)
+                parts[part][name] = value
+            _check_shapes(self.model, parts["now"], self.path)
+            self._restore(parts, notes)
 
-    def _read(self) -> None:
-        tensors, notes = _read(self.path)
-        if notes["name"] != self.path.name:
-            raise InputError(f"{self.path}: the state of another training, {notes['name']}")
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-
-        _check_shapes(self.model, part("now."), self.path)
-        self.model.load_state_dict(part("now."))
-        self.weights = part("best.") or None
-        self.average.means.update(part("mean."))
+    def _restore(self, parts: Mapping[str, dict[str, Tensor]], notes: Mapping) -> None:
+        self.model.load_state_dict(parts["now"])
+        self.weights = parts["best"]
+        self.average.means.update(parts["mean"])
         self.average.steps = notes["steps"]
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("adam.").items():
-            number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = value
+        state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in parts["adam"].items():
+            number, name = key.split(".")
+            state[int(number)][name] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        torch.set_rng_state(tensors["random"])
-        if "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"])
+        torch.set_rng_state(parts["random"]["cpu"])
+        if "cuda" in parts["random"]:
+            torch.cuda.set_rng_state(parts["random"]["cuda"])
         self.history = [tuple(row) for row in notes["history"]]
         self.best_epoch = notes["best"]
         self.best = self.history[self.best_epoch - 1][2] if self.best_epoch else float("inf")
 
     def finish(self, label: str) -> None:
-        if self.weights is None:
+        """Give the model its best weights, and remove what is on disk."""
+        if not self.weights:
             raise FloatingPointError(
                 f"{label}: the validation loss was never a number; lower the learning rate"
             )
@@ -240,30 +243,6 @@ class _Run:
         self.model.eval()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-
-
-def _one_pass(
-    model: nn.Module,
-    loss: Loss,
-    rows: Tensor,
-    lengths: Tensor | None,
-    training: Training,
-    optimiser: torch.optim.Optimizer,
-    average: Average,
-) -> float:
-    model.train()
-    total, device = 0.0, _device(model).type
-    low = training.precision == "bfloat16"
-
-    for batch in batches(rows, training.batch, shuffle=True, lengths=lengths):
-        optimiser.zero_grad()
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=low):
-            value = loss(batch)
-        value.backward()
-        optimiser.step()
-        average.step()
-        total += value.item() * len(batch)
-    return total / len(rows)
 
 
 @contextmanager

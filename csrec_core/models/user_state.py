@@ -1,4 +1,4 @@
-"""What a user did so far in a few numbers, and what they tell of the next decision.
+"""What a user did so far in a few numbers, and what they say of the next decision.
 
 Each exposure is described by what lies before it: in either phase, how many decisions there were and what
 share was accepted; the same of items like the exposed one; how much of what the user chose, and of what they
@@ -37,15 +37,16 @@ class UserState(nn.Module):
         Of the network's two layers.
     """
 
+    features: Tensor | None
+
     def __init__(self, n_items: int, features: Tensor | None = None, *, width: int = 32):
         super().__init__()
         self.n_items = n_items
         self.register_buffer("features", features, persistent=False)
         self.line = nn.Linear(NUMBERS, 1)
-        self.network = nn.Sequential(
-            nn.Linear(NUMBERS, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)
-        )
-        for layer in (self.line, self.network[-1]):
+        first, second, last = nn.Linear(NUMBERS, width), nn.Linear(width, width), nn.Linear(width, 1)
+        self.network = nn.Sequential(first, nn.GELU(), second, nn.GELU(), last)
+        for layer in (self.line, last):
             nn.init.zeros_(layer.weight)
 
     def forward(self, numbers: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The typed parameters of a notebook, read from its parameters cell and checked before they are used.
 
 A line of the cell reads `epochs: int = 10  # [1, 1000] passes over the log`: name, type, default, then
-optionally a range `[lower, upper]` or choices `{a, b}`, then what it is for.
+optionally a range `[lower, upper]` or choices `{a, b}`, or a table of them by its name, then what it is for.
 """
 
 import ast
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csrec_core.errors import InputError, nearest, shown, unknown
+from csrec_core.models.backbones import BACKBONES
 
 __all__ = [
     "Parameter",
@@ -30,6 +31,7 @@ __all__ = [
 
 TYPES = {"bool": bool, "float": float, "int": int, "str": str}
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+TABLES = {"BACKBONES": BACKBONES}  # choices that a cell need not list
 LONGEST = 4096  # characters of a text
 COMMENT = re.compile(r"#\s*(?P<rule>\[[^\]]*\]|\{[^}]*\})?\s*(?P<help>.*)")
 
@@ -196,7 +198,7 @@ def _ruled(plain: Parameter, rule: str | None) -> Parameter:
     about = {"name": plain.name, "type": plain.type, "default": plain.default, "help": plain.help}
     if not rule:
         return plain
-    parts = [part.strip() for part in rule[1:-1].split(",")]
+    parts = TABLES.get(rule[1:-1]) or [part.strip() for part in rule[1:-1].split(",")]
     if rule.startswith("{"):
         return Parameter(**about, choices=tuple(parse_value(plain, part) for part in parts))
     try:

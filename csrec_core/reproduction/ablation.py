@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS
+from csrec_core.evaluation.scores import ALPHAS
 from csrec_core.metrics import (
     accept_by_probability,
     accept_by_rank,
@@ -27,8 +28,7 @@ __all__ = [
     "penalty_path",
 ]
 
-COLUMNS = {"filtered": ("f", "f_tilde"), "marginal": ("f_marginal", "f_tilde_marginal")}
-ALPHAS = (0.2, 0.5)
+EVERY_ALPHA = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2))
 
 
 def penalty_path(
@@ -43,15 +43,15 @@ def penalty_path(
         `expected`: the effect of the fit without penalty, each cell shrunk by 1 / (1 + 2 penalty f (1 - f)).
         That is exact for a small effect and an f that is free in every cell; a network shares its weights.
     """
-    own, other = COLUMNS[preset.reported]
+    own, other = preset.columns
     free, rows = None, []
     weights = sorted({0.0, *penalties})
     presets = [replace(preset, penalty=penalty, calibrated=False) for penalty in weights]
-    for penalty, cells in zip(weights, _cells(bench, backbone, seed, presets), strict=True):
+    for penalty, (cells, row) in zip(weights, _fitted(bench, backbone, presets, seed), strict=True):
         free = cells if free is None else free
         shrunk = (free[own] - free[other]) / (1 + 2 * penalty * free[own] * (1 - free[own]))
         effect = {"effect": (cells[own] - cells[other]).mean(), "expected": shrunk.mean()}
-        rows.append({"penalty": penalty, **_accuracy(cells, own), **effect})
+        rows.append({"penalty": penalty, **row, **effect})
     return pd.DataFrame(rows)
 
 
@@ -70,12 +70,11 @@ def parts_compared(
     DataFrame
         `f of`, `AHR@0.2`, `AHR@0.5`, `AUC`, `ECE`, and with a ceiling `share of the oracle's margin`.
     """
-    own, _ = COLUMNS[preset.reported]
     rows = []
     presets = [replace(preset, parts=parts) for parts in ("user state", "encoder", "both")]
-    for fitted, cells in zip(presets, _cells(bench, backbone, seed, presets), strict=True):
-        ece = expected_calibration_error(cells["decision"], cells[own])
-        rows.append({"f of": fitted.parts, **_accuracy(cells, own), "ECE": ece})
+    for fitted, (cells, row) in zip(presets, _fitted(bench, backbone, presets, seed), strict=True):
+        ece = expected_calibration_error(cells["decision"], cells[preset.columns[0]])
+        rows.append({"f of": fitted.parts, **row, "ECE": ece})
     table = pd.DataFrame(rows)
     if ceiling is not None:
         table["share of the oracle's margin"] = (table["AUC"] - 0.5) / (ceiling - 0.5)
@@ -93,12 +92,11 @@ def learning_curve(
         `share` of the users, `users` (of a fold, where the preset is crossed), `AHR@0.2`, `AHR@0.5`, `AUC`
         on the tested exposures of all users.
     """
-    own, _ = COLUMNS[preset.reported]
     rows = []
     presets = [replace(preset, share=share) for share in shares]
-    for share, cells in zip(shares, _cells(bench, backbone, seed, presets), strict=True):
+    for share, (cells, row) in zip(shares, _fitted(bench, backbone, presets, seed), strict=True):
         users = round(share * cells["user"].nunique() / (2 if preset.crossed else 1))
-        rows.append({"share": share, "users": users, **_accuracy(cells, own)})
+        rows.append({"share": share, "users": users, **row})
     return pd.DataFrame(rows)
 
 
@@ -112,8 +110,7 @@ def calibration_by_preset(fitted: Mapping[str, pd.DataFrame], presets: Sequence[
     """Return `csrec_core.metrics.calibration_curve` of the tested cells of each preset, with `model`."""
     curves = []
     for name in presets:
-        own, _ = COLUMNS[PRESETS[name].reported]
-        curve = calibration_curve(fitted[name]["decision"], fitted[name][own])
+        curve = calibration_curve(fitted[name]["decision"], fitted[name][PRESETS[name].columns[0]])
         curves.append(curve.assign(model=f"CSRec, {name}"))
     return pd.concat(curves, ignore_index=True)
 
@@ -123,7 +120,7 @@ def alpha_sweep(
     probabilities: Mapping[str, np.ndarray | pd.Series],
     rankings: Mapping[str, np.ndarray | pd.Series],
     *,
-    alphas: Sequence[float] = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2)),
+    alphas: Sequence[float] = EVERY_ALPHA,
 ) -> pd.DataFrame:
     """Return AHR@alpha over alpha, for probabilities (Eq. 19), rankings (Eq. 20) and two that know nothing.
 
@@ -146,10 +143,10 @@ def alpha_sweep(
     rate = cells.groupby("user")["decision"].mean().mean()
     rows = []
     for alpha in alphas:
-        for name, values in probabilities.items():
-            rows.append((name, alpha, (accept_by_probability(values, alpha) == decision).mean()))
-        for name, values in rankings.items():
-            rows.append((name, alpha, (accept_by_rank(values, alpha) == decision).mean()))
+        for accept, said in ((accept_by_probability, probabilities), (accept_by_rank, rankings)):
+            rows += [
+                (name, alpha, (accept(values, alpha) == decision).mean()) for name, values in said.items()
+            ]
         rows.append(("ranking at random", alpha, alpha * rate + (1 - alpha) * (1 - rate)))
         rows.append((ALWAYS, alpha, rate))
     return pd.DataFrame(rows, columns=["model", "alpha", "AHR"])
@@ -175,8 +172,10 @@ def _accuracy(cells: pd.DataFrame, column: str) -> dict[str, float]:
     return right | {"AUC": auc_by_user(cells["decision"], cells[column], cells["user"]).mean()}
 
 
-def _cells(
-    bench: Reproduction, backbone: str, seed: int, presets: Sequence[Preset]
-) -> Iterator[pd.DataFrame]:
-    """Return the tested cells under each preset."""
-    return (trial.cells for trial in bench.trials([(backbone, seed, preset) for preset in presets]))
+def _fitted(
+    bench: Reproduction, backbone: str, presets: Sequence[Preset], seed: int
+) -> Iterator[tuple[pd.DataFrame, dict[str, float]]]:
+    """Yield the tested cells under each preset, and the accuracy of the f that it reports."""
+    trials = bench.trials([(backbone, seed, preset) for preset in presets])
+    for preset, trial in zip(presets, trials, strict=True):
+        yield trial.cells, _accuracy(trial.cells, preset.columns[0])

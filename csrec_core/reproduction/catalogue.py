@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from csrec_core.models.backbones import Encoder
+from csrec_core.models.backbones.encoder import Encoder
 from csrec_core.models.preference import Readouts, chain
 from csrec_core.models.ranking import users_at_once
 from csrec_core.models.sequences import ACCEPT, Sequences
@@ -42,17 +42,14 @@ def softmax_readouts(model: Encoder, sequences: Sequences, *, wanted: Tensor | N
         Exposures whose `after_accept` is needed: it takes a window each, and the rest is left at
         `after_reject`. `filtered` keeps the realised decision before each exposure alone.
     """
-    catalogue = len(sequences.catalogue)
-    size = users_at_once(catalogue)
-    reject, rank = [], []
+    parts = []
     everyone = torch.arange(len(sequences.users), device=sequences.self_items.device)
-    for rows in everyone.split(size):
-        history, exposed = accepted_history(sequences, rows), sequences.system_items[rows]
-        scores = model.score(model.encode_end(history, users=rows))
-        own = scores.gather(1, (exposed - 1).clamp(min=0))
-        reject.append(torch.softmax(scores, dim=1).gather(1, (exposed - 1).clamp(min=0)))
-        rank.append(_shares(scores, own))
-    reject, rank = torch.cat(reject), torch.cat(rank)
+    for rows in everyone.split(users_at_once(len(sequences.catalogue))):
+        scores = model.score(model.encode_end(accepted_history(sequences, rows), users=rows))
+        exposed = (sequences.system_items[rows] - 1).clamp(min=0)
+        share = _shares(scores, scores.gather(1, exposed))
+        parts.append((torch.softmax(scores, dim=1).gather(1, exposed), share))
+    reject, rank = (torch.cat(part) for part in zip(*parts, strict=True))
     accept = _after_accepted(model, sequences, reject, wanted)
     before = sequences.system_decisions[:, :-1] == ACCEPT
     filtered = torch.cat([reject[:, :1], torch.where(before, accept[:, 1:], reject[:, 1:])], dim=1)
@@ -66,10 +63,8 @@ def rank_shares(model: Encoder, sequences: Sequences, *, last: int, seed: int = 
     Each of the `last` exposures is ranked in the catalogue after all items that the user accepted before it,
     self-chosen or exposed; the other cells are NaN. Items that score alike share their ranks at random.
     """
-    catalogue, steps = len(sequences.catalogue), sequences.system_items.shape[1]
     share = torch.full(sequences.system_items.shape, torch.nan, device=sequences.system_items.device)
-    size = users_at_once(catalogue)
-    length = sequences.items.shape[1] - steps
+    length, size = sequences.self_items.shape[1], users_at_once(len(sequences.catalogue))
     count = (sequences.system_items > 0).sum(dim=1)
     with seeded(seed, share.device):
         for rows in torch.arange(len(sequences.users), device=share.device).split(size):
@@ -103,16 +98,14 @@ def _shares(scores: Tensor, own: Tensor) -> Tensor:
     ordered = scores.sort(dim=1).values
     below = torch.searchsorted(ordered, own.contiguous())
     level = torch.searchsorted(ordered, own.contiguous(), right=True) - below
-    ahead = catalogue - below - level
     place = (torch.rand(own.shape, device=own.device) * level).long()
-    return (ahead + place + 1) / catalogue
+    return (catalogue - below - level + place + 1) / catalogue
 
 
 def _after_accepted(model: Encoder, sequences: Sequences, reject: Tensor, wanted: Tensor | None) -> Tensor:
     """Return the readout after the exposure before was accepted, (U, T), a window for each cell wanted."""
     exposed = sequences.system_items
-    asked = exposed > 0 if wanted is None else wanted & (exposed > 0)
-    asked = asked.clone()
+    asked = (exposed > 0) if wanted is None else wanted & (exposed > 0)
     asked[:, 0] = False  # nothing was exposed before the first
     accept = reject.clone()
     rows, steps = asked.nonzero(as_tuple=True)

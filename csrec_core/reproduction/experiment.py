@@ -1,7 +1,7 @@
 """The paper's experiment again: next-item baselines and CSRec, trained and tested within users over time.
 
 A preset (`csrec_core.reproduction.presets`) says which exposures f learns from, which stop its training, and
-how f~ is read. Every model, readout and result is kept in the run's folder as soon as it is there, so that a
+how f~ is read. Every model, readout and result is cached in the run's folder as soon as it is there, so that a
 run cut short goes on where it stopped, and one finished is read again.
 """
 
@@ -9,22 +9,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from csrec_core.cache import Cache
 from csrec_core.cluster import run_tasks
 from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, write_dataset
 from csrec_core.errors import InputError
-from csrec_core.models.acceptance import PARTS, Acceptance, build_model
-from csrec_core.models.csrec import hold_out_users, predict_csrec, train_csrec
+from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.backbones.encoder import Encoder
+from csrec_core.models.csrec import predict_csrec, split_exposures, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
+from csrec_core.models.predictions import draw_folds
 from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
 from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.sequences import Sequences, to_sequences
@@ -50,7 +53,7 @@ class Trial:
     ranks : DataFrame
         `user`, `rank`, `candidates` of the last self-chosen item, among the whole catalogue.
     seconds : float
-        CPU time that it took, without what was kept from before.
+        CPU time that it took, without what was trained before.
     """
 
     cells: pd.DataFrame
@@ -68,7 +71,7 @@ class Reproduction:
         Both phases are needed.
     effort : Effort
     folder : path
-        Of what is kept.
+        Of the cache.
     jobs : int
         Trials run at once, each in a process of its own with one thread; 1 runs them here.
     """
@@ -109,26 +112,8 @@ class Reproduction:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """Every exposure by the system: `user`, `t`, `step`, `item`, `decision`, `fold`, and `tested`."""
-        rows = self.sequences.system_rows
-        user, step = np.nonzero(rows >= 0)
-        cells = self.dataset.log.loc[rows[rows >= 0], ["user", "t", "item", "decision"]]
-        tested = self.left.numpy()[user, step] < self.last
-        return cells.reset_index(drop=True).assign(step=step + 1, fold=self._fold[user] + 1, tested=tested)
-
-    @cached_property
-    def _fold(self) -> np.ndarray:
-        users = len(self.sequences.users)
-        return np.random.default_rng(0).permutation(np.arange(users) % FOLDS)
-
-    @cached_property
-    def _cache(self) -> Cache:
-        here = Path(__file__)
-        code = [*(here.with_name(f"{name}.py") for name in ("catalogue", "presets", "samples")), here]
-        genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
-        return Cache.of(
-            self.folder, "reproduction", [self.dataset.fingerprint, genres, asdict(self.effort)], code
-        )
+        """Every exposure by the system: `user`, `t`, `item`, `decision`, `step`, `fold`, and `tested`."""
+        return self._cells()
 
     def masks(self, preset: Preset) -> tuple[Tensor, Tensor | None]:
         """Return which exposures (U, T) f learns from and which stop its training (None: a tenth of users).
@@ -147,16 +132,15 @@ class Reproduction:
         return self if few or self._is_causal(backbone) else self._smaller
 
     def trials(self, wanted: Sequence[Wanted]) -> list[Trial]:
-        """Run trials, `jobs` at a time, or read what is kept of them; in the order asked for."""
+        """Run trials, `jobs` at a time, or read those in the cache; in the order asked for."""
         if self.jobs > 1:
-            self._run_together([each for each in wanted if not self._is_kept(each)])
-        found = []
-        for backbone, seed, preset in tqdm(wanted, desc="trials", disable=None, leave=False):
-            if preset is None:
-                found.append(self.baseline(backbone, seed=seed))
-            else:
-                found.append(self.csrec(backbone, seed=seed, preset=preset))
-        return found
+            self._run_together([each for each in wanted if not self._is_cached(each)])
+        return [
+            self.baseline(backbone, seed=seed)
+            if preset is None
+            else self.csrec(backbone, seed=seed, preset=preset)
+            for backbone, seed, preset in tqdm(wanted, desc="trials", disable=None, leave=False)
+        ]
 
     def baseline(self, backbone: str, *, seed: int) -> Trial:
         """Train a next-item model on accepted self-chosen items alone, and decide by its ranking (Eq. 20)."""
@@ -174,110 +158,111 @@ class Reproduction:
         """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
         if (ground := self.sized(backbone)) is not self:
             return ground.csrec(backbone, seed=seed, preset=preset)
-        name = _name(backbone, seed, preset)
-        return Trial(*self._cache.tables(name, lambda: self._run_csrec(name, backbone, seed, preset)))
+        run = partial(self._run_csrec, backbone, seed, preset)
+        return Trial(*self._cache.tables(_name(backbone, seed, preset), run))
 
-    def _run_csrec(self, name: str, backbone: str, seed: int, preset: Preset) -> tuple:
+    def _run_csrec(self, backbone: str, seed: int, preset: Preset) -> tuple[pd.DataFrame, pd.DataFrame]:
         readouts, f_tilde = self._readouts(backbone, seed, preset)
         learn, held = self.masks(preset)
         tested = (self.left >= 0) & (self.left < self.last)
         filtered, marginal = (torch.full(learn.shape, torch.nan) for _ in range(2))
+        options: dict[str, Any] = {**self._model(backbone), "parts": preset.parts}
+        training = replace(self.effort.csrec, seed=seed)
+        start = f_tilde if self.context is self.sequences else None
         ranks = []
         for number in range(FOLDS if preset.crossed else 1):
-            fold = torch.from_numpy(self._fold)
-            own = fold == number if preset.crossed else torch.ones_like(fold, dtype=torch.bool)
-            train_users = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
+            own = torch.from_numpy(self._fold) == number if preset.crossed else torch.ones(len(learn)) > 0
+            users = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
+            known = self.context, readouts, users, preset
             model = self._cache.model(
-                f"f-{name}-{number + 1}",
-                lambda: build_model(self.context, backbone=backbone, **self.effort.hyper),
-                lambda part, train_users=train_users: train_csrec(
-                    self.context,
-                    readouts,
-                    train_users,
-                    preset,
-                    parts=preset.parts,
-                    learn=learn,
-                    held=held,
-                    training=replace(self.effort.csrec, seed=seed),
-                    backbone=backbone,
-                    start=f_tilde if self.context is self.sequences else None,
-                    checkpoint=part,
-                    **self.effort.hyper,
+                f"f-{_name(backbone, seed, preset)}-{number + 1}",
+                partial(build_model, self.context, **options),
+                partial(
+                    train_csrec, *known, learn=learn, held=held, training=training, start=start, **options
                 ),
             )
-            model.parts = PARTS[preset.parts]
-            rows = own.nonzero()[:, 0]
             if preset.calibrated:
-                self._calibrate(model, *self._fitted(train_users, learn, held, seed))
+                self._calibrate(model, *split_exposures(self.context, users, learn, held, seed=seed))
+            rows = own.nonzero()[:, 0]
             filtered[rows], marginal[rows] = predict_csrec(model, self.context, rows, wanted=tested)
             rank = rank_last_choice(model, with_repeats(self.context), by="acceptance")
             ranks.append(rank[rank["user"].isin(self.sequences.users[rows.numpy()])])
-        cells = self._tested(
-            f=filtered, f_marginal=marginal, f_tilde=readouts.filtered, f_tilde_marginal=readouts.marginal
-        )
-        return cells, pd.concat(ranks, ignore_index=True)
+        said = {"f": filtered, "f_marginal": marginal}
+        said |= {"f_tilde": readouts.filtered, "f_tilde_marginal": readouts.marginal}
+        return self._tested(**said), pd.concat(ranks, ignore_index=True)
 
-    def _fitted(
-        self, train_users: Tensor, learn: Tensor, held: Tensor | None, seed: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return which exposures (U, T) f was fitted to, and which of them stopped its training."""
-        if held is None:
-            held = torch.zeros_like(learn)
-            _, stopping = hold_out_users(self.context, train_users, seed=seed)
-            held[stopping] = learn[stopping]
-        mine = torch.zeros_like(learn)
-        mine[train_users] = True
-        return (learn | held) & mine, held & mine
-
-    def _calibrate(self, model: Acceptance, fitted: Tensor, held: Tensor) -> None:
-        """Set scale and level of f on the exposures that stopped its training."""
-        seen = fitted if model.backbone.causal else held
-        if len(self.context.system_decisions[held].unique()) < 2:
+    def _calibrate(
+        self, model: Acceptance, rows: Tensor, stopping: Tensor, learn: Tensor, held: Tensor
+    ) -> None:
+        """Set scale and level of f on the exposures that stopped its training, of those that it was fitted to."""
+        stopped, seen = torch.zeros_like(learn), torch.zeros_like(learn)
+        stopped[stopping] = held[stopping]
+        seen[rows] = learn[rows]
+        seen = seen | stopped if model.backbone.causal else stopped
+        if len(self.context.system_decisions[stopped].unique()) < 2:
             return
-        rows = torch.arange(len(seen))
-        filtered, _ = predict_csrec(model, self.context, rows, wanted=seen)
+        filtered, _ = predict_csrec(model, self.context, torch.arange(len(seen)), wanted=seen)
         logits = torch.logit(filtered[seen].double(), eps=1e-6)
-        decisions = self.context.system_decisions[seen]
-        model.calibrate(logits, decisions, torch.ones(len(logits)), held[seen])
-
-    def _next_item(self, backbone: str, seed: int) -> nn.Module:
-        window = self.sequences.self_items.shape[1] - max(HELD_OUT.values())
-        common = {"backbone": backbone, **self.effort.hyper}
-        return self._cache.model(
-            f"next-{backbone}-{seed}",
-            lambda: build_backbone(self.sequences, positions=window - 1, **common),
-            lambda part: train_next_item(
-                self.sequences, training=replace(self.effort.baseline, seed=seed), checkpoint=part, **common
-            ),
-        )
+        model.calibrate(logits, self.context.system_decisions[seen], torch.ones(len(logits)), stopped[seen])
 
     def _readouts(self, backbone: str, seed: int, preset: Preset) -> tuple[Readouts, Acceptance | None]:
         """Return what the frozen f~ says of every exposure, and f~ where f can start from its weights."""
+        f_tilde = None
         if preset.readout == "softmax":
-            model = self._next_item(backbone, seed)
-
-            def read() -> Readouts:
-                return softmax_readouts(model, self.sequences)
+            read = partial(softmax_readouts, self._next_item(backbone, seed), self.sequences)
         else:
-            common = {"backbone": backbone, **self.effort.hyper}
-            model = self._cache.model(
+            training, model = replace(self.effort.baseline, seed=seed), self._model(backbone)
+            f_tilde = self._cache.model(
                 f"f_tilde-{backbone}-{seed}",
-                lambda: build_model(self.sequences, **common),
-                lambda part: train_preference(
-                    self.sequences,
-                    training=replace(self.effort.baseline, seed=seed),
-                    checkpoint=part,
-                    **common,
-                ),
+                partial(build_model, self.sequences, **model),
+                partial(train_preference, self.sequences, training=training, **model),
             )
+            read = partial(read_out, f_tilde, self.sequences)
+        name = f"readouts-{preset.readout}-{backbone}-{seed}"
+        return Readouts(**self._cache.tensors(name, lambda: vars(read()))), f_tilde
 
-            def read() -> Readouts:
-                return read_out(model, self.sequences)
+    def _next_item(self, backbone: str, seed: int) -> Encoder:
+        window = self.sequences.self_items.shape[1] - max(HELD_OUT.values())
+        training, model = replace(self.effort.baseline, seed=seed), self._model(backbone)
+        return self._cache.model(
+            f"next-{backbone}-{seed}",
+            partial(build_backbone, self.sequences, positions=window - 1, **model),
+            partial(train_next_item, self.sequences, training=training, **model),
+        )
 
-        kept = self._cache.tensors(f"readouts-{preset.readout}-{backbone}-{seed}", lambda: vars(read()))
-        return Readouts(**kept), None if preset.readout == "softmax" else model
+    def _model(self, backbone: str) -> dict[str, Any]:
+        return {"backbone": backbone, **self.effort.hyper}
 
-    def _is_kept(self, wanted: Wanted) -> bool:
+    def _is_causal(self, backbone: str) -> bool:
+        return build_backbone(self.sequences, positions=2, **self._model(backbone)).causal
+
+    def _cells(self, **values: Tensor) -> pd.DataFrame:
+        about: dict[str, Any] = {"fold": self._fold[:, None] + 1, "tested": self.left < self.last}
+        return self.sequences.cells(self.dataset.log, **about, **values)
+
+    def _tested(self, **values: Tensor) -> pd.DataFrame:
+        """Return the tested cells with a column for each of `values` (U, T)."""
+        cells = self._cells(**values)
+        return cells[cells["tested"]].drop(columns="tested").reset_index(drop=True)
+
+    @cached_property
+    def _fold(self) -> np.ndarray:
+        return draw_folds(len(self.sequences.users), FOLDS, seed=0)
+
+    @cached_property
+    def _smaller(self) -> "Reproduction":
+        """The same on few users, for backbones that read each prefix on its own."""
+        return replace(self, dataset=sample_users(self.dataset, self.effort.prefix_users))
+
+    @cached_property
+    def _cache(self) -> Cache:
+        here = Path(__file__)
+        code = [*(here.with_name(f"{name}.py") for name in ("catalogue", "presets", "samples")), here]
+        genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
+        content = [self.dataset.fingerprint, genres, asdict(self.effort)]
+        return Cache.of(self.folder, "reproduction", content, code)
+
+    def _is_cached(self, wanted: Wanted) -> bool:
         return self.sized(wanted[0])._cache.about(_name(*wanted)) is not None
 
     def _run_together(self, todo: Sequence[Wanted]) -> None:
@@ -296,22 +281,6 @@ class Reproduction:
             if isinstance(result, InputError):
                 raise result
 
-    def _tested(self, **values: Tensor) -> pd.DataFrame:
-        """Return the tested cells with a column for each of `values` (U, T)."""
-        real = self.sequences.system_rows >= 0
-        columns = {name: value.cpu().numpy()[real] for name, value in values.items()}
-        cells = self.cells.assign(**columns)
-        return cells[cells["tested"]].drop(columns="tested").reset_index(drop=True)
-
-    def _is_causal(self, backbone: str) -> bool:
-        return build_backbone(self.sequences, backbone=backbone, positions=2, **self.effort.hyper).causal
-
-    @cached_property
-    def _smaller(self) -> "Reproduction":
-        """The same on few users, for backbones that read each prefix on its own."""
-        few = sample_users(self.dataset, self.effort.prefix_users)
-        return Reproduction(few, self.effort, self.folder, self.jobs)
-
 
 def _name(backbone: str, seed: int, preset: Preset | None) -> str:
     """Return the name of a trial's files."""
@@ -322,7 +291,7 @@ def _name(backbone: str, seed: int, preset: Preset | None) -> str:
 
 
 def _run_trials(data: Path, effort: Effort, folder: Path, trials: Sequence[Wanted]) -> None:
-    """Run trials on the log in the folder `data`; what they find is kept in files."""
+    """Run trials on the log in the folder `data`; what they find is in the cache."""
     Reproduction(read_log(data), effort, folder).trials(trials)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from csrec_core.data.log import SYSTEM
-from csrec_core.evaluation.scores import RANDOM, ranking_scores
+from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores
 from csrec_core.evaluation.skips import predict_skip_controls, score_skips
 from csrec_core.metrics import (
     auc_by_user,
@@ -21,7 +21,7 @@ from csrec_core.numbers import interval_text
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
-from csrec_core.reproduction.tables import ALPHAS, DRAWS, ORACLE, baseline_scores, probability_scores
+from csrec_core.reproduction.tables import DRAWS, ORACLE, model_scores, probability_scores, rank_scores
 
 __all__ = [
     "BY_EFFECT",
@@ -32,10 +32,8 @@ __all__ = [
     "run_systems",
     "session_gain",
     "session_references",
-    "skip_scores",
     "source_effect",
     "table_two",
-    "trial_scores",
 ]
 
 LEVEL = "Few-Shot, level of playlists"
@@ -55,36 +53,33 @@ MARKS = (
 def run_systems(
     trials: SessionTrials, *, seeds: Sequence[int], systems: Sequence[str] = SYSTEMS
 ) -> pd.DataFrame:
-    """Run, or read what is kept of, every trial, and score it as `trial_scores` does."""
-    parts = []
-    with tqdm(total=len(seeds) * len(systems), desc="Table 2", disable=None, leave=False) as bar:
-        for seed in seeds:
-            for system in systems:
-                parts.append(trial_scores(trials.trial(system, seed=seed), system, seed=seed))
-                bar.update()
-    return pd.concat(parts, ignore_index=True)
-
-
-def trial_scores(trial: Trial, system: str, *, seed: int) -> pd.DataFrame:
-    """Score a trial: `model`, `metric`, `mean`, `lower`, `upper` (over sessions), `seed`.
+    """Run, or read from the cache, every trial, and score it: `model`, `metric`, `mean`, `lower`, `upper`, `seed`.
 
     Decisions are scored by AHR (Eq. 19 of a probability, Eq. 20 of a ranking) and AUC, probabilities by
     BCE, Brier, ECE, and by MAA and first accuracy over the exposures by the system, ranks by HR and NDCG.
+    Intervals are over sessions.
     """
+    wanted = [(seed, system) for seed in seeds for system in systems]
+    parts = []
+    for seed, system in tqdm(wanted, desc="Table 2", disable=None, leave=False):
+        parts.append(_trial_scores(trials.trial(system, seed=seed), system).assign(seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _trial_scores(trial: Trial, system: str) -> pd.DataFrame:
     cells, ranks = trial.cells, trial.ranks
     if "rank_share" in cells:
-        return baseline_scores(trial, system.lower(), seed=seed)
+        return model_scores(trial, system)
     names = {"f_marginal": system, "f_level": LEVEL}
-    parts = [skip_scores(cells, cells[[name for name in names if name in cells]].rename(columns=names))]
-    for name, column in ((system, "rank"), (f"{system}{BY_EFFECT}", "rank_effect")):
-        if column in ranks:
-            ranking = ranking_scores(ranks.assign(rank=ranks[column], model=name), draws=DRAWS)
-            parts.append(ranking[ranking["model"] == name])
-    return pd.concat(parts, ignore_index=True).assign(seed=seed)
+    parts = [_skip_scores(cells, cells[[name for name in names if name in cells]].rename(columns=names))]
+    parts.append(rank_scores(ranks, system))
+    if "rank_effect" in ranks:
+        parts.append(rank_scores(ranks.assign(rank=ranks["rank_effect"]), f"{system}{BY_EFFECT}"))
+    return pd.concat(parts, ignore_index=True)
 
 
-def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Score columns of probabilities, as `trial_scores` without ranks."""
+def _skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Score columns of probabilities, as `run_systems` without ranks."""
     user, place = np.unique(cells["user"], return_inverse=True)
     number = cells.groupby("user").cumcount().to_numpy()
     asked = np.zeros((len(user), number.max() + 1), dtype=bool)
@@ -100,7 +95,7 @@ def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
 
 
 def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None) -> pd.DataFrame:
-    """Score the controls, a ranking at random, and in a simulated world the oracle; as `trial_scores`.
+    """Score the controls, a ranking at random, and in a simulated world the oracle; as `run_systems`.
 
     Parameters
     ----------
@@ -112,16 +107,10 @@ def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None
     columns = {name: controls[name][trials.exposed] for name in SKIP_ROWS}
     if truth is not None:
         columns[ORACLE] = truth[trials.exposed]
-    scores = skip_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
-    rate = trials.cells.groupby("user")["decision"].mean().mean()
-    chance = {f"AHR@{alpha:g}": alpha * rate + (1 - alpha) * (1 - rate) for alpha in ALPHAS}
-    rows = [{"metric": name, "mean": value} for name, value in (chance | {"AUC": 0.5}).items()]
+    scores = _skip_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
     ranks = pd.DataFrame({"user": trials.sessions.users[trials.candidates.rows]})
-    ranks = ranks.assign(model="any", rank=1.0, candidates=trials.effort.candidates)
-    exact = ranking_scores(ranks, draws=2)
-    exact = pd.concat([pd.DataFrame(rows), exact.loc[exact["model"] == RANDOM, ["metric", "mean"]]])
-    exact = exact.assign(model=RANDOM, lower=exact["mean"], upper=exact["mean"])
-    return pd.concat([scores, exact], ignore_index=True).assign(seed=0)
+    chance = chance_scores(trials.cells, ranks.assign(candidates=trials.effort.candidates))
+    return pd.concat([scores, chance], ignore_index=True).assign(seed=0)
 
 
 def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
@@ -142,13 +131,13 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
         and, of real sessions, their `difference`; and `note`, the marks of what is empty (`MARKS`).
     """
     if summary is None:
-        summary = pd.DataFrame(columns=["model", "metric", "mean", "lower", "upper"])
-    own = summary.set_index(["model", "metric"])[["mean", "lower", "upper"]]
+        summary = pd.DataFrame(columns=["model", "metric", *CELL])
+    own = summary.set_index(["model", "metric"])[CELL]
     present = summary["model"].unique()
     rows = []
-    for system in (*SYSTEMS, *(name for name in present if name not in SYSTEMS)):
+    for system in dict.fromkeys([*SYSTEMS, *present]):
         known, ran = system in MSSD_PUBLISHED.index, system in present
-        row = {"system": system}
+        row: dict[str, object] = {"system": system}
         marks = set("a" * (known and ran and simulated) + "b" * (not known) + "e" * (not ran))
         for metric in MSSD_METRICS:
             published = MSSD_PUBLISHED.loc[system, metric] if known else np.nan
@@ -192,7 +181,7 @@ def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.Da
     auc = auc_by_user(decision, own, user) - auc_by_user(decision, other, user)
     error = _mean(pd.Series(brier(decision, other) - brier(decision, own)), cells["user"])
     rows = {"AUC": tuple(resample_means(auc.to_frame("x"), draws=DRAWS).loc["x"]), "Brier": error}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "lower", "upper"])
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=CELL)
     return table.reset_index(names="metric")
 
 

@@ -35,7 +35,7 @@ class Preset(Objective):
         Scale and level of f are set on the exposures that stopped its training, where they show both
         decisions; with `crossed`, those of a tenth of the users that it learns from.
     share : float
-        Share of the users whose exposures are learned from, in (0, 1].
+        Of the users whose exposures are learned from, in (0, 1].
     parts : {"both", "encoder", "user state"}
         What f is made of (`csrec_core.models.acceptance.PARTS`); as published, the encoder alone.
     """
@@ -50,28 +50,26 @@ class Preset(Objective):
     share: float = 1.0
     parts: str = "both"
 
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The columns of a trial's cells that are reported: of f, and of f~."""
+        ending = {"filtered": "", "marginal": "_marginal"}[self.reported]
+        return f"f{ending}", f"f_tilde{ending}"
 
+
+_PAPER = Preset(
+    name="paper",
+    spared=2,  # learns from 1..T-2, stops on T-1, is tested on T-2..T: T-2 is learned from and tested
+    validated=1,
+    readout="softmax",
+    estimand="marginal",
+    reported="marginal",
+    parts="encoder",
+)
 PRESETS = {
-    "paper": Preset(
-        name="paper",
-        spared=2,  # learns from 1..T-2, stops on T-1, is tested on T-2..T: T-2 is learned from and tested
-        validated=1,
-        readout="softmax",
-        estimand="marginal",
-        reported="marginal",
-        parts="encoder",
-    ),
+    "paper": _PAPER,
     # As the published code: there f~ is not frozen and follows f, so that the constraint binds nothing.
-    "unconstrained": Preset(
-        name="unconstrained",
-        spared=2,
-        validated=1,
-        readout="softmax",
-        penalty=0.0,
-        estimand="marginal",
-        reported="marginal",
-        parts="encoder",
-    ),
+    "unconstrained": replace(_PAPER, name="unconstrained", penalty=0.0),
     "sound": Preset(name="sound", calibrated=True),
     "crossed": Preset(name="crossed", spared=0, validated=0, crossed=True, calibrated=True),
 }
@@ -120,10 +118,8 @@ class SessionEffort:
         Of the backbones.
     channels, norm
         Of Few-Shot, see `csrec_core.models.fewshot.FewShot`. The published norm is "instance".
-    test : float
-        Share of the sessions that is tested.
-    candidates, ranked : int
-        Tracks that a chosen one is ranked among, itself included, and sessions for which it is.
+    candidates : int
+        Tracks that a chosen one is ranked among, itself included.
     """
 
     training: Training = field(default_factory=Training)
@@ -132,9 +128,7 @@ class SessionEffort:
     hyper: dict = field(default_factory=dict)
     channels: int = 64
     norm: str = "causal"
-    test: float = 0.2
     candidates: int = 100
-    ranked: int = 500
 
 
 def tested_steps(steps: int) -> int:

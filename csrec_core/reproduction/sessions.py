@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ class SessionLog:
         Which of the sessions they are.
     learned : Sequences
         With the self-chosen tracks of whole sessions, of the tested ones of the first half: to learn from.
-    told : Sequences
+    read : Sequences
         With the self-chosen tracks of first halves alone: what an exposure of the second half is read after.
     tested : Tensor (U, T) bool
         Exposures by the system in the second halves of the tested sessions.
@@ -69,30 +70,32 @@ class SessionLog:
 
     rows: np.ndarray
     learned: Sequences
-    told: Sequences
+    read: Sequences
     tested: Tensor
     asked: Tensor
 
     @classmethod
     def of(cls, sessions: Sessions, test: np.ndarray) -> "SessionLog":
         """Lay sessions out, of which those in `test` (S,) bool are tested."""
-        read = (sessions.source == SYSTEM) | ((sessions.source == SELF) & sessions.given)
-        rows = np.flatnonzero(read.any(axis=1))
-        kept, test = sessions.take(rows), test[rows]
-        told = session_dataset(kept, kept.given)
-        learned = session_dataset(kept, kept.given | ~test[:, None])
-        sequences = [to_sequences(dataset, length=SLOTS, horizon=SLOTS) for dataset in (learned, told)]
-        place = sequences[1].system_rows
-        user, step = np.nonzero(place >= 0)
-        asked = np.zeros(place.shape, dtype=bool)
-        asked[user, step] = kept.asked[user, told.log["t"].to_numpy()[place[user, step]] - 1]
-        return cls(rows, *sequences, torch.from_numpy(asked & test[:, None]), torch.from_numpy(asked))
+        seen = (sessions.source == SYSTEM) | ((sessions.source == SELF) & sessions.given)
+        rows = np.flatnonzero(seen.any(axis=1))
+        some, test = sessions.take(rows), test[rows, None]
+        first_half = session_dataset(some, some.given)
+        learned, read = (
+            to_sequences(dataset, length=SLOTS, horizon=SLOTS)
+            for dataset in (session_dataset(some, some.given | ~test), first_half)
+        )
+        user, step = np.nonzero(read.system_rows >= 0)
+        slot = first_half.log["t"].to_numpy()[read.system_rows[user, step]] - 1
+        asked = np.zeros(read.system_rows.shape, dtype=bool)
+        asked[user, step] = some.asked[user, slot]
+        return cls(rows, learned, read, torch.from_numpy(asked & test), torch.from_numpy(asked))
 
     @property
     def challenge(self) -> Sequences:
-        """`told` with the decisions of second halves unknown, as in the challenge."""
-        decisions = self.told.system_decisions.masked_fill(self.asked, UNKNOWN)
-        return replace(self.told, system_decisions=decisions)
+        """`read` with the decisions of second halves unknown, as in the challenge."""
+        decisions = self.read.system_decisions.masked_fill(self.asked, UNKNOWN)
+        return replace(self.read, system_decisions=decisions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +151,8 @@ def rank_first(scores: np.ndarray) -> np.ndarray:
     return 1 + (others > own).sum(axis=1) + (others == own).sum(axis=1) / 2
 
 
-def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0, **world: float) -> Path:
-    """Simulate sessions for a demonstration, and return their folder; those that lie there are kept.
+def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0, **world: Any) -> Path:
+    """Simulate sessions for a demonstration, and return their folder; those that are there are read again.
 
     `world` is of `csrec_core.data.mssd.simulate.World`.
     """

@@ -19,7 +19,7 @@ from csrec_core.evaluation.controls import (
     predict_controls,
     predict_history_controls,
 )
-from csrec_core.evaluation.scores import RANDOM, decision_scores, ranking_scores
+from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores, decision_scores, ranking_scores
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.reproduction.ceiling import CEILING
@@ -33,17 +33,16 @@ __all__ = [
     "REFERENCES",
     "TABULAR",
     "auc_gain",
-    "baseline_scores",
     "control_probabilities",
     "csrec_name",
-    "csrec_scores",
     "experiment",
     "hidden_position",
     "margin_of_oracle",
+    "model_scores",
     "name_by_preset",
     "predict_trees",
     "probability_scores",
-    "random_scores",
+    "rank_scores",
     "reference_scores",
     "run_presets",
     "summarise",
@@ -51,19 +50,16 @@ __all__ = [
 ]
 
 ORACLE = "oracle"
-TABULAR = (
-    "boosted trees"  # on what is known before each exposure: the control that a sequence model has to beat
-)
+TABULAR = "boosted trees"  # on what is known before each exposure: what a sequence model has to beat
 REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, CEILING, ORACLE)
 DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
-ALPHAS = (0.2, 0.5)
 DRAWS = 300  # resamples of users
-PARTS = 5  # of the users that trees are fitted on: what the others did with an item is told to each
+PARTS = 5  # of the users that trees are fitted on: item statistics are cross-fitted between them
 
 
 def csrec_name(backbone: str) -> str:
     """Return the name of CSRec on a backbone, `CSRec (SASRec)`."""
-    return f"CSRec ({BACKBONES[backbone].__name__})"
+    return f"CSRec ({BACKBONES[backbone]})"
 
 
 def experiment(
@@ -74,27 +70,26 @@ def experiment(
     presets: Sequence[Preset],
     seeds: Sequence[int],
 ) -> pd.DataFrame:
-    """Run, or read what is kept of, every trial: baselines by seed, CSRec by preset, backbone and seed.
+    """Run, or read from the cache, every trial: baselines by seed, CSRec by preset, backbone and seed.
 
     Returns
     -------
     DataFrame
-        Scores as of `baseline_scores`, with `preset` ("" for a baseline) and CPU `seconds` of each trial.
+        Scores as of `model_scores`, with `preset` ("" for a baseline) and CPU `seconds` of each trial.
     """
     for name in (*backbones, *over):
         if name not in BACKBONES:
             raise unknown("backbone", name, BACKBONES)
-    wanted = [
-        *((name, seed, None) for seed in seeds for name in backbones),
-        *itertools.product(over, seeds, presets),
-    ]
+    baselines = [(name, seed, None) for seed in seeds for name in backbones]
+    wanted = [*baselines, *itertools.product(over, seeds, presets)]
     parts = []
     for (backbone, seed, preset), trial in zip(wanted, bench.trials(wanted), strict=True):
         if preset is None:
-            scores = baseline_scores(trial, backbone, seed=seed).assign(preset="")
+            scores = model_scores(trial, BACKBONES[backbone])
         else:
-            scores = csrec_scores(trial, backbone, preset=preset, seed=seed).assign(preset=preset.name)
-        parts.append(scores.assign(seconds=trial.seconds))
+            scores = model_scores(trial, csrec_name(backbone), preset.columns[0])
+        label = "" if preset is None else preset.name
+        parts.append(scores.assign(seed=seed, preset=label, seconds=trial.seconds))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -142,8 +137,9 @@ def reference_scores(
         The baseline whose candidates the ranking at random has.
     """
     tested = bench.cells[bench.cells["tested"]]
-    chance = random_scores(bench, bench.baseline(backbone, seed=seed).ranks)
-    return pd.concat([probability_scores(tested, probabilities), chance], ignore_index=True)
+    chance = chance_scores(tested, bench.baseline(backbone, seed=seed).ranks)
+    parts = [probability_scores(tested, probabilities), chance]
+    return pd.concat(parts, ignore_index=True).assign(seed=0)
 
 
 def hidden_position(
@@ -170,46 +166,45 @@ def hidden_position(
     hidden = replace(bench, dataset=shuffle_exposures(bench.dataset, seed=seeds[0]))
     again = experiment(hidden, backbones=[], over=[backbone], presets=presets, seeds=seeds)
     tested = hidden.cells[hidden.cells["tested"]]
-    controls = probability_scores(tested, control_probabilities(hidden))
+    controls = probability_scores(tested, control_probabilities(hidden)).assign(seed=0)
     fell = trials[trials["preset"].isin([preset.name for preset in presets])]
     parts = [
-        summarise(again.assign(model=name_by_preset(again) + ", shuffled")),
-        summarise(fell.assign(model=name_by_preset(fell))),
-        summarise(controls.assign(model=controls["model"] + ", shuffled")),
+        again.assign(model=name_by_preset(again) + ", shuffled"),
+        fell.assign(model=name_by_preset(fell)),
+        controls.assign(model=controls["model"] + ", shuffled"),
     ]
-    table = pd.concat(parts, ignore_index=True)
+    table = summarise(pd.concat(parts, ignore_index=True))
     return table[table["metric"].isin(DECISION_METRICS)], float(tested["decision"].mean())
 
 
-def baseline_scores(trial: Trial, backbone: str, *, seed: int) -> pd.DataFrame:
-    """Score a baseline: `model`, `metric`, `mean`, `lower`, `upper`, `seed`.
+def model_scores(trial: Trial, name: str, column: str = "") -> pd.DataFrame:
+    """Score a trial: `model`, `metric`, `mean`, `lower`, `upper` (over users).
 
-    Its decisions are those of its ranking (Eq. 20), and its AUC is of the rank.
+    Decisions are those of a column of probabilities (Eq. 19); without one of a ranking (Eq. 20), whose AUC is
+    of the rank.
     """
-    name = BACKBONES[backbone].__name__
-    cells, nothing = trial.cells, pd.DataFrame(index=trial.cells.index)
-    decided = decision_scores(cells, nothing, alphas=ALPHAS, ranked=name, draws=DRAWS)
-    auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
-    more = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=name)
-    return _with_ranks([decided, more], trial, name, seed)
+    cells = trial.cells
+    if column:
+        parts = [probability_scores(cells, cells[[column]].set_axis([name], axis=1))]
+    else:
+        auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
+        of_rank = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=name)
+        parts = [decision_scores(cells, cells[[]], ranked=name, draws=DRAWS), of_rank]
+    return pd.concat([*parts, rank_scores(trial.ranks, name)], ignore_index=True)
 
 
-def csrec_scores(trial: Trial, backbone: str, *, preset: Preset, seed: int) -> pd.DataFrame:
-    """Score CSRec on a backbone, by the probability that the preset reports; as `baseline_scores`."""
-    name = csrec_name(backbone)
-    column = {"filtered": "f", "marginal": "f_marginal"}[preset.reported]
-    decided = probability_scores(trial.cells, trial.cells[[column]].set_axis([name], axis=1))
-    return _with_ranks([decided], trial, name, seed)
+def rank_scores(ranks: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Score a model's `rank` of left-out items; as `model_scores`."""
+    scores = ranking_scores(ranks.assign(model=name), draws=DRAWS)
+    return scores[scores["model"] == name]
 
 
-def probability_scores(cells: pd.DataFrame, predicted: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Score columns of probabilities; as `baseline_scores`, without rankings."""
-    cells = cells.drop(columns="rank_share", errors="ignore")
-    scores = decision_scores(cells, predicted, alphas=ALPHAS, draws=DRAWS)
-    return scores.assign(seed=seed)
+def probability_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Score columns of probabilities; as `model_scores`, without rankings."""
+    return decision_scores(cells.drop(columns="rank_share", errors="ignore"), predicted, draws=DRAWS)
 
 
-def control_probabilities(bench: Reproduction, *, trees: bool = True) -> pd.DataFrame:
+def control_probabilities(bench: Reproduction) -> pd.DataFrame:
     """Return what the controls, and in a simulated world the oracle, say of the tested exposures.
 
     All are fitted on the users of the other half, from whole sequences: they may know what CSRec of the
@@ -220,21 +215,18 @@ def control_probabilities(bench: Reproduction, *, trees: bool = True) -> pd.Data
     DataFrame
         A column of probabilities each, indexed as the tested rows of `bench.cells`.
     """
-    cells = bench.cells
-    log = bench.dataset.log
+    cells, log, truth = bench.cells, bench.dataset.log, bench.dataset.truth
     popularity = log[log["source"] == SELF].groupby("item").size()
     columns = [predict_controls(cells, popularity), predict_history_controls(cells, last=bench.last)]
-    if trees:
-        columns.append(predict_trees(bench.dataset, cells))
-    truth = bench.dataset.truth
+    columns.append(predict_trees(bench.dataset, cells).to_frame())
     if truth is not None:
         known = truth[truth["source"] == SYSTEM].set_index(["user", "t"])["p_system"]
         oracle = known.loc[pd.MultiIndex.from_frame(cells[["user", "t"]])].to_numpy()
-        columns.append(pd.Series(oracle, index=cells.index, name=ORACLE))
+        columns.append(pd.DataFrame({ORACLE: oracle}, index=cells.index))
     return pd.concat(columns, axis=1)[cells["tested"].to_numpy()]
 
 
-def predict_trees(dataset: Dataset, cells: pd.DataFrame, *, learn: np.ndarray | None = None) -> pd.Series:
+def predict_trees(dataset: Dataset, cells: pd.DataFrame) -> pd.Series:
     """Predict the acceptance of exposures by boosted trees that were fitted on the users of the other folds.
 
     They read what is known before the decision (`csrec_core.effect.table`), and what the users whom they are
@@ -244,14 +236,34 @@ def predict_trees(dataset: Dataset, cells: pd.DataFrame, *, learn: np.ndarray | 
     ----------
     cells : DataFrame
         Exposures by the system: `user`, `t`, `decision`, `fold`.
-    learn : array (rows,) bool, optional
-        Rows of `cells` that may be learned from; by default all.
 
     Returns
     -------
     Series
         Probabilities, indexed as `cells`.
     """
+    rows, known, place = _known_before(dataset, cells)
+    decision, part = cells["decision"].to_numpy(), fold_of(rows["user"].to_numpy(), PARTS, 0)
+    predicted = np.empty(len(cells))
+    for held in cells["fold"].unique():
+        own = (cells["fold"] == held).to_numpy()
+        if len(np.unique(decision[~own])) < 2:
+            predicted[own] = decision[~own].mean() if len(decision[~own]) else 0.5
+            continue
+        counted = ~rows["user"].isin(cells["user"][own]).to_numpy()
+        counts = ItemCounts.count(rows[counted], part[counted], PARTS)
+        item = counts.measure(rows["item"].to_numpy()[place], part[place])
+        features = pd.concat([known, item], axis=1)
+        many = len(decision[~own]) >= 1000
+        trees = HistGradientBoostingClassifier(
+            learning_rate=0.06, max_iter=300, l2_regularization=1.0, early_stopping=many, random_state=0
+        ).fit(features[~own], decision[~own])
+        predicted[own] = trees.predict_proba(features[own])[:, 1]
+    return pd.Series(predicted, index=cells.index, name=TABULAR)
+
+
+def _known_before(dataset: Dataset, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Return the log's rows, what is known before each of `cells`, and the place of these among the rows."""
     rows = lay_rows(dataset, Design())
     # As if users were of one arm each: the record is of all that came before.
     known = describe(rows, Clock((), True), rate=0.5)
@@ -260,51 +272,12 @@ def predict_trees(dataset: Dataset, cells: pd.DataFrame, *, learn: np.ndarray | 
     known["rejections"] = rows.groupby(["user", "arm", "accepted"]).cumcount()  # `run` ends at a few
     shown = np.flatnonzero(rows["arm"] == 1)
     key = ["user", "t"]
-    place = shown[
-        pd.MultiIndex.from_frame(rows.iloc[shown][key]).get_indexer(pd.MultiIndex.from_frame(cells[key]))
-    ]
-    decision, part = cells["decision"].to_numpy(), fold_of(rows["user"].to_numpy(), PARTS, 0)
-    learn = np.ones(len(cells), dtype=bool) if learn is None else np.asarray(learn)
-    predicted = np.empty(len(cells))
-    for held in cells["fold"].unique():
-        own = (cells["fold"] == held).to_numpy()
-        fitted = learn & ~own
-        told = np.ones(len(rows), dtype=bool)
-        told[place[~fitted]] = False
-        told &= ~rows["user"].isin(cells["user"][own]).to_numpy()
-        counts = ItemCounts.count(rows[told], part[told], PARTS)
-        item = counts.measure(rows["item"].to_numpy()[place], part[place])
-        features = pd.concat([known.iloc[place].reset_index(drop=True), item], axis=1)
-        if len(np.unique(decision[fitted])) < 2:
-            predicted[own] = decision[fitted].mean() if fitted.any() else 0.5
-            continue
-        trees = HistGradientBoostingClassifier(
-            learning_rate=0.06,
-            max_iter=300,
-            l2_regularization=1.0,
-            early_stopping=fitted.sum() >= 1000,
-            random_state=0,
-        ).fit(features[fitted], decision[fitted])
-        predicted[own] = trees.predict_proba(features[own])[:, 1]
-    return pd.Series(predicted, index=cells.index, name=TABULAR)
+    of_rows, of_cells = (pd.MultiIndex.from_frame(frame[key]) for frame in (rows.iloc[shown], cells))
+    place = shown[of_rows.get_indexer(of_cells)]
+    return rows, known.iloc[place].reset_index(drop=True), place
 
 
-def random_scores(bench: Reproduction, ranks: pd.DataFrame) -> pd.DataFrame:
-    """Return the exact scores of a ranking at random; as `baseline_scores`.
-
-    It accepts an item with probability alpha, so its AHR is alpha p + (1 - alpha) (1 - p) at accept rate p.
-    """
-    cells = bench.cells[bench.cells["tested"]]
-    rate = cells.groupby("user")["decision"].mean().mean()
-    rows = [(f"AHR@{alpha:g}", alpha * rate + (1 - alpha) * (1 - rate)) for alpha in ALPHAS]
-    chance = pd.DataFrame([*rows, ("AUC", 0.5)], columns=["metric", "mean"]).assign(model=RANDOM)
-    ranking = ranking_scores(ranks.assign(model="any"), draws=2)
-    ranking = ranking[ranking["model"] == RANDOM]
-    chance = chance.assign(lower=chance["mean"], upper=chance["mean"])
-    return pd.concat([chance, ranking], ignore_index=True).assign(seed=0)
-
-
-def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Put the scores of several seeds together.
 
     Parameters
@@ -325,7 +298,7 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     table = groups.agg(mean=("mean", "mean"), spread=("mean", "std"), users=("half", "mean"))
     table["seeds"] = groups["seed"].nunique()
     several = table["seeds"] > 1
-    quantile = student.ppf((1 + level) / 2, np.maximum(table["seeds"] - 1, 1))
+    quantile = student.ppf(0.975, np.maximum(table["seeds"] - 1, 1))
     over_seeds = np.where(several, quantile * table["spread"] / np.sqrt(table["seeds"]), 0.0)
     wide = np.hypot(table.pop("users"), over_seeds)
     ends = np.where(table.index.get_level_values("metric") == "BCE", np.inf, 1.0)
@@ -334,7 +307,7 @@ def summarise(scores: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     one = ~several  # a single seed keeps the bootstrap's own interval, which need not be symmetric
     first = groups[["lower", "upper"]].first()
     table.loc[one, ["lower", "upper"]] = first.loc[one, ["lower", "upper"]]
-    return table.reset_index()[["model", "metric", "mean", "lower", "upper", "seeds", "spread"]]
+    return table.reset_index()[["model", "metric", *CELL, "seeds", "spread"]]
 
 
 def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, float, float]:
@@ -346,16 +319,11 @@ def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, fl
         auc_by_user(cells["decision"], values, cells["user"]) for values in (cells[own], other.to_numpy())
     )
     gain = resample_means((of_own - of_other).to_frame("gain"), draws=DRAWS).loc["gain"]
-    return tuple(float(gain[name]) for name in ("mean", "lower", "upper"))
+    mean, lower, upper = (float(gain[name]) for name in CELL)
+    return mean, lower, upper
 
 
-def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> Mapping[str, float]:
+def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
     """Return each model's share of the oracle's AUC above one half; 1 is as good as the truth."""
     auc = summary[summary["metric"] == "AUC"].set_index("model")["mean"]
     return {model: float((auc[model] - 0.5) / (auc[ORACLE] - 0.5)) for model in models if model in auc}
-
-
-def _with_ranks(parts: list[pd.DataFrame], trial: Trial, name: str, seed: int) -> pd.DataFrame:
-    ranking = ranking_scores(trial.ranks.assign(model=name), draws=DRAWS)
-    ranking = ranking[ranking["model"] != RANDOM]
-    return pd.concat([*parts, ranking], ignore_index=True).assign(seed=seed)

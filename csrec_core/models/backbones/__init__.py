@@ -1,22 +1,25 @@
 """Sequence encoders behind one protocol; another one is a file here and a line in `BACKBONES`."""
 
-from csrec_core.models.backbones.bert4rec import BERT4Rec
-from csrec_core.models.backbones.bsarec import BSARec
-from csrec_core.models.backbones.caser import Caser
-from csrec_core.models.backbones.encoder import Encoder
-from csrec_core.models.backbones.esasrec import ESASRec
-from csrec_core.models.backbones.fmlprec import FMLPRec
-from csrec_core.models.backbones.gru4rec import GRU4Rec
-from csrec_core.models.backbones.sasrec import SASRec
+from importlib import import_module
 
-__all__ = ["BACKBONES", "BERT4Rec", "BSARec", "Caser", "ESASRec", "Encoder", "FMLPRec", "GRU4Rec", "SASRec"]
+from csrec_core.errors import unknown
 
-BACKBONES: dict[str, type[Encoder]] = {
-    "gru4rec": GRU4Rec,
-    "caser": Caser,
-    "sasrec": SASRec,
-    "bert4rec": BERT4Rec,
-    "fmlprec": FMLPRec,
-    "bsarec": BSARec,
-    "esasrec": ESASRec,
+__all__ = ["BACKBONES", "backbone_class"]
+
+#: The file of each encoder, and its class there; names alone, so that to list them takes no torch.
+BACKBONES = {
+    "gru4rec": "GRU4Rec",
+    "caser": "Caser",
+    "sasrec": "SASRec",
+    "bert4rec": "BERT4Rec",
+    "fmlprec": "FMLPRec",
+    "bsarec": "BSARec",
+    "esasrec": "ESASRec",
 }
+
+
+def backbone_class(name: str):
+    """Return the class of a backbone, a `csrec_core.models.backbones.encoder.Encoder`."""
+    if name not in BACKBONES:
+        raise unknown("backbone", name, BACKBONES)
+    return getattr(import_module(f"{__name__}.{name}"), BACKBONES[name])

@@ -12,6 +12,8 @@ tokens hidden at random in whole windows alone .028, in half of the windows only
 of every prefix .046, both together .056.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +34,8 @@ class BERT4Rec(Stack):
     masked : float
         Share of the earlier tokens that training hides at random beside the last one, in [0, 1).
     """
+
+    blocks: Sequence[Block]
 
     def __init__(
         self,

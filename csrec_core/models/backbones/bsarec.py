@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Attention, Block, toeplitz
+from csrec_core.models.backbones.layers import Attention, Block, Mixer, toeplitz
 
 __all__ = ["BSARec"]
 
@@ -75,7 +75,7 @@ class BSARec(Stack):
 class _Block(Block):
     """alpha times the rescaling, 1 - alpha times the attention, each with a residual and norm of its own."""
 
-    def __init__(self, rescaling: nn.Module, attention: nn.Module, alpha: float, hidden: int, dropout: float):
+    def __init__(self, rescaling: Mixer, attention: Mixer, alpha: float, hidden: int, dropout: float):
         super().__init__(attention, hidden, dropout)
         self.rescaling, self.alpha = rescaling, alpha
 
@@ -92,8 +92,10 @@ class _Block(Block):
         return self._feed(torch.lerp(self._join(states, attended), rescaled, self.alpha))
 
 
-class _Rescaling(nn.Module):
+class _Rescaling(Mixer):
     """norm(x + low + beta^2 (x - low)), low being the low pass of x over a window of `window` slots."""
+
+    kernel: Tensor
 
     def __init__(self, hidden: int, window: int, cutoff: int, dropout: float, *, causal: bool):
         super().__init__()

@@ -6,6 +6,8 @@ to 6 there), vertical filters that weigh the tokens (equations 7 and 8), and a u
 (equations 9 and 10). All horizontal filters at all their places are one product with the unfolded windows.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,9 +41,8 @@ class Caser(Encoder):
     ):
         super().__init__(n_items, dropout=dropout, causal=True, **common)
         self.order, self.horizontal = order, horizontal
-        self.heights = nn.ModuleList(
-            nn.Linear(height * self.hidden, horizontal) for height in range(1, order + 1)
-        )
+        heights = (nn.Linear(height * self.hidden, horizontal) for height in range(1, order + 1))
+        self.heights: Sequence[nn.Linear] = nn.ModuleList(heights)  # type: ignore[assignment]  # as in `Stack`
         self.vertical = nn.Linear(order, vertical)
         self.join = nn.Linear(order * horizontal + vertical * self.hidden, self.hidden)
         self.user = nn.Embedding(users + 1, self.hidden, padding_idx=0)
@@ -73,7 +74,8 @@ class Caser(Encoder):
 
     def _banded(self) -> tuple[Tensor, Tensor]:
         """Return one weight for all horizontal filters at all their places, zero around each, and bias."""
-        weights, biases = [], []
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
         for height, filters in enumerate(self.heights, start=1):
             for place in range(self.order - height + 1):
                 outside = (place * self.hidden, (self.order - height - place) * self.hidden)

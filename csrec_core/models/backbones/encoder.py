@@ -9,13 +9,13 @@ A causal backbone reads all prefixes of a window in one pass. One that looks ahe
 each prefix as a window of its own, which is exact and L times the work.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csrec_core.models.backbones.layers import Block, initialise
+from csrec_core.models.backbones.layers import Mixer, initialise
 
 __all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Encoder", "Stack", "align_right"]
 
@@ -47,6 +47,8 @@ class Encoder(nn.Module):
         Whether a state never depends on later tokens of the window it is read in.
     """
 
+    features: Tensor | None
+
     def __init__(
         self,
         n_items: int,
@@ -65,9 +67,9 @@ class Encoder(nn.Module):
         self.position = nn.Embedding(positions, hidden)
         self.start = nn.Parameter(torch.empty(hidden))
         self.bias = nn.Parameter(torch.zeros(n_items))
-        has_features = features is not None and features.shape[1] > 0
-        self.register_buffer("features", features if has_features else None, persistent=False)
-        self.feature = nn.Linear(features.shape[1], hidden, bias=False) if has_features else None
+        features = features if features is not None and features.shape[1] else None
+        self.register_buffer("features", features, persistent=False)
+        self.feature = None if features is None else nn.Linear(features.shape[1], hidden, bias=False)
         self.norm, self.dropout = nn.LayerNorm(hidden), nn.Dropout(dropout)
 
     @property
@@ -152,7 +154,8 @@ class Encoder(nn.Module):
         if self.causal:
             known = decisions if decisions is None else decisions[:, :-1]
             return self.encode(items[:, :-1], known, users=users, shift=shift)[wanted]
-        return self.encode_prefixes(items, *wanted.nonzero(as_tuple=True), decisions, users=users)
+        row, column = wanted.nonzero(as_tuple=True)
+        return self.encode_prefixes(items, row, column, decisions, users=users)
 
     def encode_prefixes(
         self,
@@ -175,16 +178,19 @@ class Encoder(nn.Module):
 
     def embed(self, items: Tensor) -> Tensor:
         """Return item embeddings (..., hidden)."""
-        embedded = self.item(items)
-        return embedded if self.feature is None else embedded + self.feature(self.features[items])
+        return self._add_features(self.item(items), items)
 
     def score(self, states: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Return ranking logits of the next item: (..., N) over the catalogue, or of `candidates` (...)."""
         if candidates is None:
-            every = self.item.weight[1:]
-            every = every if self.feature is None else every + self.feature(self.features[1:])
+            every = self._add_features(self.item.weight[1:], slice(1, None))
             return F.linear(states, every, self.bias)
         return (states * self.embed(candidates)).sum(-1) + self.bias[(candidates - 1).clamp(min=0)]
+
+    def _add_features(self, embedded: Tensor, items: Tensor | slice) -> Tensor:
+        if self.feature is None or self.features is None:
+            return embedded
+        return embedded + self.feature(self.features[items])
 
     def _from_start(self, items: Tensor, decisions: Tensor, shift: Tensor | None) -> Tensor:
         place = torch.arange(items.shape[1], device=items.device)
@@ -213,8 +219,10 @@ class Encoder(nn.Module):
 class Stack(Encoder):
     """An encoder made of blocks."""
 
-    def _stack(self, blocks: Iterable[Block]) -> None:
-        self.blocks = nn.ModuleList(blocks)
+    blocks: Sequence[Mixer]
+
+    def _stack(self, blocks: Iterable[Mixer]) -> None:
+        self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]  # a list of modules of one kind
         self._initialise()
 
     def mix(self, tokens: Tensor, users: Tensor | None) -> Tensor:

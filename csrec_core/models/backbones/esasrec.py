@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Attention
+from csrec_core.models.backbones.layers import Attention, Mixer
 
 __all__ = ["ESASRec"]
 
@@ -26,9 +26,8 @@ class ESASRec(Stack):
 
     def __init__(self, n_items: int, *, layers: int = 2, heads: int = 2, dropout: float = 0.5, **common):
         super().__init__(n_items, dropout=dropout, causal=True, **common)
-        self.last_norm = nn.LayerNorm(
-            self.hidden
-        )  # a residual that is never normalised grows with the layers
+        # A residual that is never normalised grows with the layers.
+        self.last_norm = nn.LayerNorm(self.hidden)
         self._stack(_GatedBlock(self.hidden, heads, dropout) for _ in range(layers))
 
     def mix(self, tokens: Tensor, users: Tensor | None) -> Tensor:
@@ -41,7 +40,7 @@ class ESASRec(Stack):
         return self.last_norm(super().branch(tokens, others, users))
 
 
-class _GatedBlock(nn.Module):
+class _GatedBlock(Mixer):
     """Attention and SwiGLU, each as x + sigmoid(G x) * layer(norm(x))."""
 
     def __init__(self, hidden: int, heads: int, dropout: float):

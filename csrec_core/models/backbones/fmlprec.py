@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Block, toeplitz
+from csrec_core.models.backbones.layers import Block, Mixer, toeplitz
 
 __all__ = ["FMLPRec"]
 
@@ -41,7 +41,7 @@ class FMLPRec(Stack):
         self._stack(Block(mixer, self.hidden, dropout) for mixer in filters)
 
 
-class _Filter(nn.Module):
+class _Filter(Mixer):
     """y = F^-1(W F(x)) over a window of `window` slots; see `csrec_core.models.backbones.layers`."""
 
     def __init__(self, hidden: int, window: int, *, causal: bool):

@@ -15,10 +15,20 @@ from torch import Tensor, nn
 
 from csrec_core.errors import InputError
 
-__all__ = ["Attention", "Block", "initialise", "toeplitz"]
+__all__ = ["Attention", "Block", "Mixer", "initialise", "toeplitz"]
 
 
-class Attention(nn.Module):
+class Mixer(nn.Module):
+    """A layer that mixes tokens, alone or with what follows it: the calls above."""
+
+    def end(self, states: Tensor, real: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def branch(self, states: Tensor, others: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Attention(Mixer):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2), fused."""
 
     def __init__(self, hidden: int, heads: int, *, causal: bool):
@@ -72,10 +82,10 @@ class Attention(nn.Module):
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-class Block(nn.Module):
+class Block(Mixer):
     """A mixing layer and a feed-forward layer, each with dropout, a residual and a norm after it."""
 
-    def __init__(self, mixer: nn.Module, hidden: int, dropout: float):
+    def __init__(self, mixer: Mixer, hidden: int, dropout: float):
         super().__init__()
         self.mixer = mixer
         self.forward_layer = nn.Sequential(
@@ -92,6 +102,7 @@ class Block(nn.Module):
 
     def read(self, places: Tensor, wanted: Tensor, states: Tensor, real: Tensor) -> Tensor:
         """Return the `wanted` (B, m) of the positions `places` (B, m) alone, (n, H); attention only."""
+        assert isinstance(self.mixer, Attention)
         queries = states.gather(1, places[..., None].expand(-1, -1, states.shape[-1]))
         return self._feed(self._join(queries[wanted], self.mixer.read(queries, states, real)[wanted]))
 
