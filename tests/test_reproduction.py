@@ -364,9 +364,8 @@ def test_a_run_cut_short_goes_on_where_it_stopped(bench, tmp_path, monkeypatch):
 
 
 def test_a_table_of_trials_controls_and_chance(bench):
-    trials = experiment(
-        bench, backbones=["gru4rec"], over=["sasrec", "bert4rec"], presets=[PRESETS["paper"]], seeds=[0]
-    )
+    csrec = [(name, 0, PRESETS["paper"]) for name in ("sasrec", "bert4rec")]
+    trials = experiment(bench, [("gru4rec", 0, None), *csrec])
     assert set(trials["model"]) == {"GRU4Rec", "CSRec (SASRec)", "CSRec (BERT4Rec)"}
     tested = bench.cells[bench.cells["tested"]]
     references = reference_scores(bench, control_probabilities(bench), backbone="gru4rec", seed=0)
@@ -383,7 +382,7 @@ def test_a_table_of_trials_controls_and_chance(bench):
     assert bench.csrec("bert4rec", seed=0, preset=PRESETS["paper"]).cells["user"].nunique() == 30
     assert bench.sized("sasrec") is bench and len(bench.sized("bert4rec").sequences.users) == 30
     with pytest.raises(InputError, match=r"unknown backbone 'sasrek'"):
-        experiment(bench, backbones=["sasrek"], over=[], presets=[], seeds=[0])
+        experiment(bench, [("sasrek", 0, None)])
 
 
 def test_nothing_of_a_users_last_decision_is_in_its_crossed_prediction(world, bench, tmp_path):

@@ -60,12 +60,7 @@ def predictors(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame:
 
 
 def decision_scores(
-    cells: pd.DataFrame,
-    predicted: pd.DataFrame,
-    *,
-    ranked: str = RANKED,
-    draws: int = 1000,
-    seed: int = 0,
+    cells: pd.DataFrame, predicted: pd.DataFrame, *, ranked: str = RANKED, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Score predictions of the decisions, per user first, then averaged over users.
 

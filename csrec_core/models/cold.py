@@ -1,9 +1,9 @@
 """Cold items, those with too few rows to learn their own weights from: scored by their features alone.
 
 What a few rows teach of an item's embedding is noise, and without any row it stays as it was drawn. So the
-weights of a cold item are held at zero while the others are learned, and then set to what its features tell:
+weights of a cold item are held at zero while the others are learned, and then set to what its features say:
 the ridge regression of the learned weights on the features of the items that have enough rows, its penalty
-chosen by leave-one-out error. Features that tell nothing give every cold item the mean.
+chosen by leave-one-out error. Features that say nothing give every cold item the mean.
 """
 
 from collections.abc import Iterator

@@ -21,14 +21,7 @@ from csrec_core.models.ranking import HELD_OUT, leave_one_out
 from csrec_core.models.sequences import ACCEPT, Sequences
 from csrec_core.models.train import Loss, Training, fit, seeded
 
-__all__ = [
-    "SCHEMES",
-    "Windows",
-    "build_backbone",
-    "cut_windows",
-    "rank_next_item",
-    "train_next_item",
-]
+__all__ = ["SCHEMES", "Windows", "build_backbone", "cut_windows", "rank_next_item", "train_next_item"]
 
 ItemLoss = Callable[..., Tensor]  # of `csrec_core.models.losses`: from a model, states and targets
 #: What is trained on: rows, the length of the window of each, and the loss of a batch of them.
@@ -104,12 +97,8 @@ def train_next_item(
         )
     model = build_backbone(sequences, backbone=backbone, positions=window - 1, seed=training.seed, **hyper)
     scheme = scheme or model.schemes[0]
-    if scheme not in SCHEMES:
-        raise unknown("scheme", scheme, SCHEMES)
     if scheme not in model.schemes:
-        raise InputError(
-            f"scheme {scheme!r} cannot train {backbone}; expected one of {', '.join(model.schemes)}"
-        )
+        raise unknown("scheme", scheme, model.schemes, where=backbone)
 
     windows = cut_windows(sequences, window, whole=whole)
     rows, lengths, batch_loss = SCHEMES[scheme](model, windows, partial(LOSSES[loss], negatives=negatives))
@@ -229,8 +218,4 @@ def _cloze(model: BERT4Rec, windows: Windows, objective: ItemLoss) -> Scheme:
     return torch.arange(len(row), device=row.device), windows.before(row, place), loss
 
 
-SCHEMES: dict[str, Callable[..., Scheme]] = {
-    "positions": _positions,
-    "prefixes": _prefixes,
-    "cloze": _cloze,
-}
+SCHEMES: dict[str, Callable[..., Scheme]] = {"positions": _positions, "prefixes": _prefixes, "cloze": _cloze}

@@ -1,4 +1,4 @@
-"""What f and f~ say of every exposure by the system: trained once, cross-fitted over users, kept on disk."""
+"""What f and f~ say of every exposure by the system: trained once, cross-fitted over users, cached on disk."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""f~: what the user's own choices tell about acceptance (Eq. 7), and its readouts at system exposures."""
+"""f~: what the user's own choices say about acceptance (Eq. 7), and its readouts at system exposures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

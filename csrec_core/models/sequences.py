@@ -1,7 +1,7 @@
 """The interaction log as rectangular tensors: what the models read."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -181,24 +181,13 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         The first `horizon` system exposures of a user are read.
     """
     log = dataset.log
-    users, user = np.unique(log["user"], return_inverse=True)
+    users = np.unique(log["user"])
     known = log["item"] if dataset.items is None else pd.concat([log["item"], dataset.items["item"]])
     catalogue = np.unique(known)
     genres = genre_columns(dataset.items, catalogue)
     numbers = number_columns(dataset.items, catalogue, where=f"{dataset.name}: items")
-    order = whole_order(log)
-    frame = pd.DataFrame(
-        {
-            "user": user,
-            "item": np.searchsorted(catalogue, log["item"]) + 1,
-            "decision": log["decision"].astype(np.int64),
-            "weight": _weights(log, len(catalogue)),
-            "row": np.arange(len(log)),
-            "source": log["source"],
-            "turn": 0 if order is None else order,
-        }
-    )
-    chosen, exposed = (frame[frame["source"] == source].copy() for source in (SELF, SYSTEM))
+    rows = _number_rows(log, users, catalogue)
+    chosen, exposed = (rows[rows["source"] == source].copy() for source in (SELF, SYSTEM))
     chosen = chosen.sort_values("user", kind="stable")
     every = {name: torch.tensor(chosen[name].to_numpy()) for name in ("item", "decision")}
     count = np.bincount(chosen["user"], minlength=len(users))
@@ -207,32 +196,48 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     exposed["slot"] = exposed.groupby("user").cumcount()
     exposed = exposed[exposed["slot"] < horizon]
     width = int(exposed["slot"].max()) + 1 if len(exposed) else 0
-
-    def table(rows: pd.DataFrame, column: str, columns: int, fill: float = 0) -> np.ndarray:
-        values = np.full((len(users), columns), fill, dtype=rows[column].to_numpy().dtype)
-        values[rows["user"], rows["slot"]] = rows[column]
-        return values
-
+    own, system = partial(_table, chosen, (len(users), length)), partial(_table, exposed, (len(users), width))
     ends = np.iinfo(np.int64)  # padding comes before all, or after all
-    turns = np.hstack([table(chosen, "turn", length, ends.min), table(exposed, "turn", width, ends.max)])
-    turns = turns.argsort(axis=1, kind="stable")
+    turns = np.hstack([own("turn", ends.min), system("turn", ends.max)]).argsort(axis=1, kind="stable")
     in_turn = (turns != np.arange(length + width)).any()
     return Sequences(
         users=users,
         catalogue=catalogue,
-        self_items=torch.from_numpy(table(chosen, "item", length)),
-        self_decisions=torch.from_numpy(table(chosen, "decision", length)),
-        self_weights=torch.from_numpy(table(chosen, "weight", length)),
+        self_items=torch.from_numpy(own("item")),
+        self_decisions=torch.from_numpy(own("decision")),
+        self_weights=torch.from_numpy(own("weight")),
         chosen_items=every["item"],
         chosen_decisions=every["decision"],
         chosen_count=torch.from_numpy(count),
-        system_items=torch.from_numpy(table(exposed, "item", width)),
-        system_decisions=torch.from_numpy(table(exposed, "decision", width)),
-        system_rows=table(exposed, "row", width, fill=-1),
+        system_items=torch.from_numpy(system("item")),
+        system_decisions=torch.from_numpy(system("decision")),
+        system_rows=system("row", -1),
         genres=_padded(genres),
         features=_padded(pd.concat([genres, numbers], axis=1)),
         turns=torch.from_numpy(turns) if in_turn else None,
     )
+
+
+def _number_rows(log: pd.DataFrame, users: np.ndarray, catalogue: np.ndarray) -> pd.DataFrame:
+    """Return the log with users and items as numbers, each row's weight, and its place in the whole order."""
+    order = whole_order(log)
+    columns = {
+        "user": np.searchsorted(users, log["user"]),
+        "item": np.searchsorted(catalogue, log["item"]) + 1,
+        "decision": log["decision"].astype(np.int64),
+        "weight": _weights(log, len(catalogue)),
+        "row": np.arange(len(log)),
+        "source": log["source"],
+        "turn": 0 if order is None else order,
+    }
+    return pd.DataFrame(columns)
+
+
+def _table(rows: pd.DataFrame, shape: tuple[int, int], column: str, fill: int = 0) -> np.ndarray:
+    """Return a column of rows at their user and slot."""
+    values = np.full(shape, fill, dtype=rows[column].to_numpy().dtype)
+    values[rows["user"], rows["slot"]] = rows[column]
+    return values
 
 
 def _weights(log: pd.DataFrame, n_items: int) -> np.ndarray:

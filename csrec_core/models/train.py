@@ -146,7 +146,7 @@ def fit(
             model.eval()
             with torch.no_grad(), average.in_place():
                 run.record(total / len(rows), validate(), seconds)
-            run.keep()
+            run.save()
             bar.update()
             bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
     run.finish(label)
@@ -186,7 +186,7 @@ class _Run:
             self.best, self.best_epoch = validation, len(self.history)
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Save, if it is time to."""
         if self.path is None or time.monotonic() - self.saved < SAVE_EVERY:
             return

@@ -8,7 +8,7 @@ decision that is UNKNOWN counts as none, so the same numbers serve where decisio
 are summed out.
 
 A sequence encoder has to learn such counts from scratch, token by token, and on some ten thousand users it
-learns their noise first. Given to the head, they leave it to learn what they do not tell.
+learns their noise first. Given to the head, they leave it to learn what they do not say.
 """
 
 import torch
@@ -20,7 +20,7 @@ from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 __all__ = ["UserState"]
 
 PRIOR = 3.0  # exposures, spread over the catalogue evenly, that a share starts from
-LONGEST_RUN = 5  # rejections in a row that are told apart
+LONGEST_RUN = 5  # rejections in a row, of which more count as so many
 NUMBERS = 22  # of an exposure, each with its name in `_numbers`
 
 

@@ -1,8 +1,8 @@
 """How much of an oracle's knowledge a history can give: a Bayes filter of the books world.
 
-The oracle knows each reader's tastes and trust, which no model is told. This filter knows the world to the
-last parameter (`csrec_core.data.books`), the quality of every book included, and infers tastes and trust from
-what the reader looked at and decided so far, as well as probability theory allows. So its score is what a
+The oracle knows each reader's preferences and trust, which no model sees. This filter knows the world to the
+last parameter (`csrec_core.data.books`), the quality of every book included, and infers preferences and trust
+from what the reader looked at and decided so far, as well as probability theory allows. So its score is what a
 model of histories can reach at most, up to the noise of its particles.
 """
 
@@ -45,8 +45,9 @@ def filter_books(
     log = dataset.log.sort_values(["user", "source", "t"], kind="stable")
     readers = log["user"].nunique()
     steps = len(log) // (2 * readers)
-    if not (log.groupby(["user", "source"], observed=True).size() == steps).all():
-        raise InputError(f"{dataset.name}: the filter needs as many exposures of each source for every user")
+    if dataset.items is None or not (log.groupby(["user", "source"], observed=True).size() == steps).all():
+        needs = "the table of items, and as many exposures of each source for every user"
+        raise InputError(f"{dataset.name}: the filter needs {needs}")
     phases = [
         {name: part[name].to_numpy().reshape(readers, steps) for name in ("user", "t", "item", "decision")}
         for part in (log[log["source"] == SELF], log[log["source"] != SELF])
@@ -70,14 +71,16 @@ def _filter(rng, catalogue, item, decision, particles: int, effect: float) -> np
     steps, everyone = total // 2, np.arange(readers)
     trend = WORLD.trend
     growth = 1 + trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
-    log_taste, log_weight = _first_tastes(rng, genre[item[:, :steps]], genres, particles)
+    log_preference, log_weight = _first_preferences(rng, genre[item[:, :steps]], genres, particles)
     trust = rng.normal(effect, WORLD.trust_spread, (readers, particles)).astype(np.float32)
     predicted = np.empty((readers, steps))
     for t in range(total):
-        log_taste = log_taste + WORLD.drift * rng.standard_normal(log_taste.shape, dtype=np.float32)
-        taste = np.exp(log_taste - log_taste.max(axis=2, keepdims=True))
-        liking = taste[everyone, :, genre[item[:, t]]] / taste.sum(axis=2)
-        if t < steps:  # what they look at tells of their tastes
+        log_preference = log_preference + WORLD.drift * rng.standard_normal(
+            log_preference.shape, dtype=np.float32
+        )
+        preference = np.exp(log_preference - log_preference.max(axis=2, keepdims=True))
+        liking = preference[everyone, :, genre[item[:, t]]] / preference.sum(axis=2)
+        if t < steps:  # what they look at tells of their preferences
             share, even = catalogue.share[item[:, t], None], 1 / len(genre)
             log_weight += np.log((1 - WORLD.browsing) * liking * share + WORLD.browsing * even)
         logit = WORLD.base + WORLD.affinity * (liking - 1 / genres)
@@ -89,19 +92,19 @@ def _filter(rng, catalogue, item, decision, particles: int, effect: float) -> np
             predicted[:, t - steps] = (_normalised(log_weight) * accept).sum(axis=1)
         log_weight += np.log(np.where(decision[:, t, None] == 1, accept, 1 - accept))
         if t >= steps - 1:
-            _draw_again(rng, log_taste, trust, log_weight)
+            _draw_again(rng, log_preference, trust, log_weight)
     return predicted
 
 
-def _first_tastes(rng, looks: np.ndarray, genres: int, particles: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw log tastes (B, particles, genres) near what the readers looked at, and their log weights."""
+def _first_preferences(rng, looks: np.ndarray, genres: int, particles: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw log preferences (B, particles, genres) near what the readers looked at, and their log weights."""
     count = (looks[:, :, None] == np.arange(genres)).sum(axis=1)
     drawn_by = CONCENTRATION + TRUST_IN_LOOKS * count
     gamma = rng.standard_gamma(drawn_by[:, None], (len(looks), particles, genres))
-    log_taste = np.log(gamma + 1e-300)
-    log_taste -= np.logaddexp.reduce(log_taste, axis=2, keepdims=True)
-    log_weight = ((CONCENTRATION - drawn_by)[:, None] * log_taste).sum(axis=2)
-    return np.log(np.exp(log_taste) + 1e-6).astype(np.float32), log_weight
+    log_preference = np.log(gamma + 1e-300)
+    log_preference -= np.logaddexp.reduce(log_preference, axis=2, keepdims=True)
+    log_weight = ((CONCENTRATION - drawn_by)[:, None] * log_preference).sum(axis=2)
+    return np.log(np.exp(log_preference) + 1e-6).astype(np.float32), log_weight
 
 
 def _normalised(log_weight: np.ndarray) -> np.ndarray:
@@ -109,12 +112,12 @@ def _normalised(log_weight: np.ndarray) -> np.ndarray:
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def _draw_again(rng, log_taste: np.ndarray, trust: np.ndarray, log_weight: np.ndarray) -> None:
+def _draw_again(rng, log_preference: np.ndarray, trust: np.ndarray, log_weight: np.ndarray) -> None:
     """Replace, in place, the particles of the readers of whom few count, by systematic resampling."""
     weight = _normalised(log_weight)
     particles = weight.shape[1]
     for reader in np.flatnonzero(1 / (weight**2).sum(axis=1) < FEWEST * particles):
         places = (np.arange(particles) + rng.random()) / particles
-        kept = np.searchsorted(np.cumsum(weight[reader]), places).clip(max=particles - 1)
-        log_taste[reader], trust[reader] = log_taste[reader, kept], trust[reader, kept]
+        drawn = np.searchsorted(np.cumsum(weight[reader]), places).clip(max=particles - 1)
+        log_preference[reader], trust[reader] = log_preference[reader, drawn], trust[reader, drawn]
         log_weight[reader] = 0

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS, CONTROLS, HISTORY_CONTROLS
+from csrec_core.evaluation.scores import CELL
 from csrec_core.numbers import interval_text
 from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.mssd_tables import session_gain, source_effect
@@ -24,36 +25,31 @@ __all__ = [
     "table_two_finding",
 ]
 
-CELL = ["mean", "lower", "upper"]
 AHR = "AHR@0.5"
 Finding = tuple[str, dict]  # a sentence, and its headline numbers
+#: From a preset to scores of `csrec_core.reproduction.tables.summarise`, of controls among them.
+Summaries = Mapping[str, pd.DataFrame]
 
 
-def paper_claim(summaries: Mapping[str, pd.DataFrame], backbone: str) -> Finding:
-    """Say in one sentence with one number whether CSRec, scored as published, beats accepting everything.
-
-    Parameters
-    ----------
-    summaries : mapping
-        From a preset to scores of `csrec_core.reproduction.tables.summarise`, of controls among them.
-    """
-    own, always = _cells(summaries["paper"], csrec_name(backbone)), _cells(summaries["paper"], ALWAYS)
-    gain, bar = own.loc[AHR] - always.loc[AHR, "mean"], always.loc[AHR, "mean"]
+def paper_claim(summaries: Summaries, backbone: str) -> Finding:
+    """Say in one sentence with one number whether CSRec, scored as published, beats accepting everything."""
+    always = _score(summaries["paper"], ALWAYS, AHR)["mean"]
+    mean, lower, upper = _score(summaries["paper"], csrec_name(backbone), AHR) - always
     said = f"Scored as in the paper, {csrec_name(backbone)} is"
-    if gain["lower"] <= 0 <= gain["upper"]:
+    if lower <= 0 <= upper:
         said += " not known to be right more often than accepting every exposure, right in "
-        said += f"{bar:.1%} of the decisions"
+        said += f"{always:.1%} of the decisions"
     else:
-        more = "more" if gain["mean"] > 0 else "less"
-        said += f" right {100 * abs(gain['mean']):.1f} points {more} often than accepting every exposure"
-    return f"{said}.", {"csrec_over_always": tuple(gain)}
+        more = "more" if mean > 0 else "less"
+        said += f" right {100 * abs(mean):.1f} points {more} often than accepting every exposure"
+    return f"{said}.", {"csrec_over_always": (mean, lower, upper)}
 
 
-def accuracy_finding(summaries: Mapping[str, pd.DataFrame], backbone: str, *, last: int) -> Finding:
-    """Say how often CSRec is right under three presets, beside what knows no items; as `paper_claim`."""
-    csrec = {name: _cells(summaries[name], csrec_name(backbone)).loc[AHR] for name in summaries}
-    always, position = (_cells(summaries["paper"], name).loc[AHR] for name in (ALWAYS, "position"))
-    lookup = _cells(summaries["crossed"], "history lookup").loc[AHR]
+def accuracy_finding(summaries: Summaries, backbone: str, *, last: int) -> Finding:
+    """Say how often CSRec is right under three presets, beside what knows no items."""
+    csrec = {name: _score(summaries[name], csrec_name(backbone), AHR) for name in summaries}
+    always, position = (_score(summaries["paper"], name, AHR) for name in (ALWAYS, "position"))
+    lookup = _score(summaries["crossed"], "history lookup", AHR)
     matched = " What lifts a score over the position is a match with users of the same decisions, no effect."
     sentence = (
         f"On the last {last} exposures, accepting everything is right in {always['mean']:.2%} of the decisions, "
@@ -76,10 +72,8 @@ def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) ->
     decisive : DataFrame
         Scores as they fell and after shuffling, as `csrec_core.reproduction.tables.hidden_position` returns.
     """
-    shown, hidden = (
-        tuple(_cells(decisive, f"{csrec_name(backbone)}, {name}").loc["AUC"])
-        for name in ("sound", "sound, shuffled")
-    )
+    name = f"{csrec_name(backbone)}, sound"
+    shown, hidden = (tuple(_score(decisive, model, "AUC")) for model in (name, f"{name}, shuffled"))
     sentence = (
         f"The position explains {share['position']:.1%} of the variance of the decisions, the previous decision "
         f"{share['previous decision']:.1%}, the item within a position {share['item, within position']:.1%}, the "
@@ -90,26 +84,25 @@ def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) ->
     return sentence, {"explained_position": float(share["position"]), **numbers}
 
 
-def margin_finding(summaries: Mapping[str, pd.DataFrame], backbone: str) -> Finding:
-    """Say how CSRec ranks decisions of users it never saw, beside trees and an oracle; as `paper_claim`."""
-    name = csrec_name(backbone)
-    free, kept = (_cells(summaries[preset], name) for preset in ("free", "crossed"))
-    best, trees = tuple(free.loc["AUC"]), tuple(_cells(summaries["free"], TABULAR).loc["AUC"])
+def margin_finding(summaries: Summaries, backbone: str) -> Finding:
+    """Say how CSRec ranks decisions of users it never saw, beside trees and an oracle."""
+    name, free = csrec_name(backbone), summaries["free"]
+    best, trees = (tuple(_score(free, model, "AUC")) for model in (name, TABULAR))
+    crossed = _score(summaries["crossed"], name, "AUC")
     sentence = (
         f"On users it never saw, CSRec's AUC ({backbone}) is {interval_text(*best)} without the constraint and "
-        f"{interval_text(*kept.loc['AUC'])} with it, that of boosted trees {interval_text(*trees)}"
+        f"{interval_text(*crossed)} with it, that of boosted trees {interval_text(*trees)}"
     )
-    if ORACLE in set(summaries["free"]["model"]):
-        margin = margin_of_oracle(summaries["free"], [name, TABULAR, CEILING])
+    if ORACLE in set(free["model"]):
+        margin = margin_of_oracle(free, [name, TABULAR, CEILING])
         sentence += (
             f"; without it they reach {margin[name]:.0%} and {margin[TABULAR]:.0%} of the oracle's margin "
         )
         sentence += "over one half"
         if CEILING in margin:
-            sentence += (
-                f", and a Bayes filter that knows all of the world but the reader {margin[CEILING]:.0%}"
-            )
-    ece, sound = free.loc["ECE", "mean"], _cells(summaries["sound"], name).loc["ECE", "mean"]
+            sentence += ", and a Bayes filter that knows all of the world but the reader "
+            sentence += f"{margin[CEILING]:.0%}"
+    ece, sound = (_score(summaries[preset], name, "ECE")["mean"] for preset in ("free", "sound"))
     sentence += (
         f". Its ECE is {ece:.3f} (free, calibrated on other users), {sound:.3f} (sound, calibrated on "
     )
@@ -118,39 +111,38 @@ def margin_finding(summaries: Mapping[str, pd.DataFrame], backbone: str) -> Find
 
 def beats_controls(summary: pd.DataFrame, backbone: str) -> Verdict:
     """Judge whether CSRec's AUC on users it never saw is above that of every control."""
-    own, auc = _cells(summary, csrec_name(backbone)).loc["AUC"], summary[summary["metric"] == "AUC"]
-    known = auc.set_index("model")["mean"].reindex([*CONTROLS, *HISTORY_CONTROLS]).dropna()
-    top, threshold = known.idxmax(), known.max()
-    detail = f"Its AUC on users it never saw is above that of every control; the best is '{top}'."
-    word = against(own["lower"], own["upper"], threshold)
-    return Verdict("CSRec beats the one-number controls", word, detail, *own, threshold)
+    auc = summary[summary["metric"] == "AUC"].set_index("model")["mean"]
+    known = auc.reindex([*CONTROLS, *HISTORY_CONTROLS]).dropna()
+    detail = f"Its AUC on users it never saw is above that of every control; the best is '{known.idxmax()}'."
+    mean, lower, upper = _score(summary, csrec_name(backbone), "AUC")
+    word = against(lower, upper, known.max())
+    return Verdict("CSRec beats the one-number controls", word, detail, mean, lower, upper, known.max())
 
 
 def beats_trees(cells: pd.DataFrame, trees: pd.Series) -> Verdict:
     """Judge whether f of some tested cells ranks their decisions better than trees on the same exposures."""
-    gain = auc_gain(cells, "f", trees)
+    mean, lower, upper = auc_gain(cells, "f", trees)
     detail = "Its AUC on users it never saw less that of boosted trees, one start, same exposures: "
-    detail += f"{interval_text(*gain, digits=4)}."
-    return Verdict("CSRec beats boosted trees", against(*gain[1:], 0.0), detail, *gain, 0.0)
+    detail += f"{interval_text(mean, lower, upper, digits=4)}."
+    return Verdict("CSRec beats boosted trees", against(lower, upper, 0.0), detail, mean, lower, upper, 0.0)
 
 
-def ece_words(summaries: Mapping[str, pd.DataFrame], backbone: str) -> str:
+def ece_words(summaries: Summaries, backbone: str) -> str:
     """Return the calibration error of the presets that a calibration plot shows, such as `paper 0.021`."""
-    name = csrec_name(backbone)
-    drawn = {
-        preset: _cells(summaries[preset], name).loc["ECE", "mean"] for preset in ("paper", "sound", "crossed")
+    errors = {
+        preset: _score(summaries[preset], csrec_name(backbone), "ECE")["mean"]
+        for preset in ("paper", "sound", "crossed")
     }
-    return ", ".join(f"{preset} {error:.3f}" for preset, error in drawn.items())
+    return ", ".join(f"{preset} {error:.3f}" for preset, error in errors.items())
 
 
 def line_words(lines: pd.DataFrame, x: str, y: str, *, by: str) -> str:
     """Return where each line of a chart begins and ends, such as `position: 0.24 at 0.05, 0.93 at 0.95`."""
-    ends = {name: part.sort_values(x).iloc[[0, -1]] for name, part in lines.groupby(by, sort=False)}
-    said = {
-        name: ", ".join(f"{b:.3g} at {a:g}" for a, b in part[[x, y]].to_numpy())
-        for name, part in ends.items()
-    }
-    return "; ".join(f"{name}: {words}" for name, words in said.items())
+    said = []
+    for name, part in lines.groupby(by, sort=False):
+        ends = part.sort_values(x)[[x, y]].iloc[[0, -1]].to_numpy()
+        said.append(f"{name}: {', '.join(f'{b:.3g} at {a:g}' for a, b in ends)}")
+    return "; ".join(said)
 
 
 def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
@@ -161,14 +153,11 @@ def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
     gain : DataFrame
         Of `csrec_core.reproduction.mssd_tables.session_gain`.
     """
-    auc = gain.set_index("metric").loc["AUC", CELL]
-    kind = "simulated" if simulated else "real"
-    known = auc["lower"] > 0 or auc["upper"] < 0
-    better = "better" if auc["mean"] > 0 else "worse"
-    doubt = "" if known else ", which may be chance"
+    mean, lower, upper = gain.set_index("metric").loc["AUC", CELL]
+    kind, better = "simulated" if simulated else "real", "better" if mean > 0 else "worse"
     said = f"On {kind} sessions CS-Few-Shot orders decisions {better} than Few-Shot by "
-    said += f"{100 * abs(auc['mean']):.1f} points of AUC{doubt}."
-    return said, {"auc_gain_cs_few_shot": tuple(auc)}
+    said += f"{100 * abs(mean):.1f} points of AUC{', which may be chance' * (not (lower > 0 or upper < 0))}."
+    return said, {"auc_gain_cs_few_shot": (mean, lower, upper)}
 
 
 def table_two_finding(
@@ -199,6 +188,6 @@ def table_two_finding(
     return f"{said}.", {"brier_gain_cs_few_shot": tuple(gain.loc["Brier"])}
 
 
-def _cells(summary: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return a model's `mean`, `lower`, `upper` by metric."""
-    return summary[summary["model"] == model].set_index("metric")[CELL]
+def _score(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
+    """Return a model's `mean`, `lower`, `upper` in a metric."""
+    return summary.set_index(["model", "metric"]).loc[(model, metric), CELL].astype(float)

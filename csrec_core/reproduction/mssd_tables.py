@@ -9,14 +9,7 @@ from tqdm import tqdm
 from csrec_core.data.log import SYSTEM
 from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores
 from csrec_core.evaluation.skips import predict_skip_controls, score_skips
-from csrec_core.metrics import (
-    auc_by_user,
-    average_accuracy,
-    brier,
-    first_accuracy,
-    resample,
-    resample_means,
-)
+from csrec_core.metrics import auc_by_user, average_accuracy, brier, first_accuracy, resample, resample_means
 from csrec_core.numbers import interval_text
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
@@ -163,8 +156,8 @@ def challenge_scores(trials: SessionTrials, *, seed: int) -> pd.DataFrame:
 def source_effect(cells: pd.DataFrame, *, estimand: str = "filtered") -> tuple[float, float, float]:
     """Return the mean of f - f~ over the exposures by the system: mean, lower, upper, by session.
 
-    The interval is that of sampling sessions, not of the models: where tastes are hidden, f~ extrapolates
-    from tracks that were chosen to those that were played.
+    The interval is that of sampling sessions, not of the models: where preferences are hidden, f~
+    extrapolates from tracks that were chosen to those that were played.
     """
     ending = {"filtered": "", "marginal": "_marginal"}[estimand]
     apart = cells[f"f{ending}"] - cells[f"f_tilde{ending}"]

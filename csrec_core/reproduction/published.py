@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS
+from csrec_core.evaluation.scores import CELL
 from csrec_core.numbers import interval_text
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "REASONS",
     "compare_presets",
     "compare_with_published",
-    "published_table",
     "with_footnotes",
 ]
 
@@ -75,18 +75,14 @@ MSSD_PUBLISHED = pd.DataFrame.from_dict(
 )
 
 
-def published_table() -> pd.DataFrame:
-    """Return the published cells: `table`, `model`, `metric`, `published`."""
-    rows = [
-        (table, model, metric, value)
-        for table, models in (("1", _TABLE_1), ("3-4", _TABLES_3_4))
-        for model, values in models.items()
-        for metric, value in zip(METRICS, values, strict=False)
-    ]
-    return pd.DataFrame(rows, columns=["table", "model", "metric", "published"])
-
-
-PUBLISHED = published_table()
+_CELLS = [
+    (table, model, metric, value)
+    for table, models in (("1", _TABLE_1), ("3-4", _TABLES_3_4))
+    for model, values in models.items()
+    for metric, value in zip(METRICS, values, strict=False)
+]
+#: A row a published cell of these.
+PUBLISHED = pd.DataFrame(_CELLS, columns=["table", "model", "metric", "published"])
 
 
 def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd.DataFrame:
@@ -107,7 +103,7 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
         `difference` (reproduced - published), `agrees`, whether the interval, widened by half a unit of the
         last printed digit, holds the published value, and `note`, why it does not. NaN where it was not run.
     """
-    own = scores.set_index(["model", "metric"])[["mean", "lower", "upper"]]
+    own = scores.set_index(["model", "metric"])[CELL]
     table = PUBLISHED.join(own, on=["model", "metric"]).rename(columns={"mean": "reproduced"})
     table["difference"] = table["reproduced"] - table["published"]
     half = np.where(table["published"].round(3) == table["published"], 5e-4, 5e-5)
@@ -117,9 +113,7 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
     always = table["metric"].map(own["mean"].xs(ALWAYS)) if ALWAYS in own.index else np.nan
     note = np.where(decided & ((table["reproduced"] - always).abs() < NEARLY), ACCEPTS_ALL, note)
     note = np.where(inside, "", np.where(table["reproduced"].isna(), NOT_RUN, note))
-    table = table.assign(agrees=inside, note=note)
-    names = ["table", "model", "metric", "published", "reproduced", "lower", "upper", "difference", "agrees"]
-    return table[[*names, "note"]]
+    return table.assign(agrees=inside, note=note)
 
 
 def compare_presets(summaries: Mapping[str, pd.DataFrame], presets: Sequence[str]) -> pd.DataFrame:
@@ -144,10 +138,8 @@ def with_footnotes(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     shown = compared[~missing].reset_index(drop=True)
     reasons = [reason for reason in shown["note"].unique() if reason]
     letters = dict(zip(reasons, ascii_lowercase, strict=False))
-    ran = [
-        interval_text(*row, digits=4)
-        for row in shown[["reproduced", "lower", "upper"]].itertuples(index=False)
-    ]
+    ends = shown[["reproduced", "lower", "upper"]].itertuples(index=False)
+    ran = [interval_text(*row, digits=4) for row in ends]
     shown = shown.assign(reproduced=ran, note=shown["note"].map(letters).fillna(""))
     notes = [f"{letter}: {reason}." for reason, letter in letters.items()]
     if missing.any():

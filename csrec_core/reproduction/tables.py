@@ -23,7 +23,7 @@ from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores, decision_s
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.reproduction.ceiling import CEILING
-from csrec_core.reproduction.experiment import Reproduction, Trial
+from csrec_core.reproduction.experiment import Reproduction, Trial, Wanted
 from csrec_core.reproduction.presets import Preset
 from csrec_core.reproduction.samples import shuffle_exposures
 
@@ -62,34 +62,24 @@ def csrec_name(backbone: str) -> str:
     return f"CSRec ({BACKBONES[backbone]})"
 
 
-def experiment(
-    bench: Reproduction,
-    *,
-    backbones: Sequence[str],
-    over: Sequence[str],
-    presets: Sequence[Preset],
-    seeds: Sequence[int],
-) -> pd.DataFrame:
-    """Run, or read from the cache, every trial: baselines by seed, CSRec by preset, backbone and seed.
+def experiment(bench: Reproduction, wanted: Sequence[Wanted]) -> pd.DataFrame:
+    """Run trials, or read them from the cache, and score them: as `model_scores`.
 
     Returns
     -------
     DataFrame
-        Scores as of `model_scores`, with `preset` ("" for a baseline) and CPU `seconds` of each trial.
+        With `seed`, `preset` ("" for a baseline) and CPU `seconds` of each trial.
     """
-    for name in (*backbones, *over):
-        if name not in BACKBONES:
-            raise unknown("backbone", name, BACKBONES)
-    baselines = [(name, seed, None) for seed in seeds for name in backbones]
-    wanted = [*baselines, *itertools.product(over, seeds, presets)]
+    for backbone, _, _ in wanted:
+        if backbone not in BACKBONES:
+            raise unknown("backbone", backbone, BACKBONES)
     parts = []
     for (backbone, seed, preset), trial in zip(wanted, bench.trials(wanted), strict=True):
         if preset is None:
-            scores = model_scores(trial, BACKBONES[backbone])
+            scores = model_scores(trial, BACKBONES[backbone]).assign(preset="")
         else:
-            scores = model_scores(trial, csrec_name(backbone), preset.columns[0])
-        label = "" if preset is None else preset.name
-        parts.append(scores.assign(seed=seed, preset=label, seconds=trial.seconds))
+            scores = model_scores(trial, csrec_name(backbone), preset.columns[0]).assign(preset=preset.name)
+        parts.append(scores.assign(seed=seed, seconds=trial.seconds))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -101,14 +91,11 @@ def run_presets(
     presets: Mapping[str, Preset],
     seeds: Sequence[int],
 ) -> pd.DataFrame:
-    """Run `experiment` under every preset; those of users never seen on the first backbone of `over` alone."""
-    across = [preset for preset in presets.values() if preset.crossed]
-    timed = [preset for preset in presets.values() if not preset.crossed]
-    parts = [
-        experiment(bench, backbones=backbones, over=over, presets=timed, seeds=seeds),
-        experiment(bench, backbones=[], over=over[:1], presets=across, seeds=seeds),
-    ]
-    return pd.concat(parts, ignore_index=True)
+    """Run baselines and CSRec under every preset; under those of users never seen on the first of `over` alone."""
+    timed, across = ([each for each in presets.values() if each.crossed is side] for side in (False, True))
+    wanted: list[Wanted] = [(name, seed, None) for seed in seeds for name in backbones]
+    wanted += [*itertools.product(over, seeds, timed), *itertools.product(over[:1], seeds, across)]
+    return experiment(bench, wanted)
 
 
 def summarise_presets(
@@ -164,7 +151,7 @@ def hidden_position(
         accept rate of the exposures then tested.
     """
     hidden = replace(bench, dataset=shuffle_exposures(bench.dataset, seed=seeds[0]))
-    again = experiment(hidden, backbones=[], over=[backbone], presets=presets, seeds=seeds)
+    again = experiment(hidden, [*itertools.product([backbone], seeds, presets)])
     tested = hidden.cells[hidden.cells["tested"]]
     controls = probability_scores(tested, control_probabilities(hidden)).assign(seed=0)
     fell = trials[trials["preset"].isin([preset.name for preset in presets])]
