@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import csrec_core
 from csrec_core.cli import cli
+from csrec_core.data.books import simulate_books
+from csrec_core.data.log import read_log
+from csrec_core.data.options import ReadOptions
 from csrec_core.report import kernel, parameters, plan, suite
+from csrec_core.suites import Notebook
 
 CELL = """\
 users: int = 5  # [1, 100] users
@@ -37,7 +42,7 @@ def project(tmp_path, monkeypatch):
         write(new_notebook(), output)
 
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
-    monkeypatch.setattr(plan, "NOTEBOOKS", ("01_a",))
+    monkeypatch.setattr(plan, "NOTEBOOKS", {"01_a": Notebook(seconds=60)})
     monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "shop": {"users": 3}, "full": {}})
     monkeypatch.setattr(plan, "PARTS", {})
     monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
@@ -282,6 +287,26 @@ def test_graph_gates_on_verdicts(tmp_path):
     # It holds up to t = 3, and at every t it does not.
     late = audit("--extra", "S[t-3]->D[t]")
     assert late.exit_code == 1 and "fails at a t beyond 3" in late.stdout
+
+
+def test_a_large_log_is_told_its_time_and_offered_whole_histories_of_some_users(
+    project, tmp_path, monkeypatch
+):
+    log = simulate_books(users=300, items=20, steps=2, seed=0).log.rename(columns={"user": "the user"})
+    log.to_csv(tmp_path / "big.csv", index=False)
+    words = ["--path", str(tmp_path / "big.csv"), "--map", "user=the user"]
+    assert "expect" not in report(*words).output
+    module = sys.modules["csrec_core.cli.report"]
+    monkeypatch.setattr(module, "PATIENCE", 1)
+    monkeypatch.setattr(module, "SAMPLE", 400)
+    said = re.search(r"1,200 exposures: expect about .* minutes.*; with one user in 10, about .*: (--where .*)",
+                     report("--run", "all", *words).output)  # fmt: skip
+    _, where = shlex.split(said[1])
+    options = ReadOptions.parse("user=the user").replaced(where=where)
+    some = read_log(tmp_path / "big.csv", options=options).log
+    assert 10 < some["user"].nunique() < 60
+    assert len(some) == 4 * some["user"].nunique()
+    assert project
 
 
 def test_graph_reads_a_file(tmp_path):

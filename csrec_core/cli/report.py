@@ -1,6 +1,8 @@
 """`csrec report`: running the notebooks, once or over a grid."""
 
+import math
 import os
+import shlex
 import sys
 import time
 
@@ -14,6 +16,9 @@ from csrec_core.errors import InputError, unknown
 from csrec_core.files import check_path
 
 __all__ = ["report"]
+
+PATIENCE = 300  # expected seconds from which a sample is offered
+SAMPLE = 500_000  # exposures of a sample, at most
 
 EXAMPLES = """\
 \b
@@ -127,8 +132,13 @@ def _spec(suite, run, given, texts, **about):
         texts["path"] = str(path)
     if design := texts.get("design", values.get("design")):
         texts["design"] = _in_a_line(str(design))
-    lacks = _check_data(values | texts)
+    dataset, lacks = _check_data(values | texts)
     names = plan.PARTS.get(suite, plan.NOTEBOOKS)
+    if dataset is not None:
+        asked = [
+            plan.NOTEBOOKS[name] for name in names if name not in lacks and name in (about["only"] or names)
+        ]
+        click.echo(_offer(dataset, asked), nl=False)
     for name in filter(lacks.get, names):
         click.echo(f"{name} is left out: it needs {lacks[name]}")
     notebooks = [notebooks_folder() / f"{name}.ipynb" for name in names if name not in lacks]
@@ -149,12 +159,32 @@ def _in_a_line(design):
 
 
 def _check_data(given):
-    """Refuse a log that cannot be read before anything runs; return what a log of one's own lacks for notebooks."""
+    """Return a log of one's own, and what it lacks for notebooks; refuse what cannot be read before anything runs."""
     from csrec_core.data.check import what_it_lacks
     from csrec_core.data.loaders import make_dataset
 
     kind, path, columns = (str(given.get(name, "")) for name in ("data", "path", "map"))
     if kind in ("", "books") and not (path or columns):
-        return {}
+        return None, {}
     dataset = make_dataset(kind or "books", path=path, map=columns)
-    return what_it_lacks(dataset) if kind == "log" else {}
+    return (dataset, what_it_lacks(dataset)) if kind == "log" else (None, {})
+
+
+def _offer(dataset, notebooks):
+    """Return how long a large log will take, and the option that reads whole histories of some of its users."""
+    from csrec_core.data.options import ABSENT
+    from csrec_core.data.tables import quoted
+    from csrec_core.suites import expected_seconds
+
+    rows, seconds = len(dataset.log), expected_seconds(notebooks, len(dataset.log))
+    if seconds < PATIENCE:
+        return ""
+    said = f"{rows:,} exposures: expect about {seconds / 60:.0f} minutes of one core"
+    user, where = dataset.read.map.get("user", "user"), dataset.read.where
+    if user != ABSENT:
+        part = 10 ** math.ceil(math.log10(rows / SAMPLE))
+        some = f"hash({quoted(user)}) % {part} = 0"
+        some = shlex.quote(f"({where}) and {some}" if where else some)
+        less = expected_seconds(notebooks, rows // part) / 60
+        said += f"; with one user in {part:,}, about {less:.0f}: --where {some}"
+    return f"{said}\n\n"
