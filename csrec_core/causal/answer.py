@@ -7,10 +7,10 @@ import networkx as nx
 
 from csrec_core.causal.adjustment import front_doors, implications, instruments
 from csrec_core.causal.certificate import Certificate, certify_formula
-from csrec_core.causal.graph import plain_names
+from csrec_core.causal.graph import plain_names, probability
 from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.repair import identifying_changes
-from csrec_core.causal.search import Source, law
+from csrec_core.causal.search import Source
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
 __all__ = ["Answer", "answer"]
@@ -43,7 +43,7 @@ class Answer:
     @property
     def query(self) -> str:
         """The effect asked for, as plain text."""
-        return law(self.found.y, self.found.do, self.found.given)
+        return probability(self.found.y, self.found.do, self.found.given)
 
     def meaning(self) -> str:
         """Say in one or two plain sentences what follows for who has data."""

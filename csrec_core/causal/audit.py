@@ -13,7 +13,7 @@ from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.induction import Proof, prove_steps
 from csrec_core.causal.repair import additions, breaking_edges, find_repairs
 from csrec_core.causal.search import project_latents
-from csrec_core.causal.theorem import Derivation, Step, check_base, check_transport, derive_theorem
+from csrec_core.causal.theorem import Derivation, derive_theorem
 
 __all__ = [
     "Audit",
@@ -39,7 +39,6 @@ class Audit:
     Attributes
     ----------
     chain : the derivation at each of the time steps 2..t
-    base, transport : steps H0 and T1
     identifications : "today", P(D_t | do S_{1:t}, P_t), and "history", P(D_t | do S_{1:t}, P_{1:t})
     certificates : the numeric certificate of each step at time t, by its name; empty if none was asked for
     proofs : for each step but H0, which speaks of t = 1, its proof for every t; empty where nothing repeats
@@ -48,8 +47,6 @@ class Audit:
     graph: nx.DiGraph
     t: int
     chain: tuple[Derivation, ...]
-    base: Step
-    transport: Step
     identifications: dict[str, Identification]
     certificates: dict[str, Certificate]
     proofs: dict[str, Proof]
@@ -58,12 +55,6 @@ class Audit:
     def derivation(self) -> Derivation:
         """The derivation at time t."""
         return self.chain[-1]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Every step at time t: A1 to A3, E1, E2, H0 to H5, T1."""
-        theorem, equation, recursion = map(self.derivation.part, ("theorem", "equation 6", "recursion"))
-        return (*theorem, *equation, self.base, *recursion, self.transport)
 
 
 def audit(
@@ -90,14 +81,10 @@ def audit(
         As `derive_theorem`.
     """
     chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
-    base, transport = check_base(graph), check_transport(graph, t)
     identifications = {"today": _history(graph, t, tastes=slice(-1, None)), "history": _history(graph, t)}
-    steps = (*chain[-1], base, transport) if certificates else ()
+    steps = chain[-1].steps if certificates else ()
     certified = {step.name: certify(step.check, models=models, seed=seed) for step in steps}
-    proofs = (
-        prove_steps(unroll, lambda g, i: (*derive_theorem(g, i), check_transport(g, i))) if unroll else {}
-    )
-    return Audit(graph, t, chain, base, transport, identifications, certified, proofs)
+    return Audit(graph, t, chain, identifications, certified, prove_steps(unroll) if unroll else {})
 
 
 def verdicts(audit: Audit) -> dict[str, bool | None]:
@@ -109,14 +96,14 @@ def verdicts(audit: Audit) -> dict[str, bool | None]:
     """
     agree = {
         audit.certificates[step.name].agrees == bool(step.check)
-        for step in audit.steps
+        for step in audit.derivation
         if step.name in audit.certificates and audit.certificates[step.name].agrees is not None
     }
     return {
-        "theorem": all(derivation.theorem for derivation in audit.chain),
+        "theorem": all(derivation.holds("theorem") for derivation in audit.chain),
         "equation_6": all(derivation.holds("equation 6") for derivation in audit.chain),
-        "recursion": bool(audit.base.check) and all(derivation.recursion for derivation in audit.chain),
-        "transport": bool(audit.transport.check),
+        "recursion": all(derivation.holds("recursion") for derivation in audit.chain),
+        "transport": audit.derivation.holds("transport"),
         "identifiable": all(audit.identifications.values()),
         "certificate": all(agree) if agree else None,
     }
@@ -128,7 +115,7 @@ def every_t(audit: Audit) -> dict[str, bool | None]:
     found = {}
     for part, letter in parts.items():
         holds = [proof.holds for name, proof in audit.proofs.items() if name[0] == letter]
-        holds += [bool(audit.base.check)] if part == "recursion" else []
+        holds += [bool(audit.derivation["H0"].check)] if part == "recursion" else []
         found[part] = False if False in holds else None if None in holds or not audit.proofs else True
     return found
 
@@ -160,11 +147,11 @@ def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
             "gap": audit.certificates.get(step.name, Certificate(())).gap,
             "reason": step.check.reason,
         }
-        for step in audit.steps
+        for step in audit.derivation
     ]
     table = pd.DataFrame(rows)
     if baseline is not None:
-        before = [bool(step.check) for step in baseline.steps]
+        before = [bool(step.check) for step in baseline.derivation]
         changes = {(True, False): "breaks", (False, True): "mends"}
         table["changed"] = [changes.get(pair, "") for pair in zip(before, table["holds"], strict=True)]
     return table
@@ -178,10 +165,10 @@ def breaking_table(audit: Audit) -> pd.DataFrame:
     or that run back in time are left out.
     """
     broken: dict[tuple[str, str, str], list[str]] = {}
-    for step in audit.steps:
+    for step in audit.derivation:
         for edge in breaking_edges(step.check):
             broken.setdefault(edge, []).append(step.name)
-    graph = audit.transport.check.graph  # the audited graph with the regime R
+    graph = audit.derivation["T1"].check.graph  # the audited graph with the regime R
     rows = [
         (*edge, len(broken.get(edge, [])), ", ".join(broken.get(edge, [])))
         for edge in additions(graph)
@@ -193,7 +180,7 @@ def breaking_table(audit: Audit) -> pd.DataFrame:
 def repair_table(audit: Audit) -> pd.DataFrame:
     """Return one row per broken step and smallest repair: `step`, `repair`, `change`."""
     rows = []
-    for step in audit.steps:
+    for step in audit.derivation:
         repairs = find_repairs(step.check)
         rows += [(step.name, "condition on", ", ".join(sorted(nodes))) for nodes in repairs.conditioning]
         for arrows in repairs.removal:
@@ -210,7 +197,7 @@ def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     rows = []
     for step in derive_theorem(graph, t):
         check = step.check
-        uncut = check_rule(graph, 1, y=check.y, z=check.z, w=check.given)
+        uncut = check_rule(check.graph, 1, y=check.y, z=check.z, w=check.given)
         rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut), uncut.reason))
     return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut", "reason"])
 
@@ -224,7 +211,7 @@ def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
     for variant in VARIANTS:
         for t in horizons:
             graph = variant_graph(variant, t)
-            rows += [(variant, t, step.name, bool(step.check)) for step in _all_steps(graph, t)]
+            rows += [(variant, t, step.name, bool(step.check)) for step in derive_theorem(graph, t)]
             rows.append((variant, t, "ID", bool(_history(graph, t))))
     return pd.DataFrame(rows, columns=["variant", "t", "step", "holds"])
 
@@ -263,11 +250,7 @@ def _time(node: str) -> int:
 
 
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:
-    return [step.name for step in _all_steps(graph, t) if not step.check]
-
-
-def _all_steps(graph: nx.DiGraph, t: int) -> list[Step]:
-    return [*derive_theorem(graph, t), check_base(graph), check_transport(graph, t)]
+    return [step.name for step in derive_theorem(graph, t) if not step.check]
 
 
 def _history(graph: nx.DiGraph, t: int, *, tastes: slice = slice(None)) -> Identification:

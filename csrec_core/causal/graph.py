@@ -1,7 +1,7 @@
 """Causal graphs: directed acyclic graphs whose unmeasured causes are nodes marked `latent`."""
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
 import networkx as nx
@@ -18,6 +18,7 @@ __all__ = [
     "observed",
     "plain_names",
     "plot_label",
+    "probability",
     "require_acyclic",
     "require_nodes",
     "sequential_graph",
@@ -258,6 +259,16 @@ def plain_names(nodes: Iterable[str], *, mark: str = "") -> str:
     """Write nodes as plain text, in the order of their names, S2 before S10."""
     parts = ((re.sub(r"\d+", lambda digits: digits[0].zfill(9), node), node) for node in nodes)
     return ", ".join(node + mark for _, node in sorted(parts))
+
+
+def probability(
+    y: Collection[str], do: Collection[str] = (), given: Collection[str] = (), *, latex: bool = False
+) -> str:
+    """Write P(y | do(…), given) as plain text or as LaTeX, in which runs of a series are S_{1:3}."""
+    write, bar = (latex_names, r" \mid ") if latex else (plain_names, " | ")
+    conditions = [f"do({write(do)})"] if do else []
+    conditions += [write(given)] if given else []
+    return f"P({write(y)}{bar if conditions else ''}{', '.join(conditions)})"
 
 
 def _escape(name: str) -> str:

@@ -18,8 +18,8 @@ from csrec_core.causal.expression import (
     product,
     python_source,
 )
-from csrec_core.causal.graph import plain_names
-from csrec_core.causal.search import Hedge, Line, Search, Source, law, project_latents
+from csrec_core.causal.graph import plain_names, probability
+from csrec_core.causal.search import Hedge, Line, Search, Source, project_latents
 from csrec_core.causal.simplify import simplify
 from csrec_core.errors import InputError
 
@@ -64,7 +64,10 @@ class Identification:
         if is_plain and not is_large:
             other = _search(self, reverse=True)
             candidates += [other.conditional(self.y, self.do, self.given), self._pruned()]
-        return min((simplify(term, partial(separated, self.graph)) for term in candidates), key=lambda term: term.size)
+        return min(
+            (simplify(term, partial(separated, self.graph)) for term in candidates),
+            key=lambda term: term.size,
+        )
 
     @cached_property
     def adjustment(self) -> list[Nodes]:
@@ -233,11 +236,11 @@ def _adjustment_lines(query: Identification, nodes: Nodes) -> list[Line]:
     lines = []
     if nodes:
         over = f"Σ_{{{plain_names(nodes)}}}"
-        drawn, seen = law(nodes, do, given), law(nodes, (), given)
-        lines.append(Line("total probability", f"{over} {law(y, do, nodes | given)} {drawn}"))
+        drawn, seen = probability(nodes, do, given), probability(nodes, (), given)
+        lines.append(Line("total probability", f"{over} {probability(y, do, nodes | given)} {drawn}"))
         third = check_rule(query.graph, 3, y=nodes, z=do, w=given)
-        lines.append(Line("drop the action", f"{over} {law(y, do, nodes | given)} {seen}", (third,)))
-        formula = f"{over} {law(y, (), do | nodes | given)} {seen}"
+        lines.append(Line("drop the action", f"{over} {probability(y, do, nodes | given)} {seen}", (third,)))
+        formula = f"{over} {probability(y, (), do | nodes | given)} {seen}"
     else:
-        formula = law(y, (), do | given)
+        formula = probability(y, (), do | given)
     return [*lines, Line("see in the place of setting", formula, (second,))]

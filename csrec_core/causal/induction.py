@@ -15,7 +15,7 @@ from itertools import pairwise, takewhile
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.theorem import Step
+from csrec_core.causal.theorem import derive_theorem
 
 __all__ = ["Proof", "prove_steps"]
 
@@ -62,32 +62,31 @@ class Proof:
         return f"fails at t = {', '.join(map(str, self.fails_at))} and at every t from {self.from_t} on"
 
 
-def prove_steps(
-    make: Callable[[int], nx.DiGraph], steps: Callable[[nx.DiGraph, int], Iterable[Step]], *, start: int = 2
-) -> dict[str, Proof]:
-    """Prove or refute each step at every t >= `start`.
+def prove_steps(make: Callable[[int], nx.DiGraph]) -> dict[str, Proof]:
+    """Prove or refute each step of `derive_theorem` at every t >= 2, but H0, which speaks of t = 1.
 
     Parameters
     ----------
     make : returns the graph unrolled over a number of steps
-    steps : returns the steps at a time t, on a graph of at least t steps
 
     Returns
     -------
     dict
         For each step by name its `Proof`; `always` is None where `FURTHEST` slices show no repetition.
     """
-    last = start + FURTHEST
+    last = 2 + FURTHEST
     graph = make(last)
-    by_time = {t: {step.name: step.check for step in steps(graph, t)} for t in range(start, last + 1)}
+    derivations = {t: derive_theorem(graph, t) for t in range(2, last + 1)}
     proofs = {}
-    for name, check in by_time[last].items():
-        verdicts = {t: bool(checks[name]) for t, checks in by_time.items()}
-        from_t = _repeats_from(check, last)
+    for step in derivations[last]:
+        name = step.name
+        if name == "H0":
+            continue
+        verdicts = {t: bool(derivation[name].check) for t, derivation in derivations.items()}
+        from_t = _repeats_from(step.check, last)
         if from_t is not None and len({verdicts[t] for t in range(from_t, last + 1)}) > 1:
-            raise AssertionError(
-                f"step {name}: the induction denies the single checks"
-            )  # a fault of this file
+            # A fault of this file, and of no input.
+            raise AssertionError(f"step {name}: the induction denies the single checks")
         failing = (t for t, holds in verdicts.items() if not holds and (from_t is None or t < from_t))
         proofs[name] = Proof(name, tuple(failing), from_t or 0, None if from_t is None else verdicts[last])
     return proofs

@@ -10,9 +10,9 @@ import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck, check_rule
 from csrec_core.causal.expression import Conditional, Nodes, Product, Ratio, Sum, Term, factors_of, product
-from csrec_core.causal.graph import latents, observed, plain_names, with_ancestors
+from csrec_core.causal.graph import latents, observed, plain_names, probability, with_ancestors
 
-__all__ = ["Hedge", "Line", "Search", "Source", "law", "project_latents"]
+__all__ = ["Hedge", "Line", "Search", "Source", "project_latents"]
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,6 @@ class Line:
 
 class Hedge(Exception):
     """Raised where a confounded group cannot be taken further apart."""
-
-
-def law(y: Iterable[str], do: Iterable[str] = (), given: Iterable[str] = ()) -> str:
-    """Return P(y | do(…), given) as plain text."""
-    conditions = [f"do({plain_names(do)})"] if do else []
-    conditions += [plain_names(given)] if given else []
-    return f"P({plain_names(y)}{' | ' if conditions else ''}{', '.join(conditions)})"
 
 
 def project_latents(graph: nx.DiGraph) -> tuple[nx.DiGraph, nx.Graph]:
@@ -88,16 +81,20 @@ class Search:
 
     def conditional(self, y: Nodes, do: Nodes, given: Nodes) -> Term:
         """Return P(y | do, given), or raise `Hedge`."""
-        start = law(y, do, given)
+        start = probability(y, do, given)
         # What may as well be set as seen is set: only the rest has to be conditioned on (Shpitser and Pearl).
         while movable := next(
             (c for n in sorted(given) if (c := check_rule(self.graph, 2, y=y, x=do, z=n, w=given - {n}))),
             None,
         ):
             do, given = do | movable.z, given - movable.z
-            self.note(f"set {plain_names(movable.z)} in the place of seeing it", law(y, do, given), [movable])
+            self.note(
+                f"set {plain_names(movable.z)} in the place of seeing it",
+                probability(y, do, given),
+                [movable],
+            )
         if given:
-            top, bottom = law(y | given, do), law(given, do)
+            top, bottom = probability(y | given, do), probability(given, do)
             self.note("by the definition of a conditional probability", f"{start} = {top} / {bottom}")
         term = self.effect(y | given, do)
         return self.normalise(term, y) if given else term
@@ -110,13 +107,13 @@ class Search:
         kept, dropped, through = do & world, do - world, rest - do
         if self.record and dropped:
             checks = [check_rule(self.graph, 3, y=target, x=kept, z=dropped)]
-            self.note("drop actions that are no causes of the outcome", law(target, kept), checks)
+            self.note("drop actions that are no causes of the outcome", probability(target, kept), checks)
         if self.record and through:
             checks = [check_rule(self.graph, 3, y=target, x=kept, z=through)]
-            self.note("set what acts through actions only", law(target, kept | through), checks)
+            self.note("set what acts through actions only", probability(target, kept | through), checks)
         parts = self.components(needed)
         if self.record:
-            laws = " ".join(law(part, world - part) for part in parts)
+            laws = " ".join(probability(part, world - part) for part in parts)
             over = f"Σ_{{{plain_names(needed - target)}}} " if needed - target else ""
             checks = [check for part in parts for check in self.split(part, needed, rest)]
             self.note("factorise, and take apart what shares no unmeasured cause", over + laws, checks)
@@ -133,7 +130,7 @@ class Search:
             group = next(group for group in self.components(seen) if part <= group)
             term = self.observed_factor(group, seen, source)
             if self.record:
-                said = f"{law(group, world - group)} = {term.text()}"
+                said = f"{probability(group, world - group)} = {term.text()}"
                 checks = self.split(group, seen, source.do & world)
                 self.note(f"read from {source.name or 'the data'}", said, checks)
             try:
@@ -156,7 +153,7 @@ class Search:
             marginal = product([self.slice(node, ordered, marginal) for node in ordered if node in inner])
             if self.record:
                 checks = self.split(inner, kept, world - kept)
-                self.note("take apart", f"{law(inner, world - inner)} = {marginal.text()}", checks)
+                self.note("take apart", f"{probability(inner, world - inner)} = {marginal.text()}", checks)
         return self.reduce(part, inner, marginal, world)
 
     def slice(self, node: str, ordered: list[str], term: Term) -> Term:
@@ -179,7 +176,7 @@ class Search:
         """Sum the nodes of a group out that are no causes of those kept."""
         result = self.sum(group - kept, term)
         if self.record and group - kept:
-            said = f"{law(kept, world - kept)} = {result.text()}"
+            said = f"{probability(kept, world - kept)} = {result.text()}"
             checks = [check_rule(self.graph, 3, y=kept, x=world - group, z=group - kept)]
             self.note(f"sum out {plain_names(group - kept)}", said, checks)
         return result

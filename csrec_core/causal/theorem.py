@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck, check_rule
-from csrec_core.causal.graph import latex_names, require_nodes
+from csrec_core.causal.graph import latex_names, probability, require_nodes
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["Derivation", "Step", "check_base", "check_transport", "derive_theorem", "latex_probability"]
+__all__ = ["Derivation", "Step", "derive_theorem"]
+
+Nodes = Iterable[str] | str
 
 PARTS = {"A": "theorem", "E": "equation 6", "H": "recursion", "T": "transport"}
 
@@ -43,14 +45,13 @@ class Step:
         """The probability before the step, as LaTeX."""
         check = self.check
         actions, seen = (check.x, check.z | check.w) if check.rule == 1 else (check.x | check.z, check.w)
-        return latex_probability(check.y, do=actions, given=seen)
+        return probability(check.y, actions, seen, latex=True)
 
     @property
     def after(self) -> str:
         """The probability after the step, as LaTeX."""
         check = self.check
-        seen = check.w | check.z if check.rule == 2 else check.w
-        return latex_probability(check.y, do=check.x, given=seen)
+        return probability(check.y, check.x, check.w | check.z if check.rule == 2 else check.w, latex=True)
 
     @property
     def separation(self) -> str:
@@ -70,18 +71,15 @@ class Step:
     def graph_name(self) -> str:
         """The mutilated graph in Pearl's notation, as LaTeX."""
         check = self.check
-        marks = []
-        over = check.x | check.z_of_w
-        if over:
-            marks.append(latex_names(over, accent=r"\overline"))
-        if check.rule == 2:
-            marks.append(latex_names(check.z, accent=r"\underline"))
+        over, under = check.x | check.z_of_w, check.z if check.rule == 2 else frozenset()
+        marks = [latex_names(over, accent=r"\overline")] if over else []
+        marks += [latex_names(under, accent=r"\underline")] if under else []
         return f"G_{{{', '.join(marks)}}}" if marks else "G"
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """Every step towards Theorem 3.1 and Eq. (6) at one time step."""
+    """Every step towards Theorem 3.1, Eq. (6), the recursion and transport at one time step."""
 
     t: int
     steps: tuple[Step, ...]
@@ -96,22 +94,12 @@ class Derivation:
         return iter(self.steps)
 
     def part(self, part: str) -> tuple[Step, ...]:
-        """Return the steps of one part: "theorem", "equation 6" or "recursion"."""
+        """Return the steps of one part, a value of `PARTS`."""
         return tuple(step for step in self.steps if step.part == part)
 
     def holds(self, part: str) -> bool:
         """Whether every step of the part is licensed."""
         return all(step.check for step in self.part(part))
-
-    @property
-    def theorem(self) -> bool:
-        """Whether the graph proves Theorem 3.1 (steps A1 to A3)."""
-        return self.holds("theorem")
-
-    @property
-    def recursion(self) -> bool:
-        """Whether the graph proves the recursion on the preference history (steps H1 to H5)."""
-        return self.holds("recursion")
 
 
 def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
@@ -128,75 +116,52 @@ def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
         A1 to A3 prove Theorem 3.1,
         P(D_t | do S_{1:t}, P_t) = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_t).
         E1 and E2 are what Eq. (6) needs on top: the last factor given P_{t-1} in the place of P_t.
-        H1 to H5 prove the recursion that is right, on f_t = P(D_t | do S_{1:t}, P_{1:t}):
-        f_t = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_{1:t-1}).
+        H0 to H5 prove the recursion that is right, on f_t = P(D_t | do S_{1:t}, P_{1:t}):
+        f_t = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_{1:t-1}); H0 is where it starts,
+        f_1 = P(D_1 | S_1, P_1).
+        T1 says that what is learnt from self-chosen exposures carries over to the system's: D_t ⊥ R | S_t,
+        D_{t-1}, P_t, with R the regime (who chose the exposure).
 
     Raises
     ------
     InputError
         When `t` is under 2 or a node of the query is missing or latent.
     """
-    _require_nodes(graph, t)
-    s = [f"S{i}" for i in range(1, t + 1)]
-    p = [f"P{i}" for i in range(1, t + 1)]
-    now, earlier, decision, last = s[-1], s[:-1], f"D{t}", f"D{t - 1}"
-    plan = [
+    if not isinstance(t, int) or t < 2:
+        raise InputError(
+            f"t must be a whole number of at least 2 (the recursion looks one step back), got {t!r}"
+        )
+    s, p, d = ([f"{row}{i}" for i in range(1, t + 1)] for row in "SPD")
+    require_nodes(graph, [*p, *s, *d], where=f"the query at t = {t}")
+    now, earlier, decision, last = s[-1], s[:-1], d[-1], d[-2]
+    plan: list[tuple[str, int, Nodes, Nodes, Nodes, Nodes]] = [
         # name, rule, y, x, z, w
         ("A1", 3, last, earlier, now, p[-1:]),
         ("A2", 2, decision, earlier, now, [p[-1], last]),
         ("A3", 3, decision, (), earlier, [now, p[-1], last]),
         ("E1", 1, last, earlier, p[-2], p[-1:]),
         ("E2", 1, last, earlier, p[-1], p[-2:-1]),
+        ("H0", 2, d[0], (), s[0], p[0]),
         ("H1", 3, last, earlier, now, p),
         ("H2", 1, last, earlier, p[-1], p[:-1]),
         ("H3", 2, decision, earlier, now, [*p, last]),
         ("H4", 3, decision, (), earlier, [now, *p, last]),
         ("H5", 1, decision, (), p[:-1], [now, p[-1], last]),
+        ("T1", 1, decision, (), "R", [now, last, p[-1]]),
     ]
-    steps = (_step(name, check_rule(graph, rule, y=y, x=x, z=z, w=w)) for name, rule, y, x, z, w in plan)
+    regimes = _with_regime(graph, s)
+    steps = []
+    for name, rule, y, x, z, w in plan:
+        check = check_rule(regimes if name == "T1" else graph, rule, y=y, x=x, z=z, w=w)
+        steps.append(Step(name, PARTS[name[0]], MEANINGS[name], check))
     return Derivation(t, tuple(steps))
 
 
-def check_base(graph: nx.DiGraph) -> Step:
-    """Check where the recursion starts: f_1 = P(D_1 | do S_1, P_1) = P(D_1 | S_1, P_1), by rule 2."""
-    check = check_rule(graph, 2, y="D1", z="S1", w="P1")
-    return _step("H0", check)
-
-
-def check_transport(graph: nx.DiGraph, t: int) -> Step:
-    """Check whether what is learnt from self-chosen exposures carries over to the system's.
-
-    The licence is D_t ⊥ R | S_t, D_{t-1}, P_t, with R the regime (who chose the exposure). A graph without
-    R gets one that points at every exposure: the weakest form of two regimes.
-    """
-    _require_nodes(graph, t)
-    if "R" not in graph:
-        graph = graph.copy()
-        graph.add_node("R", latent=False)
-        graph.add_edges_from((("R", f"S{i}") for i in range(1, t + 1)), role="regime")
-    check = check_rule(graph, 1, y=f"D{t}", z="R", w=[f"S{t}", f"D{t - 1}", f"P{t}"])
-    return _step("T1", check)
-
-
-def _step(name: str, check: RuleCheck) -> Step:
-    return Step(name, PARTS[name[0]], MEANINGS[name], check)
-
-
-def latex_probability(y: Iterable[str], *, do: Iterable[str] = (), given: Iterable[str] = ()) -> str:
-    """Return P(y | do(...), given) as LaTeX, runs of a series written S_{1:3}."""
-    conditions = []
-    if do:
-        conditions.append(rf"do({latex_names(do)})")
-    if given:
-        conditions.append(latex_names(given))
-    bar = rf" \mid {', '.join(conditions)}" if conditions else ""
-    return f"P({latex_names(y)}{bar})"
-
-
-def _require_nodes(graph: nx.DiGraph, t: int) -> None:
-    if not isinstance(t, int) or t < 2:
-        raise InputError(
-            f"t must be a whole number of at least 2 (the recursion looks one step back), got {t!r}"
-        )
-    needed = (f"{row}{i}" for i in range(1, t + 1) for row in "PSD")
-    require_nodes(graph, needed, where=f"the query at t = {t}")
+def _with_regime(graph: nx.DiGraph, exposures: list[str]) -> nx.DiGraph:
+    """Return a graph with R: where it has none, R points at every exposure, the weakest form of two regimes."""
+    if "R" in graph:
+        return graph
+    graph = graph.copy()
+    graph.add_node("R", latent=False)
+    graph.add_edges_from((("R", exposure) for exposure in exposures), role="regime")
+    return graph
