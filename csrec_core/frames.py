@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from csrec_core.verdict import Verdict
 
 __all__ = ["check", "estimate", "read"]
 
-Log = pd.DataFrame | Dataset | str | Path
+Log: TypeAlias = pd.DataFrame | Dataset | str | Path
 
 
 def read(log: Log, *, map: Mapping[str, str] | str = "", **options) -> Dataset:

@@ -115,7 +115,7 @@ def ask_agent(given: Mapping, *, users: int, steps: int, effect: float, seed: in
         click.echo("csrec: warning: the pilot fails the quality gate; see quality.html", err=True)
     silent = f", {done.silent:,} questions without a usable answer" if done.silent else ""
     assert done.dataset is not None  # a run without one has stopped
-    click.echo(f"{len(done.dataset.log):,} exposures, {len(done.dataset.items):,} books known{silent}")
+    click.echo(f"{len(done.dataset.log):,} exposures, {done.knowledge['kept'].sum():,} books known{silent}")
     if done.cost:
         click.echo(f"{done.cost}, all runs of {out}")
     click.echo(out / "quality.html")

@@ -112,7 +112,7 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     from csrec_core.data.mssd.ingest import ingest, match_files
     from csrec_core.data.mssd.schema import Options
     from csrec_core.data.mssd.sessions import sample_sessions
-    from csrec_core.data.mssd.simulate import World, simulate_mssd, truth_files
+    from csrec_core.data.mssd.simulate import World, simulate_mssd
 
     contexts = [tuple(name.strip() for name in names.split(",") if name.strip()) for names in (own, system)]
     options = Options(label=label, self_contexts=contexts[0], system_contexts=contexts[1], salt=salt)
@@ -127,6 +127,6 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     for message in done.failures.values():
         click.echo(f"csrec: failed: {message}", err=True)
     if sessions:
-        sample = sample_sessions(out, sessions, seed=seed, truth=truth_files(out))
+        sample = sample_sessions(out, sessions, seed=seed)
         click.echo(f"{len(sample.log):,} exposures in {write_dataset(sample, out / 'sample')}")
     sys.exit(1 if done.failures else 0)

@@ -218,9 +218,10 @@ def what_it_lacks(dataset: Dataset) -> dict[str, str]:
     effect = two or ("" if mixed > 1 or "outcome" in dataset.log else "both decisions in two arms")
     paper = "" if {SELF, SYSTEM} <= arms else "the arms self and system (--map self=...,system=...)"
     paper = paper or ("" if dataset.ordered else "a time or an order")
-    sessions = "whole sessions, read by csrec data mssd (--data mssd)"
-    lacks = {"effect": effect, "arms": two, "phases": paper, "sessions": sessions}
-    return {name: lacks[book.needs] for name, book in NOTEBOOKS.items() if lacks.get(book.needs)}
+    lacks: dict[str | None, str] = {"effect": effect, "arms": two, "phases": paper}
+    lacks["sessions"] = "whole sessions, read by csrec data mssd (--data mssd)"
+    found = {name: lacks.get(book.needs, "") for name, book in NOTEBOOKS.items()}
+    return {name: lack for name, lack in found.items() if lack}
 
 
 def what_it_carries(dataset: Dataset) -> list[str]:

@@ -77,7 +77,7 @@ def _read(path: Path, options: ReadOptions) -> pd.DataFrame:
             "article_ids_inview"
         )
     log = dataset.log.drop(columns="position").astype({"source": "str"})
-    for key, table, label in (("user", dataset.users, "label"), ("item", dataset.items, "title")):
-        if table is not None:
-            log[key] = table[label].to_numpy()[log[key] - 1]
+    for key in ("user", "item"):
+        if (names := dataset.names(key)) is not None:
+            log[key] = names[log[key]].to_numpy()
     return log.assign(t=log["t"] + 1)

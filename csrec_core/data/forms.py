@@ -125,7 +125,7 @@ def header_names(cells: list[str], name: str) -> list[str]:
     cells = [cell.strip() for cell in cells]
     typed = [TYPED.fullmatch(cell) for cell in cells]
     if all(typed):
-        return [match[1] for match in typed]
+        return [match[1] for match in typed if match]
     values = [cell for cell in cells if VALUE.fullmatch(cell)]
     if values:
         raise InputError(

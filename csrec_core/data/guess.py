@@ -312,14 +312,15 @@ def _arms(clue: _Clues) -> dict[str, tuple[str, ...]]:
 def _look(table: Table) -> dict[str, _Clues]:
     """Return the clues of each column that holds single values or lists."""
     columns = [name for name in table.types if Cells(table, name).kind != "other"]
-    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
-    sample = f"SELECT {texts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)"
+    casts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
+    sample = f"SELECT {casts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)"
     if not (rows := table.query(sample) if columns else []):
         raise InputError(f"{table.name}: no rows; expected at least one exposure")
     clues = {}
-    for name, *values in zip(columns, *rows, strict=True):
+    values: list[tuple] = list(zip(*rows, strict=True))
+    for name, texts in zip(columns, values, strict=True):
         cells = Cells(table, name)
-        text = pd.Series(values, dtype="str")
+        text = pd.Series(texts, dtype="str")
         text = text[text.notna() & (text != "")]
         numbers = pd.to_numeric(text, errors="coerce")
         lists = cells.kind == "list" or (cells.kind == "text" and _are_lists(text))

@@ -50,10 +50,9 @@ def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
     if not (folder / "options.json").exists():
         raise InputError(f"{folder}: no folder that csrec data mssd wrote; expected its --out")
     from csrec_core.data.mssd.sessions import sample_sessions
-    from csrec_core.data.mssd.simulate import truth_files
 
     try:
-        return sample_sessions(folder, sessions or None, truth=truth_files(folder))
+        return sample_sessions(folder, sessions or None)
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

@@ -77,6 +77,17 @@ class Dataset:
         rows = pd.util.hash_pandas_object(self.log.astype({"source": "str"}), index=False)
         return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
+    def names(self, key: str) -> pd.Series | None:
+        """Return what the log's own file calls its users or items, by their number; None where by that number.
+
+        Parameters
+        ----------
+        key : {"user", "item"}
+        """
+        side = f"{key}s"
+        table, label = getattr(self, side), SIDES[side][1]
+        return table.set_index(key)[label] if table is not None and label in table.columns else None
+
 
 def read_log(path: str | Path, *, options: ReadOptions | None = None) -> Dataset:
     """Read a log, whatever its form, and the tables of items, users and truth that lie beside it.
@@ -234,8 +245,8 @@ def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
 def _repeated(rows: Rows, columns: dict, at: np.ndarray, name: str) -> InputError:
     """Return the error for rows that share user, t and source; `at` holds their numbers in the file."""
     first, count = int(at.argmin()), int((at < np.iinfo(np.int64).max).sum())
-    user = int(columns["user"][first])
-    user = rows.labels["user"][user - 1] if "user" in rows.labels else user
+    code = int(columns["user"][first])
+    user = rows.labels["user"][code - 1] if "user" in rows.labels else code
     key = f"({shown(user)}, {columns['t'][first]}, {rows.arms[columns['source'][first]]!r})"
     more = f" and {count - 1:,} more" if count > 1 else ""
     return InputError(

@@ -99,10 +99,10 @@ class PartedLog:
         else:
             found = read_log(self.files(part)[0], options=self.options)
             log = found.log
-            for key, table, label in (("user", found.users, "label"), ("item", found.items, "title")):
-                if table is not None and label in table.columns:  # text, numbered from 1 in this part alone
-                    numbers = _numbers(table.sort_values(key)[label])
-                    log = log.assign(**{key: numbers[log[key].to_numpy() - 1]})
+            for key in ("user", "item"):
+                if (names := found.names(key)) is not None:  # text, numbered from 1 in this part alone
+                    numbers = pd.Series(_numbers(names), index=names.index)
+                    log = log.assign(**{key: numbers[log[key]].to_numpy()})
         items, users = (self.table(name, log[name[:-1]].unique()) for name in ("items", "users"))
         return Dataset(log, items=items, users=users, name=self.folder.name)
 

@@ -47,14 +47,10 @@ def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
     for name in context:
         if name not in dataset.log.columns:
             raise unknown("column", name, list(dataset.log.columns), where=str(path))
-    for column, names, label in (("user", dataset.users, "label"), ("item", dataset.items, "title")):
-        if (
-            column in table.columns
-            and table[column].dtype.kind not in "iu"
-            and names is not None
-            and label in names
-        ):
-            table[column] = table[column].map(names.drop_duplicates(label).set_index(label)[column])
+    for key in {"user", "item"} & {*table.columns}:
+        if table[key].dtype.kind not in "iu" and (names := dataset.names(key)) is not None:
+            first = names.drop_duplicates()
+            table[key] = table[key].map(pd.Series(first.index, index=first))
     number = pd.to_numeric(table[value], errors="coerce")
     bad = ~np.isfinite(number) | ((number < 0) & (value == "probability"))
     bad |= table[[*context, "item"]].isna().any(axis=1) | table.duplicated([*context, "item"])

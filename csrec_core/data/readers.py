@@ -234,7 +234,7 @@ def live(
     """
     users, total = draw.shape
     steps, genre, everyone = total // 2, reader.catalogue.genre, np.arange(users)
-    log = {
+    log: dict[str, np.ndarray] = {
         "item": np.zeros((users, total), dtype=np.int64),
         "decision": np.zeros((users, total), dtype=np.int8),
         "propensity": np.zeros((users, total)),
@@ -258,7 +258,7 @@ def live(
             item = reader.look(taste, reader.mood[:, t], glance)
             log["propensity"][:, t] = reader.propensity(taste, item)
         truth["taste"][:, t] = taste[everyone, genre[item]]
-        if t > 0:
+        if taste_before is not None:
             truth["taste_before"][:, t] = taste_before[everyone, genre[item]]
         if t in (0, steps):  # a phase starts from what is known: the realised decisions before it
             known = np.zeros((*habit.shape[:3], users))
@@ -296,6 +296,6 @@ def _next_belief(believed: np.ndarray, accept: np.ndarray) -> np.ndarray:
     rejected = believed.sum(axis=0) - accepted
     after = np.zeros_like(believed)
     after[:, 1, 0] = accepted.sum(axis=1)
-    longer = np.minimum(np.arange(believed.shape[2]) + 1, believed.shape[2] - 1)
-    np.add.at(after, (slice(None), 0, longer), rejected)
+    after[:, 0, 1:] = rejected[:, :-1]
+    after[:, 0, -1] += rejected[:, -1]
     return after

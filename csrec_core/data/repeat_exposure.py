@@ -60,8 +60,8 @@ def repeat_finding(curve: pd.DataFrame) -> tuple[str, dict[str, tuple[float, flo
 
     Takes a `repeat_curve` of two rows or more. Returns the sentence, and its numbers as (value, lower, upper).
     """
-    ends = curve.iloc[[0, -1]][["accepted", "lower", "upper"]].to_numpy()
-    first, last = (tuple(map(float, row)) for row in ends)
+    ends = curve.iloc[[0, -1]][["accepted", "lower", "upper"]].astype(float)
+    first, last = ends.itertuples(index=False, name=None)
     apart = last[2] < first[1] or first[2] < last[1]
     verb = ("falls" if last[0] < first[0] else "rises") if apart else "does not clearly change"
     said = [

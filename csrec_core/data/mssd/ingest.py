@@ -27,6 +27,7 @@ from csrec_core.data.mssd.part import (
     identity,
     ingest_file,
     ingest_tracks,
+    one,
     open_database,
     part_name,
     parts_of,
@@ -207,7 +208,7 @@ def _summary(folder: Path, options: Options) -> dict:
     notes = [read_note(folder, part) for part in parts]
     problems = sum((Counter(note["problems"]) for note in notes), Counter())
     counts = {"files": len(set(parts) - {SPLIT}), "read": sum(note["read"] for note in notes)}
-    facts = {key: Counter() for key in ("rows", "accepted", "contexts", "skipped")}
+    facts: dict[str, Counter[str]] = {key: Counter() for key in ("rows", "accepted", "contexts", "skipped")}
     sessions = incomplete = 0
     with open_database() as base:
         skipped = ", ".join(
@@ -225,7 +226,7 @@ def _summary(folder: Path, options: Options) -> dict:
             index = (
                 f"SELECT count(*), count(*) FILTER (rows <> length) FROM {rows_of(folder, parts, 'index')}"
             )
-            sessions, incomplete = base.execute(index).fetchone()
+            sessions, incomplete = one(base, index)
     good = facts["contexts"].total()
     return {
         "options": asdict(options),

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from duckdb.func import PythonUDFType
+from duckdb.sqltypes import BIGINT, VARCHAR
 
 from csrec_core.data.mssd.reader import ENDINGS, Lines, read_blocks
 from csrec_core.data.mssd.schema import (
@@ -35,10 +40,12 @@ __all__ = [
     "identity",
     "ingest_file",
     "ingest_tracks",
+    "one",
     "open_database",
     "part_name",
     "parts_of",
     "read_note",
+    "read_users",
     "rows_of",
     "write_note",
     "write_table",
@@ -107,7 +114,11 @@ def ingest_file(path: Path, folder: Path, options: Options) -> dict:
         )
         for table, sql in TABLES.items():
             write_table(base, sql, folder / table / f"{name}.parquet")
-        note = {"input": source, "read": _count(base), "problems": _quarantine(base, folder, name)}
+        note = {
+            "input": source,
+            "read": one(base, "SELECT count(*) FROM judged")[0],
+            "problems": _quarantine(base, folder, name),
+        }
     write_note(folder, name, note)
     return note
 
@@ -142,8 +153,13 @@ def open_database(key: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
         duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": 1}) as base,
     ):
         base.execute("SET enable_progress_bar = false")
-        base.create_function("number", number, ["VARCHAR"], "BIGINT", type="arrow")
+        base.create_function("number", number, [VARCHAR], BIGINT, type=PythonUDFType.ARROW)
         yield base
+
+
+def one(base: duckdb.DuckDBPyConnection, sql: str) -> tuple:
+    """Return the first row of a query that has rows."""
+    return base.execute(sql).fetchall()[0]
 
 
 def write_table(base: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
@@ -158,6 +174,12 @@ def rows_of(folder: Path, parts: Sequence[str], *tables: str) -> str:
     paths = (literal(folder / table / f"{part}.parquet") for table in tables for part in parts)
     rows = f"read_parquet([{', '.join(paths)}], filename = true)"
     return f"(SELECT * EXCLUDE (filename), parse_filename(filename, true) AS part FROM {rows})"
+
+
+def read_users(folder: Path, users: np.ndarray, *tables: str) -> pd.DataFrame:
+    """Return the rows of some users in tables of all parts."""
+    paths = [folder / table / f"{part}.parquet" for part in parts_of(folder) for table in tables]
+    return pq.read_table(paths, filters=pc.field("user").isin(pa.array(users))).to_pandas()
 
 
 def write_note(folder: Path, part: str, note: dict) -> None:
@@ -223,14 +245,10 @@ def _reject_all_but_first(base: duckdb.DuckDBPyConnection, problem: str, detail:
 
 def _refuse_nothing(base: duckdb.DuckDBPyConnection, what: str) -> None:
     """Raise InputError where no row is good."""
-    if not base.execute("SELECT count(*) FROM judged WHERE problem IS NULL").fetchone()[0]:
+    if not one(base, "SELECT count(*) FROM judged WHERE problem IS NULL")[0]:
         worst = base.execute(f"{BAD} LIMIT 1").fetchone()
         first = f"; the first: {worst[0]}: line {worst[1]}: {worst[3]}" if worst else ""
         raise InputError(f"{what}: no good row{first}")
-
-
-def _count(base: duckdb.DuckDBPyConnection) -> int:
-    return base.execute("SELECT count(*) FROM judged").fetchone()[0]
 
 
 def _quarantine(base: duckdb.DuckDBPyConnection, folder: Path, name: str) -> dict[str, int]:

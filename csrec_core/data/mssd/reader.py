@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from csrec_core.errors import InputError
 __all__ = ["ENDINGS", "Lines", "read_blocks", "read_header"]
 
 ENDINGS = (".csv", ".csv.gz", ".tar.gz")
+Stream = IO[bytes] | BufferedIOBase
 BLOCK = 8 << 20  # bytes of text that are read at once
 LONGEST = 1 << 20  # bytes of a line
 
@@ -74,10 +76,9 @@ def read_header(path: Path, columns: Sequence[str]) -> None:
         raise InputError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}")
     with _readable(path):
         tables = _tables(path)  # held, as its end closes the stream
-        name, stream = next(tables, (None, None))
-        if stream is None:
+        if (first := next(tables, None)) is None:
             raise InputError(f"{path}: no .csv in this archive")
-        _names(name, stream, columns)
+        _names(*first, columns)
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _tables(path: Path) -> Iterator[tuple[str, BinaryIO]]:
+def _tables(path: Path) -> Iterator[tuple[str, Stream]]:
     """Yield each table's name and its text as a stream; those of an archive in the order they lie in it."""
     if not path.name.endswith(".gz"):
         with path.open("rb") as stream:
@@ -104,13 +105,14 @@ def _tables(path: Path) -> Iterator[tuple[str, BinaryIO]]:
             return
         with tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
-                if member.isfile() and member.name.endswith(".csv"):
-                    yield f"{path.name}/{member.name}", archive.extractfile(member)
+                content = archive.extractfile(member) if member.isfile() else None
+                if content and member.name.endswith(".csv"):
+                    yield f"{path.name}/{member.name}", content
         while unpacked.read(BLOCK):  # to the end, where a truncated archive shows itself
             pass
 
 
-def _names(name: str, stream: BinaryIO, columns: Sequence[str]) -> list[str]:
+def _names(name: str, stream: Stream, columns: Sequence[str]) -> list[str]:
     header = stream.readline(1 << 16).decode("utf-8-sig", "replace").strip()
     found = [column.strip() for column in header.split(",")]
     check_header(found, columns, name)

@@ -1,6 +1,6 @@
 """Samples of sessions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from csrec_core.data.log import KEY, Dataset, validate_log
-from csrec_core.data.mssd.part import parts_of
+from csrec_core.data.mssd.part import parts_of, read_users
+from csrec_core.data.mssd.simulate import truth_rows
 from csrec_core.errors import InputError
 
 __all__ = ["draw_users", "sample_sessions"]
 
 
-def sample_sessions(
-    folder: Path, sessions: int | None, *, seed: int = 0, truth: Sequence[Path] = ()
-) -> Dataset:
-    """Return a log of some sessions of the log, every one as likely, with the items they meet.
+def sample_sessions(folder: Path, sessions: int | None, *, seed: int = 0) -> Dataset:
+    """Return a log of some sessions, every one as likely, with the items they meet, and their truth if simulated.
 
     The same seed draws the same sessions however the files are cut.
 
@@ -27,24 +26,20 @@ def sample_sessions(
     ----------
     sessions : int or None
         None takes all.
-    truth : sequence of path
-        The truth that `simulate_mssd` wrote, if the sessions are its own.
     """
-    parts = parts_of(folder)
-    files = (pq.ParquetFile(folder / "log" / f"{part}.parquet") for part in parts)
+    files = (pq.ParquetFile(folder / "log" / f"{part}.parquet") for part in parts_of(folder))
     batches = (batch["user"].to_numpy() for file in files for batch in file.iter_batches(columns=["user"]))
-    users = pa.array(draw_users(batches, sessions, seed=seed))
+    users = draw_users(batches, sessions, seed=seed)
     if not len(users):
         raise InputError(f"{folder}: no session of the log to draw")
-    log = pd.concat([_of_users(folder, "log", part, users).to_pandas() for part in parts])
-    log = validate_log(log.astype({"source": str}), where=str(folder))
-    items = pq.read_table(
-        folder / "items.parquet", filters=pc.field("item").isin(pa.array(log["item"].unique()))
-    ).to_pandas()
-    names = pd.concat([_of_users(folder, "index", part, users).to_pandas() for part in parts])
-    label = names.rename(columns={"session": "label"})[["user", "label"]]
+    log = validate_log(read_users(folder, users, "log").astype({"source": str}), where=str(folder))
+    met = pc.field("item").isin(pa.array(log["item"].unique()))
+    items = pq.read_table(folder / "items.parquet", filters=met).to_pandas()
+    label = read_users(folder, users, "index").rename(columns={"session": "label"})[["user", "label"]]
     label = label.sort_values("user", ignore_index=True)
-    return Dataset(log, items=items, users=label, truth=_truth(truth, log, label), name="mssd")
+    if (truth := truth_rows(folder, users)) is not None:
+        truth = log[KEY].merge(truth, on=["user", "t"], how="left", validate="one_to_one")
+    return Dataset(log, items=items, users=label, truth=truth, name="mssd")
 
 
 def draw_users(batches: Iterable[np.ndarray], number: int | None, *, seed: int = 0) -> np.ndarray:
@@ -63,17 +58,3 @@ def draw_users(batches: Iterable[np.ndarray], number: int | None, *, seed: int =
             lot = pd.util.hash_array(drawn.astype(np.uint64) ^ key)
             drawn = np.sort(drawn[np.argsort(lot, kind="stable")[:number]])
     return drawn
-
-
-def _truth(paths: Sequence[Path], log: pd.DataFrame, label: pd.DataFrame) -> pd.DataFrame | None:
-    """Return what is true of each row of the log."""
-    if not paths:
-        return None
-    mine = pc.field("session").isin(pa.array(label["label"]))
-    known = pd.concat([pq.read_table(path, filters=mine).to_pandas() for path in paths])
-    known = known.merge(label, left_on="session", right_on="label").drop(columns=["session", "label"])
-    return log[KEY].merge(known, on=["user", "t"], how="left", validate="one_to_one")
-
-
-def _of_users(folder: Path, table: str, part: str, users: pa.Array) -> pa.Table:
-    return pq.read_table(folder / table / f"{part}.parquet", filters=pc.field("user").isin(users))

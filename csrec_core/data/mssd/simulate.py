@@ -19,21 +19,23 @@ whatever their number and however they are cut into files.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 from scipy.special import expit
 from tqdm import tqdm
 
-from csrec_core.data.mssd.part import LOG_COLUMNS, TRACK_COLUMNS, parts_of
+from csrec_core.data.mssd.part import LOG_COLUMNS, TRACK_COLUMNS, read_users
 from csrec_core.data.mssd.schema import CONTEXTS, TRACKS
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 
-__all__ = ["World", "read_truth", "simulate_mssd", "truth_files"]
+__all__ = ["World", "read_truth", "simulate_mssd", "truth_files", "truth_rows"]
 
 TOGETHER = 1000  # sessions of one random stream
 SHORTEST, LONGEST = 10, 20
@@ -45,6 +47,9 @@ LOG_ORDER = [SESSION, *LOG_COLUMNS[2:4], TRACK, *LOG_COLUMNS[4:]]
 OWN, PERSONAL, CATALOG = (
     CONTEXTS.index(name) for name in ("user_collection", "personalized_playlist", "catalog")
 )
+
+NAMES = ("p_system", "p_self", "marginal_system", "marginal_self")
+TRUTH = pa.schema([("session", pa.string()), ("t", pa.int32()), *((name, pa.float64()) for name in NAMES)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +101,9 @@ class Catalogue:
         mood = expit(vector @ rng.normal(size=(8, 4)) / 2)  # energy, valence, danceability, acousticness
         appeal = (mood - 0.5) @ np.array([1.5, 1.0, 1.5, -1.0]) + rng.normal(0, 0.2, size)
         share = rng.random((size, len(TRACKS)))
-        columns = {column.name: share[:, place].round(6) for place, column in enumerate(TRACKS)}
+        columns: dict[str, Any] = {
+            column.name: share[:, place].round(6) for place, column in enumerate(TRACKS)
+        }
         columns |= {
             "duration": rng.normal(220, 50, size).clip(30, 1800).round(6),
             "release_year": rng.integers(1950, 2019, size),
@@ -156,6 +163,15 @@ def truth_files(folder: str | Path) -> list[Path]:
     return sorted((Path(folder) / "csv").glob("truth_*.parquet"))
 
 
+def truth_rows(folder: Path, users: np.ndarray) -> pd.DataFrame | None:
+    """Return what `simulate_mssd` knows of some sessions, by `user` and `t`; None where none was simulated."""
+    if not (files := truth_files(folder)):
+        return None
+    names = read_users(folder, users, "index")[["user", "session"]]
+    mine = pc.field("session").isin(pa.array(names["session"]))
+    return pq.read_table(files, filters=mine).to_pandas().merge(names, on="session").drop(columns="session")
+
+
 def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
     """Return the truth of sessions of such a folder, by name (`simulate_mssd`), (S, 20) each, else NaN.
 
@@ -164,14 +180,11 @@ def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
     users : array (S,)
         Sorted.
     """
-    folder = Path(folder)
-    index = [pd.read_parquet(folder / "index" / f"{part}.parquet") for part in parts_of(folder)]
-    names = pd.concat(index)[["user", "session"]]
-    truth = pd.concat([pd.read_parquet(path) for path in truth_files(folder)]).merge(names, on="session")
-    truth = truth[truth["user"].isin(users)]
+    if (truth := truth_rows(Path(folder), users)) is None:
+        return {}
     place = np.searchsorted(users, truth["user"]), truth["t"].to_numpy() - 1
     known = {}
-    for name in truth.columns.difference(["session", "t", "user"]):
+    for name in truth.columns.difference(["t", "user"]):
         known[name] = np.full((len(users), LONGEST), np.nan)
         known[name][place] = truth[name]
     return known
@@ -179,14 +192,16 @@ def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
 
 def _write(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) -> None:
     options = csv.WriteOptions(include_header=False, quoting_style="none")
-    writer = None
-    with whole_file(truth) as beside, whole_file(log) as temporary, temporary.open("wb") as stream:
+    with (
+        whole_file(truth) as beside,
+        whole_file(log) as temporary,
+        temporary.open("wb") as stream,
+        pq.ParquetWriter(beside, TRUTH, compression="zstd") as writer,
+    ):
         stream.write((",".join(LOG_ORDER) + "\n").encode())
         for rows, known in blocks:
             csv.write_csv(rows, stream, options)
-            writer = writer or pq.ParquetWriter(beside, known.schema, compression="zstd")
             writer.write_table(known)
-        writer.close()
 
 
 def _sessions(
@@ -219,7 +234,7 @@ def _listen(catalogue: Catalogue, world: World, rng: np.random.Generator):
     lift = np.array([ELSEWHERE.get(name, 0.0) for name in CONTEXTS])[context]
     lift = np.where(context == PERSONAL, trust[:, None], lift)
     draw, accepted = rng.random(shape), np.zeros((TOGETHER, LONGEST + 1), dtype=bool)
-    truth = {name: np.zeros(shape) for name in ("p_system", "p_self", "marginal_system", "marginal_self")}
+    truth = {name: np.zeros(shape) for name in NAMES}
     believed = {"system": np.zeros(TOGETHER), "self": np.zeros(TOGETHER)}
     for t in range(LONGEST):
         before = world.carry_over * accepted[:, t]

@@ -5,20 +5,18 @@ half, say which of those are skipped.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from csrec_core.data.mssd.part import parts_of
+from csrec_core.data.mssd.part import parts_of, read_users
 from csrec_core.data.mssd.schema import CONTEXTS, LABELS, TRACKS
 from csrec_core.data.mssd.sessions import draw_users
 from csrec_core.errors import InputError
+from csrec_core.files import read_json
 
 __all__ = ["LOG_FEATURES", "SLOTS", "Sessions", "read_sessions"]
 
@@ -126,16 +124,10 @@ def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int 
     users = _whole(folder, sessions, seed)
     if not len(users):
         raise InputError(f"{folder}: no session of 2 to {SLOTS} tracks is whole")
-    frames = []
-    for part in parts_of(folder):
-        tables = [folder / name / f"{part}.parquet" for name in ("log", "apart")]
-        mine = pc.field("user").isin(pa.array(users))
-        frames += [
-            pq.read_table(path, filters=mine).to_pandas().astype({"source": object}) for path in tables
-        ]
+    rows = read_users(folder, users, "log", "apart").astype({"source": object})
     items = pq.read_table(folder / "items.parquet").to_pandas().sort_values("item", ignore_index=True)
-    label = json.loads((folder / "options.json").read_text("utf-8"))["options"]["label"]
-    return _layout(pd.concat(frames, ignore_index=True), users, items, label)
+    label = read_json(folder / "options.json", {"options": {"label": str}})["options"]["label"]
+    return _layout(rows, users, items, label)
 
 
 def _whole(folder: Path, sessions: int | None, seed: int) -> np.ndarray:

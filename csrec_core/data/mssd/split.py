@@ -7,6 +7,7 @@ import duckdb
 from csrec_core.data.mssd.part import (
     DUPLICATE,
     TABLES,
+    one,
     open_database,
     read_note,
     rows_of,
@@ -50,12 +51,10 @@ def _refuse(base: duckdb.DuckDBPyConnection) -> None:
         raise InputError(
             f"sessions {pair[0]} and {pair[1]} became one number; choose another --salt and --out"
         )
-    (total,), (split,) = (
-        base.execute(f"SELECT count(*) FROM {name}").fetchone() for name in ("places", "split")
-    )
+    (total,), (split,) = (one(base, f"SELECT count(*) FROM {name}") for name in ("places", "split"))
     if split > max(FEW, total / 100):
         where = "SELECT string_agg(part, ' and ' ORDER BY part) AS parts FROM lie GROUP BY user"
-        (most,) = base.execute(f"SELECT mode(parts) FROM ({where})").fetchone()
+        (most,) = one(base, f"SELECT mode(parts) FROM ({where})")
         raise InputError(
             f"{split:,} of {total:,} sessions lie in several places, most of them in {most}; expected each file once"
         )
@@ -82,8 +81,8 @@ def _move(base: duckdb.DuckDBPyConnection, folder: Path, shares: list[str]) -> N
         "'another file has a row for this session_position of the session' AS detail, "
         "concat(session, ',', t) AS text FROM moved WHERE place > 1 ORDER BY part, user, t"
     )
-    problems, merged = {}, base.execute("SELECT count(*) FROM split").fetchone()[0]
-    if again := base.execute(f"SELECT count(*) FROM ({bad})").fetchone()[0]:
+    problems, merged = {}, one(base, "SELECT count(*) FROM split")[0]
+    if again := one(base, f"SELECT count(*) FROM ({bad})")[0]:
         problems = {DUPLICATE: again}
         write_table(base, bad, folder / "quarantine" / f"{SPLIT}.csv")
     write_note(
