@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from csrec_core.errors import InputError, shown
 
@@ -177,21 +178,20 @@ def check_shape(content: object, shape: object, where: str) -> None:
         raise InputError(f"{where}: {fault}")
 
 
-def _misfit(value: object, shape: object, at: str) -> str | None:
+def _misfit(value: Any, shape: Any, at: str) -> str | None:
     """Say where a value is not of a shape; None where it is."""
     if isinstance(shape, tuple):
         faults = [_misfit(value, each, at) for each in shape]
         return None if None in faults else faults[-1]
-    kind = type(shape) if isinstance(shape, list | dict) else shape
+    kind: Any = type(shape) if isinstance(shape, list | dict) else shape
     if not isinstance(value, kind):
         return f"{at or 'its content'} is {shown(value)}; expected {KINDS.get(kind, kind.__name__)}"
-    if kind is not shape and isinstance(shape, list):
+    parts: list[tuple[str, Any, Any]] = []
+    if isinstance(shape, list):
         parts = [(f"{at}[{place}]", each, shape[0]) for place, each in enumerate(value)]
-    elif kind is not shape:
+    elif isinstance(shape, dict):
         names = dict.fromkeys(value, shape[...]) if ... in shape else shape
         parts = [(f"{at}.{name}".lstrip("."), value.setdefault(name, None), of) for name, of in names.items()]
-    else:
-        parts = []
     return next((fault for place, each, of in parts if (fault := _misfit(each, of, place))), None)
 
 

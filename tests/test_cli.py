@@ -302,7 +302,7 @@ def test_a_large_log_is_told_its_time_and_offered_whole_histories_of_some_users(
     said = re.search(r"1,200 exposures: expect about .* minutes.*; with one user in 10, about .*: (--where .*)",
                      report("--run", "all", *words).output)  # fmt: skip
     _, where = shlex.split(said[1])
-    options = ReadOptions.parse("user=the user").replaced(where=where)
+    options = ReadOptions(map={"user": "the user"}, where=where)
     some = read_log(tmp_path / "big.csv", options=options).log
     assert 10 < some["user"].nunique() < 60
     assert len(some) == 4 * some["user"].nunique()

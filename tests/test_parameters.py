@@ -34,7 +34,7 @@ def declared(tmp_path):
 def test_reads_types_ranges_choices_and_help(declared):
     assert list(declared) == ["users", "effect", "world", "path", "fresh", "name", "bare"]
     users, world = declared["users"], declared["world"]
-    assert (users.type, users.default, users.lower, users.upper) == (int, 5000, 10, 1_000_000)
+    assert (users.type, users.default, users.bounds) == (int, 5000, (10, 1_000_000))
     assert users.help == "simulated users"
     assert (world.choices, world.help) == (("books", "log"), "where the data come from")
     assert declared["path"].help == 'the file; "a = b" in it does not matter'

@@ -80,8 +80,7 @@ def _brief() -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
-        error.message = one_line(error.message, 300)
-        raise
+        raise click.UsageError(one_line(error.message, 300), error.ctx) from None
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -124,11 +124,12 @@ def plot_gain(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.fill_between(rows["share"], rows["lower"], rows["upper"], color=colour, alpha=0.15, linewidth=0)
         ax.plot(rows["share"], rows["gain"], color=colour, linestyle="--" if random else "-")
         ends.append((rows["share"].iloc[-1], rows["gain"].iloc[-1], "\n".join(score.split(" ", 1)), colour))
+        some = rows.iloc[:: max(1, len(rows) // 20)]
         said = [
             f"{score}, {row.share:.0%} of exposures: {row.gain:.4f} [{row.lower:.4f}, {row.upper:.4f}]"
-            for row in rows.iloc[:: max(1, len(rows) // 20)].itertuples()
+            for row in some.itertuples()
         ]
-        add_tips(ax, *rows.iloc[:: max(1, len(rows) // 20)][["share", "gain"]].to_numpy().T, said, colour)
+        add_tips(ax, some["share"], some["gain"], said, colour)
     label_ends(ax, ends)
     ax.set(
         xlabel="share given to the arm, highest score first",

@@ -30,7 +30,8 @@ def drawing_svg(figure) -> str:
     with mpl.rc_context({"svg.hashsalt": "csrec", "svg.fonttype": "none"}):
         figure.savefig(stream, format="svg", dpi=150, facecolor="none", metadata={"Date": None})
     root = ElementTree.fromstring(UNWRITABLE.sub("", stream.getvalue()))
-    root.remove(root.find(f"{SVG}metadata"))
+    for metadata in root.findall(f"{SVG}metadata"):
+        root.remove(metadata)
     root.set("font-family", f"{FONT}, sans-serif")
     root.set("stroke-linejoin", "round")
     _tidy(root)
@@ -50,7 +51,7 @@ def _tidy(parent: ElementTree.Element) -> None:
         if LINK in part.attrib:
             part.set("href", part.attrib.pop(LINK))
         for name in PLACES & part.attrib.keys():
-            part.set(name, LONG.sub(_rounded, part.get(name)))
+            part.set(name, LONG.sub(_rounded, part.attrib[name]))
         if part.get("transform", "").startswith("rotate(-0 "):
             del part.attrib["transform"]
         if part.get("id", "").startswith(TIPS):
@@ -68,7 +69,7 @@ def _rounded(number: re.Match) -> str:
 def _add_titles(group: ElementTree.Element) -> None:
     group.set("class", "tips")
     marks = group.iter(f"{SVG}use")
-    for mark, text in zip(marks, json.loads(group.get("id").removeprefix(TIPS)), strict=False):
+    for mark, text in zip(marks, json.loads(group.attrib["id"].removeprefix(TIPS)), strict=False):
         ElementTree.SubElement(mark, f"{SVG}title").text = UNWRITABLE.sub("", text)
 
 

@@ -1,6 +1,6 @@
 """The page of a run: the answer that can be repeated, what stands behind it, and where to read on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from markupsafe import Markup
@@ -74,19 +74,20 @@ def _card(run: Run, name: str) -> dict:
     }
 
 
-def _key_figure(run: Run, said: list[Mapping]) -> dict:
+def _key_figure(run: Run, said: Sequence[Mapping]) -> dict:
     """Return the figure that a notebook declares as its key, and what it tells; nothing without one."""
     for figure in of_kind(said, "figure"):
         files = [run.folder / name for name in figure["files"][:2]]
         if figure.get("key") and len(files) == 2 and all(path.is_file() for path in files):
-            return {"picture": Markup(picture(*files, figure["alt"])), "tells": figure["key"]}
+            png, svg = files
+            return {"picture": Markup(picture(png, svg, figure["alt"])), "tells": figure["key"]}
     return {"picture": "", "tells": ""}
 
 
 def _tiles(run: Run) -> list[dict]:
     """Return an answer to each of the questions beside the effect, or why there is none."""
     given = {
-        tile["question"]: tile | {"page": f"{name}.html"}
+        tile["question"]: {**tile, "page": f"{name}.html"}
         for name, entries in run.said.items()
         for tile in of_kind(entries, "tile")
     }

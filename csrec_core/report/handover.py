@@ -4,7 +4,7 @@ import ast
 import re
 import zipfile
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from struct import unpack
@@ -39,7 +39,7 @@ def save_figure(
     slug = folder.name
     table = save_csv(data, folder / f"{slug}.csv")
     script = []
-    if isinstance(drawing, Callable) and hasattr(drawing, "__name__"):
+    if callable(drawing) and hasattr(drawing, "__name__"):
         options = {name: _literal(name, value) for name, value in options.items()}
         # A function written in a notebook cannot be read again, so there is no script to write.
         if drawing.__module__ != "__main__":
@@ -80,6 +80,7 @@ def part_of_page(svg: str, prefix: str, alt: str) -> str:
     """Return what `inline_svg` does, of the text of a drawing."""
     tag, rest = REFERENCE.sub(f"{prefix}-", svg.strip()).split(">", 1)
     box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', tag)
+    assert box is not None  # as `drawing_svg` writes it
     width = float(box[1])
     look = f"width:{width * SCALE:.0f}px;min-width:{width * NARROW:.0f}px"
     about = f'{box[0]} class="drawing" role="img" aria-label="{escape(alt)}" style="{look}"'

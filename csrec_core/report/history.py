@@ -63,7 +63,7 @@ class Trend:
         """Return a value, and its interval where there is one."""
         write = points if self.unit == "points" else plain
         text = points(value, sign=sign) if self.unit == "points" else plain(value)
-        return f"{text} {interval(*ends, write)}" if ends and pd.notna(ends[0]) else text
+        return f"{text} {interval(ends[0], ends[1], write)}" if ends and pd.notna(ends[0]) else text
 
     @property
     def sentence(self) -> str:

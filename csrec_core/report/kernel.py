@@ -115,7 +115,7 @@ class Kernels:
 
             async def _async_post_start_kernel(self, **options) -> None:
                 await super()._async_post_start_kernel(**options)
-                started(self.provisioner.pid, own)
+                started(self.provisioner.pid, own)  # type: ignore[union-attr]  # a local one, as launched
 
             post_start_kernel = _async_post_start_kernel
 

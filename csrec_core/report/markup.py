@@ -1,7 +1,7 @@
 """The templates of all pages, and how values read in them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jinja2
@@ -39,7 +39,7 @@ def file_label(name: str) -> str:
     return stem if kind in ("txt", "py") or stem == "slide" else kind.upper()
 
 
-TEMPLATES.filters |= {
+FILTERS: dict[str, Callable] = {
     "prose": lambda text: Markup(prose(text)),
     "short": short,
     "explain": lambda text: Markup(explain(escape(text))),
@@ -47,3 +47,4 @@ TEMPLATES.filters |= {
     "written": _written,
     "file_label": file_label,
 }
+TEMPLATES.filters |= FILTERS

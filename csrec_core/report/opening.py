@@ -33,6 +33,6 @@ def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple
     parameters = check_parameters(notebook, namespace)
     kind, *names = LOG
     dataset = make_dataset(parameters[kind], **{name: parameters[name] for name in names})
-    about = {"parameters": parameters, "data_hash": dataset.fingerprint, "role": role}
-    report = Report(notebook, out=parameters["out"], **about)
+    out, seen = str(parameters["out"]), dataset.fingerprint
+    report = Report(notebook, out=out, parameters=parameters, data_hash=seen, role=role)
     return report, dataset, read_design(parameters.get("design", ""))

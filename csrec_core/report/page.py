@@ -211,16 +211,22 @@ def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.Note
 
 def _spoken(cells: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """Return the cells without sections whose code ran and said nothing, such as what the status forbids."""
-    kept, section = [], []
-    for cell in [*cells, None]:
-        if cell is None or (cell.cell_type == "markdown" and cell.source.startswith("## ")):
-            code = [one for one in section if one.cell_type == "code"]
-            headed = section and section[0].cell_type == "markdown" and section[0].source.startswith("## ")
-            silent = headed and code and not any(one.outputs for one in code)
-            kept += [] if silent and all(one.execution_count for one in code) else section
-            section = []
-        section.append(cell)
-    return kept
+    sections: list[list[nbformat.NotebookNode]] = [[]]
+    for cell in cells:
+        if _is_heading(cell):
+            sections.append([])
+        sections[-1].append(cell)
+    return [cell for section in sections if not _is_silent(section) for cell in section]
+
+
+def _is_heading(cell: nbformat.NotebookNode) -> bool:
+    return cell.cell_type == "markdown" and cell.source.startswith("## ")
+
+
+def _is_silent(section: Sequence[nbformat.NotebookNode]) -> bool:
+    code = [cell for cell in section if cell.cell_type == "code"]
+    ran = all(cell.execution_count and not cell.outputs for cell in code)
+    return bool(section and _is_heading(section[0]) and code and ran)
 
 
 def _without_appendix(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:

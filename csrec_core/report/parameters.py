@@ -12,8 +12,9 @@ import re
 import tokenize
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from csrec_core.errors import InputError, nearest, shown, unknown
 from csrec_core.models.backbones import BACKBONES
@@ -38,23 +39,22 @@ COMMENT = re.compile(r"#\s*(?P<rule>\[[^\]]*\]|\{[^}]*\})?\s*(?P<help>.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One declared parameter; `choices`, `lower` and `upper` are None where anything of the type goes."""
+    """One declared parameter; `choices` and `bounds` are None where anything of the type goes."""
 
     name: str
     type: type
     default: object
     help: str = ""
     choices: tuple | None = None
-    lower: float | None = None
-    upper: float | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def expected(self) -> str:
         """What a valid value looks like, in words."""
         if self.choices is not None:
             return "one of " + ", ".join(map(str, self.choices))
-        if self.lower is not None:
-            return f"{self.type.__name__} in [{self.lower:,.10g}, {self.upper:,.10g}]"
+        if self.bounds:
+            return f"{self.type.__name__} in [{self.bounds[0]:,.10g}, {self.bounds[1]:,.10g}]"
         return {bool: "true or false", str: "text"}.get(self.type, self.type.__name__)
 
 
@@ -94,7 +94,7 @@ def parse_value(parameter: Parameter, text: str):
     return validate(parameter, value)
 
 
-def validate(parameter: Parameter, value):
+def validate(parameter: Parameter, value: Any) -> Any:
     """Return `value` in the parameter's type; raise InputError unless it is of that type and in range."""
     if parameter.type is float and type(value) is int:
         value = float(value)
@@ -105,14 +105,16 @@ def validate(parameter: Parameter, value):
         raise _wrong(parameter, value)
     if parameter.choices is not None and value not in parameter.choices:
         raise _wrong(parameter, value)
-    if parameter.lower is not None and not parameter.lower <= value <= parameter.upper:
-        raise _wrong(parameter, value)
+    if parameter.bounds and isinstance(value, int | float):
+        lower, upper = parameter.bounds
+        if not lower <= value <= upper:
+            raise _wrong(parameter, value)
     return value
 
 
 def resolve(
-    declared: Mapping[str, Mapping[str, Parameter]], values: Mapping[str, object], texts: Mapping[str, str]
-) -> dict[str, dict[str, object]]:
+    declared: Mapping[Path, Mapping[str, Parameter]], values: Mapping[str, object], texts: Mapping[str, str]
+) -> dict[Path, dict[str, object]]:
     """Return for each notebook the checked parameters that it declares of those given.
 
     `values` are typed, as from YAML; `texts` are as written on the command line and go before them. A name
@@ -161,7 +163,10 @@ def _wrong(parameter: Parameter, value) -> InputError:
 
 def _assigned(source: str) -> list[str]:
     """Return the names that papermill's injected cell sets."""
-    return [t.id for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets]
+    targets = (
+        target for node in ast.parse(source).body if isinstance(node, ast.Assign) for target in node.targets
+    )
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _read_cell(source: str, *, where: str) -> dict[str, Parameter]:
@@ -178,12 +183,17 @@ def _read_cell(source: str, *, where: str) -> dict[str, Parameter]:
     for node in statements:
         place = f"{where}, parameters cell, line {node.lineno}"
         try:
-            name, kind = node.target.id, TYPES[node.annotation.id]
-            default = ast.literal_eval(node.value)
-        except (AttributeError, KeyError, ValueError):
+            match node:
+                case ast.AnnAssign(ast.Name(name), ast.Name(word), ast.expr() as value):
+                    kind, default = TYPES[word], ast.literal_eval(value)
+                case _:
+                    raise ValueError
+        except (KeyError, ValueError):
             shape = "'name: type = literal' with type bool, float, int or str"
             raise InputError(f"{place}: expected {shape}, not {ast.unparse(node)!r}") from None
-        rule, text = COMMENT.match(comments.get(node.end_lineno, "#")).group("rule", "help")
+        comment = COMMENT.match(comments.get(node.end_lineno or node.lineno, "#"))
+        assert comment is not None  # it begins with #, whatever follows
+        rule, text = comment.group("rule", "help")
         plain = Parameter(name=name, type=kind, default=default, help=text)
         try:
             declared[name] = _ruled(plain, rule)
@@ -195,14 +205,13 @@ def _read_cell(source: str, *, where: str) -> dict[str, Parameter]:
 
 def _ruled(plain: Parameter, rule: str | None) -> Parameter:
     """Return the parameter with the range or the choices its comment begins with."""
-    about = {"name": plain.name, "type": plain.type, "default": plain.default, "help": plain.help}
     if not rule:
         return plain
     parts = TABLES.get(rule[1:-1]) or [part.strip() for part in rule[1:-1].split(",")]
     if rule.startswith("{"):
-        return Parameter(**about, choices=tuple(parse_value(plain, part) for part in parts))
+        return replace(plain, choices=tuple(parse_value(plain, part) for part in parts))
     try:
         lower, upper = map(float, parts)
     except ValueError:
         raise InputError(f"parameter {plain.name!r}: expected a range [lower, upper], not {rule!r}") from None
-    return Parameter(**about, lower=lower, upper=upper)
+    return replace(plain, bounds=(lower, upper))

@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
@@ -36,7 +37,7 @@ def redraw_script(function: Callable, *, slug: str, options: Mapping[str, object
     """
     found = _Sources()
     for one in (use_style, draw_files, read_csv, function):
-        found.add(one.__name__, inspect.getmodule(one))
+        found.add(one.__name__, sys.modules[one.__module__])
     words = "".join(f", {name}={value!r}" for name, value in options.items())
     call = CALL.format(function=function.__name__, slug=slug, options=words)
     imports = sorted({*found.imports, "from pathlib import Path"})
@@ -46,7 +47,7 @@ def redraw_script(function: Callable, *, slug: str, options: Mapping[str, object
 class _Sources:
     """Statements at the top of modules, each after those that it needs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.imports: set[str] = set()
         self.parts: dict[tuple[str, str], str] = {}
 
@@ -58,9 +59,11 @@ class _Sources:
                 continue
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self._add_import(name, statement)
-            elif (key := (module.__name__, ast.get_source_segment(source, statement))) not in self.parts:
+            elif (
+                key := (module.__name__, ast.get_source_segment(source, statement) or "")
+            ) not in self.parts:
                 self.parts[key] = ""  # so that what calls itself is not added again
-                for needed in sorted({n.id for n in ast.walk(statement) if _is_read(n)}):
+                for needed in sorted(_read_names(statement)):
                     self.add(needed, module)
                 del self.parts[key]
                 self.parts[key] = key[1]
@@ -75,8 +78,9 @@ class _Sources:
             self.imports.add(ast.unparse(kind))
 
 
-def _is_read(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+def _read_names(statement: ast.AST) -> set[str]:
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return {node.id for node in names if isinstance(node.ctx, ast.Load)}
 
 
 @functools.cache

@@ -185,11 +185,12 @@ class Report:
         self._check_slug(slug)
         words, alt = prose(_sentence(caption)), _sentence(alt)
         about = {"data": data, "caption": caption, "alt": alt, "options": options}
-        files = save_figure(drawing, self._folder("figures") / slug, **about)
-        self._add("figure", slug=slug, caption=caption, alt=alt, key=key, files=self._relative(*files))
+        png, svg, *more = save_figure(drawing, self._folder("figures") / slug, **about)
+        files = self._relative(png, svg, *more)
+        self._add("figure", slug=slug, caption=caption, alt=alt, key=key, files=files)
         # On a phone the picture is wider than the page, for its letters to be read, and scrolls in its box.
         box = '<div class="picture" role="group" aria-label="Picture" tabindex="0">'
-        drawn = f"{box}{picture(*files[:2], alt)}</div>"
+        drawn = f"{box}{picture(png, svg, alt)}</div>"
         html = f'<figure id="figure-{slug}">{drawn}<figcaption>{words}</figcaption></figure>'
         self._show("figure", html, text=f"{caption}\n{alt}", slug=slug)
 

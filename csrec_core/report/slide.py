@@ -24,7 +24,7 @@ def save_slide(png: Path, caption: str, path: Path) -> Path:
     with Image.open(png) as picture:
         room = SIZE[0] - 2 * MARGIN, FOOT - TOP - 24
         scale = min(have / need for have, need in zip(room, picture.size, strict=True))
-        size = tuple(round(scale * length) for length in picture.size)
+        size = round(scale * picture.size[0]), round(scale * picture.size[1])
         left = (SIZE[0] - size[0]) // 2, TOP + (room[1] - size[1]) // 2
         slide.paste(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS), left)
     with whole_file(path) as temporary:

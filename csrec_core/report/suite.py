@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import nbformat
 from tqdm import tqdm
@@ -101,7 +102,9 @@ def run_grid(
     # Dask gives its workers one thread each; the kernels that they start are to use all cores.
     share = {} if here or scheduler else share_cores(spec.jobs)
     tasks = {name: (point, share, _here(name, echo) if here else None) for name, point in points.items()}
-    found = dict(run_tasks(_run_point, tasks, scheduler=scheduler, workers=spec.jobs, label="points"))
+    found: dict[str, Any] = dict(
+        run_tasks(_run_point, tasks, scheduler=scheduler, workers=spec.jobs, label="points")
+    )
     for name in points:
         if isinstance(found[name], InputError):
             raise found[name]
@@ -133,7 +136,7 @@ class _Running:
         self.spec, self.echo, self.folder = spec, echo, spec.folder
         self.tasks = {task.name: task for task in tasks}
         self.kernels = Kernels(self.folder, spec.jobs)
-        self.manifest = {
+        self.manifest: dict[str, Any] = {
             "run": spec.run,
             "status": "incomplete",
             "started": now(),
@@ -220,7 +223,7 @@ class _Running:
             record = read_record(self.folder, name)
         except InputError as broken:
             record, error = {"data_hash": None, "entries": []}, error or str(broken)
-        entry = {
+        entry: dict[str, Any] = {
             "name": name,
             "error": error,
             "started": started,
@@ -231,8 +234,14 @@ class _Running:
             "versions": self.manifest["versions"],
             "key": task.key,
         }
-        about = {"declared": task.declared, "said": record["entries"], "folder": task.path.parent}
-        render = partial(render_notebook, **about, manifest=self.manifest, entry=entry)
+        render = partial(
+            render_notebook,
+            declared=task.declared,
+            said=record["entries"],
+            folder=task.path.parent,
+            manifest=self.manifest,
+            entry=entry,
+        )
         try:
             page = render(nbformat.read(self._executed(task), as_version=4))
         except ValueError as broken:

@@ -68,13 +68,15 @@ def _bounds(shown: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.
     column = shown[name]
     if is_numeric_dtype(column):
         ends = [shown[end] if name == "mean" and end in shown else column for end in ("lower", "upper")]
-        return tuple(values.to_numpy(dtype=float) for values in (column, *ends))
+        lower, upper = (end.to_numpy(dtype=float) for end in ends)
+        return column.to_numpy(dtype=float), lower, upper
     rows = []
     for text in column.astype(str).str.replace("−", "-"):
         parts = INTERVAL.fullmatch(text)
         texts = parts.group(1, 3, 4) if parts else (text,) * 3
         rows.append(pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(dtype=float))
-    return tuple(np.array(rows).reshape(-1, 3).T)
+    value, lower, upper = np.array(rows).reshape(-1, 3).T
+    return value, lower, upper
 
 
 def _marks(
@@ -115,7 +117,7 @@ def _text(value, digits: int) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, numbers.Integral):
-        return count(value)
+        return count(int(value))
     if isinstance(value, numbers.Real):
-        return decimals(value, digits)
+        return decimals(float(value), digits)
     return str(value)

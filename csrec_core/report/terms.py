@@ -57,7 +57,9 @@ def explain(html: str) -> str:
     >>> explain("<p>By AUC. AUC again.</p>")[:24]
     '<p>By <abbr title="chanc'
     """
-    told, within, parts = set(), [], []
+    told: set[str] = set()
+    within: list[str] = []
+    parts: list[str] = []
 
     def mark(found: re.Match) -> str:
         if found[1] in told:
