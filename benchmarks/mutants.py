@@ -16,6 +16,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tqdm import tqdm
+
 ROOT = Path(__file__).parents[1]
 #: The files that are mutated, and the tests that go with each, the quickest first.
 TESTS = {
@@ -106,13 +108,13 @@ def main() -> None:
         for file in asked.only:
             if not survives(copy, file, (copy / "csrec_core" / file).read_text("utf-8")):
                 raise SystemExit(f"{file}: its tests fail as it is")
-        for number in range(asked.mutants):
+        for number in tqdm(range(asked.mutants), unit=" mutants"):
             file = asked.only[number % len(asked.only)]
             line, what, text = rng.choice(every[file])
             tried[file] += 1
             if survives(copy, file, text):
                 alive[file] += 1
-                print(f"{file}:{line}: {what}: not found", flush=True)
+                tqdm.write(f"{file}:{line}: {what}: not found")
     for file, count in tried.items():
         print(f"{file:24} {count - alive[file]:4} of {count}")
     print(f"{'all':24} {sum(tried.values()) - sum(alive.values()):4} of {sum(tried.values())}")
