@@ -75,13 +75,11 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not UTF-8; save the file as UTF-8") from None
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a CSV table with commas: {str(error).strip()}") from None
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
-            f"{', '.join(table.columns)}; expected {', '.join(COLUMNS)}"
-        )
-    kept = [*COLUMNS, *(column for column in ("keywords",) if column in table.columns)]
+    if missing := [column for column in COLUMNS if column not in table.columns]:
+        names = f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        found = ", ".join(table.columns)
+        raise InputError(f"{path}: {names}; found {found}; expected {', '.join(COLUMNS)}")
+    kept = [column for column in (*COLUMNS, "keywords") if column in table.columns]
     return table[kept].apply(lambda column: column.str.strip())
 
 

@@ -73,7 +73,6 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
         `taste` (stated taste of the book's genre), `accept_first`, `answered`, `accepted`, `probability`.
     """
     rng = np.random.default_rng([seed, 3])
-    silent = 1 - pilot["answered"].mean() if len(pilot) else 1.0
     rows = pilot[pilot["answered"]].sort_values(["round", "user", "position"], ignore_index=True)
     rows = rows.assign(
         accepted=rows["accepted"].astype(float),
@@ -93,15 +92,15 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
     facts = {
         "pilot readers": int(pilot["user"].nunique()),
         "pilot decisions": len(rows),
-        "share of questions without a usable answer": float(silent),
-        "acceptance": float(rows["accepted"].mean()) if len(rows) else float("nan"),
+        "share of questions without a usable answer": float(1 - pilot["answered"].mean()),
+        "acceptance": float(rows["accepted"].mean()),
         **_distinct_rows(rows, rng, permutations),
         NAMED_FIRST: order,
         f"{NAMED_FIRST}, p": order_p,
         ANCHORING: anchoring,
         f"{ANCHORING}, p": anchoring_p,
         "decisions on the other side of one half than their probability": float(
-            ((rows["probability"] > 0.5) != (rows["accepted"] > 0.5)).mean() if len(rows) else float("nan")
+            ((rows["probability"] > 0.5) != (rows["accepted"] > 0.5)).mean()
         ),
     }
     return Quality(explained, agreement, facts, verdicts_on(explained, agreement, facts))
@@ -207,11 +206,12 @@ def _anchoring(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) 
     )
     if not (before != 0).any():
         return 0.0, 1.0
-    slope = float((change * before).sum() / (before**2).sum())
-    by_chance = [
-        abs((change * rng.permutation(before)).sum() / (before**2).sum()) for _ in range(permutations)
-    ]
-    return slope, _p(abs(slope), by_chance)
+
+    def slope(order: np.ndarray) -> float:
+        return float((change * order).sum() / (before**2).sum())
+
+    by_chance = [abs(slope(rng.permutation(before))) for _ in range(permutations)]
+    return slope(before), _p(abs(slope(before)), by_chance)
 
 
 def _distinct_rows(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> dict[str, float]:

@@ -160,9 +160,7 @@ def _repeats(table: Table) -> list[Fault]:
     if "timestamp" not in table.types:
         return []
     same = ", ".join(quoted(name) for name in table.types if name != "t")
-    count = table.query(
-        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM file GROUP BY {same})"
-    )[0][0]
+    count = table.one("coalesce(sum(n - 1), 0)", f"(SELECT count(*) AS n FROM file GROUP BY {same})")
     return [Fault("exact repeats of another row", int(count), "--distinct leaves them out")] if count else []
 
 
@@ -171,42 +169,33 @@ def _ties(table: Table) -> list[Fault]:
     if "timestamp" not in table.types or "position" in table.types:
         return []
     rows = "SELECT count(*) AS n FROM file WHERE timestamp IS NOT NULL GROUP BY user, source, timestamp"
-    count = table.query(f"SELECT coalesce(sum(n), 0) FROM ({rows}) WHERE n > 1")[0][0]
+    count = table.one("coalesce(sum(n), 0)", f"({rows}) WHERE n > 1")
     remedy = "their order is that of the file; map a finer time, a t, or the position in the list"
     return [Fault("rows at one time as another of their user", int(count), remedy)] if count else []
 
 
 def _one_sided(table: Table) -> list[Fault]:
-    arms = (
-        "SELECT source, count(*), avg(decision) AS rate FROM file GROUP BY 1 HAVING rate IN (0, 1) ORDER BY 1"
-    )
+    remedy = "log what was shown and not taken as well; no effect can be had against this arm"
+    arms = "SELECT source, count(*), avg(decision) AS rate FROM file GROUP BY 1 HAVING rate IN (0, 1)"
     return [
-        Fault(
-            f"exposures of {arm} that are all {'accepted' if rate else 'rejected'}",
-            rows,
-            "log what was shown and not taken as well; no effect can be had against this arm",
-        )
-        for arm, rows, rate in table.query(arms)
+        Fault(f"exposures of {arm} that are all {'accepted' if rate else 'rejected'}", rows, remedy)
+        for arm, rows, rate in table.query(f"{arms} ORDER BY 1")
     ]
 
 
 def _propensities(table: Table, own: str) -> list[Fault]:
-    if "propensity" not in table.types:
+    if "propensity" not in table.types or not table.one("count(propensity)"):
         return []
-    counts = "count_if(propensity < {}), count(propensity), min(propensity)"
-    tiny, known, least = table.query(f"SELECT {counts.format(TINY)} FROM file")[0]
     faults = []
+    tiny, least = table.query(f"SELECT count_if(propensity < {TINY}), min(propensity) FROM file")[0]
     if tiny:
-        remedy = (
-            f"a row weighs up to {1 / least:,.0f} others; --where '{own} >= {TINY}' asks another question"
-        )
+        weight = f"a row weighs up to {1 / least:,.0f} others"
+        remedy = f"{weight}; --where '{own} >= {TINY}' asks another question"
         faults.append(Fault(f"propensities below {TINY}, down to {least:.1g}", tiny, remedy))
-    without = "count(*) - count(propensity)"
-    arms = f"SELECT source, {without} AS n, count(*) FROM file GROUP BY 1 HAVING n > 0 ORDER BY 1"
-    if known:
-        for arm, without, rows in table.query(arms):
-            remedy = f"of {rows:,}; where they are unknown the effect is bounded, not identified"
-            faults.append(Fault(f"exposures of {arm} without a propensity", without, remedy))
+    without = "SELECT source, count(*) - count(propensity) AS n, count(*) FROM file GROUP BY 1 HAVING n > 0"
+    for arm, unknown, rows in table.query(f"{without} ORDER BY 1"):
+        remedy = f"of {rows:,}; where they are unknown the effect is bounded, not identified"
+        faults.append(Fault(f"exposures of {arm} without a propensity", unknown, remedy))
     return faults
 
 

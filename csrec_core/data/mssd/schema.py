@@ -10,6 +10,7 @@ from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.errors import InputError, nearest, unknown
 
 __all__ = [
+    "BREAKS",
     "CONTEXTS",
     "LABELS",
     "LOG",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 CONTEXTS = ("user_collection", "personalized_playlist", "editorial_playlist", "radio", "catalog", "charts")
+BREAKS = ("context_switch", *(f"{length}_pause_before_play" for length in ("no", "short", "long")))
 LABELS = ("skip_1", "skip_2", "skip_3", "not_skipped")
 KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
 
@@ -90,15 +92,7 @@ LOG: tuple[Column, ...] = (
     _whole("session_position", 1, 1000, target="t", type="INTEGER"),
     _whole("session_length", 1, 1000),
     *(_truth(name) for name in LABELS),
-    *(
-        _whole(name, 0, 1, target=_BEFORE + name, type="TINYINT")
-        for name in (
-            "context_switch",
-            "no_pause_before_play",
-            "short_pause_before_play",
-            "long_pause_before_play",
-        )
-    ),
+    *(_whole(name, 0, 1, target=_BEFORE + name, type="TINYINT") for name in BREAKS),
     _whole(f"{_PLAYS}n_seekfwd", 0, 32767, target="n_seekfwd"),
     _whole(f"{_PLAYS}n_seekback", 0, 32767, target="n_seekback"),
     _truth(f"{_PLAYS}is_shuffle", target=f"{_BEFORE}is_shuffle", type="TINYINT"),
@@ -117,15 +111,12 @@ LOG: tuple[Column, ...] = (
 )
 #: The features of the tracks, 29 numbers.
 TRACKS: tuple[Column, ...] = tuple(
-    map(
-        _number,
-        (
-            "duration release_year us_popularity_estimate acousticness beat_strength bounciness danceability "
-            "dyn_range_mean energy flatness instrumentalness key liveness loudness mechanism mode organism "
-            "speechiness tempo time_signature valence "
-            + " ".join(f"acoustic_vector_{number}" for number in range(8))
-        ).split(),
-    )
+    _number(name)
+    for name in (
+        "duration release_year us_popularity_estimate acousticness beat_strength bounciness danceability "
+        "dyn_range_mean energy flatness instrumentalness key liveness loudness mechanism mode organism "
+        "speechiness tempo time_signature valence " + " ".join(f"acoustic_vector_{n}" for n in range(8))
+    ).split()
 )
 
 

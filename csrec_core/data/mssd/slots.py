@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from csrec_core.data.mssd.part import parts_of, read_users
-from csrec_core.data.mssd.schema import CONTEXTS, LABELS, TRACKS
+from csrec_core.data.mssd.schema import BREAKS, CONTEXTS, LABELS, TRACKS
 from csrec_core.data.mssd.sessions import draw_users
 from csrec_core.errors import InputError
 from csrec_core.files import read_json
@@ -22,29 +22,15 @@ __all__ = ["LOG_FEATURES", "SLOTS", "Sessions", "read_sessions"]
 
 SLOTS = 20  # tracks of the longest session
 OTHER = "other"  # any reason that is not named
-STARTS = [
-    "appload",
-    "backbtn",
-    "clickrow",
-    "endplay",
-    "fwdbtn",
-    "playbtn",
-    "remote",
-    "trackdone",
-    "trackerror",
-]
-ENDS = ["backbtn", "clickrow", "endplay", "fwdbtn", "logout", "playbtn", "remote", "trackdone", "trackerror"]
+REASONS = {"backbtn", "clickrow", "endplay", "fwdbtn", "playbtn", "remote", "trackdone", "trackerror"}
+STARTS, ENDS = sorted({*REASONS, "appload"}), sorted({*REASONS, "logout"})
+#: Each number, and the largest that it can be.
 NUMBERS = {
     "t": SLOTS,
     "session_length": SLOTS,
     **dict.fromkeys(LABELS, 1),
-    "feature_context_switch": 1,
-    "feature_no_pause_before_play": 1,
-    "feature_short_pause_before_play": 1,
-    "feature_long_pause_before_play": 1,
-    "n_seekfwd": 1,
-    "n_seekback": 1,
-    "feature_is_shuffle": 1,
+    **dict.fromkeys((f"feature_{name}" for name in BREAKS), 1),
+    **dict.fromkeys(("n_seekfwd", "n_seekback", "feature_is_shuffle"), 1),
     "feature_hour_of_day": 24,
     "feature_premium": 1,
 }
@@ -154,19 +140,16 @@ def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: s
     numbers = [rows[name].to_numpy(dtype=np.float32) / most for name, most in NUMBERS.items()]
     for name, names in NAMES.items():
         code = pd.Index(names).get_indexer(rows[name].astype(str))
-        numbers += list(
-            np.eye(len(names), dtype=np.float32)[code].T
-        )  # what is not named is the last, `other`
+        # What is not named has code -1: it is the last, `other`.
+        numbers += list(np.eye(len(names), dtype=np.float32)[code].T)
     features = items[[column.target for column in TRACKS]].to_numpy(dtype=np.float64)
-    features = (features - features.mean(axis=0)) / np.where(
-        features.std(axis=0) > 0, features.std(axis=0), 1
-    )
-    skipped = ~rows[label].to_numpy() if label == "not_skipped" else rows[label].to_numpy()
+    spread_of = features.std(axis=0)
+    features = (features - features.mean(axis=0)) / np.where(spread_of > 0, spread_of, 1)
     return Sessions(
         users=users,
         length=np.bincount(session, minlength=len(users)),
         track=spread(np.searchsorted(items["item"], rows["item"]) + 1),
-        accepted=spread(~skipped),
+        accepted=spread(rows[label].to_numpy() == (label == "not_skipped")),
         source=spread(rows["source"].fillna("").to_numpy(dtype="U6")),
         log=spread(np.stack(numbers, axis=1)),
         features=np.vstack([np.zeros(len(TRACKS)), features]).astype(np.float32),
