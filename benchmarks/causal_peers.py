@@ -82,7 +82,8 @@ def print_published() -> None:
         found = identify(graph, y=list(y), do=do)
         gap = certify_formula(found, models=20).gap
         print(
-            f"{name:14s} {names:3d} names, ours {found.formula.size:3d}, gap {gap:.0e}: {found.text()}  [{source}]"
+            f"{name:14s} {names:3d} names, ours {found.formula.size:3d}, gap {gap:.0e}: "
+            f"{found.formula.text()}  [{source}]"
         )
 
 

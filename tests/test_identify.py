@@ -68,16 +68,16 @@ def test_textbook_verdicts(name):
 
 def test_textbook_formulas():
     front_door = identify(causal_graph(pairs("xm my"), [("x", "y")]), y="y", do="x")
-    assert front_door.latex() == r"\sum_{m'} P(m' \mid x) \, \sum_{x'} P(x') \, P(y \mid m', x')"
+    assert front_door.formula.latex() == r"\sum_{m'} P(m' \mid x) \, \sum_{x'} P(x') \, P(y \mid m', x')"
     back_door = identify(causal_graph(pairs("cx cy xy")), y="y", do="x")
-    assert back_door.latex() == r"\sum_{c'} P(c') \, P(y \mid x, c')"
-    assert identify(causal_graph(pairs("xy")), y="y", do="x").latex() == r"P(y \mid x)"
+    assert back_door.formula.latex() == r"\sum_{c'} P(c') \, P(y \mid x, c')"
+    assert identify(causal_graph(pairs("xy")), y="y", do="x").formula.latex() == r"P(y \mid x)"
 
 
 def test_conditioning_can_make_an_effect_identifiable():
     # c closes the one confounded way from x to y
     graph = causal_graph(pairs("xy ux uc cy"), latent=["u"])
-    assert identify(graph, y="y", do="x", given="c").latex() == r"P(y \mid c, x)"
+    assert identify(graph, y="y", do="x", given="c").formula.latex() == r"P(y \mid c, x)"
     assert not identify(causal_graph(pairs("xy ux uc"), [("c", "y")], latent=["u"]), y="y", do="x", given="c")
 
 
@@ -87,7 +87,7 @@ def test_the_recursion_is_what_identification_finds():
     recursion = rf"\sum_{{D_{{1}}'}} {last} \, P(D_{{2}} \mid S_{{2}}, P_{{2}}, D_{{1}}')"
     assert found.found.latex() == recursion
     assert (
-        found.latex() == r"P(D_{2} \mid S_{1:2}, P_{1:2})"
+        found.formula.latex() == r"P(D_{2} \mid S_{1:2}, P_{1:2})"
     )  # seeing the exposures is as good as setting them
 
 
@@ -110,8 +110,8 @@ def test_a_variable_that_two_sums_run_over_is_not_captured():
 def test_names_come_out_as_text_whatever_is_in_them():
     name = r"a_b\href{javascript:x}$&<i>"
     found = identify(causal_graph([("c", name), (name, "y"), ("c", "y")]), y="y", do=name)
-    assert r"\text{a\_b\textbackslash{}href\{javascript:x\}\$\&<i>}" in found.latex()
-    markup = to_mathml(found.latex())
+    assert r"\text{a\_b\textbackslash{}href\{javascript:x\}\$\&<i>}" in found.formula.latex()
+    markup = to_mathml(found.formula.latex())
     assert "<i>" not in markup
     assert "href=" not in markup
 
@@ -138,7 +138,7 @@ def test_every_formula_found_is_right():
         graph, y, x, given = random_case(rng, nodes=5)
         found = identify(graph, y=y, do=x, given=given)
         if found:
-            assert isinstance(found.latex(), str)
+            assert isinstance(found.formula.latex(), str)
             assert all(check for line in found.derivation() for check in line.checks)
             assert same_as_truth(graph, found, y=[y], do=[x], given=given), (list(graph.edges), y, x, given)
             right += 1
@@ -241,7 +241,7 @@ def test_an_experiment_on_another_node_gives_what_the_log_cannot():
     trial = Source("trial", frozenset("m"))
     assert not identify(graph, y="y", do="x", sources=[Source(), trial])
     found = identify(graph, y="y", do="x", sources=[Source(), Source("trial", frozenset("x"))])
-    assert found.text() == "P[trial](y | x)" or "P[trial]" in found.text()
+    assert found.formula.text() == "P[trial](y | x)" or "P[trial]" in found.formula.text()
     model = random_model(graph, np.random.default_rng(3))
     order = [model.order.index(node) for node in found.order]
     hidden = [i for i in range(len(model.order)) if i not in order]
@@ -339,7 +339,7 @@ def test_bad_queries_are_refused(query, message):
 def test_no_formula_no_value():
     found = identify(causal_graph(pairs("xy"), [("x", "y")]), y="y", do="x")
     with pytest.raises(InputError, match="not identifiable"):
-        found.latex()
+        found.formula.latex()
     with pytest.raises(InputError, match="not identifiable"):
         found.value(np.full((2, 2), 0.25))
 

@@ -41,7 +41,7 @@ def test_random_departures_are_proved_for_every_t():
         extra = [pair for pair in pairs if pair not in latent]
         options = {
             "exposure": rng.choice(["observational", "randomised"]),
-            "regime": rng.choice([None, "exposure", "acceptance"]),
+            "regime": rng.choice(["none", "exposure", "acceptance"]),
         }
         if rng.random() < 0.4:  # an arrow at one time only
             extra.append(("S1", "P3"))

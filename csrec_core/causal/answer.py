@@ -97,7 +97,7 @@ class Answer:
             lines.append(f"{number}. {line.words}:\n   {line.formula}")
             for check in line.checks:
                 lines.append(f"     rule {check.rule}: {check.separation}\n       {check.reason}")
-        parts = [f"{self.query} = {self.found.text()}", "Derivation\n" + "\n".join(lines)]
+        parts = [f"{self.query} = {self.found.formula.text()}", "Derivation\n" + "\n".join(lines)]
         if self.certificate is not None:
             parts.append(
                 f"Certificate: {self.certificate.why}"
@@ -108,7 +108,7 @@ class Answer:
         return parts
 
     def _why_not(self) -> list[str]:
-        group, part = self.found.hedge
+        group, part = self.found.hedge or (frozenset(), frozenset())
         parts = [
             f"Hedge: what acts on {_set(part)} cannot be told apart from the unmeasured causes shared within "
             f"{_set(group)}."

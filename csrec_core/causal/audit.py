@@ -8,7 +8,7 @@ import pandas as pd
 
 from csrec_core.causal.certificate import TOLERANCE, Certificate, certify, recursion_errors
 from csrec_core.causal.docalculus import check_rule
-from csrec_core.causal.graph import TIMED, VARIANTS, sequential_graph, variant_graph
+from csrec_core.causal.graph import VARIANTS, sequential_graph, time_of, variant_graph
 from csrec_core.causal.identify import Identification, identify
 from csrec_core.causal.induction import Proof, prove_steps
 from csrec_core.causal.repair import additions, breaking_edges, find_repairs
@@ -122,11 +122,7 @@ def every_t(audit: Audit) -> dict[str, bool | None]:
 
 def blocked_ways(graph: nx.DiGraph) -> list[str]:
     """Return the arrows from an exposure to a taste: ways of the effect that tastes given block."""
-    return [
-        f"{a} → {b}"
-        for a, b in graph.edges
-        if a[:1] == "S" and b[:1] == "P" and TIMED.match(a) and TIMED.match(b)
-    ]
+    return [f"{a} → {b}" for a, b in graph.edges if a[0] + b[0] == "SP" and time_of(a) and time_of(b)]
 
 
 def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
@@ -172,7 +168,7 @@ def breaking_table(audit: Audit) -> pd.DataFrame:
     rows = [
         (*edge, len(broken.get(edge, [])), ", ".join(broken.get(edge, [])))
         for edge in additions(graph)
-        if edge[0] == "bidirected" or _time(edge[1]) <= _time(edge[2])
+        if edge[0] == "bidirected" or (time_of(edge[1]) or 0) <= (time_of(edge[2]) or 0)
     ]
     return pd.DataFrame(rows, columns=["kind", "source", "target", "breaks", "steps"])
 
@@ -231,8 +227,8 @@ def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataF
     for variant, options in VARIANTS.items():
         graph = variant_graph(variant, t)
         is_more = "extra" in options or "latent" in options  # else the online arrow is what departs
-        plain = {"online": options.get("online", False) and is_more}
-        figure_1 = sequential_graph(t, exposure=options.get("exposure", "observational"), **plain)
+        known = {"exposure"} | ({"online"} if is_more else set())
+        figure_1 = sequential_graph(t, **{key: options[key] for key in known & options.keys()})
         failing = _failing(figure_1, t)
         errors = recursion_errors(graph, t, models=models, seed=seed).groupby("formula")["error"].mean()
         breaks = ", ".join(name for name in _failing(graph, t) if name not in failing)
@@ -241,12 +237,6 @@ def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataF
         rows.append((variant, breaks, bool(_history(graph, t)), _testable(figure_1, graph), *wrong))
     columns = ["variant", "breaks", "identifiable", "testable", "theorem", "recursion"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _time(node: str) -> int:
-    """Return the time step of a node; what has none, such as R, comes first."""
-    timed = TIMED.match(node)
-    return int(timed[2]) if timed else 0
 
 
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:

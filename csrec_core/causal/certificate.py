@@ -236,12 +236,7 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
 
 
 def _gap(check: RuleCheck, model: Model) -> float:
-    x, z, w = check.x, check.z, check.w
-    if check.rule == 1:
-        left = conditional(model, check.y, do=x, given=z | w)
-    else:
-        left = conditional(model, check.y, do=x | z, given=w)
-    right = conditional(model, check.y, do=x, given=z | w if check.rule == 2 else w)
+    left, right = (conditional(model, check.y, do=do, given=given) for do, given in check.sides)
     return float(np.abs(left - right).max())
 
 
@@ -280,15 +275,12 @@ def _formula_errors(model: Model, t: int) -> dict[str, float]:
     last = f"D{t - 1}"
     theorem = step(t, conditional(model, [last], do=s[:-1], given=p[-1:]))
     equation = step(t, conditional(model, [last], do=s[:-1], given=p[-2:-1]))
+    on_both = conditional(model, [f"D{t}"], do=s, given=p[-2:])
     both = conditional(model, p[-2:])  # how often yesterday's and today's taste occur together
-    pairs = {
+    pairs: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | float]] = {
         "theorem 3.1": (theorem, on_today, 1.0),
         "equation 6": (equation, on_today, both),
-        "equation 6, given both tastes": (
-            equation,
-            conditional(model, [f"D{t}"], do=s, given=p[-2:]),
-            both,
-        ),
+        "equation 6, given both tastes": (equation, on_both, both),
         "recursion": (history, conditional(model, [f"D{t}"], do=s, given=p), 1.0),
     }
     return {formula: _mean_error(*parts) for formula, parts in pairs.items()}

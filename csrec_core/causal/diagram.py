@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import TIMED, latents, plot_label
+from csrec_core.causal.graph import latents, plot_label, time_of
 from csrec_core.causal.theorem import Step
 
 __all__ = ["graph_frames", "join_parts", "stack_steps", "verdict_grid"]
@@ -36,7 +36,10 @@ def graph_frames(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> tuple[
     """
     places = _places(graph)
     kinds = {node: _kind(graph, node) for node in places}
-    roles, marks, on_path, cut = {}, {}, {}, frozenset()
+    roles: dict[str, str] = {}
+    marks: dict[str, str] = {}
+    on_path: dict[tuple[str, str], str] = {}
+    cut: frozenset[tuple[str, str]] = frozenset()
     if check is not None:
         for nodes, role in ((check.y, "y"), (check.x, "do"), (check.z, "z"), (check.w, "given")):
             roles |= dict.fromkeys(nodes, role)
@@ -105,17 +108,16 @@ def verdict_grid(table: pd.DataFrame) -> pd.DataFrame:
 def _kind(graph: nx.DiGraph, node: str) -> str:
     if graph.nodes[node].get("latent"):
         return "latent"
-    timed = TIMED.match(node)
-    return timed[1] if timed else "R" if node == "R" else "other"
+    return node[0] if time_of(node) is not None else "R" if node == "R" else "other"
 
 
 def _places(graph: nx.DiGraph) -> dict[str, Place]:
     """Give every node its place: series by time and row, other nodes by causal order, latents beside both."""
     places = {}
     for node in graph:
-        if timed := TIMED.match(node):
-            right, up = ROWS[timed[1]]
-            places[node] = (STEP * int(timed[2]) + right, up)
+        if (time := time_of(node)) is not None:
+            right, up = ROWS[node[0]]
+            places[node] = (STEP * time + right, up)
     middle = float(np.mean([x for x, _ in places.values()])) if places else 0.0
     top = ROWS["P"][1] + 1.1 if places else 0.0
     hidden = latents(graph)

@@ -100,6 +100,13 @@ class RuleCheck:
         return mutilated
 
     @property
+    def sides(self) -> tuple[tuple[frozenset[str], frozenset[str]], tuple[frozenset[str], frozenset[str]]]:
+        """What either side of the step sets, and what it sees."""
+        seen = self.z | self.w
+        before = (self.x, seen) if self.rule == 1 else (self.x | self.z, self.w)
+        return before, (self.x, seen if self.rule == 2 else self.w)
+
+    @property
     def given(self) -> frozenset[str]:
         """What the d-separation conditions on: X and W."""
         return self.x | self.w

@@ -47,6 +47,9 @@ def parse_dot(text: str) -> Drawing:
 
 
 class _Parser(Scanner):
+    nodes: dict[str, tuple[dict[str, str], Place]]  # what is told of each
+    edges: dict[tuple, tuple[dict[str, str], Place, str]]
+
     def graph(self) -> Drawing:
         self.strict, start = self.word("strict"), self.place
         found = self.take(rf"(digraph|graph|dag|mag|pdag|pag)(?!{LETTER})")
@@ -58,7 +61,7 @@ class _Parser(Scanner):
         if kind.endswith("ag") and kind != "dag":
             raise start.wrong("an equivalence class of graphs (mag, pdag, pag): expected a dag")
         self.dialect = "dag" if kind == "dag" else "dot"
-        self.nodes, self.edges = {}, {}  # what is told of each, with its place
+        self.nodes, self.edges = {}, {}
         if not self.take("{"):
             self.value()  # its name
             if not self.take("{"):
@@ -71,7 +74,7 @@ class _Parser(Scanner):
         for name, (attributes, place) in self.nodes.items():
             drawing.add_node(name, place, attributes)
         for (source, target, *_), (attributes, place, sign) in self.edges.items():
-            drawing.add_edge(source, target, place, attributes, sign=sign)
+            drawing.add_edge((source, target), place, attributes, sign=sign)
         return drawing
 
     def statements(self, scope: _Scope) -> None:

@@ -27,6 +27,7 @@ YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
 ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
 ADJUSTED = {"adjusted", "a"}
 LONGEST = 100  # characters of a name
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Drawing:
     roles: dict[str, list[str]] = field(default_factory=lambda: {"exposure": [], "outcome": []})
     notes: list[str] = field(default_factory=list)
 
-    def add_node(self, name: str, place: Place, attributes: Mapping[str, str] = MappingProxyType({})) -> None:
+    def add_node(self, name: str, place: Place, attributes: Mapping[str, str] = NOTHING) -> None:
         """Note a node; an attribute that is neither understood nor layout is refused."""
         self.nodes.setdefault(name, place)
         for written, value in attributes.items():
@@ -84,16 +85,11 @@ class Drawing:
                 )
 
     def add_edge(
-        self,
-        source: str,
-        target: str,
-        place: Place,
-        attributes: Mapping[str, str] = MappingProxyType({}),
-        *,
-        sign: str = "->",
+        self, ends: Edge, place: Place, attributes: Mapping[str, str] = NOTHING, *, sign: str = "->"
     ) -> None:
         """Read one edge with its attributes; `sign` is ->, <- or <->."""
-        known, edge = {key.lower(): value for key, value in attributes.items()}, f"{source} {sign} {target}"
+        known = {key.lower(): value for key, value in attributes.items()}
+        edge = f" {sign} ".join(ends)
         for key in known.keys() - LAYOUT - {"dir", "arrowhead", "arrowtail", "type"}:
             raise place.wrong(f"the attribute {key!r} of the edge {edge} is not understood; take it out")
         if "invis" in known.get("style", ""):
@@ -101,7 +97,7 @@ class Drawing:
             return
         kind = known.get("type", "directed")
         if kind not in ("directed", "bidirected"):
-            raise place.wrong(f"an edge is of the type directed or bidirected, not {kind!r}")
+            raise place.wrong(f"the type {kind!r}: expected directed or bidirected")
         is_pair = sign == "<->" or kind == "bidirected"
         way = known.get("dir") or ("both" if is_pair else "forward")
         if way not in ("forward", "back", "both") or (is_pair and way != "both"):
@@ -109,11 +105,10 @@ class Drawing:
                 f"the edge {edge} has dir={way}: an arrow has a direction (forward, back), "
                 "and an unmeasured common cause is dir=both"
             )
-        ends = {"forward": ["arrowhead"], "back": ["arrowtail"], "both": ["arrowhead", "arrowtail"]}[way]
-        if any(known.get(end) in ("none", "nonenone") for end in ends):
+        heads = {"forward": ["arrowhead"], "back": ["arrowtail"], "both": ["arrowhead", "arrowtail"]}[way]
+        if any(known.get(head) in ("none", "nonenone") for head in heads):
             raise place.wrong(f"the edge {edge} hides its arrowhead: what does it mean?")
-        if (sign == "<-") != (way == "back"):
-            source, target = target, source
+        source, target = ends[::-1] if (sign == "<-") != (way == "back") else ends
         self.arrows.append(Arrow(source, target, way == "both", place))
 
     @property

@@ -4,6 +4,7 @@ Each term evaluates itself on marginals of a joint distribution, and writes itse
 as Python. A node that a sum runs over carries a prime, one more for every sum around that runs over it too.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -19,10 +20,25 @@ Marginal = Callable[[Nodes, str], np.ndarray]
 Primes = Mapping[str, int]
 
 
-class Term:
-    """A formula: what it is made of (`parts`), its value, and how it is written."""
+class Term(ABC):
+    """A formula: what it is made of, its value, and how it is written."""
 
-    parts: tuple["Term", ...]
+    @property
+    @abstractmethod
+    def parts(self) -> tuple["Term", ...]:
+        """The terms it is made of."""
+
+    @abstractmethod
+    def value(self, marginal: Marginal) -> np.ndarray:
+        """Return the value on the marginals of a joint distribution, which all have an axis for each node."""
+
+    @abstractmethod
+    def write(self, primes: Primes, style: "_Style") -> str:
+        """Return the term in a style, with as many primes on each node as sums around run over it."""
+
+    @abstractmethod
+    def python(self) -> str:
+        """Return the term as a Python expression of `p`, see `python_source`."""
 
     @cached_property
     def nodes(self) -> Nodes:
@@ -50,6 +66,7 @@ class Conditional(Term):
     left: Nodes
     given: Nodes = frozenset()
     source: str = ""
+    parts = ()
 
     @cached_property
     def nodes(self) -> Nodes:
@@ -77,7 +94,7 @@ class Conditional(Term):
 class Product(Term):
     """The product of some terms."""
 
-    parts: tuple[Term, ...]
+    parts: tuple[Term, ...] = ()
 
     def value(self, marginal: Marginal) -> np.ndarray:
         return reduce(np.multiply, (part.value(marginal) for part in self.parts), np.ones(()))
@@ -110,11 +127,16 @@ class Sum(Term):
     def size(self) -> int:
         return 1 + self.term.size
 
+    @property
+    def parts(self) -> tuple[Term, ...]:
+        return (self.term,)
+
     def value(self, marginal: Marginal) -> np.ndarray:
         return self.term.value(marginal).sum(axis=self.axis, keepdims=True)
 
     def write(self, primes: Primes, style: "_Style") -> str:
-        over, inner = [], self
+        over: list[str] = []
+        inner: Term = self
         while isinstance(inner, Sum) and inner.over not in over:  # sums of sums become one
             over.append(inner.over)
             inner = inner.term

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+from typing import Any
 from xml.parsers import expat
 
 from csrec_core.causal.drawing import Drawing
@@ -18,6 +19,7 @@ SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<-
 DEEPEST = 100
 
 Record = tuple[dict[str, str], Place]  # what a file says of a node or an edge
+Entry = tuple[str, "str | list[Entry]", Place]  # of GML
 
 
 def parse_gml(text: str) -> Drawing:
@@ -27,9 +29,9 @@ def parse_gml(text: str) -> Drawing:
     if not scanner.is_done:
         raise scanner.place.wrong("a ] too many")
     graphs = [(value, place) for key, value, place in entries if key == "graph"]
-    if len(graphs) != 1 or not isinstance(graphs[0][0], list):
-        raise (graphs[1][1] if len(graphs) > 1 else Place(1)).wrong("expected one graph [ … ]")
-    content, start = graphs[0]
+    content, start = graphs[0] if graphs else ("", Place(1))
+    if len(graphs) > 1 or not isinstance(content, list):
+        raise (graphs[1][1] if len(graphs) > 1 else start).wrong("expected one graph [ … ]")
     if not any(key == "directed" and value == "1" for key, value, _ in content):
         raise start.wrong("the graph is undirected: a causal graph says directed 1")
     parts: dict[str, list[Record]] = {"node": [], "edge": []}
@@ -93,7 +95,7 @@ def parse_csv(text: str) -> Drawing:
                 raise place.wrong(f"the type {kind!r}: expected directed or bidirected")
             for end in ENDS:
                 drawing.add_node(cells[end], place)
-            drawing.add_edge(cells["source"], cells["target"], place, sign=SIGNS[kind])
+            drawing.add_edge((cells["source"], cells["target"]), place, sign=SIGNS[kind])
     except csv.Error as error:
         raise Place(rows.line_num).wrong(f"no CSV: {error}") from error
     return drawing
@@ -116,14 +118,17 @@ def _assembled(nodes: list[Record], edges: list[Record], *, name: str) -> Drawin
         hidden = {"latent": "true"} if kind == "latent" else {}
         drawing.add_node(names[ident], place, attributes | hidden)
     for attributes, place in edges:
-        ends = []
-        for end, words in ENDS.items():
-            found = [attributes.pop(word) for word in words[:2] if word in attributes]
-            if len(found) != 1:
-                raise place.wrong(f"an edge without its {end}")
-            ends.append(names[_known(found[0], names, place)])
-        drawing.add_edge(*ends, place, attributes)
+        source, target = (names[_end(end, attributes, names, place)] for end in ENDS)
+        drawing.add_edge((source, target), place, attributes)
     return drawing
+
+
+def _end(end: str, attributes: dict[str, str], names: dict[str, str], place: Place) -> str:
+    """Take the source or the target of an edge out of its attributes."""
+    found = [attributes.pop(word) for word in ENDS[end][:2] if word in attributes]
+    if len(found) != 1:
+        raise place.wrong(f"an edge without its {end}")
+    return _known(found[0], names, place)
 
 
 def _known(name: str, known: dict, place: Place) -> str:
@@ -134,9 +139,10 @@ def _known(name: str, known: dict, place: Place) -> str:
     return name
 
 
-def _gml(text: Scanner, *, depth: int = 0) -> list[tuple[str, str | list, Place]]:
+def _gml(text: Scanner, *, depth: int = 0) -> list[Entry]:
     """Return (key, value, place) up to the closing ]; a value is text, or such a list."""
-    entries = []
+    entries: list[Entry] = []
+    value: str | list[Entry]
     while not text.is_done and not text.is_next("]"):
         place, key = text.place, text.take(r"[a-z][\w.]*")
         if not key:
@@ -212,9 +218,10 @@ class _GraphML:
         self.owner = {} if tag in self.parts else self.owner
 
 
-def _json(text: Scanner) -> tuple:
+def _json(text: Scanner) -> tuple[Any, Place]:
     """Return what a text, known to be JSON, says next: the value and its place, so for every value within."""
-    place, found = text.place, {}
+    place = text.place
+    found: Any = {}
     if text.take(r"\["):
         found = []
         while not text.take("]"):
@@ -222,15 +229,20 @@ def _json(text: Scanner) -> tuple:
             text.take(",")
     elif text.take("{"):
         while not text.take("}"):
-            key = json.loads(text.take(QUOTED)[0])
+            key = _literal(text)
             if key in found:
                 raise place.wrong(f"the key {key!r} stands twice in one object")
             text.take(":")
             found[key] = _json(text)
             text.take(",")
     else:
-        found = json.loads(text.take(rf"{QUOTED}|[^\s\[\]{{}},:]+")[0])
+        found = _literal(text)
     return found, place
+
+
+def _literal(text: Scanner) -> Any:
+    found = text.take(rf"{QUOTED}|[^\s\[\]{{}},:]+")
+    return json.loads(found[0]) if found else None
 
 
 def _lists(content: dict, start: Place) -> Drawing:
@@ -253,12 +265,12 @@ def _lists(content: dict, start: Place) -> Drawing:
         for pair, place in listed[key]:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise place.wrong("an edge is a pair of names [a, b]")
-            ends = [_text(*end) for end in pair]
-            for name in ends:
+            source, target = (_text(*end) for end in pair)
+            for name in (source, target):
                 if key == "edges":
                     drawing.add_node(name, place)
                 _known(name, drawing.nodes, place)
-            drawing.add_edge(*ends, place, sign=sign)
+            drawing.add_edge((source, target), place, sign=sign)
     drawing.latent |= {_known(_text(name, place), drawing.nodes, place) for name, place in listed["latent"]}
     return drawing
 
@@ -285,7 +297,7 @@ def _objects(content: dict) -> Drawing:
     return _assembled(*parts, name="name")
 
 
-def _text(value, place: Place) -> str:
+def _text(value: Any, place: Place) -> str:
     if isinstance(value, (dict, list)):
         raise place.wrong("expected a name, found a list or an object")
     return value if isinstance(value, str) else str(value).lower()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence, Set
+from itertools import groupby
 from typing import Any
 
 import networkx as nx
@@ -22,6 +23,7 @@ __all__ = [
     "require_acyclic",
     "require_nodes",
     "sequential_graph",
+    "time_of",
     "unroll",
     "variant_graph",
     "with_ancestors",
@@ -30,7 +32,7 @@ __all__ = [
 Edge = tuple[str, str]
 
 EXPOSURES = ("observational", "randomised")
-REGIMES = ("exposure", "acceptance")
+REGIMES = {"none": "", "exposure": "S", "acceptance": "SD"}  # the rows that R acts on
 TEMPLATE = re.compile(r"^(\w+)\[t([+-]\d+)?\]$")
 TIMED = re.compile(r"^([PSD])(\d+)$")
 SERIES = re.compile(r"^([A-Za-z]+)(0|[1-9]\d{0,8})$")
@@ -96,12 +98,12 @@ def causal_graph(
     """
     graph = nx.DiGraph()
     graph.add_nodes_from(nodes, latent=False)
-    _add_edges(graph, edges, role="given")
+    _add(graph, edges, role="given")
     for name in latent:
         if name not in graph:
             raise unknown("latent node", name, sorted(graph)[:12])
         graph.nodes[name]["latent"] = True
-    _add_latents(graph, bidirected)
+    _add(graph, bidirected, role="latent")
     require_acyclic(graph)
     return nx.freeze(graph)
 
@@ -113,7 +115,7 @@ def sequential_graph(
     online: bool = False,
     extra: Iterable[Sequence[str]] = (),
     latent: Iterable[Sequence[str]] = (),
-    regime: str | None = None,
+    regime: str = "none",
 ) -> nx.DiGraph:
     """Figure 1 of the paper unrolled over `horizon` steps: preference P, exposure S, decision D.
 
@@ -124,7 +126,7 @@ def sequential_graph(
     online : whether the system learns from decisions (D_{t-1} → S_t, the yellow arrow)
     extra : further arrows, by name ("S1", "P2") or for every t by template ("S[t-1]", "D[t]")
     latent : pairs that share an unmeasured cause, named the same two ways
-    regime : None, "exposure" (R → every S_t: who chose the item) or "acceptance" (R → every D_t as well)
+    regime : "none", "exposure" (R → every S_t: who chose the item) or "acceptance" (R → every D_t as well)
 
     Raises
     ------
@@ -135,7 +137,7 @@ def sequential_graph(
         raise InputError(f"horizon must be a whole number of at least 1, got {horizon!r}")
     if exposure not in EXPOSURES:
         raise unknown("exposure", exposure, EXPOSURES)
-    if regime is not None and regime not in REGIMES:
+    if regime not in REGIMES:
         raise unknown("regime", regime, REGIMES)
     steps = range(1, horizon + 1)
     graph = nx.DiGraph()
@@ -143,13 +145,10 @@ def sequential_graph(
     arrows = [("P[t-1]", "P[t]"), ("P[t]", "D[t]"), ("S[t]", "D[t]"), ("D[t-1]", "D[t]")]
     if exposure == "observational":
         arrows.append(("P[t]", "S[t]"))
-    _add_edges(graph, unroll(arrows, horizon), role="given")
+    _add(graph, unroll(arrows, horizon), role="given")
     if online:
-        _add_edges(graph, unroll([("D[t-1]", "S[t]")], horizon), role="online")
-    if regime is not None:
-        _add_edges(graph, (("R", f"S{t}") for t in steps), role="regime")
-    if regime == "acceptance":
-        _add_edges(graph, (("R", f"D{t}") for t in steps), role="regime")
+        _add(graph, unroll([("D[t-1]", "S[t]")], horizon), role="online")
+    _add(graph, [("R", f"{row}{t}") for row in REGIMES[regime] for t in steps], role="regime")
     return extend_graph(graph, extra=extra, latent=latent)
 
 
@@ -161,15 +160,12 @@ def extend_graph(
     Names may be templates such as ``("S[t-1]", "D[t]")``: one arrow for every t at which both ends exist.
     """
     grown = graph.copy()
-    horizon = max((int(found[2]) for node in graph if (found := TIMED.match(str(node)))), default=0)
+    horizon = max((time_of(node) or 0 for node in graph), default=0)
     for role, pairs in (("extra", extra), ("latent", latent)):
         unrolled = unroll(pairs, horizon)
         for pair in unrolled:
             require_nodes(graph, pair, where=f"the {role} edge {list(pair)}")
-        if role == "extra":
-            _add_edges(grown, unrolled, role=role)
-        else:
-            _add_latents(grown, unrolled)
+        _add(grown, unrolled, role=role)
     require_acyclic(grown)
     return nx.freeze(grown)
 
@@ -185,7 +181,7 @@ def edge_changes(graph: nx.DiGraph, reference: nx.DiGraph) -> tuple[list[str], l
     return sorted(named(graph) - named(reference)), sorted(named(reference) - named(graph))
 
 
-def variant_graph(name: str, horizon: int, *, regime: str | None = None) -> nx.DiGraph:
+def variant_graph(name: str, horizon: int, *, regime: str = "none") -> nx.DiGraph:
     """Return the variant of Figure 1 called `name` in `VARIANTS`, unrolled over `horizon` steps."""
     if name not in VARIANTS:
         raise unknown("variant", name, VARIANTS)
@@ -276,46 +272,48 @@ def _escape(name: str) -> str:
     return "".join(LATEX_SIGNS.get(sign, sign) for sign in name)
 
 
+def time_of(node: str) -> int | None:
+    """Return the time step of a node such as P3; None where it has none."""
+    timed = TIMED.match(node)
+    return int(timed[2]) if timed else None
+
+
 def unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
     """Replace each template pair by its instances for t = 1..horizon; keep plain pairs as they are."""
-    unrolled: list[Edge] = []
-    for pair in pairs:
-        if isinstance(pair, str) or len(pair) != 2:
-            raise InputError(f"an edge is a pair of node names, got {pair!r}")
-        found = [TEMPLATE.match(str(name)) for name in pair]
-        if not any(found):
-            unrolled.append((str(pair[0]), str(pair[1])))
-            continue
-        if not all(found):
+    unrolled = []
+    for pair in map(_pair, pairs):
+        ends = [match for match in map(TEMPLATE.match, pair) if match]
+        if not ends:
+            unrolled.append(pair)
+        elif len(ends) == 1:
             raise InputError(f"the edge {list(pair)} mixes a template with a plain name")
-        for t in range(1, horizon + 1):
-            times = [t + int(match[2] or 0) for match in found]
-            if all(1 <= time <= horizon for time in times):
-                unrolled.append((f"{found[0][1]}{times[0]}", f"{found[1][1]}{times[1]}"))
+        for t in range(1, horizon + 1) if ends else ():
+            a, b = (t + int(match[2] or 0) for match in ends)
+            if min(a, b) >= 1 and max(a, b) <= horizon:
+                unrolled.append((f"{ends[0][1]}{a}", f"{ends[1][1]}{b}"))
     return unrolled
 
 
-def _add_edges(graph: nx.DiGraph, edges: Iterable[Sequence[str]], *, role: str) -> None:
-    for pair in edges:
-        if isinstance(pair, str) or len(pair) != 2:
-            raise InputError(f"an edge is a pair of node names, got {pair!r}")
-        source, target = map(str, pair)
+def _pair(pair: Sequence[str]) -> Edge:
+    if isinstance(pair, str) or len(pair) != 2:
+        raise InputError(f"an edge is a pair of node names, got {pair!r}")
+    return str(pair[0]), str(pair[1])
+
+
+def _add(graph: nx.DiGraph, pairs: Iterable[Sequence[str]], *, role: str) -> None:
+    """Add arrows, or, in the role "latent", an unmeasured cause of each pair."""
+    for source, target in map(_pair, pairs):
+        if source == target and role == "latent":
+            raise InputError(f"a bidirected edge is a pair of two different node names, got {source!r} twice")
         if source == target:
             raise InputError(f"the edge {source} → {target} is a loop: no variable causes itself")
-        for node in (source, target):
-            if node not in graph:
-                graph.add_node(node, latent=False)
-        if not graph.has_edge(source, target):
-            graph.add_edge(source, target, role=role)
-
-
-def _add_latents(graph: nx.DiGraph, pairs: Iterable[Sequence[str]]) -> None:
-    for pair in pairs:
-        if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
-            raise InputError(f"a bidirected edge is a pair of two different node names, got {pair!r}")
-        cause = f"U({pair[0]},{pair[1]})"
-        graph.add_node(cause, latent=True)
-        _add_edges(graph, [(cause, pair[0]), (cause, pair[1])], role="latent")
+        edges = [(source, target)]
+        if role == "latent":
+            cause = f"U({source},{target})"
+            graph.add_node(cause, latent=True)
+            edges = [(cause, source), (cause, target)]
+        graph.add_nodes_from((node for edge in edges for node in edge if node not in graph), latent=False)
+        graph.add_edges_from((edge for edge in edges if not graph.has_edge(*edge)), role=role)
 
 
 def require_acyclic(graph: nx.DiGraph) -> None:
@@ -326,10 +324,7 @@ def require_acyclic(graph: nx.DiGraph) -> None:
 
 
 def _runs(times: list[int]) -> list[str]:
-    runs: list[list[int]] = []
-    for time in times:
-        if runs and runs[-1][-1] == time - 1:
-            runs[-1].append(time)
-        else:
-            runs.append([time])
-    return [str(run[0]) if len(run) == 1 else f"{run[0]}:{run[-1]}" for run in runs]
+    """Write sorted numbers with runs of neighbours as 1:3."""
+    runs = groupby(enumerate(times), key=lambda pair: pair[1] - pair[0])
+    ends = [[time for _, time in run] for _, run in runs]
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}:{run[-1]}" for run in ends]

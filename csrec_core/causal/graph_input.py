@@ -1,8 +1,10 @@
 """Causal graphs from the user: edges written as text, and files in the forms that other programs write."""
 
 import codecs
+import math
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import networkx as nx
@@ -12,13 +14,13 @@ from csrec_core.causal.drawing import Drawing
 from csrec_core.causal.formats import parse_csv, parse_gml, parse_graphml, parse_json
 from csrec_core.causal.graph import (
     TEMPLATE,
-    TIMED,
     Edge,
     causal_graph,
     extend_graph,
     latents,
     observed,
     sequential_graph,
+    time_of,
     unroll,
 )
 from csrec_core.errors import InputError
@@ -70,23 +72,20 @@ def make_graph(
         On a file that is not read, one whose steps are not P1, S1, D1, P2, …, another horizon than the
         file's, an arrow back in time.
     """
-    known = None if regime == "none" else regime
-    options = {"exposure": exposure, "online": online, "regime": known}
+    figure_1 = partial(sequential_graph, exposure=exposure, online=online, regime=regime)
     if not str(file):
-        graph = sequential_graph(horizon or DEFAULT_HORIZON, **options)
+        graph = figure_1(horizon or DEFAULT_HORIZON)
     else:
         graph = _from_file(Path(file), horizon)
-        figure_1 = sequential_graph(horizon_of(graph, where=file), **options)
-        if horizon not in (0, horizon_of(graph)):
-            raise InputError(
-                f"{file}: its steps are 1 to {horizon_of(graph)}, the horizon given is {horizon}"
-            )
-        own = {edge: "extra" for edge in graph.edges if edge not in figure_1.edges}
+        last = horizon_of(graph, where=file)
+        if horizon not in (0, last):
+            raise InputError(f"{file}: its steps are 1 to {last}, the horizon given is {horizon}")
+        known = figure_1(last).edges
+        own = {edge: "extra" for edge in graph.edges if edge not in known}
         nx.set_edge_attributes(graph, own, "role")
     grown = extend_graph(graph, extra=parse_edges(extra_edges), latent=parse_edges(latent_edges, pairs=True))
     for a, b in grown.edges:
-        times = [TIMED.match(a), TIMED.match(b)]
-        if all(times) and int(times[0][2]) > int(times[1][2]):
+        if (time_of(a) or 0) > (time_of(b) or math.inf):
             raise InputError(f"the arrow {a} -> {b} runs back in time")
     return grown
 
@@ -96,7 +95,7 @@ def horizon_of(graph: nx.DiGraph, *, where: str | Path = "the graph") -> int:
 
     Raises InputError, naming what is missing, where the steps are not these.
     """
-    times = {int(found[2]) for node in graph if (found := TIMED.match(node))}
+    times = {time for node in graph if (time := time_of(node)) is not None}
     last = max(times, default=0)
     if last < 2 or 0 in times:
         raise InputError(
@@ -115,9 +114,9 @@ def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
     Its arrows and pairs are read as templates; what these make over the same steps must be the graph itself.
     """
     horizon, (arrows, pairs) = horizon_of(graph), _arrows_and_pairs(graph)
-    timed = [node for node in observed(graph) if TIMED.match(node)]
+    timed = {node for node in observed(graph) if time_of(node)}
     is_plain = all(len(pair) == 2 for pair in pairs) and not any(graph.pred[node] for node in latents(graph))
-    if not is_plain or len(timed) != 3 * horizon or observed(graph) - set(timed) - {"R"}:
+    if not is_plain or len(timed) != 3 * horizon or observed(graph) - timed - {"R"}:
         return None
     templates = {_template(*edge) for edge in arrows if "R" not in edge}
     regime = {b[0] for a, b in arrows if a == "R"}
@@ -153,12 +152,12 @@ def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
         if not found:
             raise InputError(f"cannot read the edge {part!r}: write it as S1->P2, and a comma between edges")
         if (found[2][0] in "<↔") != pairs:
-            found, home, wanted = (
+            kind, home, wanted = (
                 ("an arrow", "extra", "a pair is S1<->D1")
                 if pairs
                 else ("a pair with an unmeasured cause", "latent", "an arrow is S1->D1")
             )
-            raise InputError(f"{part!r} is {found}: it belongs to the {home} edges, and {wanted}")
+            raise InputError(f"{part!r} is {kind}: it belongs to the {home} edges, and {wanted}")
         edges.append((found[1].strip(), found[3].strip()))
     return edges
 

@@ -10,14 +10,7 @@ import pandas as pd
 
 from csrec_core.causal.adjustment import adjustment_sets
 from csrec_core.causal.docalculus import check_rule, separated
-from csrec_core.causal.expression import (
-    Conditional,
-    Nodes,
-    Sum,
-    Term,
-    product,
-    python_source,
-)
+from csrec_core.causal.expression import Conditional, Nodes, Sum, Term, product, python_source
 from csrec_core.causal.graph import plain_names, probability
 from csrec_core.causal.search import Hedge, Line, Search, Source, project_latents
 from csrec_core.causal.simplify import simplify
@@ -74,6 +67,10 @@ class Identification:
         """The smallest sets that the effect can be adjusted for, see `adjustment_sets`."""
         return adjustment_sets(self.graph, y=self.y, do=self.do, given=self.given)
 
+    def on(self, graph: nx.DiGraph, *, sources: Sequence[Source] = (Source(),)) -> "Identification":
+        """Ask the same of another graph, or of other sources."""
+        return identify(graph, y=self.y, do=self.do, given=self.given, sources=sources)
+
     def derivation(self) -> list[Line]:
         """Return the derivation, line by line; the last line has the formula."""
         if self.found is None:
@@ -85,14 +82,6 @@ class Identification:
             search.conditional(self.y, self.do, self.given)
             lines = search.lines
         return [*lines, Line("the same, simplified by the independences of the graph", self.formula.text())]
-
-    def latex(self) -> str:
-        """Return the formula as LaTeX."""
-        return self.formula.latex()
-
-    def text(self) -> str:
-        """Return the formula as plain text."""
-        return self.formula.text()
 
     def python(self) -> str:
         """Return the formula as a Python function of the joint distribution, axes as in `order`."""
@@ -119,7 +108,7 @@ class Identification:
             return asked | self.adjustment[0]
         if len(needed) <= LARGE:
             for node in [node for node in self.order[::-1] if node not in asked]:
-                if identify(_hidden(self.graph, needed - {node}), y=self.y, do=self.do, given=self.given):
+                if self.on(_hidden(self.graph, needed - {node})):
                     needed = needed - {node}
         return needed
 
@@ -165,7 +154,7 @@ def identify(
     Examples
     --------
     >>> from csrec_core.causal.graph import causal_graph
-    >>> identify(causal_graph([("c", "x"), ("c", "y"), ("x", "y")]), y="y", do="x").text()
+    >>> identify(causal_graph([("c", "x"), ("c", "y"), ("x", "y")]), y="y", do="x").formula.text()
     "Σ_c' P(c') P(y | x, c')"
     """
     y, do, given = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, do, given))

@@ -98,7 +98,7 @@ def _repeats_from(check: RuleCheck, last: int) -> int | None:
     looks = [slices.look(t) for t in range(1, last + 1)]
     for far in range(last - 1):
         # Slices from `first` on are alike, but for the last `far`.
-        alike = takewhile(lambda look, far=far: look == looks[last - far - 1], reversed(looks[: last - far]))
+        alike = takewhile(looks[last - far - 1].__eq__, reversed(looks[: last - far]))
         first = last - far + 1 - len(list(alike))
         if last - far - first > slices.reach + 1:
             relations = [slices.relation(k) for k in range(max(first, slices.reach), last - far + 1)]

@@ -8,7 +8,7 @@ import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import latents, observed, with_ancestors
-from csrec_core.causal.identify import Identification, identify
+from csrec_core.causal.identify import Identification
 from csrec_core.causal.search import Source
 
 __all__ = ["Repairs", "additions", "breaking_edges", "find_repairs", "identifying_changes"]
@@ -95,13 +95,6 @@ def identifying_changes(
         "measure": sets of latent nodes; "rule out": sets of arrows, as in `Repairs.removal`; "randomise":
         sets of one node, neither the action nor what is asked, on which an experiment would do.
     """
-    query = {"y": found.y, "do": found.do, "given": found.given}
-
-    def measured(nodes: frozenset[str]) -> bool:
-        graph = found.graph.copy()
-        nx.set_node_attributes(graph, dict.fromkeys(nodes, False), "latent")
-        return bool(identify(graph, **query))
-
     units = _removable(found.graph)
     # To rule out a way of the effect itself would answer another question.
     after = found.do.union(*(nx.descendants(found.graph, node) for node in found.do))
@@ -111,17 +104,22 @@ def identifying_changes(
         for name, arrows in units.items()
         if set(arrows) & set(core.edges) and not (name[0] in after and name[1] in before)
     }
+
+    def measured(nodes: frozenset[str]) -> bool:
+        graph = found.graph.copy()
+        nx.set_node_attributes(graph, dict.fromkeys(nodes, False), "latent")
+        return bool(found.on(graph))
+
+    def tried(node: str) -> bool:
+        return bool(found.on(found.graph, sources=(Source(), Source("trial", frozenset([node])))))
+
     others = observed(found.graph) - found.y - found.do - found.given
     return {
         "measure": _smallest(sorted(latents(core)), max_size, measured),
         "rule out": _smallest(
-            sorted(hidden), max_size, lambda names: identify(_shrunk(found.graph, units, names), **query)
+            sorted(hidden), max_size, lambda names: found.on(_shrunk(found.graph, units, names))
         ),
-        "randomise": tuple(
-            frozenset([node])
-            for node in sorted(others)
-            if identify(found.graph, **query, sources=(Source(), Source("trial", frozenset([node]))))
-        ),
+        "randomise": tuple(frozenset([node]) for node in sorted(others) if tried(node)),
     }
 
 

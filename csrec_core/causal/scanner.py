@@ -44,7 +44,8 @@ class Scanner:
 
     def skip(self) -> None:
         """Read what says nothing."""
-        self.at = self.skipped.match(self.text, self.at).end()
+        found = self.skipped.match(self.text, self.at)
+        self.at = found.end() if found else self.at
 
     @property
     def is_done(self) -> bool:

@@ -183,13 +183,14 @@ class Search:
 
     def sum(self, over: Nodes, term: Term) -> Term:
         """Sum out nodes; a conditional whose node is spoken of nowhere else sums to one."""
-        factors, over = factors_of(term), set(over)
+        factors = factors_of(term)
 
-        def speaks_of_nothing_else(factor: Term) -> bool:
-            elsewhere = set().union(*(other.nodes for other in factors if other is not factor))
-            return isinstance(factor, Conditional) and factor.left <= over - elsewhere
+        def speaks_of_nothing_else(factor: Conditional) -> bool:
+            return factor.left <= over.difference(*(other.nodes for other in factors if other is not factor))
 
-        while lone := next(filter(speaks_of_nothing_else, factors), None):
+        while lone := next(
+            (one for one in factors if isinstance(one, Conditional) and speaks_of_nothing_else(one)), None
+        ):
             factors.remove(lone)
             over -= lone.left
         for node in self.order:  # causes first, which gives recursions their usual shape

@@ -40,7 +40,7 @@ def _shorten(term: Term, separated: Separated) -> Term:
     if isinstance(term, Sum):
         return _sum(term.over, term.axis, _shorten(term.term, separated), separated)
     parts = [_shorten(part, separated) for part in term.parts]
-    return _divide(*parts) if isinstance(term, Ratio) else _multiply(parts, separated)
+    return _divide(parts[0], parts[1]) if isinstance(term, Ratio) else _multiply(parts, separated)
 
 
 def _sum(over: str, axis: int, term: Term, separated: Separated) -> Term:
@@ -53,8 +53,9 @@ def _sum(over: str, axis: int, term: Term, separated: Separated) -> Term:
         inner = _sum(over, axis, outer.term, separated)
         if inner.size < 1 + outer.term.size:  # it can be summed out within
             return product([*rest, _sum(outer.over, outer.axis, inner, separated)])
-    if touched and all(isinstance(factor, Conditional) for factor in touched):
-        summed = _summed_out(over, touched, separated)
+    conditionals = [factor for factor in touched if isinstance(factor, Conditional)]
+    if len(conditionals) == len(touched):
+        summed = _summed_out(over, conditionals, separated)
         if summed is not None and product(summed).size <= 1 + product(touched).size:
             return product([*rest, *summed])
     return product([*rest, Sum(over, axis, product(touched))])
@@ -132,17 +133,21 @@ def _divide(top: Term, bottom: Term) -> Term:
     """Return top / bottom with common factors cancelled and P(a, b | c) / P(b | c) as P(a | b, c)."""
     above, below = factors_of(top), factors_of(bottom)
     for factor in list(below):
-        for whole in above:
-            is_part = isinstance(factor, Conditional) and isinstance(whole, Conditional)
-            is_part = is_part and factor.left < whole.left and replace(whole, left=factor.left) == factor
-            if whole == factor or is_part:
-                at = above.index(whole)
-                above[at : at + 1] = [_given(whole, factor)] if is_part else []
+        for at, whole in enumerate(above):
+            left = _cancelled(whole, factor)
+            if left is not None:
+                above[at : at + 1] = left
                 below.remove(factor)
                 break
     return Ratio(product(above), product(below)) if below else product(above)
 
 
-def _given(whole: Conditional, part: Conditional) -> Conditional:
-    """Return P(a | b, c) from P(a, b | c) and P(b | c)."""
-    return replace(whole, left=whole.left - part.left, given=whole.given | part.left)
+def _cancelled(whole: Term, factor: Term) -> list[Term] | None:
+    """Return what is left of a term divided by another; None where they have nothing in common."""
+    if whole == factor:
+        return []
+    if not isinstance(factor, Conditional) or not isinstance(whole, Conditional):
+        return None
+    if factor.left < whole.left and replace(whole, left=factor.left) == factor:
+        return [replace(whole, left=whole.left - factor.left, given=whole.given | factor.left)]
+    return None

@@ -43,15 +43,12 @@ class Step:
     @property
     def before(self) -> str:
         """The probability before the step, as LaTeX."""
-        check = self.check
-        actions, seen = (check.x, check.z | check.w) if check.rule == 1 else (check.x | check.z, check.w)
-        return probability(check.y, actions, seen, latex=True)
+        return probability(self.check.y, *self.check.sides[0], latex=True)
 
     @property
     def after(self) -> str:
         """The probability after the step, as LaTeX."""
-        check = self.check
-        return probability(check.y, check.x, check.w | check.z if check.rule == 2 else check.w, latex=True)
+        return probability(self.check.y, *self.check.sides[1], latex=True)
 
     @property
     def separation(self) -> str:

@@ -8,7 +8,7 @@ from scipy.linalg import null_space
 
 from csrec_core.causal.certificate import Model, TooLarge, marginal, random_model
 from csrec_core.causal.graph import observed, with_ancestors
-from csrec_core.causal.identify import Identification, identify
+from csrec_core.causal.identify import Identification
 
 __all__ = ["Twins", "smallest_core", "twin_models"]
 
@@ -62,7 +62,7 @@ def smallest_core(found: Identification) -> nx.DiGraph:
         for start in range(0, core.number_of_edges(), size):
             smaller = core.copy()
             smaller.remove_edges_from(list(core.edges)[start : start + size])
-            if not identify(smaller, y=found.y, do=found.do, given=found.given):
+            if not found.on(smaller):
                 core = smaller
         size //= 2
     core.remove_nodes_from([node for node in nx.isolates(core) if node not in asked])
@@ -126,6 +126,6 @@ def _moved(model: Model, node: str, core: nx.DiGraph, found: Identification) -> 
         room = np.where(along > 0, table.ravel() - LOWEST, 1 - LOWEST - table.ravel()) / np.abs(along)
         onward = np.where(along < 0, table.ravel() - LOWEST, 1 - LOWEST - table.ravel()) / np.abs(along)
     pair = [replaced(table.ravel() + reach * along) for reach in (-room.min(), onward.min())]
-    laws = [marginal(one, measured) for one in pair]
+    gap = np.abs(marginal(pair[0], measured) - marginal(pair[1], measured)).max()
     tables = {name: (pair[0].tables[name], pair[1].tables[name]) for name in model.order}
-    return Twins(core, tables, tuple(map(effect, pair)), float(np.abs(laws[0] - laws[1]).max()))
+    return Twins(core, tables, (effect(pair[0]), effect(pair[1])), float(gap))

@@ -119,7 +119,7 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     told = answer(graph, **sets, sources=sources, certificate=not without_certificate)
     click.echo(told.text())
     if told.found and latex:
-        click.echo("\n" + told.found.latex())
+        click.echo("\n" + told.found.formula.latex())
     if told.found and source:
         click.echo("\n" + told.found.python())
     if data:
