@@ -57,7 +57,7 @@ def lay_matrix(dataset: Dataset, design: Design) -> tuple[pd.DataFrame, np.ndarr
     fold = fold_of(rows["user"].to_numpy(), FOLDS, 0)
     counts = ItemCounts.count(rows, fold, FOLDS)
     engine = Engine(design, known, counts, FOLDS, 0, ("feature_affinity",))
-    table = engine.describe(rows)
+    table = known.describe(rows)
     told = counts.measure(rows["item"].to_numpy(), fold)
     names = [name for name in engine.columns("m0", "none") if name in table.columns]
     return rows[["user", "arm", "decision"]], np.column_stack([table[names], told]).astype(float)

@@ -11,9 +11,8 @@ import matplotlib.pyplot as plt
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.data.policies import read_policy
-from csrec_core.effect.cells import cell_effects, gains
+from csrec_core.effect.cells import RANDOM, ZONES, cell_effects, exploration, gains, uplift, zone_table
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.exploration import ZONES, exploration, zone_table
 from csrec_core.effect.off_policy import ESTIMATORS, arm_policy, item_policy_values
 from csrec_core.effect.policy import (
     break_even,
@@ -26,7 +25,6 @@ from csrec_core.effect.policy import (
     with_truth,
 )
 from csrec_core.effect.trust import contrasts, later_less_earlier, trust_changes
-from csrec_core.effect.uplift import RANDOM, uplift
 from csrec_core.errors import InputError
 from csrec_core.plots import policy as policy_plots
 

@@ -3,7 +3,7 @@
 import click
 
 from csrec_core.cli.program import FILE, cli
-from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
+from csrec_core.cli.reading import chosen_options, read_guessed, reading_options
 
 __all__ = ["aa"]
 
@@ -19,14 +19,11 @@ def aa(path, design, times, seed, **chosen):
 
     There is none to find: 5% of the intervals should leave out zero. Printed beside what is found on the log.
     """
-    from csrec_core.data.check import find_kind
-    from csrec_core.data.loaders import read_data
     from csrec_core.effect.aa import false_alarms
     from csrec_core.effect.design import find_design, read_design
     from csrec_core.effect.estimate import estimate_effect
 
-    options = guessed_options(path, chosen_options(**chosen))
-    dataset = read_data(find_kind(path), path, map=str(options))
+    dataset, _ = read_guessed(path, chosen_options(**chosen))
     declared = find_design(dataset, **read_design(design))
     effect = estimate_effect(dataset, design=declared, seed=seed)
     found = false_alarms(dataset, design=declared, times=times, seed=seed)
@@ -35,9 +32,5 @@ def aa(path, design, times, seed, **chosen):
     click.echo(f"effect {mean['effect']:+.4f}, from {mean['lower']:+.4f} to {mean['upper']:+.4f}\n")
     click.echo(f"found with the arms dealt at random, {times} times; expected 5%")
     for row in found.itertuples():
-        rate = (
-            f"{row.rate:.1%}, from {row.lower:.1%} to {row.upper:.1%}, of {row.asked}"
-            if row.asked
-            else "never asked"
-        )
-        click.echo(f"  {row.finding:<11} {rate}")
+        rate = f"{row.rate:.1%}, from {row.lower:.1%} to {row.upper:.1%}, of {row.asked}"
+        click.echo(f"  {row.finding:<11} {rate if row.asked else 'never asked'}")

@@ -3,7 +3,7 @@
 import click
 
 from csrec_core.cli.program import FILE, FOLDER, cli
-from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
+from csrec_core.cli.reading import chosen_options, read_guessed, reading_options
 from csrec_core.errors import InputError
 
 __all__ = ["effect"]
@@ -44,9 +44,8 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     estimate, options, shared = _in_parts_or_memory(log, chosen_options(**reading), out, work)
     found, rows = estimate(**declared)
     own = found.design
-    others = sorted(
-        set(rows.log["source"].astype(str)) - {own.arm, own.baseline, "other" if shared else own.arm}
-    )
+    told = {own.arm, own.baseline, "other" if shared else own.arm}
+    others = sorted(set(rows.log["source"].astype(str)) - told)
     pairs = [estimate(**declared | {"arm": name, "baseline": own.baseline})[0] for name in others]
     if checks:
         from csrec_core.effect.checks import check_effect
@@ -69,14 +68,9 @@ def _in_parts_or_memory(path, options, out, work):
 
     parts = PartedLog.find(path, options) if path.is_dir() else None
     if parts is None:
-        from csrec_core.data.check import find_kind
-        from csrec_core.data.loaders import read_data
         from csrec_core.effect.estimate import estimate_effect
 
-        options = guessed_options(path, options)
-        dataset = read_data(find_kind(path), path, map=str(options))
-        for reason, rows in dataset.left_out.items():
-            click.echo(f"left out: {rows:,} rows ({reason})")
+        dataset, options = read_guessed(path, options)
 
         def estimate(**declared):
             return estimate_effect(dataset, groups=True, seed=work["seed"], **declared), dataset

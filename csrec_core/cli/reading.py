@@ -4,7 +4,7 @@ import click
 
 from csrec_core.cli.program import FILE
 
-__all__ = ["chosen_options", "guessed_options", "reading_options"]
+__all__ = ["chosen_options", "guessed_options", "read_guessed", "reading_options"]
 
 OPTIONS = (
     click.option(
@@ -55,6 +55,18 @@ def guessed_options(path, options):
     if str(guessed):
         click.echo(f"read with {guessed.command()}\n(guessed; csrec data check says by what)\n")
     return guessed
+
+
+def read_guessed(path, options):
+    """Return the log at a path, read by the options or by all of them guessed, and these options."""
+    from csrec_core.data.check import find_kind
+    from csrec_core.data.loaders import read_data
+
+    options = guessed_options(path, options)
+    dataset = read_data(find_kind(path), path, map=str(options))
+    for reason, rows in dataset.left_out.items():
+        click.echo(f"left out: {rows:,} rows ({reason})")
+    return dataset, options
 
 
 def _names(texts):

@@ -63,11 +63,8 @@ def false_alarms(
     The log's own arms are dealt at random, `times` times, and the effect is estimated each time as it would be
     of the log, with one deal of users into folds. A finding is a 95% interval without zero.
 
-    Returns
-    -------
-    DataFrame
-        `finding` (the mean, the trend over exposures, the effect at the arm's first exposures, that in a segment),
-        `rate`, `lower`, `upper` (Jeffreys 95%), `asked`: how often there was an interval.
+    Returns `finding` (the mean, the trend over exposures, the effect at the arm's first exposures, that in a
+    segment), `rate`, `lower`, `upper` (Jeffreys 95%), `asked`: how often there was an interval.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,13 +29,9 @@ def estimate_adjusted(
     Parameters
     ----------
     table : DataFrame
-        A row a unit; columns of numbers.
-    y, do : str
-        Columns; `do` has two values.
+        A row a unit; columns of numbers, of which `do` has two values.
     adjust : iterable of str
         Columns that hold all that moves both, by a graph.
-    seed : int
-        Of the deals of rows into folds.
 
     Raises
     ------
@@ -58,16 +55,15 @@ def estimate_adjusted(
         raise InputError(f"{do}: {len(values)} values; expected two, as of an action that is taken or not")
     names = [f"{do} = {value:g}" for value in values]
     outcome = numbers[y].to_numpy()
+    binary = set(np.unique(outcome)) <= {0.0, 1.0}
     log = pd.DataFrame({"user": np.arange(len(table)), "t": np.int32(1), "item": 0})
-    log["decision"] = (outcome > np.median(outcome)).astype(np.int8)
-    if set(np.unique(outcome)) <= {0.0, 1.0}:
-        log["decision"] = outcome.astype(np.int8)
-    else:
+    log["decision"] = (outcome if binary else outcome > np.median(outcome)).astype(np.int8)
+    if not binary:
         log["outcome"] = outcome
     log["source"] = pd.Categorical(np.where(numbers[do] == values[1], names[1], names[0]), categories=names)
     for name in adjust:
         log[FEATURE + name] = numbers[name].to_numpy()
-    declared = {"confounders": tuple(FEATURE + name for name in adjust)}
+    declared: dict[str, Any] = {"confounders": tuple(FEATURE + name for name in adjust)}
     if not adjust:  # nothing moves both: the share of the action is its chance, which is an estimate
         share = float((numbers[do] == values[1]).mean())
         declared = {"arm_propensity": share, "arm_chances": "estimated"}
@@ -77,14 +73,10 @@ def estimate_adjusted(
 def check_implications(
     table: pd.DataFrame, implied: Sequence[tuple[str, str, frozenset[str]]], *, seed: int = 0
 ) -> list[Verdict]:
-    """Test on data the independences that a graph implies; no sign against one is no proof of it.
+    """Test on data the independences (a, b, given) that a graph implies; no sign against one is no proof of it.
 
-    Parameters
-    ----------
-    implied : sequence of (a, b, given)
-        See `csrec_core.causal.adjustment.implications`. Those with a column that the table lacks are not tested.
-    seed : int
-        Of the draw of rows, where there are many.
+    See `csrec_core.causal.adjustment.implications`. Those with a column that the table lacks are not tested; where
+    there are many rows some are drawn.
     """
     some = table.sample(min(len(table), MOST), random_state=seed)
     found = []
@@ -99,12 +91,10 @@ def check_implications(
         rest = numbers[sorted(given)] if given else pd.DataFrame({"one": np.zeros(len(some))})
         p = covariance_test(*(part.to_numpy(dtype=float) for part in (numbers[[a]], numbers[[b]], rest)))
         found.append(Verdict(name, NOT_TESTED, "one of them does not vary beyond the rest", p=p))
-    tested = [number for number, one in enumerate(found) if not np.isnan(one.p)]
-    for number, p in zip(tested, holm(np.array([found[number].p for number in tested])), strict=True):
-        word = FAILS if p <= LEVEL else HOLDS
-        found[number] = replace(
-            found[number], word=word, detail=f"p {max(p, 0.001):.3f} of all tests together"
-        )
+    for number, p in enumerate(holm(np.array([one.p for one in found]))):
+        if not np.isnan(p):
+            detail = f"p {max(p, 0.001):.3f} of all tests together"
+            found[number] = replace(found[number], word=FAILS if p <= LEVEL else HOLDS, detail=detail)
     return found
 
 

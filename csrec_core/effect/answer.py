@@ -55,22 +55,18 @@ SHOWN = 3  # reasons, remedies and failed checks that a screen lists
 def as_dict(effect, pairs: Sequence = ()) -> dict:
     """Return the answer as JSON can hold it: plain numbers, null where there is none.
 
-    `pairs` are the effects of the other arms against the same baseline.
-
-    Returns
-    -------
-    dict
-        `effect`, `lower`, `upper` (null where not identified), `unit` ("probability", or the outcome's own name
-        where it is no yes or no), `rates` (mean decision at the target under either arm), `baseline` and
-        `arm` (names), `target`, `estimand`, `status`, `reasons`, `band`, `tipping` (odds at which zero enters;
-        null where none do), `benchmark`, `estimates`, `checks`, `users`, `exposures`, `arms` (of all
-        exposures, `accepted` a count), `assumptions`, `remedies`, `design`, `pairs`.
+    `pairs` are the effects of the other arms against the same baseline. Returns `effect`, `lower`, `upper` (null
+    where not identified), `unit` ("probability", or the outcome's own name where it is no yes or no), `rates` (mean
+    decision at the target under either arm), `baseline` and `arm` (names), `target`, `estimand`, `status`,
+    `reasons`, `band`, `tipping` (odds at which zero enters; null where none do), `benchmark`, `estimates`,
+    `checks`, `users`, `exposures`, `arms` (of all exposures, `accepted` a count), `assumptions`, `remedies`,
+    `design`, `pairs`.
     """
     judged, design, known = effect.identification, effect.design, effect.known
     told = judged.status != NONE
-    mean = effect.mean if told else dict.fromkeys(NUMBERS)
+    mean = effect.mean if told else pd.Series(np.nan, index=NUMBERS)
     rates = None
-    if told and math.isfinite(mean["effect"]):  # too few users have none, whatever the status
+    if math.isfinite(mean["effect"]):  # too few users have none, whatever the status
         rates = {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]}
     estimates, numbers = effect.estimates, list(NUMBERS)
     if not told:  # the plain difference is a fact of the log; the others would be claims
@@ -82,15 +78,13 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
             total = accepted * rows if rows else 0
             arms[name] = {"exposures": rows, "accepted": round(total) if known.binary else total}
     kept = ("name", "verdict", "detail", "value", "lower", "upper", "threshold")
+    short = ("arm", *NUMBERS, "status", "reasons")
     checks = [{name: one[name] for name in kept} for one in (found.to_dict() for found in judged.evidence)]
     found = {
         **{name: mean[name] for name in numbers},
         "unit": "probability" if known.binary else effect.outcome,
         "rates": rates,
-        "baseline": design.baseline,
-        "arm": design.arm,
-        "target": design.target,
-        "estimand": design.estimand,
+        **{name: getattr(design, name) for name in ("baseline", "arm", "target", "estimand")},
         "status": judged.status,
         "reasons": list(judged.reasons),
         "band": effect.band[["odds", "lower", "upper"]].to_dict("records") if told else [],
@@ -104,9 +98,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
         "assumptions": list(judged.assumptions),
         "remedies": list(judged.remedies),
         "design": design.to_dict(),
-        "pairs": [
-            {name: as_dict(one)[name] for name in ("arm", *NUMBERS, "status", "reasons")} for one in pairs
-        ],
+        "pairs": [{name: one[name] for name in short} for one in map(as_dict, pairs)],
         "log": effect.name,
         "level": effect.level,
     }

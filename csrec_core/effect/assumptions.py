@@ -10,6 +10,7 @@ and of one row a user dowhy's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -43,20 +44,12 @@ RECORD = "no: tastes are not measured, and the user's record that stands in hold
 
 @dataclass(frozen=True)
 class Assumption:
-    """What the theorem takes for granted.
-
-    Attributes
-    ----------
-    name : what is assumed
-    steps : the steps of the derivation that fail without it (`theorem.derive_theorem`)
-    statement : the independence of Figure 1 to test a log for, such as "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]"
-    variant : the departure from Figure 1 (a key of `graph.VARIANTS`) that it rules out, if it is a single one
-    """
+    """What the theorem takes for granted."""
 
     name: str
-    steps: tuple[str, ...]
-    statement: str
-    variant: str = ""
+    steps: tuple[str, ...]  # of the derivation, that fail without it (`theorem.derive_theorem`)
+    statement: str  # the independence of Figure 1 to test a log for
+    variant: str = ""  # the one departure from Figure 1 that it rules out, of `graph.VARIANTS`
 
 
 SHAPING = Assumption(
@@ -101,11 +94,7 @@ AMPLIFICATION = Assumption(
     "P[t] ⊥ D[t-1] | P[t-1], S[t-1]",
     "preference amplification D[t-1] → P[t]",
 )
-TRANSPORT = Assumption(
-    "who chose the exposure does not matter",
-    ("T1",),
-    "D[t] ⊥ R | S[t], D[t-1], P[t]",
-)
+TRANSPORT = Assumption("who chose the exposure does not matter", ("T1",), "D[t] ⊥ R | S[t], D[t-1], P[t]")
 MARKOV = Assumption(
     "all that acts on a decision is in the graph",
     DECISION_STEPS,
@@ -117,23 +106,15 @@ MARKOV = Assumption(
 class _Rows:
     """The exposures of both arms with what lies before each.
 
-    Attributes
-    ----------
-    frame : DataFrame (rows,)
-        Of `lay_rows`; of `describe`, `PAST`; `genre_size` (items of the genre in the catalogue, NaN without
-        genres), `earlier` (share accepted in the arm up to the last but one), `appeal`, `last_appeal`, the
-        columns of `tastes`, and `taste_before` where tastes are measured.
-    tastes : tuple of str
-        What stands for P_t: the taste, if the `truth` of a simulated world measures it, or `RECORDED`.
-    measured : bool
-    names : tuple of str
-        Of the baseline and of the arm.
+    Columns are those of `lay_rows`; of `describe`, `PAST`; `genre_size` (items of the genre in the catalogue, NaN
+    without genres), `earlier` (share accepted in the arm up to the last but one), `appeal`, `last_appeal`, those of
+    `tastes`, and `taste_before` where tastes are measured.
     """
 
     frame: pd.DataFrame
-    tastes: tuple[str, ...]
+    tastes: tuple[str, ...]  # what stands for P_t: the taste, if the truth of a world has it, or `RECORDED`
     measured: bool
-    names: tuple[str, str]
+    names: tuple[str, str]  # of the baseline and of the arm
 
     @property
     def arm(self) -> int:
@@ -181,8 +162,7 @@ def _genre_sizes(dataset: Dataset, item: pd.Series) -> pd.Series | float:
     return item.map(genre.map(genre.value_counts()))
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """What became of one assumption; `p` is NaN where it was not tested, and `testable` says why."""
 
     testable: str
@@ -193,46 +173,25 @@ class _Outcome:
 def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) -> pd.DataFrame:
     """Test every assumption of the theorem that the log lets one test.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Tastes are measured where `truth` has `taste` and `taste_before`; else the user's record so far stands
-        in for them, and a test is one of that history model.
-    alpha : float
-        Level of all tests together (Holm), in (0, 1).
-    seed : int
-        Seed of the choice of one row a user, for dowhy.
+    Tastes are measured where `truth` has `taste` and `taste_before`; else the user's record so far stands in for
+    them, and a test is one of that history model. `alpha` is the level of all tests together (Holm), `seed` that of
+    the choice of one row a user, for dowhy.
 
-    Returns
-    -------
-    DataFrame
-        A row for each of `ASSUMPTIONS`: `assumption`, `steps` it guards, `statement`, `testable` (on what, or
-        why not), `statistic` (of a score test: chi-squared), `p`, `p_holm`, and `verdict`: "no sign against
-        it", "violated" or "cannot be tested on this log".
-
-    Raises
-    ------
-    InputError
-        When `alpha` is no level.
+    Returns a row for each of `ASSUMPTIONS`: `assumption`, `steps` it guards, `statement`, `testable` (on what, or why
+    not), `statistic` (of a score test: chi-squared), `p`, `p_holm`, and `verdict`: "no sign against it", "violated" or
+    "cannot be tested on this log".
     """
     if not 0 < alpha < 1:
         raise InputError(f"alpha = {alpha}; expected a level between 0 and 1")
-    rows = _Rows.of_log(dataset)
-    outcomes = [test(rows, np.random.default_rng([seed, i])) for i, test in enumerate(_TESTS.values())]
-    p = np.array([outcome.p for outcome in outcomes])
-    p_holm = holm(p)
-    return pd.DataFrame(
-        {
-            "assumption": [assumption.name for assumption in ASSUMPTIONS],
-            "steps": [", ".join(assumption.steps) for assumption in ASSUMPTIONS],
-            "statement": [assumption.statement for assumption in ASSUMPTIONS],
-            "testable": [outcome.testable for outcome in outcomes],
-            "statistic": [outcome.statistic for outcome in outcomes],
-            "p": p,
-            "p_holm": p_holm,
-            "verdict": np.select([np.isnan(p), p_holm <= alpha], [UNTESTED, VIOLATED], NO_SIGN),
-        }
-    )
+    rows, found = _Rows.of_log(dataset), []
+    for number, (assumption, test) in enumerate(_TESTS.items()):
+        outcome = test(rows, np.random.default_rng([seed, number]))
+        found.append((assumption.name, ", ".join(assumption.steps), assumption.statement, *outcome))
+    columns = ["assumption", "steps", "statement", "testable", "statistic", "p"]
+    table = pd.DataFrame(found, columns=columns)
+    adjusted = holm(table["p"].to_numpy())
+    verdict = np.select([table["p"].isna(), adjusted <= alpha], [UNTESTED, VIOLATED], NO_SIGN)
+    return table.assign(p_holm=adjusted, verdict=verdict)
 
 
 def _score_test(rows: _Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:

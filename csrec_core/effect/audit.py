@@ -8,7 +8,7 @@ come again as often (chances that miss the user's preference understate it). Of 
 that they are met, and that nothing known before tells the arms apart beyond them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -34,20 +34,12 @@ WORTH = 50.0  # effective users, below which a mean of 1 / p is too rough to ref
 def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[Verdict]:
     """Audit the logged chances of the items, an arm at a time.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `csrec_core.effect.table.lay_rows`.
-    catalogue : int
-        Items that could be exposed.
-
-    Returns
-    -------
-    list of Verdict
-        Three an arm with logged chances; severity decisive, as an effect by wrong chances is none.
+    Returns three verdicts an arm with logged chances; severity decisive, as an effect by wrong chances is none.
+    `catalogue` is the number of items that could be exposed.
     """
-    found = []
-    genre_before = _genre_before(rows)
+    found: list[Verdict] = []
+    # The genre of the user's exposure before, -1 where there is none.
+    before = rows.groupby("user", sort=False)["genre"].shift().fillna(-1).to_numpy().astype(np.int64)
     for side, name in ((0, design.baseline), (1, design.arm)):
         own = (rows["arm"] == side).to_numpy()
         chance = rows["propensity"].to_numpy(dtype=float)[own]
@@ -64,7 +56,7 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         item, genre = rows["item"].to_numpy()[own], rows["genre"].to_numpy()[own]
         found.append(_size(1 / chance, user, offered, name))
         found.append(_popularity(1 / chance, user, item, np.sort(seen["item"].to_numpy()), name))
-        found.append(_repeats(1 / chance, user, genre, genre_before[own], seen["genre"], name))
+        found.append(_repeats(1 / chance, user, genre, before[own], seen["genre"], name))
     return found
 
 
@@ -105,7 +97,7 @@ def _size(inverse: np.ndarray, user: np.ndarray, catalogue: int, name: str) -> V
     verdict = _judge(f"chances of {name} add up", found, "the catalogue that they imply is")
     if verdict.word == FAILS and found.value < 1:
         # Fewer items than the log holds: each user may have been offered some of them only.
-        return Verdict(**{**vars(verdict), "word": UNDECIDED, "severity": "minor"})
+        return replace(verdict, word=UNDECIDED, severity="minor")
     return verdict
 
 
@@ -119,9 +111,8 @@ def _popularity(inverse, user, item, items, name) -> Verdict:
     if len(items) < GROUPS:
         return Verdict(title, NOT_TESTED, f"the log has {len(items)} items")
     code, first = np.searchsorted(items, item), user % 2 == 0
-    rank = np.argsort(
-        np.argsort(np.bincount(code[first], minlength=len(items)), kind="stable"), kind="stable"
-    )
+    order = np.argsort(np.bincount(code[first], minlength=len(items)), kind="stable")
+    rank = np.argsort(order, kind="stable")
     group = rank * GROUPS // len(items)
     inverse, user, own = inverse[~first], user[~first], group[code[~first]]
     size = np.bincount(group, minlength=GROUPS) / len(items)
@@ -130,12 +121,6 @@ def _popularity(inverse, user, item, items, name) -> Verdict:
     worst = min(parts, key=lambda part: part.p)
     p = min(1.0, worst.p * GROUPS)  # Bonferroni: the worst of so many
     return _judge(title, worst, "the fifth of the items, by popularity, that is furthest off, comes", p=p)
-
-
-def _genre_before(rows: pd.DataFrame) -> np.ndarray:
-    """Return the genre of the user's exposure before, -1 where there is none."""
-    before = rows.groupby("user", sort=False)["genre"].shift()
-    return before.fillna(-1).to_numpy().astype(np.int64)
 
 
 def _repeats(inverse, user, genre, before, genres, name) -> Verdict:
@@ -149,9 +134,8 @@ def _repeats(inverse, user, genre, before, genres, name) -> Verdict:
     expected = inverse[known].mean() * share[before[known]]
     if (again > 0).sum() < 30:
         return Verdict(title, NOT_TESTED, "the same genre, or item, hardly ever comes twice in a row")
-    return _judge(
-        title, _Ratio.of(again, expected, user[known]), "the genre of the exposure before comes again"
-    )
+    found = _Ratio.of(again, expected, user[known])
+    return _judge(title, found, "the genre of the exposure before comes again")
 
 
 def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> Verdict:
@@ -161,10 +145,7 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     logged, as those of a policy without secrets do, a model of other users' rows finds them again. What it
     leaves must not go with the decisions: else the arm knows of users what the log does not.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `csrec_core.effect.engine.Engine.score`, with `chance`.
+    `scores` are of `csrec_core.effect.engine.Engine.score`, with `chance`.
     """
     name = f"chances of {design.arm} follow from the log"
     own = (rows["arm"] == 1).to_numpy() & ~scores["trimmed"].to_numpy()
@@ -185,18 +166,8 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     return Verdict(name, word, detail, share, threshold=FOLLOWS, severity="serious", p=p)
 
 
-def audit_arms(
-    scores: pd.DataFrame, rows: pd.DataFrame, design: Design, given: np.ndarray | None
-) -> list[Verdict]:
-    """Audit the chances of the arms.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `csrec_core.effect.engine.Engine.score`, in the order of the rows.
-    given : array (rows,) or None
-        Declared or logged chance of the arm.
-    """
+def audit_arms(rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> list[Verdict]:
+    """Audit the `given` chance of the arm, declared or logged; without one there is nothing to audit."""
     if given is None:
         return []
     own = (rows["arm"] >= 0).to_numpy()

@@ -1,4 +1,6 @@
-"""Effects of single exposures: the doubly robust score, projected on what is known before each (DR-learner).
+"""Effects of single exposures: estimated, ranked by how well they tell where the effect is, and where to explore.
+
+The doubly robust score is projected on what is known before each exposure (DR-learner).
 
 With x what is known before an exposure and D the decision, beta solves G beta = b, where
 
@@ -10,18 +12,32 @@ covariance M, summed over users: beta is drawn towards no difference between exp
 b ~ N(G beta, M), beta ~ N(0, s^2), s by maximum likelihood. A fold is read by the beta of the others.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from scipy import integrate
 from scipy.stats import multivariate_normal, norm
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.engine import Engine
 from csrec_core.effect.estimate import Effect
 from csrec_core.effect.table import ItemCounts, lay_rows
+from csrec_core.errors import InputError
+from csrec_core.metrics import resample
 
-__all__ = ["cell_effects", "gains", "known_before"]
+__all__ = ["RANDOM", "ZONES", "cell_effects", "exploration", "gains", "known_before", "uplift", "zone_table"]
 
+RANDOM = "random score"
 SPREADS = np.geomspace(1e-4, 0.3, 15)  # s, as a share of the span of decisions
+
+#: What to do with a cell, by its interval.
+ZONES = {
+    "recommend": "the whole interval lies above the threshold",
+    "explore": "the interval is wide and its upper end lies above the threshold",
+    "undecided": "the interval is narrow and holds the threshold",
+    "leave": "the whole interval lies at or below the threshold",
+}
 
 
 def gains(cells: pd.DataFrame) -> np.ndarray:
@@ -85,13 +101,107 @@ def known_before(effect: Effect, dataset: Dataset) -> np.ndarray:
     own = [np.flatnonzero(fold == one) for one in range(folds)]
     told = pd.concat([counts.tell(item[here], fold[here], one) for one, here in enumerate(own)])
     told = told.set_axis(np.concatenate(own)).sort_index()
-    features = Engine(effect.design, effect.known, counts, folds, 0).describe(rows)
+    features = effect.known.describe(rows)
     # Times that the arms do not share would compare the one's with none of the other's.
     features = features.drop(columns={"step", "seen", "time"}.difference(effect.known.clock.columns))
     features = pd.concat([features, told], axis=1)[(scores["arm"] >= 0).to_numpy()]
     features = features.assign(m0=cells["m0"].to_numpy(), gap=(cells["m1"] - cells["m0"]).to_numpy())
-    values, weight = features.to_numpy(dtype=float), cells["tau"].to_numpy(dtype=float)
+    weight, values = cells["tau"].to_numpy(dtype=float), features.to_numpy(dtype=float)
     values = values - np.average(values, axis=0, weights=weight)
     spread = np.sqrt(np.average(values**2, axis=0, weights=weight))
     used = spread > 1e-9
     return np.column_stack([np.ones(len(values)), values[:, used] / spread[used]])
+
+
+@dataclass(frozen=True, eq=False)
+class Uplift:
+    """What `uplift` found.
+
+    `curves` has `score`, `share` of the target that goes to the arm, highest score first, in [0, 1], and the `gain` in
+    the mean decision of the whole target, with `lower`, `upper`. `areas` has, a row a score, `auuc`, the area under the
+    gain curve, and `qini`, that area less the one under the straight line to its end, which a random score has on
+    average; with `qini_lower`, `qini_upper`.
+    """
+
+    curves: pd.DataFrame
+    areas: pd.DataFrame
+
+
+def uplift(
+    cells: pd.DataFrame, scores: Mapping[str, np.ndarray], *, bins: int = 50, seed: int = 0, **options
+) -> Uplift:
+    """Rank the cells by each score, and sum up the effect from the top: gain curves, AUUC and Qini.
+
+    Each row adds its doubly robust term (`gains`). Curves and Qini follow Radcliffe (2007) and Devriendt et al. (2020),
+    per exposure.
+
+    Parameters
+    ----------
+    scores : mapping
+        Name to a score for each row, larger where the arm should help more. It must not have seen the
+        decision of its own row. A score of random numbers is put beside them.
+    bins : int
+        The scores are cut at this many quantiles of the target, at least 2; equal scores stay together.
+    options
+        Of `csrec_core.metrics.resample`.
+    """
+    if bins < 2:
+        raise InputError(f"bins = {bins}; expected at least 2")
+    user, tau, gain = pd.factorize(cells["user"])[0], cells["tau"].to_numpy(dtype=float), gains(cells)
+    noise = np.random.default_rng([seed, 1]).random(len(cells))
+    curves, areas = [], []
+    for name, score in {**scores, RANDOM: noise}.items():
+        score = np.asarray(score, dtype=float)
+        if score.shape != (len(cells),) or not np.isfinite(score).all():
+            raise InputError(f"score {name!r}: expected a finite number for each of {len(cells)} cells")
+        edges = np.quantile(-score[tau > 0], np.linspace(0, 1, bins + 1)[1:-1])
+        place = user * bins + np.searchsorted(edges, -score)
+        size = (user.max() + 1) * bins
+        values = np.hstack([np.bincount(place, part, size).reshape(-1, bins) for part in (tau, gain)])
+        lower, upper = resample(values, lambda sums: _summary(sums, bins), seed=seed, **options)
+        share, height = _curve(values.sum(axis=0), bins)
+        found = _summary(values.sum(axis=0), bins)
+        curve = pd.DataFrame({"score": name, "share": share, "gain": height})
+        curves.append(curve.assign(lower=np.r_[0.0, lower[:bins]], upper=np.r_[0.0, upper[:bins]]))
+        qini = {"qini": found[-1], "qini_lower": lower[-1], "qini_upper": upper[-1]}
+        areas.append({"score": name, "auuc": found[-2], **qini})
+    return Uplift(pd.concat(curves, ignore_index=True), pd.DataFrame(areas))
+
+
+def _curve(sums: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return share and gain from 0 on, (..., bins + 1) each, from the sums of the bins."""
+    count = sums[..., :bins].sum(axis=-1, keepdims=True)
+    start = np.zeros_like(count)
+    share, gain = (np.cumsum(part, axis=-1) / count for part in (sums[..., :bins], sums[..., bins:]))
+    return np.concatenate([start, share], axis=-1), np.concatenate([start, gain], axis=-1)
+
+
+def _summary(sums: np.ndarray, bins: int) -> np.ndarray:
+    """Return the gains at the cuts, the area under the curve, and the area above the straight line."""
+    share, gain = _curve(sums, bins)
+    area = integrate.trapezoid(gain, share, axis=-1)[..., None]
+    return np.concatenate([gain[..., 1:], area, area - gain[..., -1:] / 2], axis=-1)
+
+
+def exploration(cells: pd.DataFrame, *, threshold: float = 0.0, wide: float | None = None) -> pd.DataFrame:
+    """Return cells (`effect`, `lower`, `upper`) with their `width` and `zone`, a key of `ZONES`.
+
+    An interval at least `wide` is uncertain; by default as wide as the median.
+    """
+    width = cells["upper"] - cells["lower"]
+    wide = float(width.median()) if wide is None else wide
+    if not wide > 0:
+        raise InputError(f"wide = {wide}; expected a width above 0")
+    promising, above = cells["upper"] > threshold, cells["lower"] > threshold
+    zone = np.select([above, promising & (width >= wide), promising], list(ZONES)[:3], "leave")
+    return cells.assign(width=width, zone=pd.Categorical(zone, categories=list(ZONES)))
+
+
+def zone_table(explored: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a zone: what it `means`, `cells`, `users`, `share`, mean `effect`, median `width`."""
+    groups = explored.groupby("zone", observed=False)
+    table = pd.DataFrame({"means": pd.Series(ZONES), "cells": groups.size()})
+    table["users"] = groups["user"].nunique()
+    table["share"] = table["cells"] / max(1, len(explored))
+    table["effect"], table["width"] = groups["effect"].mean(), groups["width"].median()
+    return table.rename_axis("zone").reset_index()

@@ -7,6 +7,7 @@ data. None proves an effect. One that fails speaks against it as much as its sev
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,19 +43,10 @@ def check_effect(
 ) -> list[Verdict]:
     """Try to refute an effect.
 
-    Parameters
-    ----------
-    effect : Effect
-        As reported, of `dataset`.
-    checks : sequence of str, optional
-        Keys of `CHECKS`; by default all.
-
-    Returns
-    -------
-    list of Verdict
-        One a check. A test fails if its p-value, adjusted for the number of tests (Holm 1979), is at most .05.
-        Where it does not, it holds if its 95% interval is within the reported effect, or its interval, around
-        zero: a bias as large would have been seen; else it is undecided.
+    The effect is as reported, of `dataset`; `checks` are keys of `CHECKS`, by default all. Returns a verdict each.
+    A test fails if its p-value, adjusted for the number of tests (Holm 1979), is at most .05. Where it does not, it
+    holds if its 95% interval is within the reported effect, or its interval, around zero: a bias as large would
+    have been seen; else it is undecided.
 
     Examples
     --------
@@ -86,15 +78,9 @@ def check_effect(
 
 def _again(effect: Effect, dataset: Dataset, design: Design | None = None, *, folds: int = 3) -> Effect:
     """Repeat an estimate on other data, with the first of its deals of users."""
-    return estimate_effect(
-        dataset,
-        design=design or effect.design,
-        folds=folds,
-        splits=1,
-        level=effect.level,
-        learners=effect.learners,
-        seed=effect.seed,
-    )
+    design = design or effect.design
+    about: dict[str, Any] = {"level": effect.level, "learners": effect.learners, "seed": effect.seed}
+    return estimate_effect(dataset, design=design, folds=folds, splits=1, **about)
 
 
 def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
@@ -114,8 +100,8 @@ def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
     detail += " points" if effect.known.binary else ""
     # The bias that would matter: as large as the effect, or what is not told from it.
     margin = max(abs(effect.mean["effect"]), (effect.mean["upper"] - effect.mean["lower"]) / 2)
-    numbers = (float(one) for one in (value, lower, upper, margin))
-    return Verdict("", UNDECIDED, detail, *numbers, p=float(p))
+    value, lower, upper, margin = (float(one) for one in (value, lower, upper, margin))
+    return Verdict("", UNDECIDED, detail, value, lower, upper, margin, p=float(p))
 
 
 def _normal(effect: Effect, value, error, p, what: str) -> Verdict:

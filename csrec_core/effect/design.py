@@ -24,10 +24,13 @@ TARGETS = {
 }
 #: What counts once in the mean.
 UNITS = {"exposures": "every exposure equally", "users": "every user equally"}
-CHANCES = {
-    "design": "the chances with which they were drawn",
-    "estimated": "estimates of these chances",
-    "unused": "left aside",
+#: By declaration, what it may be.
+VALID = {
+    "estimand": ESTIMANDS,
+    "target": TARGETS,
+    "unit": UNITS,
+    "propensity": ("design", "estimated", "unused"),
+    "arm_chances": ("design", "estimated"),
 }
 #: How baselines are named.
 CONTROL = re.compile(
@@ -48,12 +51,8 @@ class Design:
     ----------
     arm, baseline : str
         The effect is that of `arm` against `baseline`; two values of the log's `source`.
-    estimand : str
-        A key of `ESTIMANDS`.
-    target : str
-        A key of `TARGETS`.
-    unit : str
-        A key of `UNITS`.
+    estimand, target, unit : str
+        Keys of `ESTIMANDS`, `TARGETS`, `UNITS`.
     propensity : {"design", "estimated", "unused"}
         What the logged chances of the items are; without any in the log, of no consequence.
     arm_propensity : float, dict or None
@@ -82,13 +81,9 @@ class Design:
     confounders: tuple[str, ...] = ()
 
     def __post_init__(self):
-        for name, valid in (("estimand", ESTIMANDS), ("target", TARGETS), ("unit", UNITS)):
+        for name, valid in VALID.items():
             if getattr(self, name) not in valid:
                 raise unknown(f"{name} of the design", getattr(self, name), valid)
-        if self.propensity not in CHANCES:
-            raise unknown("propensity of the design", self.propensity, CHANCES)
-        if self.arm_chances not in ("design", "estimated"):
-            raise unknown("arm_chances of the design", self.arm_chances, ("design", "estimated"))
         if self.arm == self.baseline:
             raise InputError(f"design: arm and baseline are both {self.arm!r}; expected two arms of the log")
         if self.arm_propensity is not None:
@@ -166,26 +161,19 @@ def find_design(dataset: Dataset, **declared) -> Design:
             "design: target everyone goes with estimand arm; expected exposed or uniform, as an item that one "
             "arm never exposes has no effect of exposure"
         )
-    _check_confounders(dataset, design)
-    return design
-
-
-def _check_confounders(dataset: Dataset, design: Design) -> None:
     tables = (dataset.log, dataset.users, dataset.items)
     known = [str(name) for table in tables if table is not None for name in table.columns]
     for name in design.confounders:
         if name not in known:
             raise unknown("confounder of the design", name, known)
+    return design
 
 
 def read_design(text: str) -> dict:
     """Return what a design file, or the same in a line, declares: arguments of `find_design`.
 
-    Parameters
-    ----------
-    text : str
-        A path that ends in .yaml, .yml or .json, or declarations such as
-        `confounders: [feature_taste], target: uniform`.
+    The text is a path that ends in .yaml, .yml or .json, or declarations such as
+    `confounders: [feature_taste], target: uniform`.
 
     Raises
     ------
@@ -198,8 +186,6 @@ def read_design(text: str) -> dict:
     {'confounders': ('feature_taste',), 'unit': 'users'}
     """
     where, text = "design", str(text).strip()
-    if not text:
-        return {}
     if text.endswith((".yaml", ".yml", ".json")):
         where = text
         if not Path(text).is_file():
@@ -215,12 +201,12 @@ def read_design(text: str) -> dict:
         raise
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
         raise InputError(f"{where}: not YAML: {str(error).splitlines()[0][:200]}") from None
-    if found is None:
-        return {}
+    found = {} if found is None else found
     if not isinstance(found, dict):
         raise InputError(f"{where}: expected declarations such as confounders: [feature_taste]")
+    valid = [field.name for field in fields(Design)]
     for name in found:
-        if name not in (valid := [field.name for field in fields(Design)]):
+        if name not in valid:
             raise unknown("declaration", str(name), valid, where=where)
     if "confounders" in found:
         names = found["confounders"]

@@ -58,19 +58,17 @@ class Known:
         """What a decision above counts as accepted."""
         return 0.5 if self.binary else self.rate
 
+    def describe(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Describe rows of whole users by what lies before each (`csrec_core.effect.table.describe`)."""
+        return describe(rows, self.clock, rate=self.rate, vectors=item_vectors(rows))
+
 
 def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
     """Look over the rows of a log (`lay_rows`)."""
     own, decision = rows["arm"].to_numpy() >= 0, rows["decision"].to_numpy()
-    return Known(
-        find_clock(rows),
-        bool(np.isin(decision, (0, 1)).all()),
-        float(np.ptp(decision)) or 1.0,
-        float(decision[own].mean()),
-        int(own.sum()),
-        rows.loc[own, "user"].nunique(),
-        max(catalogue or 0, rows["item"].nunique()),
-    )
+    binary, span = bool(np.isin(decision, (0, 1)).all()), float(np.ptp(decision)) or 1.0
+    size = int(own.sum()), rows.loc[own, "user"].nunique(), max(catalogue or 0, rows["item"].nunique())
+    return Known(find_clock(rows), binary, span, float(decision[own].mean()), *size)
 
 
 def draw_users(rows: pd.DataFrame, seed: int) -> np.ndarray:
@@ -102,25 +100,25 @@ class Engine:
     def learn(
         cls,
         rows: pd.DataFrame,
+        features: pd.DataFrame,
         design: Design,
         known: Known,
         counts: ItemCounts,
         *,
-        features: pd.DataFrame,
-        folds: int = FOLDS,
-        seed: int = 0,
-        learners: dict[str, str] | None = None,
+        folds: int,
+        seed: int,
+        learners: dict[str, str] | None,
     ) -> "Engine":
         """Learn the nuisances from rows of whole users.
 
         Parameters
         ----------
         rows : DataFrame
-            Of `lay_rows`; of many, some users are drawn.
+            Of `csrec_core.effect.table.lay_rows`; of many, some users are drawn.
         features : DataFrame
-            `describe` of the rows; and what networks make of them, where they are trained.
+            `Known.describe` of the rows; and what networks make of them, where they are trained.
         learners : dict, optional
-            Chosen before; by default they are chosen here, by the loss on the users of the first fold.
+            Chosen before; those that are not are chosen here, by the loss on the users of the first fold.
         """
         engine = cls(design, known, counts, folds, seed, tuple(map(str, beside(rows))))
         if not (drawn := draw_users(rows, seed)).all():
@@ -133,10 +131,6 @@ class Engine:
                 told = pd.concat([features, engine._told(item, fold, held, chances.kind)], axis=1)
                 models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
-
-    def describe(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Describe rows of whole users by what lies before each (`csrec_core.effect.table.describe`)."""
-        return describe(rows, self.known.clock, rate=self.known.rate, vectors=item_vectors(rows))
 
     def chances(self, rows: pd.DataFrame) -> ItemChances:
         """Return the items' chances at the rows, as logged."""
@@ -163,14 +157,13 @@ class Engine:
             item.remove("shown_before")  # it counts up over the phases and would tell them apart
         return [*HISTORY, *item, *self.covariates, *clock, *own]
 
-    def score(self, rows: pd.DataFrame, *, features: pd.DataFrame | None = None) -> pd.DataFrame:
+    def score(self, rows: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
         """Score rows of whole users, each by models that saw neither their users nor what these decided.
 
         Returns (rows,): `place`, `user`, `item`, `t`, `arm`, `decision`, `step` (from 1), `fold`, `e` (the arm's
         chance), `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`; and `chance`, the log of the arm's modelled
         chance of the item against an even share, where its chances vary.
         """
-        features = self.describe(rows) if features is None else features
         fold = fold_of(rows["user"].to_numpy(), self.folds, self.seed)
         chances = self.chances(rows)
         found = {name: np.full(len(rows), np.nan) for name in ("arm", "m1", "m0", "chance")}

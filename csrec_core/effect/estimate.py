@@ -336,12 +336,12 @@ def estimate_effect(
     design = find_design(dataset, **declared) if design is None else design
     rows = lay_rows(dataset, design)
     exposures = [int((rows["arm"] == side).sum()) for side in (0, 1)]
-    about = {"folds": folds, "splits": splits, "level": level, "seed": seed}
-    seeds = deal_seeds(design, exposures, dataset.name, **about)
+    seeds = deal_seeds(design, exposures, dataset.name, folds=folds, splits=splits, level=level, seed=seed)
     known = look_over(rows, catalogue=None if dataset.items is None else dataset.items["item"].nunique())
     user = rows["user"].to_numpy()
     counts = [ItemCounts.count(rows, fold_of(user, folds, one), folds) for one in seeds]
-    read: list[dict[str, np.ndarray]] = [{} for _ in seeds]
+    features = known.describe(rows)
+    tables = [features] * len(seeds)
     if networks is not None:
         if design.estimand == "arm" or not known.binary:
             raise InputError(
@@ -351,30 +351,15 @@ def estimate_effect(
         from csrec_core.effect.networks import network_logits  # PyTorch is not imported where none is trained
 
         laid = rows, dataset.items, known.clock, networks
-        read = [{NETWORK: network_logits(*laid, folds=folds, seed=one)} for one in seeds]
-    engines, features = learn_engines(
-        rows, design, known, counts, folds=folds, seeds=seeds, learners=learners, read=read
-    )
-    pairs = zip(engines, read, strict=True)
-    scores = tuple(engine.score(rows, features=features.assign(**own)) for engine, own in pairs)
+        tables = [features.assign(**{NETWORK: network_logits(*laid, folds=folds, seed=one)}) for one in seeds]
+    engines = learn_engines(rows, tables, design, known, counts, folds=folds, seeds=seeds, learners=learners)
+    scores = tuple(engine.score(rows, table) for engine, table in zip(engines, tables, strict=True))
     codes, names = group_rows(rows, features, known, item_fifths(counts[0])) if groups else ({}, {})
     sums = [split_sums(one, known, codes) for one in scores]
     overlap = measure_overlap([tally_overlap(scores[0])], sums[0], counts[0], scores[0], design)
-    return conclude(
-        rows,
-        features,
-        engines,
-        scores[0],
-        sums,
-        overlap,
-        read=dataset.read,
-        benchmark=("", 1.0) if learners else None,
-        scores=scores,
-        level=level,
-        name=dataset.name,
-        groups=names,
-        seed=seed,
-    )
+    about: dict[str, Any] = {"level": level, "name": dataset.name, "groups": names, "seed": seed}
+    about |= {"scores": scores, "benchmark": ("", 1.0) if learners else None}
+    return conclude(rows, features, engines, scores[0], sums, overlap, read=dataset.read, **about)
 
 
 def deal_seeds(
@@ -408,6 +393,7 @@ def deal_seeds(
 
 def learn_engines(
     rows: pd.DataFrame,
+    tables: Sequence[pd.DataFrame],
     design: Design,
     known: Known,
     counts: Sequence[ItemCounts],
@@ -415,22 +401,14 @@ def learn_engines(
     folds: int,
     seeds: Sequence[int],
     learners: dict[str, str] | None = None,
-    read: Sequence[dict[str, np.ndarray]] = (),
-) -> tuple[list[Engine], pd.DataFrame]:
-    """Learn an engine for each deal; return also the features of the rows, which are the same for all.
-
-    What networks `read` differs with the deal.
-    """
+) -> list[Engine]:
+    """Learn an engine for each deal, from its table of features; learners are chosen in the first."""
     engines: list[Engine] = []
-    features = Engine(design, known, counts[0], folds, seeds[0]).describe(rows)
-    for number, (own, seed) in enumerate(zip(counts, seeds, strict=True)):
-        table = features.assign(**read[number]) if read else features
-        engine = Engine.learn(
-            rows, design, known, own, folds=folds, seed=seed, learners=learners, features=table
-        )
-        engines.append(engine)
+    for table, own, seed in zip(tables, counts, seeds, strict=True):
+        about: dict[str, Any] = {"folds": folds, "seed": seed, "learners": learners}
+        engines.append(Engine.learn(rows, table, design, known, own, **about))
         learners = engines[0].learners
-    return engines, features
+    return engines
 
 
 def conclude(
@@ -464,10 +442,10 @@ def conclude(
     chance, given = first.arm_chance(rows, scored["e"].to_numpy())
     audit = [
         *audit_items(rows, design, catalogue=known.catalogue) * (design.estimand == "exposure"),
-        *audit_arms(scored, rows, design, chance if given else None),
+        *audit_arms(rows, design, chance if given else None),
     ]
     read_off = audit_reading(scored, rows, design) if "chance" in scored.columns else None
-    about = {"arm_given": given, "rows": rows, "binary": known.binary, "read_off": read_off}
+    about: dict[str, Any] = {"arm_given": given, "rows": rows, "binary": known.binary, "read_off": read_off}
     return Effect(
         design=design,
         identification=judge(design, first.chances(rows), overlap, audit, **about),

@@ -75,14 +75,9 @@ def measure_overlap(
     scores: pd.DataFrame,
     design: Design,
 ) -> Overlap:
-    """Measure the overlap of a log by what its parts sum up to; how well a model tells the arms apart, by `scores`.
+    """Measure the overlap of a log by what its parts sum up to (`tally_overlap`, one of each).
 
-    Parameters
-    ----------
-    tallies : list of dict
-        Of `tally_overlap`, one of each part.
-    scores : DataFrame
-        Of `csrec_core.effect.engine.Engine.score`: of all rows, or of some users.
+    How well a model tells the arms apart is by `scores`: of all rows, or of some users.
     """
     rows, users, decisions, trimmed = np.sum([one["sides"] for one in tallies], axis=0).T
     total, cross = sums["all"], sums["all cross"]
@@ -171,16 +166,8 @@ def judge(
 ) -> Identification:
     """Judge a log under a design.
 
-    Parameters
-    ----------
-    audit : list of Verdict
-        Of `csrec_core.effect.audit`.
-    arm_given : bool
-        Whether the chance of the arm is logged or declared.
-    rows : DataFrame
-        Of `csrec_core.effect.table.lay_rows`.
-    read_off : Verdict, optional
-        Whether the arm's chances at the baseline's exposures follow from the log, where they vary.
+    The audit is of `csrec_core.effect.audit`, with `read_off`: whether the arm's chances at the baseline's exposures
+    follow from the log, where they vary. `arm_given`: the chance of the arm is logged or declared.
     """
     audit = [*audit, read_off] if read_off else audit
     obstacles = _obstacles(design, overlap, audit, binary)
@@ -202,9 +189,8 @@ def judge(
         status, reasons = "not identified", obstacles
         spread = 0.0 if binary else float(rows["decision"].to_numpy().std())
         remedies = [_trial(design, overlap, spread=spread), *remedies]
-    return Identification(
-        status, tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies), overlap, design
-    )
+    texts = tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies)
+    return Identification(status, *texts, overlap, design)
 
 
 def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool) -> list[str]:
@@ -245,24 +231,16 @@ Ground = tuple[str, list[str], list[str], list[str]]
 def _by_arm(design: Design, arm_given: bool) -> Ground:
     arm, baseline = design.arm, design.baseline
     if arm_given and design.arm_chances == "design":
-        return (
-            "identified",
-            [f"{arm} and {baseline} were drawn with known chances"],
-            ["the chances of the arms are those with which they were drawn"],
-            [],
-        )
-    remedy = [
+        rests = "the chances of the arms are those with which they were drawn"
+        return "identified", [f"{arm} and {baseline} were drawn with known chances"], [rests], []
+    remedy = (
         f"log the chance with which each exposure, or user, got {arm} (arm_propensity); one that was the same "
         "for all is declared: --design 'arm_propensity: 0.5'"
-    ]
+    )
     if arm_given:
-        return (
-            "assumed",
-            ["the chances of the arms are estimates"],
-            ["the estimated chances hold all that moves both arm and decision"],
-            remedy,
-        )
-    return _claimed(design, f"the choice of {arm}", remedy)
+        rests = "the estimated chances hold all that moves both arm and decision"
+        return "assumed", ["the chances of the arms are estimates"], [rests], [remedy]
+    return _claimed(design, f"the choice of {arm}", [remedy])
 
 
 def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off: Verdict | None) -> Ground:
@@ -270,65 +248,47 @@ def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off:
     lacking, unlogged = chances.unlogged
     if design.target == "uniform" and not np.isnan(chances.own[(rows["arm"] >= 0).to_numpy()]).any():
         kind = "frequency" if lacking or unlogged else "by item"
-    item = "the logged chances of the items are those with which they were drawn"
-    read = f"the chances of {arm} depend on nothing hidden that decisions depend on, too"
     varying = read_off if kind == "varying" else None
+    rests = ["the logged chances of the items are those with which they were drawn"]
+    if varying:
+        rests.append(f"the chances of {arm} depend on nothing hidden that decisions depend on, too")
     if kind in ("uniform", "by item") or (varying and varying.word == HOLDS):
         if design.propensity == "design":
-            return (
-                "identified",
-                ["the items of both arms were drawn with known chances"],
-                [item, read, NO_DRIFT] if varying else [item, NO_DRIFT],
-                [],
-            )
-        return (
-            "assumed",
-            ["the chances of the items are estimates"],
-            ["the estimated chances hold all that moves both item and decision", NO_DRIFT],
-            ["log the chances with which the items were drawn, as they were drawn"],
-        )
+            why = "the items of both arms were drawn with known chances"
+            return "identified", [why], [*rests, NO_DRIFT], []
+        rests = ["the estimated chances hold all that moves both item and decision", NO_DRIFT]
+        remedy = ["log the chances with which the items were drawn, as they were drawn"]
+        return "assumed", ["the chances of the items are estimates"], rests, remedy
     if varying:
-        return (
-            "bounded" if varying.word == FAILS else "assumed",
-            [
-                f"the chances of {arm} vary, and at the exposures of {baseline} they are modelled, not logged: "
-                f"{varying.detail}"
-            ],
-            [item, read, NO_DRIFT],
-            [
-                f"log at every exposure of {baseline} the chance with which {arm} would have shown the item, or "
-                "ask for target uniform, which the logged chances identify"
-            ],
-        )
+        why = f"the chances of {arm} vary, and at the exposures of {baseline} they are modelled, not logged"
+        remedy = [
+            f"log at every exposure of {baseline} the chance with which {arm} would have shown the item, or "
+            "ask for target uniform, which the logged chances identify"
+        ]
+        status = "bounded" if varying.word == FAILS else "assumed"
+        return status, [f"{why}: {varying.detail}"], [*rests, NO_DRIFT], remedy
     if kind == "frequency":
-        return (
-            "assumed" if design.confounders else "bounded",
-            [f"the items of {arm} have no logged chances: they are taken to be drawn alike for all users"],
-            [item, f"{arm} picks items alike for all users", NO_DRIFT],
-            [f"log the propensity of {unlogged:,} exposures by {arm}"],
-        )
-    remedy = (
-        [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"] if lacking else []
-    )
+        why = f"the items of {arm} have no logged chances: they are taken to be drawn alike for all users"
+        rests += [f"{arm} picks items alike for all users", NO_DRIFT]
+        remedy = [f"log the propensity of {unlogged:,} exposures by {arm}"]
+        return "assumed" if design.confounders else "bounded", [why], rests, remedy
+    remedy = []
     if design.propensity == "unused":
         remedy = ["use the logged chances of the items"]
+    elif lacking:
+        remedy = [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"]
     return _claimed(design, f"what {baseline} and {arm} expose", remedy)
 
 
 def _claimed(design: Design, choice: str, remedy: list[str]) -> Ground:
     if claimed := ", ".join(design.confounders):
-        return (
-            "assumed",
-            [f"{claimed} are declared to hold all that moves both {choice} and the decision"],
-            [f"nothing beside {claimed} and the history moves both {choice} and the decision"],
-            remedy,
-        )
-    return (
-        "bounded",
-        [f"{choice} follows preferences that the log knows only through the history"],
-        [f"what is hidden moves {choice} by at most the odds of the band"],
-        [*remedy, "or declare the columns that hold these preferences (confounders), if there are such"],
-    )
+        why = f"{claimed} are declared to hold all that moves both {choice} and the decision"
+        rests = f"nothing beside {claimed} and the history moves both {choice} and the decision"
+        return "assumed", [why], [rests], remedy
+    why = f"{choice} follows preferences that the log knows only through the history"
+    rests = f"what is hidden moves {choice} by at most the odds of the band"
+    more = "or declare the columns that hold these preferences (confounders), if there are such"
+    return "bounded", [why], [rests], [*remedy, more]
 
 
 def _trial(design: Design, overlap: Overlap, *, spread: float) -> str:

@@ -29,10 +29,8 @@ def clustered_score(
     ----------
     decision : array (rows,)
         0 or 1.
-    other : array (rows, k)
-        What should not matter.
-    given : array (rows, p)
-        What may matter; columns may be collinear.
+    other, given : arrays (rows, k), (rows, p)
+        What should not matter, and what may; columns of the latter may be collinear.
     level : array (rows,)
         A group for each row, such as its item; each gets an intercept.
     user : array (rows,)
@@ -48,7 +46,8 @@ def clustered_score(
     decision, other, given = (np.asarray(part, dtype=float) for part in (decision, other, given))
     level, user = (np.unique(part, return_inverse=True)[1] for part in (level, user))
     given = given / np.where(given.std(axis=0) > 0, given.std(axis=0), 1)  # one scale, to see collinearity
-    mixed = _is_mixed(level, decision)[level]  # a group of one decision fits perfectly and says nothing
+    taken, size = np.bincount(level, decision), np.bincount(level)
+    mixed = ((taken > 0) & (taken < size))[level]  # a group of one decision fits perfectly and says nothing
     decision, other, given, level, user = (part[mixed] for part in (decision, other, given, level, user))
     level = np.unique(level, return_inverse=True)[1]
     mean = _fit_logistic(decision, given, level)
@@ -66,12 +65,6 @@ def clustered_score(
     statistic = float(total @ np.linalg.pinv(variance, rcond=1e-10, hermitian=True) @ total)
     rank = np.linalg.matrix_rank(variance, tol=1e-10 * np.linalg.norm(variance, 2), hermitian=True)
     return statistic, float(chi2.sf(statistic, rank))
-
-
-def _is_mixed(level: np.ndarray, decision: np.ndarray) -> np.ndarray:
-    """Tell of each level whether both decisions occur there."""
-    accepted, rows = np.bincount(level, decision), np.bincount(level)
-    return (accepted > 0) & (accepted < rows)
 
 
 def _centre(values: np.ndarray, level: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -39,14 +39,9 @@ READ = 4096  # windows read at a time
 def network_gains(plain: Effect, read: Effect, truth: pd.Series | None = None) -> pd.DataFrame:
     """Return what an estimate gained from networks, beside the same without.
 
-    Both are of the same log, deals and design; `truth` are the users' true mean effects at the arm's exposures.
-
-    Returns
-    -------
-    DataFrame
-        A row for each: `networks`, the cross-fitted log losses `loss_baseline` and `loss_arm`, `effect`, `lower`,
-        `upper`, `width` of the interval and, with the truth, `user_rank`: Spearman's correlation of the users'
-        effects with it.
+    Both are of the same log, deals and design; `truth` are the users' true mean effects at the arm's exposures. Returns
+    a row for each: `networks`, the cross-fitted log losses `loss_baseline` and `loss_arm`, `effect`, `lower`, `upper`,
+    `width` of the interval and, with the truth, `user_rank`: Spearman's correlation of the users' effects with it.
     """
     rows = []
     for name, effect in (("without", plain), ("with", read)):
@@ -75,19 +70,8 @@ def network_logits(
     logits is told of a held-out fold's decisions by way of the other folds' networks alone: short-stacking
     (Ahrens, Hansen, Schaffer and Wiemann 2024, Model averaging and double machine learning).
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `csrec_core.effect.table.lay_rows`, whole users; decisions in {0, 1}.
-    settings : Settings
-        Its `backbone`, `length`, `preference` and `hyper`.
-    folds, seed : int
-        Of the deal of users.
-
-    Raises
-    ------
-    InputError
-        Where a network would learn from fewer than 20 users.
+    The rows are those of `lay_rows`, whole users, decisions in {0, 1}; `folds` and `seed` are of the deal of users. An
+    input error where a network would learn from fewer than 20 users.
     """
     windows = record_windows(rows, clock, settings.length)
     fold = fold_of(rows["user"].to_numpy(), folds, seed)

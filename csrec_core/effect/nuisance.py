@@ -34,9 +34,7 @@ BETTER = 0.002  # share of the loss that trees must take off the regression's, t
 class Basis:
     """Piecewise linear functions of features, and products of a few with the others."""
 
-    knots: dict[
-        str, np.ndarray
-    ]  # by feature that varies, where its slope changes; none where it has two values
+    knots: dict[str, np.ndarray]  # by feature that varies, where its slope changes; none with two values
     products: list[tuple[str, str]]
     centre: np.ndarray  # (width,), of the columns of the design, which are standardised
     scale: np.ndarray
@@ -119,15 +117,10 @@ def _boosted(
 ) -> Model:
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     even = np.ptp(weight) == 0  # bins of weighted rows take scikit-learn several times as long as the trees
-    fitted = kind(
-        learning_rate=0.1,
-        max_iter=trees,
-        max_leaf_nodes=leaves,
-        min_samples_leaf=smallest,
-        l2_regularization=ridge,
-        early_stopping=False,
-        random_state=seed % 2**32,
-    ).fit(features.to_numpy(), target, None if even else weight)
+    size = {"max_iter": trees, "max_leaf_nodes": leaves, "min_samples_leaf": smallest}
+    fixed = {"learning_rate": 0.1, "early_stopping": False, "l2_regularization": ridge}
+    model = kind(**size, **fixed, random_state=seed % 2**32)
+    fitted = model.fit(features.to_numpy(), target, None if even else weight)
     if not binary:
         return Model(lambda rows: fitted.predict(rows.to_numpy()), leaves)
     return Model(lambda rows: fitted.predict_proba(rows.to_numpy())[:, 1], leaves)
@@ -187,14 +180,9 @@ def choose_learner(
 
     Where the features have what networks make of a record, each learner is tried with it and without.
 
-    Parameters
-    ----------
-    held : array (rows,) bool
-        Rows of users that the learners do not see.
-    odds : bool
-        Whether the odds are what is wanted, as weights of the rows of label 0: then the loss is that of their
-        density ratio r, E0[r^2] / 2 - E1[r] (Kanamori, Hido and Sugiyama 2009). Log loss hardly minds odds that
-        are far off where one label is rare, and there the weights are largest.
+    With `odds`, the odds are what is wanted, as weights of the rows of label 0: then the loss is that of their density
+    ratio r, E0[r^2] / 2 - E1[r] (Kanamori, Hido and Sugiyama 2009). Log loss hardly minds odds that are far off where
+    one label is rare, and there the weights are largest.
     """
     weight = np.ones(len(target)) if weight is None else weight
     if not len(features.columns):

@@ -23,7 +23,7 @@ from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import effective_size, resample
 from csrec_core.verdict import FAILS, Verdict, within
 
-__all__ = ["ESTIMATORS", "arm_policy", "check_support", "estimate_values", "item_policy_values"]
+__all__ = ["ESTIMATORS", "arm_policy", "estimate_values", "item_policy_values"]
 
 ESTIMATORS = ("IPS", "SNIPS", "doubly robust", "switch-DR")
 SWITCH = 10.0  # weight, in units of its side's mean
@@ -49,10 +49,7 @@ def estimate_values(
     options
         Of `csrec_core.metrics.resample`. Its interval holds the error of neither the weights nor the model.
 
-    Returns
-    -------
-    DataFrame
-        `policy`, `estimator`, `value`, `lower`, `upper`.
+    Returns `policy`, `estimator`, `value`, `lower`, `upper`.
     """
     if against is not None and against not in policies:
         raise unknown("policy", against, policies)
@@ -71,10 +68,8 @@ def estimate_values(
         whole = np.where(total[..., : 1 + count] > 0, total[..., : 1 + count], np.nan)
         part = total[..., 1 + count :].reshape(*total.shape[:-1], len(policies), 1 + 4 * count)
         terms = part[..., 1:].reshape(*part.shape[:-1], 4, count) / whole[..., None, None, 1:]
-        direct, (ips, mean, robust, switched) = (
-            part[..., 0] / whole[..., :1],
-            np.moveaxis(terms.sum(axis=-1), -1, 0),
-        )
+        direct = part[..., 0] / whole[..., :1]
+        ips, mean, robust, switched = np.moveaxis(terms.sum(axis=-1), -1, 0)
         snips = ips / np.where(mean > 0, mean, np.nan)
         value = np.stack([ips, snips, direct + robust, direct + switched], axis=-1)
         if against is not None:
@@ -103,31 +98,23 @@ def item_policy_values(
     options
         Of `csrec_core.metrics.resample`.
 
-    Returns
-    -------
-    DataFrame
-        Of `estimate_values`.
-    Verdict
-        Of `check_support`.
+    Returns what `estimate_values` does, and whether the rows can tell what the policy is worth.
     """
     log = dataset.log[(dataset.log["source"].astype(str) == arm).to_numpy()].reset_index(drop=True)
     if log.empty or "propensity" not in log.columns or log["propensity"].isna().any():
         raise InputError(
             f"{dataset.name}: expected a propensity at each exposure of {arm}, to value other policies"
         )
-    context = [column for column in policy.columns if column not in ("item", "probability")]
+    context, share = [column for column in policy.columns if column not in ("item", "probability")], 1.0
     if context:
-        known = (
-            log[context].merge(policy[context].drop_duplicates(), how="left", indicator=True)["_merge"]
-            == "both"
-        )
-        share, log = known.mean(), log[known.to_numpy()].reset_index(drop=True)
+        met = log[context].merge(policy[context].drop_duplicates(), how="left", indicator=True)
+        known = (met["_merge"] == "both").to_numpy()
+        share, log = known.mean(), log[known].reset_index(drop=True)
     if log.empty:
         raise InputError(f"policy {name!r}: it knows no {' and '.join(context)} of the exposures of {arm}")
     fold, decision = fold_of(log["user"].to_numpy(), 2, seed), log["decision"].to_numpy(dtype=float)
-    rows = pd.DataFrame(
-        {"user": log["user"], "gain": decision, "side": 0, "mass": 1.0, "target": 1.0, "model": 0.0}
-    )
+    rows = pd.DataFrame({"user": log["user"], "gain": decision})
+    rows = rows.assign(side=0, mass=1.0, target=1.0, model=0.0)
     direct, shown = np.zeros(len(log)), policy["item"].isin(log["item"].unique())
     for side in (0, 1):
         own, other = fold == side, fold != side
@@ -140,28 +127,21 @@ def item_policy_values(
     weight = chance / log["propensity"].to_numpy()
     values = estimate_values(rows, {name: (weight, direct)}, seed=seed, **options)
     exposed = _by_context(policy.assign(shown=shown * policy["probability"]), "shown", log, context).mean()
-    return values, check_support(name, arm, log["user"], weight, exposed, share if context else 1.0)
+    return values, _check_support(name, arm, log["user"], weight, exposed, share)
 
 
 def _by_context(policy: pd.DataFrame, column: str, log: pd.DataFrame, context: list[str]) -> np.ndarray:
     """Return the sum of a column over the policy's items at each row of the log."""
     if not context:
         return np.full(len(log), policy[column].sum())
-    return (
-        log[context]
-        .merge(policy.groupby(context, as_index=False)[column].sum(), how="left")[column]
-        .to_numpy()
-    )
+    sums = policy.groupby(context, as_index=False)[column].sum()
+    return log[context].merge(sums, how="left")[column].to_numpy()
 
 
-def check_support(
-    name: str, arm: str, user: pd.Series, weight: np.ndarray, exposed: float, known: float
-) -> Verdict:
-    """Return whether rows of an arm can tell what a policy is worth.
-
-    The weights of a policy whose choices the arm makes, too, average to 1. `exposed` is the share of its choices
-    that are items which the arm exposes at all, `known` that of the rows whose context it knows.
-    """
+def _check_support(name, arm, user, weight: np.ndarray, exposed: float, known: float) -> Verdict:
+    """Return whether rows of an arm can tell what a policy is worth."""
+    # The weights of a policy whose choices the arm makes, too, average to 1. `exposed` is the share of its choices
+    # that are items which the arm exposes at all, `known` that of the rows whose context it knows.
     code = pd.factorize(user)[0]
     count, mean = np.bincount(code), float(weight.mean())
     worth = effective_size(np.bincount(code, weight))
@@ -172,9 +152,8 @@ def check_support(
         f"expected 1, and count as {worth:,.0f} of {len(count):,} users; {known:.0%} of the exposures are its to tell"
     )
     word = FAILS if exposed < SUPPORT or worth < FEWEST else word
-    return Verdict(
-        f"{name} supported by {arm}", word, detail, mean, mean - half, mean + half, 1.0, "decisive"
-    )
+    title = f"{name} supported by {arm}"
+    return Verdict(title, word, detail, mean, mean - half, mean + half, 1.0, "decisive")
 
 
 def arm_policy(dataset: Dataset, arm: str, *, by: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -102,15 +102,15 @@ def _score(part: str, target: Path, plan: _Plan, engines: list[Engine], columns:
     dataset = plan.log.read(part)
     # A covariate that is missing nowhere in this part has no column of its own here.
     rows = plan.lay(dataset).reindex(columns=columns, fill_value=0.0)
-    features = engines[0].describe(rows)
     known = engines[0].known
+    features = known.describe(rows)
     codes: Groupings = group_rows(rows, features, known, fifths)[0]
     if plan.log.mssd:
         log = dataset.log.iloc[rows["place"]]
         codes = {**codes, **{name: (code(log), len(groups)) for name, (groups, code) in MSSD_GROUPS.items()}}
     sums, overlap = [], {}
     for number, engine in enumerate(engines):
-        scores = engine.score(rows, features=features)
+        scores = engine.score(rows, features)
         sums.append(split_sums(scores, known, codes))
         if number == 0:
             overlap = tally_overlap(scores)
@@ -180,8 +180,8 @@ def estimate_parts(
         glances = each(_look, {part: (log, part) for part in parts})
         arms, design = _design(log, glances, declared)
         exposures = [int(arms["size"].get(name, 0)) for name in (design.baseline, design.arm)]
-        about = {"folds": folds, "splits": splits, "level": level, "seed": seed}
-        seeds = tuple(deal_seeds(design, exposures, log.folder.name, **about))
+        name, about = log.folder.name, {"folds": folds, "seed": seed}
+        seeds = tuple(deal_seeds(design, exposures, name, splits=splits, level=level, **about))
         shared = any(one.several for one in glances) and not any(one.twice for one in glances)
         plan = _Plan(log, design, shared, _moments(log), folds, seeds)
         counted = each(_count, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
@@ -189,16 +189,18 @@ def estimate_parts(
         sample = _sample(log, [one[1] for one in counted])
         rows = plan.lay(sample)
         known = _known(rows, design, arms, glances, sum(one[2] for one in counted), log)
-        engines, features = learn_engines(rows, design, known, counts, folds=folds, seeds=seeds)
+        features = known.describe(rows)
+        tables = [features] * len(seeds)
+        engines = learn_engines(rows, tables, design, known, counts, folds=folds, seeds=seeds)
         fifths, kept = item_fifths(counts[0]), out / _key(plan, drawn)
         tasks = {part: (part, kept / f"{part}.npz") for part in parts}
         scored = each(_score, tasks, plan, engines, list(rows.columns), fifths)
     sums = [reduce(Sums.add, deal, Sums()) for deal in zip(*(one[0] for one in scored), strict=True)]
-    scores = engines[0].score(rows, features=features)
+    scores = engines[0].score(rows, features)
     overlap = measure_overlap([one[1] for one in scored], sums[0], counts[0], scores, design)
     names = group_rows(rows, features, known, fifths)[1]
     names |= {name: groups for name, (groups, _) in MSSD_GROUPS.items()} if log.mssd else {}
-    others = {"level": level, "name": log.folder.name, "groups": names, "seed": seed}
+    others: dict[str, Any] = {"level": level, "name": name, "groups": names, "seed": seed}
     return conclude(rows, features, engines, scores, sums, overlap, read=log.options, **others), sample
 
 

@@ -22,19 +22,16 @@ from csrec_core.numbers import writer
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
 __all__ = [
-    "advice",
-    "break_even",
-    "gain_table",
-    "policies",
-    "policy_finding",
-    "policy_values",
-    "regret",
-    "threshold_values",
+    "advice", "break_even", "gain_table", "policies", "policy_finding", "policy_values", "regret", "threshold_values",
     "with_truth",
-]
+]  # fmt: skip
 
 ALWAYS, NEVER, RANDOM, RULE = "always", "never", "random, as often", "TER > c"
 REPORTED = "doubly robust"
+#: Name to the chance of the arm at each cell.
+Policies = Mapping[str, np.ndarray]
+#: Gains by name, as (value, lower, upper).
+Gains = Mapping[str, tuple[float, ...]]
 
 
 def with_truth(cells: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -48,94 +45,77 @@ def with_truth(cells: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
 def policies(cells: pd.DataFrame, *, cost: float = 0.0) -> dict[str, np.ndarray]:
     """Return the policies to compare, name to the chance of the arm at each cell, (rows,).
 
-    Parameters
-    ----------
-    cells : DataFrame
-        Of `csrec_core.effect.cells.cell_effects`: what it says of an exposure it learned from other users.
-    cost : float
-        c, what using the arm costs, in units of the decision, in [-1, 1].
+    Cells are of `csrec_core.effect.cells.cell_effects`: what it says of an exposure it learned from other users.
+    Using the arm costs `cost`, in units of the decision, in [-1, 1].
     """
     if not -1 <= cost <= 1:
         raise InputError(f"cost = {cost}; expected a number in [-1, 1]")
     rule = (cells["effect"] > cost).to_numpy(dtype=float)
     share = np.average(rule, weights=cells["tau"])
-    return {
-        ALWAYS: np.ones(len(cells)),
-        NEVER: np.zeros(len(cells)),
-        RANDOM: np.full(len(cells), share),
-        RULE: rule,
-    }
+    one = np.ones(len(cells))
+    return {ALWAYS: one, NEVER: 0 * one, RANDOM: share * one, RULE: rule}
 
 
 def policy_values(
-    cells: pd.DataFrame, chosen: Mapping[str, np.ndarray], *, cost: float = 0.0, **options
+    cells: pd.DataFrame, chosen: Policies, *, cost: float = 0.0, against: str | None = None, **options
 ) -> pd.DataFrame:
     """Return what each policy is worth, by the estimators of `csrec_core.effect.off_policy`.
 
     The weights are those of the effect: w1 for the arm's rows, w0 for the baseline's, each scaled to the mass of
     the target, so that always less never is the effect less the cost.
 
-    Parameters
-    ----------
-    cells : DataFrame
-        `user`, `arm`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; and the true `p1`, `p0` where known.
-    chosen : mapping
-        Name to the chance of the arm at each row, in [0, 1].
-    options
-        Of `estimate_values`; with `against`, the differences from that policy.
+    Cells have `user`, `arm`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`, and the true `p1`, `p0` where known. With
+    `against`, a name among the `chosen`, differences from it are returned; `options` go to
+    `csrec_core.metrics.resample`.
 
-    Returns
-    -------
-    DataFrame
-        `policy`, `estimator`, `share` (of the target, given to the arm), `value`, `lower`, `upper`, and `truth`
-        where known.
+    Returns `policy`, `estimator`, `share` (of the target, given to the arm), `value`, `lower`, `upper`, and
+    `truth` where known.
     """
     arm = cells["arm"].to_numpy() == 1
     gain, m1 = cells["decision"] - cost * arm, cells["m1"] - cost
-    rows = pd.DataFrame(
-        {"user": cells["user"], "side": arm.astype(int), "gain": gain, "target": cells["tau"]}
+    rows = pd.DataFrame({"user": cells["user"], "side": arm.astype(int), "gain": gain})
+    rows = rows.assign(
+        target=cells["tau"],
+        model=np.where(arm, m1, cells["m0"]),
+        mass=np.where(arm, cells["w1"], cells["w0"]),
     )
-    rows = rows.assign(model=np.where(arm, m1, cells["m0"]), mass=np.where(arm, cells["w1"], cells["w0"]))
     pairs = {}
     for name, chance in chosen.items():
         chance = np.asarray(chance, dtype=float)
         if chance.shape != (len(cells),) or not ((chance >= 0) & (chance <= 1)).all():
             raise InputError(f"policy {name!r}: expected a chance in [0, 1] for each of {len(cells)} cells")
-        pairs[name] = (
-            rows["mass"] * np.where(arm, chance, 1 - chance),
-            chance * m1 + (1 - chance) * cells["m0"],
-        )
-    table = estimate_values(rows, pairs, **options)
+        weight = rows["mass"] * np.where(arm, chance, 1 - chance)
+        pairs[name] = weight, chance * m1 + (1 - chance) * cells["m0"]
+    table = estimate_values(rows, pairs, against=against, **options)
     shares = {name: np.average(chance, weights=cells["tau"]) for name, chance in chosen.items()}
     table.insert(2, "share", table["policy"].map(shares))
     if "p1" not in cells.columns:
         return table
     truth = {name: _true_value(cells, chance, cost) for name, chance in chosen.items()}
-    return table.assign(truth=table["policy"].map(truth) - truth.get(options.get("against"), 0.0))
+    return table.assign(truth=table["policy"].map(truth) - (truth[against] if against else 0.0))
 
 
-def regret(cells: pd.DataFrame, chosen: Mapping[str, np.ndarray], *, cost: float = 0.0) -> pd.DataFrame:
+def _reported(cells: pd.DataFrame, chosen: Policies, base: str, **options) -> pd.DataFrame:
+    """Return the doubly robust gains of policies over one of them, by policy."""
+    table = policy_values(cells, chosen, against=base, **options)
+    return table[table["estimator"] == REPORTED].set_index("policy").drop(columns="estimator")
+
+
+def regret(cells: pd.DataFrame, chosen: Policies, *, cost: float = 0.0) -> pd.DataFrame:
     """Return what each policy of a simulated world loses against the oracle, which knows every effect.
 
-    Returns
-    -------
-    DataFrame
-        `policy`, the oracle last, `value` (true, less cost), `regret` (at least 0), and `captured`, the share of
-        the way from the better of always and never to the oracle; NaN where there is none.
+    Returns `policy`, the oracle last, `value` (true, less cost), `regret` (at least 0), and `captured`, the
+    share of the way from the better of always and never to the oracle; NaN where there is none.
     """
     if "p1" not in cells.columns:
         raise InputError("regret takes a simulated world: the true p1 and p0 are not known here")
-    gain = (cells["p1"] - cells["p0"] - cost).to_numpy()
-    chosen = {**chosen, "oracle": gain > 0}
-    table = pd.DataFrame(
-        {"policy": list(chosen), "value": [_true_value(cells, one, cost) for one in chosen.values()]}
-    )
-    best = table["value"].iloc[-1]
+    chosen = {**chosen, "oracle": (cells["p1"] - cells["p0"] - cost).to_numpy() > 0}
+    value = [_true_value(cells, one, cost) for one in chosen.values()]
+    table = pd.DataFrame({"policy": list(chosen), "value": value})
+    best = value[-1]
     simple = max(_true_value(cells, one, cost) for one in (np.ones(len(cells)), np.zeros(len(cells))))
-    table["regret"] = best - table["value"]
-    return table.assign(
-        captured=(table["value"] - simple) / (best - simple) if best - simple > 1e-12 else np.nan
-    )
+    way = best - simple if best - simple > 1e-12 else np.nan
+    return table.assign(regret=best - table["value"], captured=(table["value"] - simple) / way)
 
 
 def _true_value(cells: pd.DataFrame, chance: np.ndarray, cost: float) -> float:
@@ -147,34 +127,24 @@ def threshold_values(cells: pd.DataFrame, *, cost: float = 0.0, points: int = 9,
 
     Each interval is for its threshold alone: the best of them is no estimate of what the best rule is worth.
 
-    Returns
-    -------
-    DataFrame
-        `threshold`, `share`, `value`, `lower`, `upper`, and `truth` where known.
+    Returns `threshold`, `share`, `value`, `lower`, `upper`, and `truth` where known.
     """
-    thresholds = np.unique(np.linspace(*cells["effect"].quantile([0.02, 0.98]), points))
+    least, most = cells["effect"].quantile([0.02, 0.98])
+    thresholds = np.unique(np.linspace(least, most, points))
     chosen = {str(c): (cells["effect"] > c).to_numpy(dtype=float) for c in thresholds}
-    table = policy_values(cells, {NEVER: np.zeros(len(cells)), **chosen}, cost=cost, against=NEVER, **options)
-    table = table[(table["estimator"] == REPORTED) & (table["policy"] != NEVER)].drop(
-        columns=["policy", "estimator"]
-    )
+    table = _reported(cells, {NEVER: np.zeros(len(cells)), **chosen}, NEVER, cost=cost, **options)
+    table = table.drop(index=NEVER).reset_index(drop=True)
     table.insert(0, "threshold", thresholds)
-    return table.reset_index(drop=True)
+    return table
 
 
 def policy_finding(
     cells: pd.DataFrame, identification: Identification, *, cost: float = 0.0, **options
-) -> tuple[str, dict[str, tuple[float, float, float]], Verdict]:
+) -> tuple[str, dict[str, tuple[float, ...]], Verdict]:
     """Say which of always, never and the rule to take; the rule only where it is sure to beat the better one.
 
-    Returns
-    -------
-    sentence : str
-        One claim.
-    numbers : dict
-        Gains as (value, lower, upper), doubly robust; none where the status forbids them.
-    verdict : Verdict
-        Whether it is known which to take.
+    Returns a claim in a sentence; the gains, doubly robust, none where the status forbids them; and whether it is
+    known which to take.
     """
     (do, first), title = _do(identification.design), "it is known when to use the arm"
     if not identification.allows:
@@ -182,27 +152,30 @@ def policy_finding(
         return text, {}, Verdict(title, NOT_TESTED, identification.reasons[0])
     chosen, numbers = policies(cells, cost=cost), {}
     for base in (NEVER, ALWAYS, RANDOM):
-        table = policy_values(cells, chosen, cost=cost, against=base, **options)
-        table = table[table["estimator"] == REPORTED].set_index("policy")[["value", "lower", "upper"]]
+        table = _reported(cells, chosen, base, cost=cost, **options)[["value", "lower", "upper"]]
         numbers[f"rule_over_{base.split(',')[0]}"] = tuple(map(float, table.loc[RULE]))
         if base == NEVER:
-            numbers["always_over_never"] = always = tuple(map(float, table.loc[ALWAYS]))
+            numbers["always_over_never"] = tuple(map(float, table.loc[ALWAYS]))
+    always = numbers["always_over_never"]
     better, worse = (ALWAYS, NEVER) if always[0] > 0 else (NEVER, ALWAYS)
     rule, less = numbers[f"rule_over_{better}"], "" if cost == 0 else ", cost paid"
-    write, unit = writer(cells["decision"].isin((0, 1)).all())
+    write, unit = writer(bool(cells["decision"].isin((0, 1)).all()))
+    gain, found, word = write(abs(always[0])) + unit, always, HOLDS
     if rule[1] > 0:
-        where = "is positive" if cost == 0 else "exceeds the cost"
+        where, found = "is positive" if cost == 0 else "exceeds the cost", rule
         text = f"{first} where the effect {where}: that gains {write(rule[0])}{unit} over {better}{less}."
-        return text, numbers, Verdict(title, HOLDS, text, *rule, threshold=0.0)
-    gain = write(abs(always[0])) + unit
-    if against(always[1], always[2], 0.0) == UNDECIDED:
+    elif against(always[1], always[2], 0.0) == UNDECIDED:
+        word = UNDECIDED
         text = f"It is open whether to {do}: {better} seems {gain} above {worse}{less}, within error."
-        return text, numbers, Verdict(title, UNDECIDED, text, *always, threshold=0.0)
-    text = f"{first} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
-    return text, numbers, Verdict(title, HOLDS, text, *always, threshold=0.0)
+    else:
+        text = (
+            f"{first} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
+        )
+    value, lower, upper = found
+    return text, numbers, Verdict(title, word, text, value, lower, upper, threshold=0.0)
 
 
-def advice(numbers: Mapping[str, tuple], identification: Identification) -> tuple[str, str]:
+def advice(numbers: Gains, identification: Identification) -> tuple[str, str]:
     """Return what to do by the numbers of `policy_finding`: in a few words, and in a sentence."""
     if not numbers:
         return "Not known", f"The effect is {identification.status}, so no rule is valued."
@@ -217,25 +190,23 @@ def advice(numbers: Mapping[str, tuple], identification: Identification) -> tupl
 
 def _do(design: Design) -> tuple[str, str]:
     """Return what is done at an exposure, in a verb, and the same as a sentence begins."""
-    named = "" if (design.arm, design.baseline) == (SYSTEM, SELF) else design.arm
-    return (f"use {named}", f"Use {named}") if named else ("recommend", "Recommend")
+    if (design.arm, design.baseline) == (SYSTEM, SELF):
+        return "recommend", "Recommend"
+    return f"use {design.arm}", f"Use {design.arm}"
 
 
-def gain_table(
-    numbers: Mapping[str, tuple[float, float, float]], *, binary: bool
-) -> tuple[pd.DataFrame, str, int]:
+def gain_table(numbers: Gains, *, binary: bool) -> tuple[pd.DataFrame, str, int]:
     """Return the numbers of `policy_finding` as a table, what they are in, and with how many decimals to write them.
 
     A row a choice over another, `gain`, `lower`, `upper`: in points where decisions are yes or no, else in units
     of the outcome.
     """
-    names = [name.replace("_", " ") for name in numbers]
+    names = pd.Index([name.replace("_", " ") for name in numbers], name="choice")
     table = pd.DataFrame(list(numbers.values()), index=names, columns=["gain", "lower", "upper"])
-    table = table.rename_axis("choice")
     return (100 * table, "points", 1) if binary else (table, "units of the outcome", 3)
 
 
-def break_even(numbers: Mapping[str, tuple[float, float, float]], cost: float) -> str:
+def break_even(numbers: Gains, cost: float) -> str:
     """Say up to which cost of an exposure always is better than never, so that no cost decides unseen."""
     if not numbers:
         return ""

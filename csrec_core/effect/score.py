@@ -128,13 +128,8 @@ def sum_scores(
 ) -> Sums:
     """Sum the scores of rows by user and group.
 
-    Parameters
-    ----------
-    scores : DataFrame (rows,)
-        `user`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; optionally `accepted` (bool), without which decisions
-        above `value` count as accepted.
-    span : float, optional
-        With it `band` is summed, too: residuals lie within it on either side of 0.
+    Scores have `user`, `decision`, `tau`, `w1`, `w0`, `m1`, `m0`; optionally `accepted` (bool), without which decisions
+    above `value` count as accepted. With `span`, within which residuals lie on either side of 0, `band` is summed, too.
     """
     users, user = np.unique(scores["user"].to_numpy(), return_inverse=True)
     names = ["decision", "tau", "w1", "w0", "m1", "m0"]
@@ -252,14 +247,11 @@ class Effects:
 
 
 def effects_of(sums: Sums, name: str, *, baseline: str = "own") -> Effects:
-    """Return the effects of a grouping.
+    """Return the effects of a grouping, by the residuals of the baseline that a group meets.
 
-    Parameters
-    ----------
-    baseline : {"own", "all", "later"}
-        The residuals of the baseline that a group meets: those of its own group; of all, for labels that mean
-        nothing there; or of its own and later ones, where each baseline's row is labelled by the last step that
-        its user reaches, so that a step is compared within the users who get there.
+    "own" are those of its own group; "all" of all, for labels that mean nothing there; "later" of its own and later
+    ones, where each baseline's row is labelled by the last step that its user reaches, so that a step is compared
+    within the users who get there.
     """
     totals, groups = sums[name].reshape(-1, TERMS), len(sums[name]) // TERMS
     effect, without = np.full(groups, np.nan), np.full(groups, np.nan)

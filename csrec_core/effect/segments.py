@@ -17,6 +17,7 @@ BREADTH = "variety of own choices"  # what cohorts are made of where no time is 
 WORDS = {"preference": "preference for the item's genre"}
 GENRES = 12  # told apart
 MOST = 6  # columns of the log's owner that become segments; declared confounders go first
+ALPHA = 0.05  # of the tests of all segments together
 FEWEST = 20.0  # effective users of a group with, and without, an accepted exposure, for a test of its effect
 
 
@@ -26,13 +27,10 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
     None is made of decisions: the baseline's rows of a group that accepts more would seem to leave less to
     the arm.
 
-    Returns
-    -------
-    DataFrame
-        Indexed as the log: `item popularity` (thirds of the items by how often the baseline exposes them),
-        `genre` where the items have one, `variety of own choices` (thirds of the users by the number of
-        genres, or items, an exposure of the baseline), thirds by columns of the log's owner, or their values
-        where there are few, and `cohort`: thirds of the users by their first `timestamp`, or by that variety.
+    Indexed as the log: `item popularity` (thirds of the items by how often the baseline exposes them), `genre`
+    where the items have one, `variety of own choices` (thirds of the users by the number of genres, or items, an
+    exposure of the baseline), thirds by columns of the log's owner, or their values where there are few, and
+    `cohort`: thirds of the users by their first `timestamp`, or by that variety.
     """
     log, own = dataset.log, dataset.log["source"].astype(str) == effect.design.baseline
     labels = pd.DataFrame(index=log.index)
@@ -74,37 +72,23 @@ def _segments(effect: Effect, labels: pd.DataFrame) -> list[str]:
     return [name for name in labels.columns if name != "cohort" and len(shown[name].dropna().unique()) > 1]
 
 
-def by_segment(effect: Effect, labels: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def by_segment(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
     """Return the effect in each group of each segment, with intervals that hold all together.
 
-    Parameters
-    ----------
-    labels : DataFrame
-        Of the log's rows, a column a segment (`segment_labels`).
-    level : float
-        Probability that all intervals of the table hold their effects (Bonferroni over all groups).
+    All intervals of the table hold their effects with a chance of 95% (Bonferroni over all groups). Thirds are in
+    their order, other groups by effect, the largest first.
 
-    Returns
-    -------
-    DataFrame
-        `segment`, `group`, `effect`, `lower`, `upper`, `exposures`, `users` (of the arm). Groups too small
-        for an interval are left out; empty where the status allows no statement on parts.
+    Returns `segment`, `group`, `effect`, `lower`, `upper`, `exposures`, `users` (of the arm). Groups too small
+    for an interval are left out; empty where the status allows no statement on parts.
     """
-    names = _segments(effect, labels)
-    single = 1 - (1 - level) / max(1, sum(labels[name].nunique() for name in names))
-    parts = [
-        _in_order(effect.by(labels[name], level=single)).assign(segment=name).drop(columns="error")
-        for name in names
-    ]
+    names, parts = _segments(effect, labels), []
+    single = 1 - 0.05 / max(1, sum(labels[name].nunique() for name in names))
+    for name in names:
+        table = effect.by(labels[name], level=single).assign(segment=name)
+        table["place"] = table["group"].map({part: number for number, part in enumerate(PARTS)})
+        parts.append(table.sort_values(["place", "effect"], ascending=[True, False]))
     columns = ["segment", "group", "effect", "lower", "upper", "exposures", "users"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _in_order(groups: pd.DataFrame) -> pd.DataFrame:
-    """Put thirds in their order, other groups by effect, the largest first."""
-    place = groups["group"].map({name: number for number, name in enumerate(PARTS)})
-    order = pd.DataFrame({"place": place, "effect": -groups["effect"]}).sort_values(["place", "effect"])
-    return groups.loc[order.index]
 
 
 def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
@@ -114,10 +98,7 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
     deals of users into folds, against F with as many degrees of freedom as effective users stand behind the
     rarer decision of the smallest group. Groups worth fewer than 20 such users are left out.
 
-    Returns
-    -------
-    DataFrame
-        `segment`, `groups`, `spread` (largest effect less smallest), `p`, `adjusted`.
+    Returns `segment`, `groups`, `spread` (largest effect less smallest), `p`, `adjusted`.
     """
     rows = []
     for name in _segments(effect, labels):
@@ -141,9 +122,9 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
     return table.assign(adjusted=holm(table["p"].to_numpy()))
 
 
-def segment_sentence(tests: pd.DataFrame, *, alpha: float = 0.05) -> str:
+def segment_sentence(tests: pd.DataFrame) -> str:
     """Say which segments differ in their effect."""
-    found = tests[tests["adjusted"] <= alpha]
+    found = tests[tests["adjusted"] <= ALPHA]
     if tests.empty:
         return "No segment is large enough to be compared."
     if found.empty:
@@ -152,13 +133,13 @@ def segment_sentence(tests: pd.DataFrame, *, alpha: float = 0.05) -> str:
     return f"The effect differs with {names}."
 
 
-def segment_tile(effect: Effect, tests: pd.DataFrame, *, alpha: float = 0.05) -> tuple[str, str]:
+def segment_tile(effect: Effect, tests: pd.DataFrame) -> tuple[str, str]:
     """Say whether some groups have more of the effect than others: in a few words, and in a sentence."""
     if not effect.identification.allows:
         return "Not told", f"An effect that is {effect.identification.status} has no groups."
     if tests.empty:
         return "Too few to tell", "No group is large enough to be compared."
-    found = tests.loc[tests["adjusted"] <= alpha, "segment"]
+    found = tests.loc[tests["adjusted"] <= ALPHA, "segment"]
     if found.empty:
         return "No group stands out", "They are not told apart."
     return "Some more than others", f"It differs with {' and '.join(found[:2])}."
@@ -167,18 +148,10 @@ def segment_tile(effect: Effect, tests: pd.DataFrame, *, alpha: float = 0.05) ->
 def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFrame:
     """Return the effect over time of each cohort of users.
 
-    Parameters
-    ----------
-    cohort : Series
-        Of the log's rows.
-    bins : int
-        Exposure numbers are put together so that at most so many points are left.
+    `cohort` labels the log's rows; exposure numbers are put together so that at most `bins` points are left.
 
-    Returns
-    -------
-    DataFrame
-        `cohort`, `step` (the middle of the exposure numbers put together), `effect`, `lower`, `upper`,
-        `users`; empty where the status allows no statement on parts.
+    Returns `cohort`, `step` (the middle of the exposure numbers put together), `effect`, `lower`, `upper`,
+    `users`; empty where the status allows no statement on parts.
     """
     columns = ["cohort", "step", "effect", "lower", "upper", "users"]
     names = sorted(cohort.dropna().unique(), key=lambda name: (*PARTS, name).index(name))
@@ -187,15 +160,12 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
     scores = effect.scores[0]
     last = int(scores["step"][scores["arm"] == 1].max())
     width = int(np.ceil(last / bins))
-    step = pd.Series(
-        step_of(scores, effect.known), index=scores["place"]
-    ).sort_index()  # as the log's rows are
+    # In the order of the log's rows.
+    step = pd.Series(step_of(scores, effect.known), index=scores["place"]).sort_index()
     label = (step // width).where(step < last).to_numpy(dtype=float)
     tables = []
     for name in names:
-        table = effect.by(np.where(cohort == name, label, np.nan), baseline=effect.against).assign(
-            cohort=name
-        )
+        table = effect.by(np.where(cohort == name, label, np.nan), baseline=effect.against)
         first = table["group"].astype(float) * width + 1
-        tables.append(table.assign(step=(first + np.minimum(first + width - 1, last)) / 2))
+        tables.append(table.assign(cohort=name, step=(first + np.minimum(first + width - 1, last)) / 2))
     return pd.concat(tables, ignore_index=True)[columns]

@@ -28,18 +28,10 @@ def sensitivity_band(
     model of Tan (2006). The extremes give rows above a threshold of the residual the one factor and those
     below it the other; residuals are in bins of a thousandth of their span.
 
-    Parameters
-    ----------
-    splits : list of Sums
-        With `all` and `band`, one of each deal of users into folds.
-    odds : sequence of float
-        At least 1.
+    `splits` have `all` and `band`, one of each deal of users into folds; `odds` are at least 1.
 
-    Returns
-    -------
-    DataFrame
-        `odds`, `least` and `most` (the effect at the extremes), `lower` and `upper` (these, widened by the
-        sampling error of the mean).
+    Returns `odds`, `least` and `most` (the effect at the extremes), `lower` and `upper` (these, widened by the
+    sampling error of the mean).
     """
     if not all(one >= 1 for one in odds):
         raise InputError(f"odds {list(odds)}; expected numbers of at least 1")
@@ -105,11 +97,9 @@ def strongest(
         return best
 
     def log_odds(columns: list[str]) -> np.ndarray:
-        found = (
-            fit_model(table[columns], arm).predict(table[columns])
-            if columns
-            else np.full(len(arm), arm.mean())
-        )
+        found = np.full(len(arm), arm.mean())
+        if columns:
+            found = fit_model(table[columns], arm).predict(table[columns])
         chance = np.clip(found, 1e-6, 1 - 1e-6)
         return np.log(chance / (1 - chance))
 

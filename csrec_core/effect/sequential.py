@@ -18,9 +18,7 @@ TOLERANCE = 2.0  # standard errors of a difference that may be noise
 FEWEST = 500  # rows that weighted ones must be worth, for their normal intervals to hold
 
 
-def sequential_effect(
-    dataset: Dataset, design: Design, *, k: int | None = None, level: float = 0.95
-) -> pd.DataFrame:
+def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None) -> pd.DataFrame:
     """Contrast the arm's exposures with the baseline's weighted as if they had been drawn uniformly.
 
     Each exposure weighs 1 / (N p), with p its logged propensity and N the size of the catalogue; a row of a
@@ -32,22 +30,9 @@ def sequential_effect(
     shows. It takes the baseline's phase for stationary but for its first decisions, which are only used as
     what lies before the weighted exposures.
 
-    Parameters
-    ----------
-    k : int, optional
-        At least 1.
-
-    Returns
-    -------
-    DataFrame
-        What k trades: `k`, `effect` (mean over users and exposure numbers of P(D_t | do(S_{1:t})) under the
-        arm less that under the baseline), `lower`, `upper`, `error`, `ess` (rows that the weighted ones of
-        the baseline are worth), and `chosen`.
-
-    Raises
-    ------
-    InputError
-        Where an exposure has no propensity, or a phase is too short.
+    Returns what k trades: `k`, `effect` (mean over users and exposure numbers of P(D_t | do(S_{1:t})) under the arm
+    less that under the baseline), `lower`, `upper`, `error`, `ess` (rows that the weighted ones of the baseline are
+    worth), and `chosen`. An input error where an exposure has no propensity, or a phase is too short.
     """
     rows = lay_rows(dataset, design)
     rows = rows[rows["arm"] >= 0].reset_index(drop=True)
@@ -85,7 +70,7 @@ def sequential_effect(
             means[place] += (left - base[back - 1][0]) / steps
             parts[:, place] += (left_part - base[back - 1][1]) / steps
     error = np.sqrt((parts**2).sum(axis=0))
-    half = norm.ppf((1 + level) / 2) * error
+    half = norm.ppf(0.975) * error
     numbers = np.arange(1, trusted + 1)
     table = pd.DataFrame({"k": numbers, "effect": means, "lower": means - half, "upper": means + half})
     picked = trusted if k else _choose(means, parts)

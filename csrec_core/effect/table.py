@@ -50,14 +50,11 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
 
     `moments` are those of the whole tables, where the dataset's hold what a part of the log needs.
 
-    Returns
-    -------
-    DataFrame
-        Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the
-        log; its `position`, where every exposure has one; `preference`, from the columns `taste: <genre>` of the
-        users table, at the exposed item's genre; the other numbers of the users table, as `user: ...`, and of the
-        item table, as `item: ...`, these of mean 0 and standard deviation 1. A value that is missing is the mean
-        of its table, so that the parts of a log agree on it, with a column `missing: ...` of ones beside it.
+    Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the log; its
+    `position`, where every exposure has one; `preference`, from the columns `taste: <genre>` of the users table, at the
+    exposed item's genre; the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`,
+    these of mean 0 and standard deviation 1. A value that is missing is the mean of its table, so that the parts of a
+    log agree on it, with a column `missing: ...` of ones beside it.
     """
     log, users, items = dataset.log, dataset.users, dataset.items
     moments = table_moments(users, items) if moments is None else moments
@@ -73,7 +70,7 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
             genre = pd.Index([name.removeprefix(TASTE) for name in tastes]).get_indexer(genres(dataset))
             value = by_user[tastes].to_numpy()[row, genre]
             known[PREFERENCE] = np.where((row >= 0) & (genre >= 0), value, np.nan)
-            fill[PREFERENCE] = np.mean([fill[f"user: {name}"] for name in tastes])
+            fill[PREFERENCE] = float(np.mean([fill[f"user: {name}"] for name in tastes]))
         rest = by_user.drop(columns=tastes)
         known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
     if items is not None:
@@ -115,13 +112,10 @@ def lay_rows(
     Whether the arms have `t` in common (`shared`) is by default as this log has it (`shares_clock`), which a part of
     one may not; `moments` as in `covariates`.
 
-    Returns
-    -------
-    DataFrame
-        `place` (row of the log, from 0), `user` (as in the log), `item`, `genre` (codes), `arm` (1, 0 for the
-        baseline, -1 for others), `decision` (the outcome, where the log has one, float64), `t`, `time` (float,
-        NaN without a clock that all arms share), `propensity`, `arm_propensity` (NaN where not logged), then
-        the covariates.
+    Returns `place` (row of the log, from 0), `user` (as in the log), `item`, `genre` (codes), `arm` (1, 0 for
+    the baseline, -1 for others), `decision` (the outcome, where the log has one, float64), `t`, `time` (float,
+    NaN without a clock that all arms share), `propensity`, `arm_propensity` (NaN where not logged), then the
+    covariates.
     """
     log = dataset.log
     source = log["source"].astype(str).to_numpy()
@@ -139,13 +133,9 @@ def lay_rows(
     if shared is None:
         twice, several = shares_clock(log)
         shared = several and not twice
-    if "timestamp" in log.columns:
-        stamp = log["timestamp"]
-        rows["time"] = (
-            stamp.to_numpy(dtype=float) if stamp.dtype.kind in "iuf" else stamp.astype("int64") / 1e9
-        )
-    else:
-        rows["time"] = log["t"].to_numpy(dtype=float) if shared else np.nan
+    time = log.get("timestamp", log["t"] if shared else pd.Series(np.nan, index=log.index))
+    seconds = time if time.dtype.kind in "iuf" else time.astype("int64") / 1e9
+    rows["time"] = seconds.to_numpy(dtype=float)
     for name in ("propensity", "arm_propensity"):
         rows[name] = log[name].to_numpy(dtype=float) if name in log.columns else np.nan
     more = covariates(dataset, moments).reset_index(drop=True)
@@ -203,25 +193,16 @@ def describe(
     means the same under either: what a user accepts of other items, picked by another policy, would seem to
     fall once the arm exposes, and a regression would take that for a change of preference. See `_Record`.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `lay_rows`, or whole users of it; `clock` is that of all rows.
-    rate : float
-        Mean decision of all rows, that shares of few are shrunk to.
-    vectors : array (rows, k), optional
-        Measured features of each row's item (`item_vectors`), to compare it with those on record.
+    Rows are whole users of `lay_rows`; `clock` and `rate` (mean decision, that shares of few are shrunk to) are of all
+    rows; `vectors` (rows, k) are measured features of each row's item (`item_vectors`), to compare it with those on
+    record. Returns (rows,) float32:
 
-    Returns
-    -------
-    DataFrame (rows,) float32
-        - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none),
-          `run` (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
-        - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on
-          record, shrunk; `same_genre` as the exposure before; `shown_before`, how often this item was, at most
-          5; with `vectors`, `like_accepted` and `like_seen`, the product of the item's vector with the mean of
-          those accepted, and seen, on record;
-        - `step` (exposures before it of the same arm), `seen` (of all arms), `time`; the covariates.
+    - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none), `run`
+      (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
+    - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on record, shrunk;
+      `same_genre` as the exposure before; `shown_before`, how often this item was, at most 5; with `vectors`,
+      `like_accepted` and `like_seen`, the product of the item's vector with the mean of those accepted, and seen;
+    - `step` (exposures before it of the same arm), `seen` (of all arms), `time`; the covariates.
     """
     past = _Record.of(rows, clock)
     place, decision, seen = np.arange(len(rows)), rows["decision"].to_numpy(), past.seen
@@ -271,9 +252,7 @@ class _Record:
     user: np.ndarray  # (rows,) int
     seen: np.ndarray  # rows of the user before
     own: np.ndarray  # 1 for rows that count
-    left: list[
-        tuple[np.ndarray, np.ndarray]
-    ]  # rows left out, and whether there is one; none where the past counts
+    left: list[tuple[np.ndarray, np.ndarray]]  # rows left out, and whether there is one; none by the past
 
     @classmethod
     def of(cls, rows: pd.DataFrame, clock: Clock) -> "_Record":
@@ -321,7 +300,8 @@ def record_windows(rows: pd.DataFrame, clock: Clock, length: int) -> np.ndarray:
     end, gap, gone = np.searchsorted(where, row), row, np.zeros(len(row), dtype=int)
     if record.left:  # two neighbours of all the user's are left out, or one at the end
         end = np.searchsorted(user[where], user, side="right")
-        gap, gone = np.searchsorted(where, record.left[0][0]), sum(there for _, there in record.left)
+        gap = np.searchsorted(where, record.left[0][0])
+        gone = np.sum([there for _, there in record.left], axis=0)
     place = (end - gone)[:, None] - np.arange(length, 0, -1)
     there = place >= start[:, None]
     place = place + gone[:, None] * (place >= gap[:, None])
@@ -341,9 +321,7 @@ class ItemCounts:
     item: np.ndarray  # (items,), sorted
     rows: np.ndarray  # (folds, items, 2), by arm: the baseline's, the arm's
     accepted: np.ndarray  # (folds, items, 2)
-    chance: (
-        np.ndarray
-    )  # (items, 3): least, largest, sum of the arm's logged chances (inf, -inf, 0 without any)
+    chance: np.ndarray  # (items, 3): least, largest, sum of the arm's logged chances (else inf, -inf, 0)
     unlogged: np.ndarray  # (2,): by arm, exposures without a logged chance
 
     @classmethod
@@ -398,12 +376,9 @@ class ItemCounts:
         Of `held`, the fold that predictions are made for, the models know nothing: rows that they learn from leave
         it out beside their own fold, so that no decision of it reaches its predictions by way of an item's mean.
 
-        Returns
-        -------
-        DataFrame (rows,) float32
-            `appeal`, the log odds of being accepted beyond the mean of its arm, shrunk; `fame` and `push`, the
-            log of how often the baseline exposes the item, and the arm, relative to an even share. With few
-            items, a column each instead.
+        Returns `appeal`, the log odds of being accepted beyond the mean of its arm, shrunk; `fame` and
+        `push`, the log of how often the baseline exposes the item, and the arm, relative to an even share.
+        With few items, a column each instead.
         """
         if len(self.item) > FEW_ITEMS:
             return self.measure(item, fold, held)

@@ -15,40 +15,33 @@ from csrec_core.effect.estimate import Effect
 from csrec_core.errors import unknown
 from csrec_core.metrics import resample_means
 
-__all__ = [
-    "ESTIMANDS",
-    "against_truth",
-    "effect_estimates",
-    "observed_contrast",
-    "true_effects",
-    "true_mean",
-    "two_model",
-]
+__all__ = ["effect_estimates", "observed_contrast", "true_effects", "true_mean", "two_model"]
 
-ESTIMANDS = {"filtered": "", "marginal": "_marginal"}
+#: By estimand, the end of a network's columns, and the columns of the truth under either arm.
+ESTIMANDS = {
+    "filtered": ("", "p_system", "p_self"),
+    "marginal": ("_marginal", "marginal_system", "marginal_self"),
+}
+CELL = ["user", "t", "step", "item"]
 
 
 def two_model(cells: pd.DataFrame, *, estimand: str = "filtered", penalised: bool = False) -> pd.DataFrame:
-    """Estimate TER at every system exposure as the difference of two models, f - f~ (the paper's estimator).
+    """Return TER at every system exposure as the difference of two models, f - f~ (the paper's estimator).
 
     Parameters
     ----------
     cells : DataFrame
         See `csrec_core.models.predictions.Predictions`.
-    estimand : {"filtered", "marginal"}
     penalised : bool
         Use the f of Eq. (9), whose penalty shrinks TER towards 0, instead of the f without it.
 
-    Returns
-    -------
-    DataFrame
-        `user`, `t`, `step`, `item`, `effect` in [-1, 1].
+    Returns `user`, `t`, `step`, `item`, `effect` in [-1, 1].
     """
     if estimand not in ESTIMANDS:
         raise unknown("estimand", estimand, ESTIMANDS)
-    suffix = ESTIMANDS[estimand]
-    effect = cells[f"{'f' if penalised else 'f_free'}{suffix}"] - cells[f"f_tilde{suffix}"]
-    return cells[["user", "t", "step", "item"]].assign(effect=effect)
+    end = ESTIMANDS[estimand][0]
+    f = cells[f"{'f' if penalised else 'f_free'}{end}"]
+    return cells[CELL].assign(effect=f - cells[f"f_tilde{end}"])
 
 
 def observed_contrast(cells: pd.DataFrame) -> pd.DataFrame:
@@ -57,16 +50,15 @@ def observed_contrast(cells: pd.DataFrame) -> pd.DataFrame:
     Its mean is that of f - f~ plus the mean residual D - f of users f was not trained on, so its interval
     holds the noise of the decisions, which that of f - f~ does not.
     """
-    return cells[["user", "t", "step", "item"]].assign(effect=cells["decision"] - cells["f_tilde"])
+    return cells[CELL].assign(effect=cells["decision"] - cells["f_tilde"])
 
 
 def true_effects(truth: pd.DataFrame, cells: pd.DataFrame, *, estimand: str = "filtered") -> pd.DataFrame:
     """Return the true effect of every cell of a simulated world, shaped as `two_model` does."""
-    names = {"filtered": ("p_system", "p_self"), "marginal": ("marginal_system", "marginal_self")}
-    system, chosen = names[estimand]
+    _, system, chosen = ESTIMANDS[estimand]
     known = truth[truth["source"] == "system"].set_index(["user", "t"])
     effect = (known[system] - known[chosen]).loc[pd.MultiIndex.from_frame(cells[["user", "t"]])]
-    return cells[["user", "t", "step", "item"]].assign(effect=effect.to_numpy())
+    return cells[CELL].assign(effect=effect.to_numpy())
 
 
 def true_mean(truth: pd.DataFrame, effect: Effect) -> float:
@@ -80,49 +72,21 @@ def effect_estimates(
 ) -> pd.DataFrame:
     """Return the mean effect over users by every estimate of the networks, with user-bootstrap intervals.
 
-    Returns
-    -------
-    DataFrame
-        `estimate` (`two-model` is f - f~ without penalty, `two-model, with penalty` that of Eq. 9,
-        `residual-corrected` is D - f~), `estimand`, `effect`, `lower`, `upper` (95%; they hold the sampling
-        of users, not the error of the models) and, where the world is simulated, `truth`.
+    Returns `estimate` (`two-model` is f - f~ without penalty, `two-model, with penalty` that of Eq. 9,
+    `residual-corrected` is D - f~), `estimand`, `effect`, `lower`, `upper` (95%; they hold the sampling of
+    users, not the error of the models) and, where the world is simulated, `truth`.
     """
-    rows, truths = {}, []
+    found = {}
     for estimand in ESTIMANDS:
-        effects = {
-            "two-model": two_model(cells, estimand=estimand),
-            "two-model, with penalty": two_model(cells, estimand=estimand, penalised=True),
-        }
+        found["two-model", estimand] = two_model(cells, estimand=estimand)
+        found["two-model, with penalty", estimand] = two_model(cells, estimand=estimand, penalised=True)
         if estimand == "filtered":
-            effects["residual-corrected"] = observed_contrast(cells)
-        for name, frame in effects.items():
-            rows[name, estimand] = frame.groupby("user")["effect"].mean()
-            if truth is not None:
-                true = true_effects(truth, cells, estimand=estimand)
-                truths.append(true.groupby("user")["effect"].mean().mean())
+            found["residual-corrected", estimand] = observed_contrast(cells)
+    rows = {name: frame.groupby("user")["effect"].mean() for name, frame in found.items()}
     table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed)
     table = table.set_axis(["effect", "lower", "upper"], axis="columns")
     table = table.reset_index(names=["estimate", "estimand"])
-    return table if truth is None else table.assign(truth=truths)
-
-
-def against_truth(effects: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
-    """Compare estimated with true effects of the same cells (`true_effects`).
-
-    Returns
-    -------
-    dict
-        `bias` of the mean, `rmse` over cells (the PEHE), `constant_rmse` (of the true mean at every cell),
-        `user_correlation`, Spearman's, of the users' mean effects, `slope` (of true on estimated effects: 1
-        is calibrated, below 1 the estimate spreads too much).
-    """
-    found, true = effects["effect"].to_numpy(), truth["effect"].to_numpy()
-    means = [frame.groupby("user")["effect"].mean() for frame in (effects, truth)]
-    spread = found.var()
-    return {
-        "bias": (found - true).mean(),
-        "rmse": np.sqrt(((found - true) ** 2).mean()),
-        "constant_rmse": true.std(),
-        "user_correlation": means[0].corr(means[1], method="spearman") if np.ptp(means[1]) > 0 else np.nan,
-        "slope": np.cov(found, true, ddof=0)[0, 1] / spread if spread > 1e-12 else np.nan,
-    }
+    if truth is None:
+        return table
+    true = [true_effects(truth, cells, estimand=estimand) for estimand in table["estimand"]]
+    return table.assign(truth=[frame.groupby("user")["effect"].mean().mean() for frame in true])

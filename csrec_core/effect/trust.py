@@ -21,6 +21,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import false_discovery_control
 
+from csrec_core.effect.engine import Known
 from csrec_core.effect.estimate import Effect
 from csrec_core.errors import InputError
 from csrec_core.metrics import resample
@@ -33,6 +34,7 @@ FEWEST = 6  # exposures, below which a user's order says nothing
 EDGE = 2  # exposures at least, before and after a change
 SMALLEST = 0.02  # an expected acceptance is kept this far from 0 and 1
 LITTLE, SHARE = 0.02, 0.1  # a smaller change, or share of the mean decision, is none to speak of
+RATE = 0.1  # expected share of users wrongly named among those named
 TITLE = "trust changes over time"
 
 
@@ -51,7 +53,7 @@ class Trust:
         Benjamini and Hochberg 1995), `step` (the last exposure before the change), `before`, `after` (mean
         contrasts). Empty where no user may be named.
     rate : float
-        The false discovery rate asked for.
+        Expected share of users wrongly named among those named.
     """
 
     verdict: Verdict
@@ -59,23 +61,16 @@ class Trust:
     rate: float
 
 
-def trust_changes(effect: Effect, *, permutations: int = 499, rate: float = 0.1, seed: int = 0) -> Trust:
+def trust_changes(effect: Effect, *, permutations: int = 499, seed: int = 0) -> Trust:
     """Look for a change of the arm's effect over time, and for the users on whom it changes.
 
-    Parameters
-    ----------
-    effect : Effect
-        Of a log in memory.
-    permutations : int
-        Random orders, at least 19: no p-value is below 1 / (permutations + 1).
-    rate : float
-        Expected share of users wrongly named among those named, in (0, 1).
+    Of `permutations` random orders, at least 19, no p-value is below 1 / (permutations + 1).
     """
-    if permutations < 19 or not 0 < rate < 1:
-        raise InputError(f"permutations = {permutations}, rate = {rate}; expected at least 19, and a share")
+    if permutations < 19:
+        raise InputError(f"permutations = {permutations}; expected at least 19")
     nobody = pd.DataFrame(columns=["user", "p", "changed"])
     if not effect.identification.allows:
-        return Trust(Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody, rate)
+        return Trust(Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody, RATE)
     cells = contrasts(effect.cells, binary=effect.known.binary)
     rows = cells[cells["arm"] == 1]
     rows = rows[_enough(rows, binary=effect.known.binary)]
@@ -83,13 +78,10 @@ def trust_changes(effect: Effect, *, permutations: int = 499, rate: float = 0.1,
         why = (
             f"no user has {FEWEST} exposures by the arm, {EDGE} of either decision, and some by the baseline"
         )
-        return Trust(Verdict(TITLE, NOT_TESTED, why), nobody, rate)
+        return Trust(Verdict(TITLE, NOT_TESTED, why), nobody, RATE)
     found = later_less_earlier(cells, binary=effect.known.binary, level=effect.level, seed=seed)
-    little = min(LITTLE, SHARE * abs(effect.known.rate))
-    verdict, named = _judge(
-        found, clock=bool(effect.known.clock.columns), little=little, binary=effect.known.binary
-    )
-    return Trust(verdict, _test_users(rows, permutations, rate, seed) if named else nobody, rate)
+    verdict, named = _judge(found, effect.known)
+    return Trust(verdict, _test_users(rows, permutations, seed) if named else nobody, RATE)
 
 
 def _enough(rows: pd.DataFrame, *, binary: bool) -> np.ndarray:
@@ -122,17 +114,12 @@ def later_less_earlier(
     In each half the mean decision under the arm is that of its rows, y1, and under the baseline y0, the mean of
     m0 there with the residuals of the baseline's rows, weighted to look like them. `baseline` is the later less
     the earlier of these residuals; `beyond` the later y1 less what the earlier shift of the log odds (of the mean,
-    where decisions are no yes or no) makes of the later y0.
-
-    Returns
-    -------
-    DataFrame
-        `value`, `lower`, `upper`, by a bootstrap over users, of `baseline` and `beyond`.
+    where decisions are no yes or no) makes of the later y0. Each has `value`, `lower`, `upper`, by a bootstrap over
+    users.
     """
     groups = cells.groupby(["user", "arm"])["arm"]
-    side = (groups.cumcount() + 0.5 > groups.transform("size") / 2) + 2 * (
-        cells["arm"] == 1
-    )  # 2, 3: the arm's
+    late = groups.cumcount() + 0.5 > groups.transform("size") / 2
+    side = late + 2 * (cells["arm"] == 1)  # 2, 3: the arm's
     weight = np.where(cells["arm"] == 1, cells["w1"], cells["w0"])
     parts = (weight, weight * cells["decision"], weight * cells["m0"])
     user = pd.factorize(cells["user"])[0]
@@ -156,10 +143,10 @@ def later_less_earlier(
     return pd.DataFrame(found, index=["baseline", "beyond"])
 
 
-def _judge(found: pd.DataFrame, *, clock: bool, little: float, binary: bool) -> tuple[Verdict, bool]:
+def _judge(found: pd.DataFrame, known: Known) -> tuple[Verdict, bool]:
     """Return the verdict on all users together, and whether users may be named."""
     value, lower, upper = map(float, found.loc["beyond"])
-    drift = found.loc["baseline"]
+    drift, clock = found.loc["baseline"], bool(known.clock.columns)
     if np.isnan(value):
         why = "no user has two exposures by the baseline, to tell drift from trust"
         return Verdict(TITLE, NOT_TESTED, why), False
@@ -168,15 +155,16 @@ def _judge(found: pd.DataFrame, *, clock: bool, little: float, binary: bool) -> 
     elif lower > 0 or upper < 0:
         word, says = HOLDS, "it rises" if value > 0 else "it falls"
     else:
-        word, says = FAILS if max(-lower, upper) < little else UNDECIDED, "no change is seen"
-    write, unit = writer(binary, sign=True)
+        little = max(-lower, upper) < min(LITTLE, SHARE * abs(known.rate))
+        word, says = FAILS if little else UNDECIDED, "no change is seen"
+    write, unit = writer(known.binary, sign=True)
     shift = f"{write(value)}{unit} {interval(lower, upper, write)}"
     text = f"{says}; later half less earlier, beyond the baseline's: {shift}"
     # Without a common clock a user's change is told from drift only by that of all, beyond the baseline's.
-    return Verdict(TITLE, word, text, value, lower, upper, threshold=0.0), bool(clock or word == HOLDS)
+    return Verdict(TITLE, word, text, value, lower, upper, threshold=0.0), clock or word == HOLDS
 
 
-def _test_users(rows: pd.DataFrame, permutations: int, rate: float, seed: int) -> pd.DataFrame:
+def _test_users(rows: pd.DataFrame, permutations: int, seed: int) -> pd.DataFrame:
     """Test the order of every user's contrasts, sorted by user and step, against random orders of the same."""
     user, names = pd.factorize(rows["user"])
     place, length = rows.groupby("user").cumcount().to_numpy(), np.bincount(user)
@@ -187,22 +175,19 @@ def _test_users(rows: pd.DataFrame, permutations: int, rate: float, seed: int) -
     plain[user, place], step[user, place] = rows["contrast"], rows["step"]
     scaled = np.where(real, scaled - (scaled.sum(axis=1) / length)[:, None], 0.0)
     rest = length[:, None] - number
-    factor = np.where(
-        (number >= EDGE) & (rest >= EDGE), np.sqrt(length[:, None] / np.maximum(number * rest, 1)), 0.0
-    )
+    inside = (number >= EDGE) & (rest >= EDGE)
+    factor = np.where(inside, np.sqrt(length[:, None] / np.maximum(number * rest, 1)), 0.0)
     reach = np.abs(np.cumsum(scaled, axis=1) * factor)
     above, rng = np.zeros(len(names)), np.random.default_rng([seed, 2])
     for _ in range(permutations):
-        order = np.argsort(
-            np.where(real, rng.random(real.shape), 2.0), axis=1
-        )  # what is not real stays at the end
+        # What is not real stays at the end.
+        order = np.argsort(np.where(real, rng.random(real.shape), 2.0), axis=1)
         walk = np.cumsum(np.take_along_axis(scaled, order, axis=1), axis=1)
         above += np.abs(walk * factor).max(axis=1) >= reach.max(axis=1) - 1e-9
     p, last = (1 + above) / (1 + permutations), reach.argmax(axis=1)
     early = np.where(number <= last[:, None] + 1, plain, 0.0).sum(axis=1)
-    table = pd.DataFrame(
-        {"user": names, "exposures": length, "p": p, "changed": false_discovery_control(p) <= rate}
-    )
+    table = pd.DataFrame({"user": names, "exposures": length, "p": p})
+    table["changed"] = false_discovery_control(p) <= RATE
     table["step"] = step[np.arange(len(names)), last].astype(int)
     table["before"], table["after"] = early / (last + 1), (plain.sum(axis=1) - early) / (length - last - 1)
     return table.sort_values("p", kind="stable", ignore_index=True)

@@ -20,12 +20,8 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     covariance of the two means, in which neither's noise is: that of weighted means is too rough to be taken
     off a variance.
 
-    Their intervals hold the standard `error` of the mean effect as well, which all share.
-
-    Returns
-    -------
-    DataFrame
-        Sorted by `effect`: `user`, `effect`, `lower`, `upper`, `exposures` (of the arm).
+    Their intervals hold the standard `error` of the mean effect as well, which all share. Returns `user`, `effect`,
+    `lower`, `upper`, `exposures` (of the arm), sorted by `effect`.
     """
     if not (scores["w1"].sum() > 0 and scores["w0"].sum() > 0):  # nothing to compare
         return pd.DataFrame(columns=["user", "effect", "lower", "upper", "exposures"])

@@ -31,9 +31,7 @@ class ItemChances:
 
     kind: str
     own: np.ndarray  # (rows,): the chance of the row's item by its own arm; NaN where not known
-    other: (
-        np.ndarray
-    )  # at the baseline's rows, the chance by the arm; NaN where not known, 0 where it never goes
+    other: np.ndarray  # at the baseline's rows, that by the arm; NaN where not known, 0 where it never goes
     unlogged: tuple[int, ...]  # exposures of the log without a logged chance: the baseline's, the arm's
 
 

@@ -145,7 +145,7 @@ def plot_exploration(
 ) -> Axes:
     """Draw cells by effect and width of its interval, at most `most` drawn at random: what to do with each.
 
-    Columns `effect`, `width`, `zone` (a key of `csrec_core.effect.exploration.ZONES`).
+    Columns `effect`, `width`, `zone` (a key of `csrec_core.effect.cells.ZONES`).
     """
     ax = ax or plt.figure(figsize=(4.9, 3.6)).gca()
     shown = cells.sample(most, random_state=seed) if len(cells) > most else cells
