@@ -79,13 +79,9 @@ def row_weights(
 ) -> pd.DataFrame:
     """Return the weights of rows: `tau`, `w1`, `w0`, each 0 where the row does not count, and `trimmed`.
 
-    Parameters
-    ----------
-    propensity : array (rows,)
-        e, the chance that a row of this kind is the arm's: known, or of a model that was fitted to rows of the
-        baseline weighted by the items' chances where these are known.
-    trim : float
-        Rows with e > 1 - trim, and for the target `everyone` with e < trim, are left out.
+    `propensity` (rows,) is e, the chance that a row of this kind is the arm's: known, or of a model that was fitted
+    to rows of the baseline weighted by the items' chances where these are known. Rows with e > 1 - trim, and for
+    the target `everyone` with e < trim, are left out.
     """
     arm = rows["arm"].to_numpy()
     shown, chosen = arm == 1, arm == 0
@@ -95,8 +91,11 @@ def row_weights(
         tau, w1 = kept.astype(float), np.where(shown & kept, 1 / e, 0.0)
         w0 = np.where(chosen & kept, 1 / (1 - e), 0.0)
     else:
-        kept = e <= 1 - trim
-        own, ratio = _item_weights(rows, chances, design, catalogue=catalogue)
+        kept, own, ratio = e <= 1 - trim, np.ones(len(rows)), np.ones(len(rows))
+        if design.target == "uniform":
+            own = ratio = _uniform_weights(arm, chances, catalogue)
+        elif chances.kind != "none":
+            ratio = np.nan_to_num(chances.other / chances.own)
         tau = w1 = np.where(shown & kept, own, 0.0)
         w0 = np.where(chosen & kept, ratio * e / (1 - e), 0.0)
     if design.unit == "users":
@@ -109,21 +108,14 @@ def row_weights(
     return frame.assign(trimmed=(arm >= 0) & ~kept)
 
 
-def _item_weights(
-    rows: pd.DataFrame, chances: ItemChances, design: Design, *, catalogue: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the items' chances make of a row of the arm, and of a row of the baseline; else ones."""
-    ones = np.ones(len(rows))
-    if design.target == "uniform":
-        inverse = 1 / (catalogue * chances.own)
-        missing = np.isnan(inverse) & (rows["arm"] >= 0).to_numpy()
-        if missing.any():
-            raise InputError(
-                f"target uniform needs the propensity of every exposure; {missing.sum():,} have none; "
-                "expected target exposed"
-            )
-        return inverse, inverse
-    return ones, ones if chances.kind == "none" else np.nan_to_num(chances.other / chances.own)
+def _uniform_weights(arm: np.ndarray, chances: ItemChances, catalogue: int) -> np.ndarray:
+    """Return what makes the items of either arm look like uniform draws from the catalogue."""
+    inverse = 1 / (catalogue * chances.own)
+    if missing := int((np.isnan(inverse) & (arm >= 0)).sum()):
+        raise InputError(
+            f"target uniform needs the propensity of every exposure; {missing:,} have none; expected target exposed"
+        )
+    return inverse
 
 
 def _by_user(user: np.ndarray, weight: np.ndarray) -> np.ndarray:
