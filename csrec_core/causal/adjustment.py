@@ -1,7 +1,8 @@
 """Ways to an effect that need no algorithm: sets to adjust for, front doors, instruments; and what a graph
 says of data alone, the independences that a log can deny."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
+from functools import partial
 from itertools import combinations, islice
 
 import networkx as nx
@@ -13,6 +14,7 @@ __all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
 
 Nodes = frozenset[str]
 TRIED = 1_000  # sets looked at in one search
+TOLD = 100  # independences told
 
 
 def adjustment_sets(
@@ -35,10 +37,8 @@ def adjustment_sets(
 
     if not do:
         return [frozenset()]
-    found = _minimal_sets(spare, qualifies)
-    if not found and qualifies(frozenset(spare)):
-        found = [_thinned(frozenset(spare), qualifies)]
-    return found
+    every = frozenset(spare)
+    return _minimal_sets(every, qualifies) or ([_thinned(every, qualifies)] if qualifies(every) else [])
 
 
 def front_doors(graph: nx.DiGraph, *, y: str, do: str) -> list[Nodes]:
@@ -78,33 +78,25 @@ def instruments(graph: nx.DiGraph, *, y: str, do: str) -> list[tuple[str, Nodes]
     return found
 
 
-def implications(graph: nx.DiGraph, *, most: int = 100) -> list[tuple[str, str, Nodes]]:
-    """Return (a, b, given): an independence for every pair of measured nodes that can be separated.
+def implications(graph: nx.DiGraph) -> list[tuple[str, str, Nodes]]:
+    """Return (a, b, given): an independence for each of the first `TOLD` pairs that can be separated.
 
-    The first `most` pairs; of each the condition is as small as thinning makes it.
+    The pairs are of measured nodes; the condition is as small as thinning makes it.
     """
-    measured = sorted(observed(graph))
-    return list(islice(_implied(graph, measured), most))
-
-
-def _implied(graph: nx.DiGraph, measured: list[str]) -> Iterator[tuple[str, str, Nodes]]:
-    for a, b in combinations(measured, 2):
-        if graph.has_edge(a, b) or graph.has_edge(b, a):
-            continue
-
-        def separates(nodes: Nodes, a: str = a, b: str = b) -> bool:
-            return separated(graph, frozenset([a]), frozenset([b]), nodes)
-
+    found: list[tuple[str, str, Nodes]] = []
+    for a, b in combinations(sorted(observed(graph)), 2):
+        separates = partial(separated, graph, frozenset([a]), frozenset([b]))
         # If any set separates two nodes, their measured ancestors do.
-        above = frozenset(with_ancestors(graph, {a, b}) & set(measured)) - {a, b}
-        if separates(above):
-            yield a, b, _thinned(above, separates)
+        above = frozenset(with_ancestors(graph, {a, b}) & observed(graph)) - {a, b}
+        if len(found) < TOLD and separates(above):
+            found.append((a, b, _thinned(above, separates)))
+    return found
 
 
-def _minimal_sets(spare: Iterable[str], qualifies: Callable[[Nodes], bool]) -> list[Nodes]:
+def _minimal_sets(spare: Set[str], qualifies: Callable[[Nodes], bool]) -> list[Nodes]:
     """Return the sets that qualify and hold no smaller one, as far as `TRIED` sets go."""
     found: list[Nodes] = []
-    for nodes in _subsets(sorted(spare), most=len(list(spare)), tried=TRIED):
+    for nodes in _subsets(sorted(spare), most=len(spare), tried=TRIED):
         if not any(smaller <= nodes for smaller in found) and qualifies(nodes):
             found.append(nodes)
     return found

@@ -139,7 +139,7 @@ def answer(
     certificate: bool = True,
     seed: int = 0,
 ) -> Answer:
-    """Ask all there is to ask of P(y | do, given) on a graph.
+    """Ask all there is to ask of P(y | do, given) on a graph. Raises InputError as `identify` does.
 
     Parameters
     ----------
@@ -147,11 +147,6 @@ def answer(
     sources : where data come from, as for `identify`
     certificate : whether to compare the formula with the effect in random models
     seed : of the random models
-
-    Raises
-    ------
-    InputError
-        As `identify`.
     """
     found = identify(graph, y=y, do=do, given=given, sources=sources)
     is_small = len(found.order) <= LARGE

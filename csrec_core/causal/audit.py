@@ -63,27 +63,23 @@ def audit(
     *,
     unroll: Callable[[int], nx.DiGraph] | None = None,
     certificates: bool = True,
-    models: int = 5,
     seed: int = 0,
 ) -> Audit:
     """Check a graph for Theorem 3.1, the recursion at every step up to `t`, transport and identifiability.
+
+    Raises InputError as `derive_theorem` does.
 
     Parameters
     ----------
     graph, t : as for `derive_theorem`
     unroll : returns the graph over any number of steps, for the proof of every t; see `repeating`
     certificates : whether to compute the numeric certificates
-    models, seed : number of random models of a certificate, and their seed
-
-    Raises
-    ------
-    InputError
-        As `derive_theorem`.
+    seed : of the random models of the certificates
     """
     chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
     identifications = {"today": _history(graph, t, tastes=slice(-1, None)), "history": _history(graph, t)}
     steps = chain[-1].steps if certificates else ()
-    certified = {step.name: certify(step.check, models=models, seed=seed) for step in steps}
+    certified = {step.name: certify(step.check, seed=seed) for step in steps}
     return Audit(graph, t, chain, identifications, certified, prove_steps(unroll) if unroll else {})
 
 
@@ -95,9 +91,9 @@ def verdicts(audit: Audit) -> dict[str, bool | None]:
     none could be computed.
     """
     agree = {
-        audit.certificates[step.name].agrees == bool(step.check)
-        for step in audit.derivation
-        if step.name in audit.certificates and audit.certificates[step.name].agrees is not None
+        certificate.agrees == bool(audit.derivation[name].check)
+        for name, certificate in audit.certificates.items()
+        if certificate.agrees is not None
     }
     return {
         "theorem": all(derivation.holds("theorem") for derivation in audit.chain),
@@ -194,7 +190,7 @@ def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     for step in derive_theorem(graph, t):
         check = step.check
         uncut = check_rule(check.graph, 1, y=check.y, z=check.z, w=check.given)
-        rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut), uncut.reason))
+        rows.append((step.name, check.rule, uncut.separation, check.holds, uncut.holds, uncut.reason))
     return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut", "reason"])
 
 

@@ -46,7 +46,6 @@ PARSERS = {
     ".json": parse_json,
     ".csv": parse_csv,
 }
-ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def make_graph(
@@ -207,7 +206,7 @@ def _from_file(path: Path, horizon: int) -> nx.DiGraph:
 
 def _decoded(path: Path) -> str:
     content = path.read_bytes()
-    encoding = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:

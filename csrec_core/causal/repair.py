@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import chain, combinations, permutations
 
 import networkx as nx
 
@@ -12,6 +12,8 @@ from csrec_core.causal.identify import Identification
 from csrec_core.causal.search import Source
 
 __all__ = ["Repairs", "additions", "breaking_edges", "find_repairs", "identifying_changes"]
+
+LARGEST = 2  # changes tried at once
 
 
 @dataclass(frozen=True)
@@ -23,18 +25,11 @@ class Repairs:
 
 
 def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
-    """Return every single addition to the graph that breaks a step that holds.
+    """Return every one of the `additions` to the graph that breaks a step that holds.
 
-    Returns
-    -------
-    list of (kind, a, b)
-        kind "directed" (a → b) or "bidirected" (a latent cause of a and b), between measured nodes, the
-        graph staying acyclic. Empty when the step is already broken: an edge more never mends it.
-
-    Notes
-    -----
-    d-separation depends on the ancestors of the query only, and an added arrow changes those only where it
-    points at one of them: every other candidate is skipped unchecked.
+    None where the step is already broken: an edge more never mends it. d-separation depends on the ancestors
+    of the query only, and an added arrow changes those only where it points at one of them: every other
+    candidate is skipped unchecked.
     """
     if not check:
         return []
@@ -51,43 +46,42 @@ def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
 
 
 def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
-    """Return every (kind, a, b), as `breaking_edges` does, that could be added to the graph."""
-    pairs = list(combinations(sorted(observed(graph)), 2))
-    descendants = {node: nx.descendants(graph, node) for node in graph}
+    """Return every edge that measured nodes of an acyclic graph can have more: (kind, a, b).
+
+    The kind is "directed" (a → b) or "bidirected" (a latent cause of a and b).
+    """
+    measured = sorted(observed(graph))
+    below = {node: nx.descendants(graph, node) for node in measured}
     directed = [
         ("directed", a, b)
-        for a, b in (*pairs, *((b, a) for a, b in pairs))
-        if not graph.has_edge(a, b) and a not in descendants[b]
+        for a, b in permutations(measured, 2)
+        if not graph.has_edge(a, b) and a not in below[b]
     ]
-    return sorted(directed + [("bidirected", a, b) for a, b in pairs])
+    return [("bidirected", a, b) for a, b in combinations(measured, 2)] + directed
 
 
-def find_repairs(check: RuleCheck, *, max_size: int = 2) -> Repairs:
+def find_repairs(check: RuleCheck) -> Repairs:
     """Return the smallest sets of nodes to condition on, and of arrows to rule out, that mend a broken step.
 
-    Only sets of at most `max_size` are tried, and only the smallest size that works is returned. Nodes that
-    come after the outcome are no candidates.
+    Only sets of at most `LARGEST` are tried. Nodes that come after the outcome are no candidates.
     """
     if check:
         return Repairs((), ())
     after = set().union(*(nx.descendants(check.graph, node) for node in check.y))
     spare = sorted(observed(check.graph) - check.y - check.x - check.z - check.w - after)
-    conditioning = _smallest(spare, max_size, lambda nodes: check.on(check.graph, given=nodes))
+    conditioning = _smallest(spare, lambda nodes: check.on(check.graph, given=nodes))
     units = _removable(check.graph)
-    removal = _smallest(sorted(units), max_size, lambda names: check.on(_shrunk(check.graph, units, names)))
+    removal = _smallest(sorted(units), lambda names: check.on(_shrunk(check.graph, units, names)))
     return Repairs(conditioning, removal)
 
 
-def identifying_changes(
-    found: Identification, core: nx.DiGraph, *, max_size: int = 2
-) -> dict[str, tuple[frozenset, ...]]:
+def identifying_changes(found: Identification, core: nx.DiGraph) -> dict[str, tuple[frozenset, ...]]:
     """Return the smallest changes that make an effect identifiable, each alone.
 
     Parameters
     ----------
     found : an effect that is not identifiable
     core : a part of the graph in which it is not (`twins.smallest_core`): a change outside mends nothing
-    max_size : sets of more changes are not tried
 
     Returns
     -------
@@ -115,10 +109,8 @@ def identifying_changes(
 
     others = observed(found.graph) - found.y - found.do - found.given
     return {
-        "measure": _smallest(sorted(latents(core)), max_size, measured),
-        "rule out": _smallest(
-            sorted(hidden), max_size, lambda names: found.on(_shrunk(found.graph, units, names))
-        ),
+        "measure": _smallest(sorted(latents(core)), measured),
+        "rule out": _smallest(sorted(hidden), lambda names: found.on(_shrunk(found.graph, units, names))),
         "randomise": tuple(frozenset([node]) for node in sorted(others) if tried(node)),
     }
 
@@ -139,9 +131,9 @@ def _shrunk(graph: nx.DiGraph, units: dict, names: Iterable[tuple[str, str]]) ->
     return shrunk
 
 
-def _smallest(candidates: list, max_size: int, works: Callable) -> tuple[frozenset, ...]:
+def _smallest(candidates: list, works: Callable) -> tuple[frozenset, ...]:
     """Return every set of candidates of the smallest size at which some set works."""
-    for size in range(1, max_size + 1):
+    for size in range(1, LARGEST + 1):
         found = tuple(frozenset(s) for s in combinations(candidates, size) if works(frozenset(s)))
         if found:
             return found

@@ -5,6 +5,7 @@ It is complete (Huang and Valtorta 2006; Shpitser and Pearl 2006): where it find
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import networkx as nx
 
@@ -88,37 +89,38 @@ class Search:
             None,
         ):
             do, given = do | movable.z, given - movable.z
-            self.note(
-                f"set {plain_names(movable.z)} in the place of seeing it",
-                probability(y, do, given),
-                [movable],
-            )
-        if given:
-            top, bottom = probability(y | given, do), probability(given, do)
-            self.note("by the definition of a conditional probability", f"{start} = {top} / {bottom}")
-        term = self.effect(y | given, do)
-        return self.normalise(term, y) if given else term
+            words = f"set {plain_names(movable.z)} in the place of seeing it"
+            self.note(words, probability(y, do, given), [movable])
+        if not given:
+            return self.effect(y, do)
+        top, bottom = probability(y | given, do), probability(given, do)
+        self.note("by the definition of a conditional probability", f"{start} = {top} / {bottom}")
+        return self.normalise(self.effect(y | given, do), y)
 
     def effect(self, target: Nodes, do: Nodes) -> Term:
         """Return P(target | do), or raise `Hedge`."""
         world = self.ancestors(target, frozenset(self.order))
         needed = self.ancestors(target, world - do)
-        rest = world - needed
-        kept, dropped, through = do & world, do - world, rest - do
-        if self.record and dropped:
-            checks = [check_rule(self.graph, 3, y=target, x=kept, z=dropped)]
-            self.note("drop actions that are no causes of the outcome", probability(target, kept), checks)
-        if self.record and through:
-            checks = [check_rule(self.graph, 3, y=target, x=kept, z=through)]
-            self.note("set what acts through actions only", probability(target, kept | through), checks)
         parts = self.components(needed)
         if self.record:
-            laws = " ".join(probability(part, world - part) for part in parts)
-            over = f"Σ_{{{plain_names(needed - target)}}} " if needed - target else ""
-            checks = [check for part in parts for check in self.split(part, needed, rest)]
-            self.note("factorise, and take apart what shares no unmeasured cause", over + laws, checks)
-        factors = [self.factor(part, world) for part in parts]
-        return self.sum(needed - target, product(factors))
+            self.note_effect(target, do, world, needed, parts)
+        return self.sum(needed - target, product(self.factor(part, world) for part in parts))
+
+    def note_effect(self, target: Nodes, do: Nodes, world: Nodes, needed: Nodes, parts: list[Nodes]) -> None:
+        """Write how an effect comes apart into factors."""
+        rest = world - needed
+        kept, dropped, through = do & world, do - world, rest - do
+        third = partial(check_rule, self.graph, 3, y=target, x=kept)
+        if dropped:
+            words = "drop actions that are no causes of the outcome"
+            self.note(words, probability(target, kept), [third(z=dropped)])
+        if through:
+            words = "set what acts through actions only"
+            self.note(words, probability(target, kept | through), [third(z=through)])
+        laws = " ".join(probability(part, world - part) for part in parts)
+        over = f"Σ_{{{plain_names(needed - target)}}} " if needed - target else ""
+        checks = [check for part in parts for check in self.split(part, needed, rest)]
+        self.note("factorise, and take apart what shares no unmeasured cause", over + laws, checks)
 
     def factor(self, part: Nodes, world: Nodes) -> Term:
         """Return P(part | do everything else) from the first source that gives it."""

@@ -13,6 +13,7 @@ from csrec_core.causal.identify import Identification
 __all__ = ["Twins", "smallest_core", "twin_models"]
 
 DIFFERENCE = 0.1  # in the effect, at which the search stops
+TRIES = 12  # random models that the search starts from
 LOWEST = 0.01  # probability in a table
 
 
@@ -69,14 +70,14 @@ def smallest_core(found: Identification) -> nx.DiGraph:
     return core
 
 
-def twin_models(found: Identification, *, core: nx.DiGraph, seed: int = 0, tries: int = 12) -> Twins | str:
+def twin_models(found: Identification, *, core: nx.DiGraph, seed: int = 0) -> Twins | str:
     """Return two models with the same observed law and different effects, or why none was built.
 
     Parameters
     ----------
     found : an effect that is not identifiable
     core : `smallest_core` of it, what the models are models of
-    seed, tries : of the random models that the search starts from
+    seed : of the random models that the search starts from
 
     Notes
     -----
@@ -84,7 +85,7 @@ def twin_models(found: Identification, *, core: nx.DiGraph, seed: int = 0, tries
     node is moved where the law stays as it is and the effect grows, as far as probabilities go in both ways.
     """
     best: Twins | None = None
-    for number in range(tries):
+    for number in range(TRIES):
         try:
             model = random_model(core, np.random.default_rng([seed, number]), hidden_states=2 + number % 3)
             for node in model.order:
