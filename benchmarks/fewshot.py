@@ -16,7 +16,7 @@ from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.mssd.simulate import ELSEWHERE, World, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions, read_sessions
-from csrec_core.evaluation.skips import predict_skip_controls, score_skips
+from csrec_core.evaluation.skips import challenge_scores, predict_skip_controls
 from csrec_core.models.fewshot import predict_skips, train_fewshot
 from csrec_core.models.train import Training
 
@@ -58,9 +58,9 @@ def main() -> None:
         print(f"{name}: {len(history)} epochs, {history['seconds'].mean():.1f} CPU s each")
         predictions[name] = predict_skips(model, test)
     predictions["truth"] = np.where(test.asked, true_probability(args.folder, test), np.nan)
-    table = score_skips(test, predictions)
-    print(table.pivot_table(index="prediction", columns="measure", values="mean").round(4).to_string())
-    print(table[table["measure"] == "MAA"].round(4).to_string(index=False))
+    table = challenge_scores(test, predictions)
+    print(table.pivot_table(index="model", columns="metric", values="mean").round(4).to_string())
+    print(table[table["metric"] == "MAA"].round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

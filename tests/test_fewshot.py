@@ -11,7 +11,7 @@ from csrec_core.data.mssd.schema import Options
 from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, read_sessions
 from csrec_core.errors import InputError
-from csrec_core.evaluation.skips import SKIP_CONTROLS, predict_skip_controls, score_skips
+from csrec_core.evaluation.skips import SKIP_CONTROLS, challenge_scores, predict_skip_controls
 from csrec_core.metrics import average_accuracy, first_accuracy
 from csrec_core.models.fewshot import FewShot, _SlotNorm, predict_skips, train_fewshot
 from csrec_core.models.train import Training
@@ -149,8 +149,8 @@ def test_scores_of_perfect_and_even_predictions(slots):
     test = slots.take(np.arange(300))
     perfect = np.where(test.asked, test.accepted, np.nan).astype(float)
     even = np.where(test.asked, 0.9, np.nan)
-    table = score_skips(test, {"perfect": perfect, "even": even}, draws=50)
-    means = table.set_index(["prediction", "measure"])["mean"]
+    table = challenge_scores(test, {"perfect": perfect, "even": even}, draws=50)
+    means = table.set_index(["model", "metric"])["mean"]
     assert (means["perfect"] == 1).all()
     assert means["even", "AUC"] == pytest.approx(0.5)
     shares = pd.Series([test.accepted[row][test.asked[row]].mean() for row in range(300)])
@@ -167,7 +167,7 @@ def test_fewshot_learns_more_than_a_lookup(slots):
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), same.parameters(), strict=True))
     assert history["validation"].min() < history["validation"].iloc[0]
     predictions = {"few-shot": predict_skips(model, test)} | predict_skip_controls(train, test)
-    scores = score_skips(test, predictions, draws=200).set_index(["prediction", "measure"])
+    scores = challenge_scores(test, predictions, draws=200).set_index(["model", "metric"])
     for control in SKIP_CONTROLS:
         assert scores.loc[("few-shot", "AUC"), "lower"] > scores.loc[(control, "AUC"), "upper"], control
         assert scores.loc[("few-shot", "MAA"), "mean"] > scores.loc[(control, "MAA"), "mean"], control

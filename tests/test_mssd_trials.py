@@ -16,6 +16,7 @@ from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.simulate import World, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.errors import InputError
+from csrec_core.evaluation.skips import challenge_scores
 from csrec_core.models.train import Training
 from csrec_core.reproduction import mssd as module
 from csrec_core.reproduction.catalogue import accepted_history
@@ -24,7 +25,6 @@ from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import (
     BY_EFFECT,
     LEVEL,
-    challenge_scores,
     run_systems,
     session_gain,
     session_references,
@@ -173,7 +173,9 @@ def test_the_controls_and_the_oracle(trials, folder):
     error = ((cells["decision"] - majority) ** 2).groupby(cells["user"]).mean().mean()
     assert value["majority", "Brier"] == pytest.approx(error)
     assert ORACLE not in session_references(trials)["model"].to_list()
-    challenge = challenge_scores(trials, seed=0).set_index(["model", "metric"])["mean"]
+    challenge = challenge_scores(trials.test, trials.skips(0), draws=50).set_index(["model", "metric"])[
+        "mean"
+    ]
     assert {"Few-Shot", "track", "last decision"} <= set(challenge.index.get_level_values(0))
 
 

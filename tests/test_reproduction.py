@@ -520,9 +520,9 @@ def test_gain_is_of_the_difference():
     rng = np.random.default_rng(0)
     cells = pd.DataFrame({"user": np.repeat(np.arange(300), 4), "decision": rng.integers(0, 2, 1200)})
     cells["f"] = rng.random(1200) + cells["decision"]
-    assert auc_gain(cells, "f", 2 * cells["f"]) == (0, 0, 0)
+    assert auc_gain(cells, cells["f"], 2 * cells["f"]) == (0, 0, 0)
     other = cells["f"] + rng.normal(size=1200)
-    mean, lower, upper = auc_gain(cells, "f", other)
+    mean, lower, upper = auc_gain(cells, cells["f"], other)
     aucs = [roc_auc_score(cells["decision"], values) for values in (cells["f"], other)]
     assert mean == pytest.approx(aucs[0] - aucs[1]) and lower < mean < upper
 

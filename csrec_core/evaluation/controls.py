@@ -92,31 +92,28 @@ def history_lookup(cells: pd.DataFrame, *, last: int) -> pd.Series:
     past = early["decision"].astype(str).groupby(early["user"]).agg("".join)
     frame = cells[["fold"]].assign(decision=cells["decision"].astype(float), left=left)
     frame = frame.assign(past=cells["user"].map(past).fillna(""))[left < last]
-    same = _without_own(frame, ["past", "left"])
-    return same.fillna(_without_own(frame, ["left"])).fillna(0.5).reindex(cells.index)
+    same, others = (
+        accepted / rows.where(rows > 0)
+        for accepted, rows in (_other_folds(frame, by) for by in (["past", "left"], ["left"]))
+    )
+    return same.fillna(others).fillna(0.5).reindex(cells.index)
 
 
-def _without_own(frame: pd.DataFrame, by: list[str]) -> pd.Series:
-    """Return the mean decision of the group `by`, the rows of one's own fold left out; NaN where none is."""
+def _other_folds(frame: pd.DataFrame, by: list[str]) -> tuple[pd.Series, pd.Series]:
+    """Return how many rows of the same group were accepted, and how many there are; one's own fold left out."""
     group, own = frame.groupby(by)["decision"], frame.groupby([*by, "fold"])["decision"]
-    rows = group.transform("size") - own.transform("size")
-    return (group.transform("sum") - own.transform("sum")) / rows.where(rows > 0)
+    accepted, rows = (group.transform(of) - own.transform(of) for of in ("sum", "size"))
+    return accepted, rows
 
 
 def _other_folds_rate(cells: pd.DataFrame, key: np.ndarray | pd.Series, prior: float = 1e-9) -> np.ndarray:
     """Return the accept rate of rows with the same key in other folds, drawn to the overall by `prior`."""
     decision, fold = cells["decision"].to_numpy(dtype=float), cells["fold"].to_numpy()
     frame = pd.DataFrame({"key": np.asarray(key), "fold": fold, "decision": decision, "all": 0})
-
-    def others(by: str) -> tuple[np.ndarray, np.ndarray]:
-        everyone, own = frame.groupby(by)["decision"], frame.groupby([by, "fold"])["decision"]
-        accepted, rows = (everyone.transform(of) - own.transform(of) for of in ("sum", "size"))
-        return accepted.to_numpy(), rows.to_numpy()
-
-    accepted, rows = others("all")
+    accepted, rows = _other_folds(frame, ["all"])
     overall = accepted / rows
-    accepted, rows = others("key")
-    return (accepted + prior * overall) / (rows + prior)
+    accepted, rows = _other_folds(frame, ["key"])
+    return ((accepted + prior * overall) / (rows + prior)).to_numpy()
 
 
 def _other_folds_curve(cells: pd.DataFrame, value: np.ndarray) -> np.ndarray:

@@ -4,15 +4,10 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.mssd.slots import Sessions
-from csrec_core.metrics import (
-    accept_by_probability,
-    auc_by_user,
-    average_accuracy,
-    first_accuracy,
-    resample_means,
-)
+from csrec_core.evaluation.scores import decision_scores
+from csrec_core.metrics import average_accuracy, first_accuracy, resample_means
 
-__all__ = ["SKIP_CONTROLS", "predict_skip_controls", "score_skips"]
+__all__ = ["SKIP_CONTROLS", "challenge_scores", "predict_skip_controls", "skip_scores"]
 
 SKIP_CONTROLS = {
     "majority": "the accept rate of the training sessions",
@@ -52,43 +47,39 @@ def predict_skip_controls(
     return predictions
 
 
-def score_skips(test: Sessions, predictions: dict[str, np.ndarray], **options) -> pd.DataFrame:
-    """Score predictions of the slots asked of `test`.
+def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame, *, draws: int = 1000) -> pd.DataFrame:
+    """Score columns of probabilities of acceptance, as `csrec_core.evaluation.scores.decision_scores`.
+
+    Further metrics are `MAA` and `first`: mean average and first-prediction accuracy, accepted from a
+    probability of one half on.
 
     Parameters
     ----------
-    predictions : dict of arrays (S, 20)
-        Probabilities of acceptance by name.
-    **options
-        Of the bootstrap over sessions, see `csrec_core.metrics.resample`.
-
-    Returns
-    -------
-    DataFrame
-        A row for each prediction and measure: `prediction`, `measure`, `mean` with its interval `lower`,
-        `upper`. Measures are `MAA` and `first` (mean average and first-prediction accuracy, accepted from a
-        probability of one half on), `AHR@0.2`, `AHR@0.5` (share of decisions that Eq. 19 gets right), `AUC`.
+    cells : DataFrame
+        Slots in the order of each session: `user` (the session), `decision`.
     """
-    frames = []
-    for name, probability in predictions.items():
-        measures = _by_session(test, probability)
-        table = resample_means(measures, **options).rename_axis("measure").reset_index()
-        frames.append(table.assign(prediction=name))
-    columns = ["prediction", "measure", "mean", "lower", "upper"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    session, place = np.unique(cells["user"], return_inverse=True)
+    number = cells.groupby("user").cumcount().to_numpy()
+    asked = np.zeros((len(session), number.max() + 1), dtype=bool)
+    asked[place, number] = True
+    parts = [decision_scores(cells, predicted, draws=draws)]
+    for name in predicted.columns:
+        right = np.zeros_like(asked)
+        right[place, number] = (predicted[name] >= 0.5).to_numpy() == cells["decision"].to_numpy()
+        measures = {"MAA": average_accuracy(right, asked), "first": first_accuracy(right, asked)}
+        means = resample_means(pd.DataFrame(measures), draws=draws).reset_index(names="metric")
+        parts.append(means.assign(model=name))
+    return pd.concat(parts, ignore_index=True)
 
 
-def _by_session(test: Sessions, probability: np.ndarray) -> pd.DataFrame:
-    asked = test.asked
-    filled = np.where(asked, probability, 0)
-    right = (filled >= 0.5) == test.accepted
-    measures = {"MAA": average_accuracy(right, asked), "first": first_accuracy(right, asked)}
-    for alpha in (0.2, 0.5):
-        hits = (accept_by_probability(filled, alpha) == test.accepted) & asked
-        measures[f"AHR@{alpha}"] = hits.sum(axis=1) / asked.sum(axis=1)
-    session = np.repeat(np.arange(len(asked)), asked.sum(axis=1))
-    auc = auc_by_user(test.accepted[asked], probability[asked], session)
-    return pd.DataFrame(measures).assign(AUC=auc.to_numpy())
+def challenge_scores(
+    test: Sessions, predictions: dict[str, np.ndarray], *, draws: int = 1000
+) -> pd.DataFrame:
+    """Score predictions (S, 20) of all slots asked of `test`, as in the WSDM Cup 2019; see `skip_scores`."""
+    cells = pd.DataFrame({"user": np.nonzero(test.asked)[0], "decision": test.accepted[test.asked]})
+    predicted = pd.DataFrame({name: values[test.asked] for name, values in predictions.items()})
+    scores = skip_scores(cells, predicted, draws=draws).set_index("metric")
+    return scores.loc[["MAA", "first", "AHR@0.2", "AHR@0.5", "AUC"]].reset_index()
 
 
 def _keys(sessions: Sessions, asked: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -170,9 +170,14 @@ class _Run:
     ):
         self.model, self.optimiser, self.average, self.path = model, optimiser, average, path
         self.history: list[tuple[int, float, float, float]] = []
-        self.best, self.best_epoch = float("inf"), 0
+        self.best_epoch = 0
         self.weights: dict[str, Tensor] = {}
         self.saved = time.monotonic()
+
+    @property
+    def best(self) -> float:
+        """The best validation loss so far."""
+        return self.history[self.best_epoch - 1][2] if self.best_epoch else float("inf")
 
     @property
     def waited(self) -> int:
@@ -181,9 +186,10 @@ class _Run:
 
     def record(self, trained: float, validation: float, seconds: float) -> None:
         """Note a pass, and its weights where they are the best so far."""
+        better = validation < self.best
         self.history.append((len(self.history) + 1, trained, validation, seconds))
-        if validation < self.best:
-            self.best, self.best_epoch = validation, len(self.history)
+        if better:
+            self.best_epoch = len(self.history)
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def save(self) -> None:
@@ -207,14 +213,13 @@ class _Run:
             return
         with suppress(InputError):
             tensors, notes = _read(self.path)
-            if notes["name"] != self.path.name:
-                raise InputError(f"{self.path}: the state of another training, {notes['name']}")
             parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
             for key, value in tensors.items():
                 part, name = key.split(".", 1)
                 parts[part][name] = value
             _check_shapes(self.model, parts["now"], self.path)
-            self._restore(parts, notes)
+            if notes.get("name") == self.path.name:  # a state may fit another training
+                self._restore(parts, notes)
 
     def _restore(self, parts: Mapping[str, dict[str, Tensor]], notes: Mapping) -> None:
         self.model.load_state_dict(parts["now"])
@@ -231,7 +236,6 @@ class _Run:
             torch.cuda.set_rng_state(parts["random"]["cuda"])
         self.history = [tuple(row) for row in notes["history"]]
         self.best_epoch = notes["best"]
-        self.best = self.history[self.best_epoch - 1][2] if self.best_epoch else float("inf")
 
     def finish(self, label: str) -> None:
         """Give the model its best weights, and remove what is on disk."""
@@ -299,8 +303,4 @@ def _check_shapes(model: nn.Module, weights: Mapping[str, Tensor], path: str | P
 
 
 def _digest(tensors: Mapping[str, Tensor], notes: str) -> str:
-    digest = hashlib.sha256(notes.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
-        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return hashlib.sha256(notes.encode() + save(dict(tensors))).hexdigest()

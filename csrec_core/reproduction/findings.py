@@ -121,7 +121,7 @@ def beats_controls(summary: pd.DataFrame, backbone: str) -> Verdict:
 
 def beats_trees(cells: pd.DataFrame, trees: pd.Series) -> Verdict:
     """Judge whether f of some tested cells ranks their decisions better than trees on the same exposures."""
-    mean, lower, upper = auc_gain(cells, "f", trees)
+    mean, lower, upper = auc_gain(cells, cells["f"], trees)
     detail = "Its AUC on users it never saw less that of boosted trees, one start, same exposures: "
     detail += f"{interval_text(mean, lower, upper, digits=4)}."
     return Verdict("CSRec beats boosted trees", against(lower, upper, 0.0), detail, mean, lower, upper, 0.0)

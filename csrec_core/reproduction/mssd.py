@@ -21,6 +21,7 @@ from csrec_core.cache import Cache
 from csrec_core.data.log import SYSTEM
 from csrec_core.data.mssd.slots import Sessions
 from csrec_core.errors import InputError, unknown
+from csrec_core.evaluation.skips import predict_skip_controls
 from csrec_core.models.acceptance import Acceptance, build_model
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.models.cs_fewshot import (
@@ -131,9 +132,10 @@ class SessionTrials:
         run = partial(runs[system] if system in runs else partial(self._baseline, system.lower()), seed)
         return Trial(*self._cache.tables(f"{system.lower()}-{seed}", run))
 
-    def skips(self, seed: int) -> np.ndarray:
-        """Return Few-Shot's probability of acceptance of every slot asked of the test, (n, 20); else NaN."""
-        return predict_skips(self._few_shot_model(seed), self.test)
+    def skips(self, seed: int) -> dict[str, np.ndarray]:
+        """Return what Few-Shot and lookups say of every slot asked of the test, (n, 20) each; else NaN."""
+        said = {"Few-Shot": predict_skips(self._few_shot_model(seed), self.test)}
+        return said | predict_skip_controls(self.train, self.test)
 
     @cached_property
     def _cache(self) -> Cache:

@@ -8,20 +8,19 @@ from tqdm import tqdm
 
 from csrec_core.data.log import SYSTEM
 from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores
-from csrec_core.evaluation.skips import predict_skip_controls, score_skips
-from csrec_core.metrics import auc_by_user, average_accuracy, brier, first_accuracy, resample, resample_means
+from csrec_core.evaluation.skips import predict_skip_controls, skip_scores
+from csrec_core.metrics import brier, resample
 from csrec_core.numbers import interval_text
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
-from csrec_core.reproduction.tables import DRAWS, ORACLE, model_scores, probability_scores, rank_scores
+from csrec_core.reproduction.tables import DRAWS, ORACLE, auc_gain, model_scores, rank_scores
 
 __all__ = [
     "BY_EFFECT",
     "LEVEL",
     "MARKS",
     "REFERENCE_ROWS",
-    "challenge_scores",
     "run_systems",
     "session_gain",
     "session_references",
@@ -64,26 +63,14 @@ def _trial_scores(trial: Trial, system: str) -> pd.DataFrame:
     if "rank_share" in cells:
         return model_scores(trial, system)
     names = {"f_marginal": system, "f_level": LEVEL}
-    parts = [_skip_scores(cells, cells[[name for name in names if name in cells]].rename(columns=names))]
+    parts = [
+        skip_scores(
+            cells, cells[[name for name in names if name in cells]].rename(columns=names), draws=DRAWS
+        )
+    ]
     parts.append(rank_scores(ranks, system))
     if "rank_effect" in ranks:
         parts.append(rank_scores(ranks.assign(rank=ranks["rank_effect"]), f"{system}{BY_EFFECT}"))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Score columns of probabilities, as `run_systems` without ranks."""
-    user, place = np.unique(cells["user"], return_inverse=True)
-    number = cells.groupby("user").cumcount().to_numpy()
-    asked = np.zeros((len(user), number.max() + 1), dtype=bool)
-    asked[place, number] = True
-    parts = [probability_scores(cells, predicted)]
-    for name in predicted.columns:
-        right = np.zeros_like(asked)
-        right[place, number] = (predicted[name] >= 0.5).to_numpy() == cells["decision"].to_numpy()
-        measures = {"MAA": average_accuracy(right, asked), "first": first_accuracy(right, asked)}
-        means = resample_means(pd.DataFrame(measures), draws=DRAWS).reset_index(names="metric")
-        parts.append(means.assign(model=name))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -100,7 +87,8 @@ def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None
     columns = {name: controls[name][trials.exposed] for name in SKIP_ROWS}
     if truth is not None:
         columns[ORACLE] = truth[trials.exposed]
-    scores = _skip_scores(trials.cells, pd.DataFrame(columns, index=trials.cells.index))
+    predicted = pd.DataFrame(columns, index=trials.cells.index)
+    scores = skip_scores(trials.cells, predicted, draws=DRAWS)
     ranks = pd.DataFrame({"user": trials.sessions.users[trials.candidates.rows]})
     chance = chance_scores(trials.cells, ranks.assign(candidates=trials.effort.candidates))
     return pd.concat([scores, chance], ignore_index=True).assign(seed=0)
@@ -146,13 +134,6 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def challenge_scores(trials: SessionTrials, *, seed: int) -> pd.DataFrame:
-    """Score Few-Shot beside lookups on all slots asked, as in the WSDM Cup 2019; see `score_skips`."""
-    predictions = {"Few-Shot": trials.skips(seed)} | predict_skip_controls(trials.train, trials.test)
-    scores = score_skips(trials.test, predictions, draws=DRAWS)
-    return scores.rename(columns={"prediction": "model", "measure": "metric"})
-
-
 def source_effect(cells: pd.DataFrame, *, estimand: str = "filtered") -> tuple[float, float, float]:
     """Return the mean of f - f~ over the exposures by the system: mean, lower, upper, by session.
 
@@ -169,11 +150,8 @@ def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.Da
 
     The interval is a bootstrap over sessions of the paired difference; positive is better.
     """
-    decision, user = cells["decision"].to_numpy(), cells["user"].to_numpy()
-    own, other = own.to_numpy(), other.to_numpy()
-    auc = auc_by_user(decision, own, user) - auc_by_user(decision, other, user)
-    error = _mean(pd.Series(brier(decision, other) - brier(decision, own)), cells["user"])
-    rows = {"AUC": tuple(resample_means(auc.to_frame("x"), draws=DRAWS).loc["x"]), "Brier": error}
+    error = brier(cells["decision"], other) - brier(cells["decision"], own)
+    rows = {"AUC": auc_gain(cells, own, other), "Brier": _mean(pd.Series(error), cells["user"])}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=CELL)
     return table.reset_index(names="metric")
 

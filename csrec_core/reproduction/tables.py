@@ -297,14 +297,12 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()[["model", "metric", *CELL, "seeds", "spread"]]
 
 
-def auc_gain(cells: pd.DataFrame, own: str, other: pd.Series) -> tuple[float, float, float]:
-    """Return by how much the AUC of the column `own` exceeds that of `other`: mean, lower, upper.
+def auc_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> tuple[float, float, float]:
+    """Return by how much the AUC of probabilities exceeds that of others: mean, lower, upper.
 
     Both are on the same rows, so the interval, a bootstrap over users, is that of their difference.
     """
-    of_own, of_other = (
-        auc_by_user(cells["decision"], values, cells["user"]) for values in (cells[own], other.to_numpy())
-    )
+    of_own, of_other = (auc_by_user(cells["decision"], said, cells["user"]) for said in (own, other))
     gain = resample_means((of_own - of_other).to_frame("gain"), draws=DRAWS).loc["gain"]
     mean, lower, upper = (float(gain[name]) for name in CELL)
     return mean, lower, upper
