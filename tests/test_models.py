@@ -98,6 +98,18 @@ def test_the_penalty_shrinks_by_the_analytic_factor():
     assert shrunk == pytest.approx((rate - tilde) / (1 + 2 * penalty * 0.25), rel=0.01)
 
 
+@torch.no_grad()
+def test_a_model_of_fewer_parts_has_the_same_weights_and_leaves_the_whole_as_it_was(model, sequences):
+    read = sequences.items, sequences.decisions
+    whole = model.logits(*read, own=8)
+    part = model.restricted("user state")
+    assert all(one is other for one, other in zip(part.parameters(), model.parameters(), strict=True))
+    numbers = model.describe(*read, own=8)
+    same(part.logits(*read, own=8), model.appeal(sequences.items)[..., 0] + model.user_state(numbers))
+    assert (part.parts, model.parts) == (("user state",), ("user state", "encoder"))
+    assert torch.equal(model.logits(*read, own=8), whole)
+
+
 def successor_log(users=300, items=12, length=12, shuffled=False, seed=0):
     """Users walk round the catalogue; shuffled, there is nothing to learn."""
     rng = np.random.default_rng(seed)
