@@ -100,15 +100,15 @@ def test_padding_changes_nothing(name, windows):
 @torch.no_grad()
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("last", [REJECT, ACCEPT])
-def test_encode_last_is_each_prefix_with_its_last_decision_set(name, last, windows):
+def test_states_after_a_last_decision_are_each_prefix_with_it_set(name, last, windows):
     items, decisions, users = (part[:3] for part in windows)  # those that end with a token
     model = build(name)
-    states = model.encode_last(items, decisions, last, users=users)
+    states = model.encode(items, decisions, users=users, last=last)
     for t in range(11):
         turned = decisions[:, :t].clone()
         turned[:, t - 1 :] = last
         same(states[:, t], model.encode_end(items[:, :t], turned, users=users))
-    other = model.encode_last(items, decisions, 1 - last, users=users)
+    other = model.encode(items, decisions, users=users, last=1 - last)
     assert not torch.allclose(states[0, 5], other[0, 5], atol=1e-3)
 
 

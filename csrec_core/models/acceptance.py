@@ -103,10 +103,7 @@ class Acceptance(nn.Module):
         numbers = self.describe(items, decisions, own=own, last=last, first=first)
         if "encoder" not in self.parts:
             return self(None, items[:, first:], numbers)
-        if last is None:
-            states = self.backbone.encode(items, decisions, users=users, first=first)
-        else:
-            states = self.backbone.encode_last(items, decisions, last, users=users, first=first)
+        states = self.backbone.encode(items, decisions, users=users, last=last, first=first)
         return self(states[:, :-1], items[:, first:], numbers)
 
     def exposed_logits(self, window: Window, *, users: Tensor, last: int | None = None) -> Tensor:

@@ -101,21 +101,33 @@ class Encoder(nn.Module):
         *,
         users: Tensor | None = None,
         shift: Tensor | None = None,
+        last: int | None = None,
         first: int = 0,
     ) -> Tensor:
         """Return the states (B, L + 1, hidden); without `decisions` every item counts as accepted.
 
         `users` (B,) are user numbers; `shift` (B,) moves a causal backbone's windows to later positions, for
-        training on all of them. States before the row `first` are left out.
+        training on all of them. `last` takes the place of the decision just before each state, the earlier ones
+        stay. States before the row `first` are left out.
         """
         decisions = torch.ones_like(items) if decisions is None else decisions
         if not self.causal:
-            prefixes = range(first, items.shape[1] + 1)
-            ends = [self.encode_end(items[:, :i], decisions[:, :i], users=users) for i in prefixes]
+            ends = []
+            for i in range(first, items.shape[1] + 1):
+                known = decisions[:, :i].clone()
+                if last is not None:
+                    known[:, -1:] = last
+                ends.append(self.encode_end(items[:, :i], known, users=users))
             return torch.stack(ends, dim=1)
         window = _align_left(items)
-        tokens = self._from_start(items.gather(1, window), decisions.gather(1, window), shift)
-        return _spread(self.mix(tokens, users), items)[:, first:]
+        packed, before = items.gather(1, window), decisions.gather(1, window)
+        tokens = self._from_start(packed, before, shift)
+        if last is None:
+            states = self.mix(tokens, users)
+        else:
+            others = self._from_start(packed, torch.full_like(before, last), shift)
+            states = self.branch(tokens, others, users)
+        return _spread(states, items)[:, first:]
 
     def encode_end(
         self, items: Tensor, decisions: Tensor | None = None, *, users: Tensor | None = None
@@ -123,23 +135,6 @@ class Encoder(nn.Module):
         """Return the last state alone, (B, hidden), with no work for the others in the last layer."""
         decisions = torch.ones_like(items) if decisions is None else decisions
         return self.end(*self._to_end(items, decisions), users)
-
-    def encode_last(
-        self, items: Tensor, decisions: Tensor, last: int, *, users: Tensor | None = None, first: int = 0
-    ) -> Tensor:
-        """As `encode`, with the decision just before each state set to `last` and the earlier ones kept."""
-        if not self.causal:
-            ends = []
-            for i in range(first, items.shape[1] + 1):
-                turned = decisions[:, :i].clone()
-                turned[:, max(i - 1, 0) :] = last
-                ends.append(self.encode_end(items[:, :i], turned, users=users))
-            return torch.stack(ends, dim=1)
-        window = _align_left(items)
-        packed, before = items.gather(1, window), decisions.gather(1, window)
-        tokens = self._from_start(packed, before, None)
-        others = self._from_start(packed, torch.full_like(before, last), None)
-        return _spread(self.branch(tokens, others, users), items)[:, first:]
 
     def encode_at(
         self,
