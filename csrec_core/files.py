@@ -23,6 +23,7 @@ __all__ = [
     "check_shape",
     "file_hash",
     "hash_files",
+    "load_yaml",
     "locked",
     "now",
     "read_json",
@@ -38,6 +39,7 @@ UNDER_WAY = ".csrec-"  # how the names of unfinished files begin: what a killed 
 SCRATCH = f"{UNDER_WAY}scratch-"
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
 LARGEST = 2**27  # bytes of a JSON file that is read
+MOST = 20_000  # values in YAML, each alias counted as all that it stands for
 #: What decides the numbers, beside the code of this package.
 COMPUTING = ("numpy", "pandas", "scipy", "scikit-learn", "torch")
 
@@ -193,6 +195,28 @@ def _misfit(value: Any, shape: Any, at: str) -> str | None:
         names = dict.fromkeys(value, shape[...]) if ... in shape else shape
         parts = [(f"{at}.{name}".lstrip("."), value.setdefault(name, None), of) for name, of in names.items()]
     return next((fault for place, each, of in parts if (fault := _misfit(each, of, place))), None)
+
+
+def load_yaml(text: str, *, typed: bool = True) -> object:
+    """Return what YAML holds, `typed` or as text alone; ValueError where its aliases stand for too much."""
+    import yaml
+
+    loader = yaml.SafeLoader if typed else yaml.BaseLoader
+    # A few lines of aliases to aliases can stand for more than fits into memory, so they are counted first.
+    tree = yaml.compose(text, Loader=loader)
+    if tree is not None and _count(tree, {}) > MOST:
+        raise ValueError(f"its aliases stand for more than {MOST:,} values")
+    return yaml.load(text, Loader=loader)
+
+
+def _count(node, known: dict[int, int]) -> int:
+    """Return how many values a node stands for, each alias written out."""
+    if id(node) not in known:
+        known[id(node)] = MOST + 1  # what holds itself has no end
+        parts = node.value if isinstance(node.value, list) else []
+        flat = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_count(part, known) for part in flat)
+    return known[id(node)]
 
 
 def file_hash(path: Path) -> str | None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from csrec_core.errors import InputError, one_line, shown
+from csrec_core.files import load_yaml
 
 __all__ = ["read_pairs", "read_yaml"]
 
 LARGEST = 2**17  # bytes of a file of parameters
-MOST = 20_000  # values in it, each alias counted as all that it stands for
 
 
 def read_pairs(texts, option):
@@ -31,7 +31,9 @@ def read_yaml(file: Path | None) -> tuple[dict, dict]:
     if file is None:
         return {}, {}
     try:
-        content = _load(file)
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        content = load_yaml(file.read_text("utf-8"))
     # Whatever is raised, the file is why: PyYAML lets out errors of Python's own as well, RecursionError too.
     except Exception as error:
         raise InputError(f"cannot read {file}: {one_line(str(error)) or type(error).__name__}") from None
@@ -42,29 +44,6 @@ def read_yaml(file: Path | None) -> tuple[dict, dict]:
         raise InputError(f"{file}: expected 'grid:' to hold lines 'name: [value, value]'")
     axes = {str(name): [_as_text(value) for value in values] for name, values in grid.items()}
     return {name: value for name, value in content.items() if not name.startswith(".")}, axes
-
-
-def _load(file: Path) -> object:
-    import yaml
-
-    if file.stat().st_size > LARGEST:
-        raise ValueError(f"more than {LARGEST:,} bytes")
-    text = file.read_text("utf-8")
-    # A few lines of aliases to aliases can stand for more than fits into memory, so they are counted first.
-    tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    if tree is not None and _count(tree, {}) > MOST:
-        raise ValueError(f"its aliases stand for more than {MOST:,} values")
-    return yaml.safe_load(text)
-
-
-def _count(node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for, each alias written out."""
-    if id(node) not in known:
-        known[id(node)] = MOST + 1  # what holds itself has no end
-        parts = node.value if isinstance(node.value, list) else []
-        flat = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
-        known[id(node)] = 1 + sum(_count(part, known) for part in flat)
-    return known[id(node)]
 
 
 def _as_text(value) -> str:

@@ -11,12 +11,11 @@ import yaml
 
 from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
 from csrec_core.errors import InputError, readable, shown, unknown, unreadable
-from csrec_core.files import write_text
+from csrec_core.files import load_yaml, write_text
 
 __all__ = ["ABSENT", "ReadOptions", "from_content", "read_options", "write_options"]
 
 ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
-MOST_BRACKETS = 200
 LARGEST = 100_000  # bytes of a file of options
 
 
@@ -75,7 +74,7 @@ class ReadOptions:
         """Read pairs such as `user=customer_id,self=organic`, or the line that `str` gives."""
         text = text.strip()
         if text.startswith("{"):
-            return from_content(_safe_yaml(text, "map"), "map")
+            return _from_yaml(text, "map")
         columns, arms = _read_pairs(text)
         return cls(map=columns, arms=arms)
 
@@ -137,7 +136,7 @@ def read_options(path: str | Path) -> ReadOptions:
     Raises
     ------
     InputError
-        Where it is no YAML, repeats parts by alias, or holds what is no option.
+        Where it is no YAML, stands by aliases for too much, or holds what is no option.
     """
     where = readable(path)
     try:
@@ -147,7 +146,7 @@ def read_options(path: str | Path) -> ReadOptions:
         raise unreadable(path, error) from None
     if len(text) > LARGEST:
         raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
-    return from_content(_safe_yaml(text, where), where)
+    return _from_yaml(text, where)
 
 
 def write_options(options: ReadOptions, path: str | Path) -> Path:
@@ -193,23 +192,14 @@ def _check_map(columns: Mapping[str, str]) -> None:
             raise InputError(f"map: {ours}=*; expected a column (only user and item may be absent)")
 
 
-def _safe_yaml(text: str, where: str) -> object:
-    """Return the content of YAML without aliases and deep nesting, which make a short text endless."""
-    if text.count("[") + text.count("{") > MOST_BRACKETS:
-        raise InputError(
-            f"{where}: over {MOST_BRACKETS} brackets; expected lines such as 'where: rating > 0'"
-        )
+def _from_yaml(text: str, where: str) -> ReadOptions:
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise InputError(f"{where}: an alias (*name); expected each option written out")
-        return yaml.load(text, Loader=yaml.BaseLoader)  # text alone: `yes` and 01 stay what they are
+        content = load_yaml(text, typed=False)  # text alone: `yes` and 01 stay what they are
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise InputError(
-            f"{where}: line {line}: no YAML; expected lines such as 'where: rating > 0'"
-        ) from None
+        reason = error if isinstance(error, ValueError) else f"line {line}: no YAML"
+        raise InputError(f"{where}: {reason}; expected lines such as 'where: rating > 0'") from None
+    return from_content(content, where)
 
 
 def from_content(content: object, where: str) -> ReadOptions:
