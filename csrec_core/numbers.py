@@ -57,18 +57,19 @@ def decimals(value: float, digits: int = 3) -> str:
     return _minus(f"{value:.{FINEST}f}".rstrip("0"))
 
 
-def plain(value: float) -> str:
+def plain(value: float, *, sign: bool = False) -> str:
     """Return a number of any size in three digits, without powers of ten.
 
     Examples
     --------
-    >>> plain(0.01234), plain(1234.5), plain(2.0)
-    ('0.0123', '1,234', '2.00')
+    >>> plain(0.01234), plain(1234.5), plain(2.0, sign=True)
+    ('0.0123', '1,234', '+2.00')
     """
     if not math.isfinite(value):
         return DASH
     digits = 2 - math.floor(math.log10(abs(value))) if value else 2
-    return decimals(value, min(max(digits, 0), FINEST))
+    text = decimals(value, min(max(digits, 0), FINEST))
+    return f"+{text}" if sign and value > 0 else text
 
 
 def writer(binary: bool, *, sign: bool = False) -> tuple[Callable[[float], str], str]:
@@ -80,7 +81,7 @@ def writer(binary: bool, *, sign: bool = False) -> tuple[Callable[[float], str],
     >>> write(0.0766) + unit, writer(False)[0](0.0766)
     ('7.7 points', '0.0766')
     """
-    return (partial(points, sign=sign), " points") if binary else (plain, "")
+    return (partial(points, sign=sign), " points") if binary else (partial(plain, sign=sign), "")
 
 
 def count(value: float) -> str:

@@ -152,7 +152,7 @@ def test_effects_on_an_outcome_are_written_in_its_own_unit():
                      "plot_effect_by_cohort", "plot_checks")
     }  # fmt: skip
     assert all("EUR" in ax.get_xlabel() + ax.get_ylabel() for ax in drawn.values())
-    assert texts(drawn["plot_estimates"])[:2] == ["+0.1", "+0.2"]
+    assert texts(drawn["plot_estimates"])[:2] == ["+0.100", "+0.200"]
     drawn["plot_effect_by_step"].figure.canvas.draw()
     labels = {label.get_text() for label in drawn["plot_effect_by_step"].get_yticklabels()}
     assert {"+0.1", "+0.2", "0"} <= labels

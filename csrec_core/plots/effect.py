@@ -19,9 +19,9 @@ from csrec_core.plots.marks import (
     RED,
     add_tips,
     between,
-    figures,
     in_unit,
     label_ends,
+    signed,
     wrapped,
     zero_line,
 )
@@ -80,7 +80,7 @@ def plot_estimates(
     colours = [BLUE, *[GREY] * (len(estimates) - 1)]
     _rows(ax, estimates, place, colours, estimates["name"], unit)
     for row, at, colour in zip(estimates.itertuples(), place, colours, strict=True):
-        text = figures(row.effect, unit)
+        text = signed(row.effect, unit)
         over = {"facecolor": "white", "pad": 0.5, "linewidth": 0}
         ax.annotate(
             text, (row.upper, at), (7, 0), textcoords="offset points", va="center", color=colour, bbox=over
@@ -130,7 +130,7 @@ def plot_sensitivity(
             height -= 0.09
     middle = (band["lower"] + band["upper"]) / 2
     said = [
-        f"odds moved {row.odds:g} times: from {figures(row.lower, unit)} to {figures(row.upper, unit)} {unit}"
+        f"odds moved {row.odds:g} times: from {signed(row.lower, unit)} to {signed(row.upper, unit)} {unit}"
         for row in band.itertuples()
     ]
     add_tips(ax, band["odds"], middle, said)
@@ -161,7 +161,7 @@ def plot_effect_by_user(
     )
     total = np.atleast_2d(counts)[-1]
     said = [
-        f"{count:,.0f} users around {figures(at, unit)} {unit}"
+        f"{count:,.0f} users around {signed(at, unit)} {unit}"
         for count, at in zip(total, edges, strict=False)
     ]
     add_tips(ax, (edges[1:] + edges[:-1]) / 2, total, said)

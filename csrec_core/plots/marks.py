@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter
 
+from csrec_core.numbers import writer
 from csrec_core.plots.svg import TIPS
 
 __all__ = [
-    "BLUE", "COLOURS", "DARK", "GREEN", "GREY", "MARKERS", "ORANGE", "RED", "add_tips", "between", "figures",
-    "in_unit", "label_ends", "wrapped", "zero_line",
+    "BLUE", "COLOURS", "DARK", "GREEN", "GREY", "MARKERS", "ORANGE", "RED", "add_tips", "between", "in_unit",
+    "label_ends", "signed", "wrapped", "zero_line",
 ]  # fmt: skip
 
 # Colour-blind safe, and apart in grey: what is estimated, what it is compared with, what is true.
@@ -28,20 +29,24 @@ def in_unit(axis: Axis, unit: str, what: str = "") -> None:
     """Name an axis of effects, and write its numbers: in "points", 100 times; or in the outcome's own unit."""
     what = what or ("effect on acceptance" if unit == "points" else "effect")
     axis.set_label_text(f"{what}, {unit}")
-    axis.set_major_formatter(FuncFormatter(lambda value, _: figures(value, unit, digits=6)))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: _tick(100 * value if unit == "points" else value))
+    )
 
 
-def figures(value: float, unit: str, digits: int = 1) -> str:
-    """Return a difference with its sign, in points or in the outcome's own unit, rounded."""
-    value = round(100 * value, digits) if unit == "points" else float(f"{value:.{digits + 2}g}")
-    text = f"{value:+.1f}" if unit == "points" and digits == 1 else f"{value:+g}"
-    return text.replace("-", "−") if value else text.lstrip("+-")
+def _tick(value: float) -> str:
+    return f"{value:+.6g}".replace("-", "−") if round(value, 9) else "0"
+
+
+def signed(value: float, unit: str) -> str:
+    """Return a difference with its sign, in points or in the outcome's own unit."""
+    return writer(unit == "points", sign=True)[0](value)
 
 
 def between(value: float, lower: float, upper: float, unit: str) -> str:
     """Return a value and its interval, as it reads on hover."""
-    ends = f" [{figures(lower, unit)}, {figures(upper, unit)}]" if lower == lower else ""
-    return f"{figures(value, unit)}{ends} {unit}"
+    ends = f" [{signed(lower, unit)}, {signed(upper, unit)}]" if lower == lower else ""
+    return f"{signed(value, unit)}{ends} {unit}"
 
 
 def add_tips(ax: Axes, x: Iterable, y: Iterable, texts: Iterable[str], colour: str = BLUE) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from csrec_core.files import now, whole_file, write_text
-from csrec_core.numbers import interval, plain, points
+from csrec_core.numbers import interval, writer
 from csrec_core.report.compare import difference
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.run import Run, of_kind
@@ -61,9 +61,12 @@ class Trend:
 
     def write(self, value: float, *ends: float, sign: bool = False) -> str:
         """Return a value, and its interval where there is one."""
-        write = points if self.unit == "points" else plain
-        text = points(value, sign=sign) if self.unit == "points" else plain(value)
-        return f"{text} {interval(ends[0], ends[1], write)}" if ends and pd.notna(ends[0]) else text
+        write, _ = writer(self.unit == "points", sign=sign)
+        return (
+            f"{write(value)} {interval(ends[0], ends[1], write)}"
+            if ends and pd.notna(ends[0])
+            else write(value)
+        )
 
     @property
     def sentence(self) -> str:
