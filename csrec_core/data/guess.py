@@ -27,7 +27,7 @@ THINGS = (
     "item|product|asin|sku|article|book|track|movie|song|video|news|content|course|episode|artikel|produkt"
 )
 #: How others name the columns: points, pattern; the first that fits counts.
-NAMES = {
+NAMES: dict[str, list[tuple[float, str]]] = {
     "user": [
         (3, rf"^({PEOPLE}|uid)_?(id|no|nr|key)?$"),
         (2, rf"{PEOPLE}|uid$"),

@@ -115,7 +115,7 @@ def _clean(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def sentences(found: dict) -> dict[str, str]:
+def sentences(found: Mapping) -> dict[str, str]:
     """Return what `as_dict` found in words: `headline`, `status`, and, where there are, `band`, `checks`, `remedy`."""
     write, unit = writer(found["unit"] == "probability")
     said = {
@@ -152,7 +152,7 @@ def column_words(name: str) -> str:
     return f"whether {words} is missing" if kind.startswith("missing") else words
 
 
-def possible_range(found: dict) -> str:
+def possible_range(found: Mapping) -> str:
     """Return between what the effect lies whatever is hidden, as an arm's rate alone tells; nothing without.
 
     What the baseline would have been at the arm's exposures is anything from 0 to 1.
@@ -171,7 +171,7 @@ def subject(found: Mapping) -> tuple[str, str]:
     return who, "acceptance" if found["unit"] == "probability" else found["unit"].replace("_", " ")
 
 
-def _headline(found: dict, write, unit: str) -> str:
+def _headline(found: Mapping, write, unit: str) -> str:
     (who, what), middle, low, high = subject(found), found["effect"], found["lower"], found["upper"]
     if middle is None:
         who = who.replace("Recommending", "recommending")
