@@ -35,7 +35,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import csrec_core
 from csrec_core import plots
-from csrec_core.causal.diagram import graph_frames, join_parts
+from csrec_core.causal.diagram import graph_frame
 from csrec_core.causal.graph_input import make_graph
 from csrec_core.errors import InputError
 from csrec_core.report.compare import compare_runs, write_comparison
@@ -175,7 +175,7 @@ def pages_of_graph(content: dict, folder: Path) -> Iterator[str]:
         (folder / name).write_text("".join(quoted))
         with contextlib.suppress(InputError):
             graph = make_graph(0, file=str(folder / name))
-            frame = join_parts(*graph_frames(graph))
+            frame = graph_frame(graph)
             yield from drawn(plots.plot_graph, frame, folder)
             yield prose(literal(", ".join(map(str, graph)))) + table_html(
                 frame.fillna(0), "graph", caption="c"

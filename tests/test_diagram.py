@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Annotation
 
 from csrec_core.causal.audit import audit, breaking_table
-from csrec_core.causal.diagram import graph_frames, join_parts, stack_steps, verdict_grid
+from csrec_core.causal.diagram import graph_frame, stack_steps, verdict_grid
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.theorem import derive_theorem
@@ -24,9 +24,15 @@ def closed_figures():
     plt.close("all")
 
 
+def graph_parts(graph, **check):
+    """The nodes of a graph as they are drawn, and the arrows."""
+    frame = graph_frame(graph, **check)
+    return [frame[frame["part"] == part].dropna(axis=1, how="all") for part in ("node", "arrow")]
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_time_runs_left_to_right_and_nodes_keep_apart(name):
-    nodes, _ = graph_frames(variant_graph(name, 4, regime="exposure"))
+    nodes, _ = graph_parts(sequential_graph(4, regime="exposure", **VARIANTS[name]))
     place = nodes.set_index("name")[["x", "y"]]
     for row in "PSD":
         line = place.loc[[f"{row}{t}" for t in range(1, 5)]]
@@ -39,14 +45,14 @@ def test_time_runs_left_to_right_and_nodes_keep_apart(name):
 def test_frames_carry_what_the_check_did():
     graph = variant_graph("latent D[t-1] ↔ D[t]", 3)
     check = derive_theorem(graph, 3)["A2"].check
-    nodes, edges = graph_frames(graph, check=check)
+    nodes, edges = graph_parts(graph, check=check)
     assert set(nodes["name"]) == set(graph)
     roles = {"S1": "do", "S2": "do", "P3": "given", "D2": "given", "D3": "y", "S3": "z"}
     assert dict(zip(nodes["name"], nodes["role"], strict=True)) == {**dict.fromkeys(graph, ""), **roles}
     cut = edges[edges["cut"]]
     assert set(zip(cut["source"], cut["target"], strict=True)) == {("P1", "S1"), ("P2", "S2"), ("S3", "D3")}
     assert set(edges["path"]) == {"", "blocked"}
-    broken = graph_frames(graph, check=derive_theorem(graph, 3)["A3"].check)
+    broken = graph_parts(graph, check=derive_theorem(graph, 3)["A3"].check)
     path = broken[1][broken[1]["path"] == "open"]
     assert set(zip(path["source"], path["target"], strict=True)) == {
         ("U(D2,D3)", "D3"), ("U(D2,D3)", "D2"), ("S2", "D2"),
@@ -56,12 +62,12 @@ def test_frames_carry_what_the_check_did():
 
 def test_a_collider_that_blocks_is_called_so():
     graph = causal_graph([("a", "c"), ("b", "c")])
-    nodes, _ = graph_frames(graph, check=check_rule(graph, 1, y="a", z="b"))
+    nodes, _ = graph_parts(graph, check=check_rule(graph, 1, y="a", z="b"))
     assert nodes.set_index("name").loc["c", "mark"] == "collider, blocks"
 
 
 def test_arrows_bend_around_nodes_only():
-    _, edges = graph_frames(sequential_graph(3, extra=[("D[t-2]", "D[t]"), ("P[t-1]", "D[t]")]))
+    _, edges = graph_parts(sequential_graph(3, extra=[("D[t-2]", "D[t]"), ("P[t-1]", "D[t]")]))
     bend = edges.set_index(["source", "target"])["bend"]
     assert bend["D1", "D3"] > 0
     assert bend["D1", "D2"] == 0
@@ -69,20 +75,18 @@ def test_arrows_bend_around_nodes_only():
 
 
 def test_every_node_and_arrow_is_drawn():
-    nodes, edges = graph_frames(
-        sequential_graph(3, online=True, latent=[("S[t]", "D[t]")], regime="exposure")
-    )
-    ax = plot_graph(join_parts(nodes, edges))
+    graph = sequential_graph(3, online=True, latent=[("S[t]", "D[t]")], regime="exposure")
+    nodes, edges = graph_parts(graph)
+    ax = plot_graph(graph_frame(graph))
     assert len(ax.patches) == len(edges)
     assert sorted(text.get_text() for text in ax.texts) == sorted(nodes["label"])
 
 
 def test_graphs_of_any_names_are_drawn():
-    nodes, edges = graph_frames(
-        causal_graph([("smoking", "tar"), ("tar", "cancer")], [("smoking", "cancer")])
-    )
+    graph = causal_graph([("smoking", "tar"), ("tar", "cancer")], [("smoking", "cancer")])
+    nodes, _ = graph_parts(graph)
     assert nodes.set_index("name").loc["cancer", "x"] > nodes.set_index("name").loc["smoking", "x"]
-    assert len(plot_graph(join_parts(nodes, edges)).patches) == 4
+    assert len(plot_graph(graph_frame(graph)).patches) == 4
 
 
 def test_panels_are_titled_and_share_a_legend():
@@ -124,8 +128,8 @@ def test_breaking_edges_are_counted_in_their_cells():
 
 def test_a_long_name_stands_beside_its_node_and_a_hidden_cause_keeps_its_name():
     graph = causal_graph([("household_income", "x"), ("age", "x")], [("age", "x")], latent=["age"])
-    nodes, arrows = graph_frames(graph)
+    nodes, _ = graph_parts(graph)
     labels = nodes.set_index("name")["label"]
     assert labels["U(age,x)"] == "U" and labels["age"] == "age"
-    ax = plot_graph(join_parts(nodes, arrows))
+    ax = plot_graph(graph_frame(graph))
     assert {text.get_text() for text in ax.texts if isinstance(text, Annotation)} == {"household_income"}

@@ -73,10 +73,10 @@ def test_ten_thousand_random_rules_agree_with_moralisation_and_networkx():
         graph = random_graph(rng)
         sets, rule = random_query(rng, graph), rng.choice([1, 2, 3])
         check = check_rule(graph, rule, **sets)
-        assert check.holds == rule_by_hand(graph, rule, **sets), (list(graph.edges), rule, sets)
+        assert bool(check) == rule_by_hand(graph, rule, **sets), (list(graph.edges), rule, sets)
         cut, query = check.mutilated, (check.y, check.z, check.given)
-        assert check.holds == nx.is_d_separator(cut, *map(set, query))
-        verdicts.append(check.holds)
+        assert bool(check) == nx.is_d_separator(cut, *map(set, query))
+        verdicts.append(bool(check))
     assert 2_000 < sum(verdicts) < 8_000  # both verdicts are well represented
 
 
@@ -101,10 +101,10 @@ def test_witness_is_an_open_path_or_the_shortest_with_its_blockers():
         check = check_rule(graph, rng.choice([1, 2, 3]), **random_query(rng, graph))
         if path := check.witness:
             assert_path_is_real(path, check)
-            assert path.is_open != check.holds
+            assert path.is_open != bool(check)
             kinds |= {"open with a collider"} if path.is_open and path.colliders else set()
             kinds |= {f"blocked at {'collider' if b.collider else 'non-collider'}" for b in path.blockers}
-        assert check.holds or check.witness
+        assert check or check.witness
     assert len(kinds) == 3
 
 

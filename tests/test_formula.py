@@ -2,7 +2,7 @@ import matplotlib
 import pytest
 
 from csrec_core.causal.audit import audit, breaking_table
-from csrec_core.causal.diagram import graph_frames, join_parts, stack_steps
+from csrec_core.causal.diagram import graph_frame, stack_steps
 from csrec_core.causal.graph import causal_graph, latex_names, sequential_graph
 from csrec_core.plots import plot_breaking, plot_graph, plot_panels
 from csrec_core.report.formula import literal, prose, to_mathml
@@ -70,7 +70,7 @@ def test_graphs_of_such_names_are_drawn(name):
     graph = causal_graph([*sequential_graph(2).edges, (name, "D2")])
     checked = audit(graph, 2, certificates=False)
     for figure in (
-        plot_graph(join_parts(*graph_frames(graph))).figure,
+        plot_graph(graph_frame(graph)).figure,
         plot_panels(stack_steps([checked.derivation["A3"].__class__(
             "A3", "theorem", "", checked.derivation["A3"].check.on(graph, given=[name])
         )])),

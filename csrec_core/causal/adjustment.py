@@ -8,7 +8,7 @@ from itertools import combinations, islice
 import networkx as nx
 
 from csrec_core.causal.docalculus import check_rule, separated
-from csrec_core.causal.graph import observed, with_ancestors
+from csrec_core.causal.graph import descendants, observed, with_ancestors
 
 __all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
 
@@ -28,7 +28,7 @@ def adjustment_sets(
     y, do, given = map(frozenset, (y, do, given))
     above = with_ancestors(graph, y | do | given) & observed(graph)
     # What comes after an action is not drawn as it would be without it.
-    spare = above - y - do - given - _descendants(graph, do)
+    spare = above - y - do - given - descendants(graph, do)
 
     def qualifies(nodes: Nodes) -> bool:
         return bool(check_rule(graph, 2, y=y, z=do, w=nodes | given)) and (
@@ -43,7 +43,7 @@ def adjustment_sets(
 
 def front_doors(graph: nx.DiGraph, *, y: str, do: str) -> list[Nodes]:
     """Return the minimal sets M that all of the effect goes through, unconfounded on both sides (Pearl)."""
-    between = _descendants(graph, {do}) & with_ancestors(graph, {y}) & observed(graph) - {do, y}
+    between = descendants(graph, {do}) & with_ancestors(graph, {y}) & observed(graph) - {do, y}
 
     def qualifies(nodes: Nodes) -> bool:
         cut = graph.subgraph(set(graph) - nodes)
@@ -66,10 +66,10 @@ def instruments(graph: nx.DiGraph, *, y: str, do: str) -> list[tuple[str, Nodes]
     first = [(do, child) for child in graph.succ[do] if child in through]
     without = graph.copy()
     without.remove_edges_from(first)
-    spare = observed(graph) - {y, do} - _descendants(graph, {do})
+    spare = observed(graph) - {y, do} - descendants(graph, {do})
     found = []
     for node in sorted(spare):
-        others = sorted(spare - {node} - _descendants(graph, {node}))
+        others = sorted(spare - {node} - descendants(graph, {node}))
         for nodes in _subsets(others, most=2, tried=200):
             moves = not check_rule(graph, 1, y=do, z=node, w=nodes)
             if moves and check_rule(without, 1, y=y, z=node, w=nodes):
@@ -113,7 +113,3 @@ def _thinned(nodes: Nodes, qualifies: Callable[[Nodes], bool]) -> Nodes:
         if qualifies(nodes - {node}):
             nodes = nodes - {node}
     return nodes
-
-
-def _descendants(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
-    return set().union(*(nx.descendants(graph, node) for node in nodes))

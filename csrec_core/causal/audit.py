@@ -190,7 +190,7 @@ def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     for step in derive_theorem(graph, t):
         check = step.check
         uncut = check_rule(check.graph, 1, y=check.y, z=check.z, w=check.given)
-        rows.append((step.name, check.rule, uncut.separation, check.holds, uncut.holds, uncut.reason))
+        rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut), uncut.reason))
     return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut", "reason"])
 
 

@@ -10,7 +10,7 @@ from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import latents, plot_label, time_of
 from csrec_core.causal.theorem import Step
 
-__all__ = ["graph_frames", "join_parts", "stack_steps", "verdict_grid"]
+__all__ = ["graph_frame", "stack_steps", "verdict_grid"]
 
 Place = tuple[float, float]
 
@@ -19,69 +19,44 @@ ROWS = {"P": (0.0, 2.5), "S": (-0.9, 1.25), "D": (0.0, 0.0)}  # place within a t
 NEAR = 0.34  # a straight arrow that passes a node closer than this is bent
 
 
-def graph_frames(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Lay a graph out, time from left to right, and mark what a check did to it.
-
-    Parameters
-    ----------
-    graph : causal graph
-    check : a check on this graph: its sets, cut arrows and first witness are marked
+def graph_frame(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> pd.DataFrame:
+    """Lay a graph out, time from left to right, and mark what a check on it did: its sets, cuts, first witness.
 
     Returns
     -------
-    nodes : `name`, `label` (LaTeX), `x`, `y`, `kind` (P, S, D, R, latent, other), `role` ("y", "do", "z",
-        "given" or ""), `mark` ("collider", "blocks", "collider, blocks" or "")
-    edges : `source`, `target`, `x0`, `y0`, `x1`, `y1`, `bend`, `kind` (given, online, extra, latent,
-        regime), `cut` (bool), `path` ("open", "blocked" or "")
+    DataFrame
+        One row per node and arrow, told apart by `part` ("node" or "arrow").
+        Nodes: `name`, `label` (LaTeX), `x`, `y`, `kind` (P, S, D, R, latent, other), `role` ("y", "do", "z",
+        "given" or ""), `mark` ("collider", "blocks", "collider, blocks" or "").
+        Arrows: `source`, `target`, `x0`, `y0`, `x1`, `y1`, `bend`, `kind` (given, online, extra, latent,
+        regime), `cut` (bool), `path` ("open", "blocked" or "").
     """
     places = _places(graph)
     kinds = {node: _kind(graph, node) for node in places}
-    roles: dict[str, str] = {}
-    marks: dict[str, str] = {}
-    on_path: dict[tuple[str, str], str] = {}
-    cut: frozenset[tuple[str, str]] = frozenset()
-    if check is not None:
-        for nodes, role in ((check.y, "y"), (check.x, "do"), (check.z, "z"), (check.w, "given")):
-            roles |= dict.fromkeys(nodes, role)
-        cut = check.removed_edges
-        if path := check.witness:
-            on_path = dict.fromkeys(path.edges, "open" if path.is_open else "blocked")
-            marks = dict.fromkeys(path.colliders, "collider")
-            for blocker in path.blockers[:1]:
-                marks[blocker.node] = "collider, blocks" if blocker.collider else "blocks"
-    nodes = pd.DataFrame(
-        [
-            (
-                name,
-                "U" if name.startswith("U(") else plot_label(name),
-                x,
-                y,
-                kinds[name],
-                roles.get(name, ""),
-                marks.get(name, ""),
-            )
-            for name, (x, y) in places.items()
-        ],
-        columns=["name", "label", "x", "y", "kind", "role", "mark"],
-    )
-    rows = []
+    roles, marks = _roles(check), _marks(check)
+    cut = check.removed_edges if check is not None else frozenset()
+    path = check.witness if check is not None else None
+    nodes, arrows = [], []
+    for name, place in places.items():
+        label = "U" if name.startswith("U(") else plot_label(name)
+        nodes.append((name, label, *place, kinds[name], roles.get(name, ""), marks.get(name, "")))
     for source, target, role in graph.edges(data="role", default="given"):
-        role = "latent" if kinds[source] == "latent" else role
-        ends = (*places[source], *places[target])
-        bend = _bend(source, target, places)
         edge = (source, target)
-        rows.append((*edge, *ends, bend, role, edge in cut, on_path.get(edge, "")))
-    columns = ["source", "target", "x0", "y0", "x1", "y1", "bend", "kind", "cut", "path"]
-    return nodes, pd.DataFrame(rows, columns=columns)
-
-
-def join_parts(nodes: pd.DataFrame, arrows: pd.DataFrame) -> pd.DataFrame:
-    """Return the frames of `graph_frames` as one, told apart by `part` ("node" or "arrow"): what is drawn."""
-    return pd.concat([nodes.assign(part="node"), arrows.assign(part="arrow")], ignore_index=True)
+        state = ("open" if path.is_open else "blocked") if path and edge in path.edges else ""
+        kind = "latent" if kinds[source] == "latent" else role
+        bend = _bend(source, target, places)
+        arrows.append((*edge, *places[source], *places[target], bend, kind, edge in cut, state))
+    node_columns = ["name", "label", "x", "y", "kind", "role", "mark"]
+    arrow_columns = ["source", "target", "x0", "y0", "x1", "y1", "bend", "kind", "cut", "path"]
+    parts = [
+        pd.DataFrame(nodes, columns=node_columns).assign(part="node"),
+        pd.DataFrame(arrows, columns=arrow_columns).assign(part="arrow"),
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def stack_steps(steps: Iterable[Step]) -> pd.DataFrame:
-    """Return `join_parts` of each step of a derivation, its title in the column `panel`."""
+    """Return `graph_frame` of each step of a derivation, its title in the column `panel`."""
     frames = []
     for step in steps:
         verdict = "holds" if step.check else "fails"
@@ -89,7 +64,7 @@ def stack_steps(steps: Iterable[Step]) -> pd.DataFrame:
         in_mathematics = all(plot_label(node).startswith("$") for node in check.y | check.z | check.given)
         asked = f"${step.separation}$" if in_mathematics else check.separation.replace("$", r"\$")
         title = f"{step.name}, rule {check.rule}, {verdict}: {asked}"
-        frames.append(join_parts(*graph_frames(step.check.graph, check=step.check)).assign(panel=title))
+        frames.append(graph_frame(check.graph, check=check).assign(panel=title))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -103,6 +78,24 @@ def verdict_grid(table: pd.DataFrame) -> pd.DataFrame:
     grid = table.drop_duplicates(["variant", "step"])[["variant", "step"]]
     grid = grid.merge(first.reset_index(), how="left", on=["variant", "step"])
     return grid.assign(always=grid["fails_from"] == table["t"].min())
+
+
+def _roles(check: RuleCheck | None) -> dict[str, str]:
+    """Return what part each node of a check has in it."""
+    if check is None:
+        return {}
+    parts = ((check.y, "y"), (check.x, "do"), (check.z, "z"), (check.w, "given"))
+    return {node: role for nodes, role in parts for node in nodes}
+
+
+def _marks(check: RuleCheck | None) -> dict[str, str]:
+    """Return the colliders of the witness of a check, and the first node that blocks it."""
+    if check is None or check.witness is None:
+        return {}
+    marks = dict.fromkeys(check.witness.colliders, "collider")
+    for blocker in check.witness.blockers[:1]:
+        marks[blocker.node] = "collider, blocks" if blocker.collider else "blocks"
+    return marks
 
 
 def _kind(graph: nx.DiGraph, node: str) -> str:

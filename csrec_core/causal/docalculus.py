@@ -81,11 +81,6 @@ class RuleCheck:
     def __bool__(self) -> bool:
         return not self.open_path
 
-    @property
-    def holds(self) -> bool:
-        """Whether the rule applies."""
-        return bool(self)
-
     @cached_property
     def removed_edges(self) -> frozenset[tuple[str, str]]:
         """The arrows that the rule cuts."""

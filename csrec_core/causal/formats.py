@@ -164,10 +164,12 @@ def _gml(text: Scanner, *, depth: int = 0) -> list[Entry]:
 class _GraphML:
     """Collects nodes and edges of a GraphML document, each with its attributes and place."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.parts: dict[str, list[Record]] = {"node": [], "edge": []}
         self.keys: dict[str, str] = {}
-        self.graphs, self.owner, self.key = 0, {}, None
+        self.owner: dict[str, str] = {}  # the node or edge that is open
+        self.key: str | None = None
+        self.graphs = 0
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.StartElementHandler, self.parser.EndElementHandler = self.start, self.end
         self.parser.CharacterDataHandler, self.parser.EntityDeclHandler = self.text, self.entity

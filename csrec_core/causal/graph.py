@@ -12,6 +12,7 @@ from csrec_core.errors import InputError, nearest, unknown
 __all__ = [
     "VARIANTS",
     "causal_graph",
+    "descendants",
     "edge_changes",
     "extend_graph",
     "latents",
@@ -181,11 +182,11 @@ def edge_changes(graph: nx.DiGraph, reference: nx.DiGraph) -> tuple[list[str], l
     return sorted(named(graph) - named(reference)), sorted(named(reference) - named(graph))
 
 
-def variant_graph(name: str, horizon: int, *, regime: str = "none") -> nx.DiGraph:
+def variant_graph(name: str, horizon: int) -> nx.DiGraph:
     """Return the variant of Figure 1 called `name` in `VARIANTS`, unrolled over `horizon` steps."""
     if name not in VARIANTS:
         raise unknown("variant", name, VARIANTS)
-    return sequential_graph(horizon, regime=regime, **VARIANTS[name])
+    return sequential_graph(horizon, **VARIANTS[name])
 
 
 def latents(graph: nx.DiGraph) -> set[str]:
@@ -208,6 +209,11 @@ def require_nodes(graph: nx.DiGraph, nodes: Iterable[str], *, where: str = "the 
             raise InputError(f"unknown node {node!r} in {where}{suggestion}")
         if graph.nodes[node].get("latent"):
             raise InputError(f"{where} holds the latent node {node!r}: a query names measured nodes")
+
+
+def descendants(graph: nx.DiGraph, nodes: Iterable[str]) -> set[str]:
+    """Return all that comes after `nodes`."""
+    return set().union(*(nx.descendants(graph, node) for node in nodes))
 
 
 def with_ancestors(

@@ -7,7 +7,7 @@ from itertools import chain, combinations, permutations
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import latents, observed, with_ancestors
+from csrec_core.causal.graph import descendants, latents, observed, with_ancestors
 from csrec_core.causal.identify import Identification
 from csrec_core.causal.search import Source
 
@@ -67,8 +67,8 @@ def find_repairs(check: RuleCheck) -> Repairs:
     """
     if check:
         return Repairs((), ())
-    after = set().union(*(nx.descendants(check.graph, node) for node in check.y))
-    spare = sorted(observed(check.graph) - check.y - check.x - check.z - check.w - after)
+    asked = check.y | check.x | check.z | check.w
+    spare = sorted(observed(check.graph) - asked - descendants(check.graph, check.y))
     conditioning = _smallest(spare, lambda nodes: check.on(check.graph, given=nodes))
     units = _removable(check.graph)
     removal = _smallest(sorted(units), lambda names: check.on(_shrunk(check.graph, units, names)))
@@ -91,7 +91,7 @@ def identifying_changes(found: Identification, core: nx.DiGraph) -> dict[str, tu
     """
     units = _removable(found.graph)
     # To rule out a way of the effect itself would answer another question.
-    after = found.do.union(*(nx.descendants(found.graph, node) for node in found.do))
+    after = found.do | descendants(found.graph, found.do)
     before = with_ancestors(found.graph, found.y)
     hidden = {
         name

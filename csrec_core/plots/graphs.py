@@ -31,7 +31,7 @@ OPEN, CLOSED, GHOST = "#c23b4b", "#174f8f", "#b3b3b3"
 
 
 def plot_graph(graph: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a graph from its nodes and arrows, one frame (`csrec_core.causal.diagram.join_parts`).
+    """Draw a graph from its nodes and arrows, one frame (`csrec_core.causal.diagram.graph_frame`).
 
     Cut arrows are ghosts; the witness is thick: red where the path is open, blue where it is blocked.
     """
