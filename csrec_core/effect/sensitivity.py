@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from csrec_core.effect.engine import Engine
 from csrec_core.effect.nuisance import fit_model
@@ -78,6 +79,7 @@ def tipping_point(splits: Sequence[Sums], *, level: float = 0.95) -> float:
     return float("inf") if gap(MOST) > 0 else float(brentq(gap, 1.0, MOST, xtol=1e-3))
 
 
+@threadpool_limits.wrap(limits=1)  # sums come in the same order everywhere
 def strongest(
     engine: Engine, rows: pd.DataFrame, features: pd.DataFrame, scores: pd.DataFrame
 ) -> tuple[str, float]:
