@@ -25,25 +25,8 @@ def steps(draw):
     pairs = list(itertools.combinations(names, 2))
     edges = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=10))
     latent = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=2))
-    roles = dict(
-        zip(
-            names,
-            draw(
-                st.permutations(
-                    [
-                        "y",
-                        "z",
-                        *draw(
-                            st.lists(
-                                st.sampled_from("yxzw-"), min_size=len(names) - 2, max_size=len(names) - 2
-                            )
-                        ),
-                    ]
-                )
-            ),
-            strict=True,
-        )
-    )
+    more = draw(st.lists(st.sampled_from("yxzw-"), min_size=len(names) - 2, max_size=len(names) - 2))
+    roles = dict(zip(names, draw(st.permutations(["y", "z", *more])), strict=True))
     sets = {role: [name for name in names if roles[name] == role] for role in "yxzw"}
     return causal_graph(edges, latent, nodes=names), draw(st.sampled_from([1, 2, 3])), sets
 
