@@ -126,7 +126,7 @@ def test_a_broken_entry_of_a_cache_is_made_anew(tmp_path, damage, ending):
         made.append("tables")
         return pd.DataFrame({"user": range(100)}), pd.DataFrame({"rank": [1.5]})
 
-    def model(part):
+    def model(checkpoint):
         made.append("model")
         return nn.Linear(200, 1), pd.DataFrame({"train": [0.5]})
 
@@ -146,8 +146,8 @@ def test_a_broken_entry_of_a_cache_is_made_anew(tmp_path, damage, ending):
 def test_models_that_change_places_are_made_anew(tmp_path):
     kept, made = Cache(tmp_path), []
 
-    def train(part):
-        made.append(part.name)
+    def train(checkpoint):
+        made.append(checkpoint.name)
         return nn.Linear(2, 1), pd.DataFrame()
 
     models = {name: kept.model(name, lambda: nn.Linear(2, 1), train) for name in "ab"}
