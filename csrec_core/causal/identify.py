@@ -1,7 +1,7 @@
 """Whether an effect can be computed from observed data at all, with latent causes, and by which formula."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import networkx as nx
@@ -38,9 +38,9 @@ class Identification:
     do: Nodes
     given: Nodes
     sources: tuple[Source, ...]
-    found: Term | None
-    hedge: tuple[Nodes, Nodes] | None
     order: tuple[str, ...]
+    found: Term | None = None
+    hedge: tuple[Nodes, Nodes] | None = None
 
     def __bool__(self) -> bool:
         return self.found is not None
@@ -55,8 +55,7 @@ class Identification:
         if not (candidates and is_large):
             candidates.insert(0, self.found)
         if is_plain and not is_large:
-            other = _search(self, reverse=True)
-            candidates += [other.conditional(self.y, self.do, self.given), self._pruned()]
+            candidates += [self._searched(self.graph, reverse=True), self._pruned()]
         return min(
             (simplify(term, partial(separated, self.graph)) for term in candidates),
             key=lambda term: term.size,
@@ -78,7 +77,7 @@ class Identification:
         if self.sources == (Source(),) and self.adjustment and self.do:
             lines = _adjustment_lines(self, self.adjustment[0])
         else:
-            search = _search(self, record=True)
+            search = Search(self.graph, self.order, self.sources, record=True)
             search.conditional(self.y, self.do, self.given)
             lines = search.lines
         return [*lines, Line("the same, simplified by the independences of the graph", self.formula.text())]
@@ -114,8 +113,11 @@ class Identification:
 
     def _pruned(self) -> Term:
         """Return the formula in the nodes that are needed, the axes being those of all."""
-        search = _search(self, graph=_hidden(self.graph, self.needed))
-        return search.conditional(self.y, self.do, self.given)
+        return self._searched(_hidden(self.graph, self.needed))
+
+    def _searched(self, graph: nx.DiGraph, *, reverse: bool = False) -> Term:
+        """Return the formula that the algorithm finds on a graph, the axes being those of this one."""
+        return Search(graph, self.order, self.sources, reverse).conditional(self.y, self.do, self.given)
 
     def _adjusted(self, nodes: Nodes) -> Term:
         """Return the adjustment formula."""
@@ -160,12 +162,11 @@ def identify(
     y, do, given = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, do, given))
     check_rule(graph, 1, y=y, x=do, w=given)  # refuses what is no query
     order = tuple(nx.lexicographical_topological_sort(project_latents(graph)[0], key=str))
-    query = Identification(graph, y, do, given, tuple(sources), None, None, order)
+    query = Identification(graph, y, do, given, tuple(sources), order)
     try:
-        found = _search(query).conditional(y, do, given)
+        return replace(query, found=query._searched(graph))
     except Hedge as hedge:
-        return Identification(graph, y, do, given, tuple(sources), None, hedge.args, order)
-    return Identification(graph, y, do, given, tuple(sources), found, None, order)
+        return replace(query, hedge=hedge.args)
 
 
 def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
@@ -199,16 +200,6 @@ def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
         for words, world, do, given in queries
     ]
     return pd.DataFrame(rows, columns=["estimand", "tastes", "identifiable"])
-
-
-def _search(
-    query: Identification, *, graph: nx.DiGraph | None = None, reverse: bool = False, record: bool = False
-) -> "Search":
-    graph = query.graph if graph is None else graph
-    directed, confounded = project_latents(graph)
-    names = sorted(directed, key=str, reverse=reverse)
-    order = tuple(nx.lexicographical_topological_sort(directed, key=names.index))
-    return Search(graph, directed, confounded, order, query.order, query.sources, record)
 
 
 def _hidden(graph: nx.DiGraph, measured: Nodes) -> nx.DiGraph:

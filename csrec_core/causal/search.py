@@ -72,13 +72,16 @@ class Search:
     """The c-component factorisation of one projected graph, from one or several sources."""
 
     graph: nx.DiGraph
-    directed: nx.DiGraph
-    confounded: nx.Graph
-    order: tuple[str, ...]
     axes: tuple[str, ...]
     sources: tuple[Source, ...]
+    reverse: bool = False  # which of two nodes that may stand in either order comes first
     record: bool = False
     lines: list[Line] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directed, self.confounded = project_latents(self.graph)
+        names = sorted(self.directed, key=str, reverse=self.reverse)
+        self.order = tuple(nx.lexicographical_topological_sort(self.directed, key=names.index))
 
     def conditional(self, y: Nodes, do: Nodes, given: Nodes) -> Term:
         """Return P(y | do, given), or raise `Hedge`."""
