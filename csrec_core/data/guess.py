@@ -3,21 +3,17 @@
 import re
 from dataclasses import dataclass, field, replace
 
-import pandas as pd
-
+from csrec_core.data.clues import Clues, find_clues
 from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
 from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import ROW, Table, literal, quoted
-from csrec_core.data.values import FORMS, ISO, Cells, parsed
+from csrec_core.data.values import Cells
 from csrec_core.data.views import CONDITION
-from csrec_core.errors import InputError
 
 __all__ = ["Guess", "guess_options"]
 
-ROWS = 20_000  # of the table, drawn at random, that are looked at
 ENOUGH = 2.0  # points without which a column is none of ours
-WORDS = 50
-LISTED = 0.9  # share of the values that must be lists, or of the clicks that must follow what was shown
+FOLLOWED = 0.9  # share of the clicks that must follow what was shown
 SESSION = 1800  # seconds within which a click belongs to what was shown
 PEOPLE = (
     "user|customer|visitor|member|client|reader|session|account|viewer|shopper|student|patient|listener|"
@@ -71,7 +67,6 @@ ACCEPTING = (
     r"^(y|yes|t|true|ja|j|oui|s[ií]|sim|tak|да|是|click(ed)?|purchased?|buy|bought|accept(ed)?|convert(ed)?|"
     r"conversion|like[ds]?|ordered|opened|success|positive|subscribed|booked|added|played|watched|read)$"
 )
-EPOCHS = [(10.0**power, unit) for power, unit in ((0, "seconds"), (3, "ms"), (6, "µs"), (9, "ns"))]
 
 
 @dataclass(frozen=True)
@@ -90,67 +85,9 @@ class Guess:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Clues:
-    """What the values of a column are."""
-
-    name: str
-    texts: pd.Series  # the values that are there
-    numbers: pd.Series  # the same as numbers, NaN where they are none
-    time: str  # the form of a time, or the unit of an epoch; empty for none
-    lists: bool
-
-    @property
-    def distinct(self) -> int:
-        return self.texts.nunique()
-
-    @property
-    def words(self) -> list[str]:
-        return sorted(self.texts.unique()) if self.distinct <= WORDS else []
-
-    @property
-    def whole(self) -> bool:
-        return bool(len(self.numbers)) and bool((self.numbers == self.numbers.round()).all())
-
-    @property
-    def numeric(self) -> bool:
-        return bool(len(self.numbers)) and bool(self.numbers.notna().all())
-
-    @property
-    def binary(self) -> bool:
-        low = {word.lower() for word in self.words}
-        if not low:
-            return False
-        return low <= {"true", "false"} if not self.numeric else set(self.numbers.unique()) <= {0.0, 1.0}
-
-    @property
-    def identifies(self) -> bool:
-        """Whether these may be ids: no real numbers, no lists, not 0 and 1."""
-        return not (self.lists or self.binary or (self.numeric and not self.whole))
-
-    @property
-    def tokens(self) -> pd.Series:
-        """The elements of lists, of some rows."""
-        return self.texts.head(1000).map(lambda text: set(re.findall(r"[^\s,|;\[\]()'\"]+", text)))
-
-    @property
-    def marks(self) -> bool:
-        """Whether these lists say 0 or 1 of each element of another's."""
-        return set().union(*self.tokens) <= {"0", "1"}
-
-    def within(self, other: "_Clues") -> bool:
-        """Tell whether these lists hold nothing but elements of another's."""
-        pairs = pd.concat([self.tokens, other.tokens], axis=1, join="inner").to_numpy()
-        return bool(len(pairs)) and all(one <= all_ for one, all_ in pairs)
-
-    @property
-    def repeats(self) -> float:
-        return len(self.texts) / max(self.distinct, 1)
-
-
 def guess_options(table: Table) -> Guess:
     """Guess how to read a table as a log; what nothing speaks for is left open."""
-    clues = _look(table)
+    clues = find_clues(table)
     points = [
         (value, role, name)
         for role, judge in JUDGES.items()
@@ -188,7 +125,7 @@ def guess_options(table: Table) -> Guess:
     return Guess(options, reasons)
 
 
-def _by_elimination(clues: dict[str, _Clues], chosen: dict[str, str]) -> dict[str, str]:
+def _by_elimination(clues: dict[str, Clues], chosen: dict[str, str]) -> dict[str, str]:
     """Return roles that no name tells, of the columns that are left: arms by few words, ids by many, in order."""
     left = {name: clue for name, clue in clues.items() if name not in chosen.values() and not clue.time}
     found = {}
@@ -228,10 +165,10 @@ def _are_events(table: Table, options: ReadOptions) -> bool:
     )
     rows = f"SELECT {accepted} AS accepted, {earlier} AS shown FROM file"
     share = table.query(f"SELECT avg(shown::INT) FROM ({rows}) WHERE accepted")[0][0]
-    return share is not None and share >= LISTED
+    return share is not None and share >= FOLLOWED
 
 
-def _options(table: Table, clues: dict[str, _Clues], chosen: dict[str, str]) -> ReadOptions:
+def _options(table: Table, clues: dict[str, Clues], chosen: dict[str, str]) -> ReadOptions:
     """Return the options that say what was chosen."""
     lists = tuple(
         name
@@ -277,7 +214,7 @@ def _needed(table: Table, chosen: dict[str, str], lists: tuple[str, ...]) -> lis
     return [condition for condition, count in zip(tests, counts, strict=True) if count]
 
 
-def _accept(clue: _Clues) -> str:
+def _accept(clue: Clues) -> str:
     """Return which words, or which ratings, are acceptances; empty for 0 and 1."""
     if clue.binary or clue.lists:
         return ""
@@ -289,7 +226,7 @@ def _accept(clue: _Clues) -> str:
     return "+".join(word for word in clue.words if re.search(ACCEPTING, word.lower()))
 
 
-def _arms(clue: _Clues) -> dict[str, tuple[str, ...]]:
+def _arms(clue: Clues) -> dict[str, tuple[str, ...]]:
     """Return which words are the user and which the system; empty where they are arms of their own."""
     if clue.binary and len(clue.words) == 2:
         no, yes = clue.words
@@ -309,67 +246,18 @@ def _arms(clue: _Clues) -> dict[str, tuple[str, ...]]:
     return {}
 
 
-def _look(table: Table) -> dict[str, _Clues]:
-    """Return the clues of each column that holds single values or lists."""
-    columns = [name for name in table.types if Cells(table, name).kind != "other"]
-    casts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
-    sample = f"SELECT {casts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)"
-    if not (rows := table.query(sample) if columns else []):
-        raise InputError(f"{table.name}: no rows; expected at least one exposure")
-    clues = {}
-    values: list[tuple] = list(zip(*rows, strict=True))
-    for name, texts in zip(columns, values, strict=True):
-        cells = Cells(table, name)
-        text = pd.Series(texts, dtype="str")
-        text = text[text.notna() & (text != "")]
-        numbers = pd.to_numeric(text, errors="coerce")
-        lists = cells.kind == "list" or (cells.kind == "text" and _are_lists(text))
-        time = "" if lists else "time" if cells.kind == "time" else _time(cells, text, numbers)
-        clues[name] = _Clues(name, text, numbers, time, lists)
-    return clues
-
-
-def _are_lists(values: pd.Series) -> bool:
-    """Tell whether texts are lists of ids or numbers, and not times or sentences."""
-    some = values.head(1000)
-    if values.empty or some.str.fullmatch(r"-?\d+,\d+").all():  # a decimal comma
-        return False
-    bracketed = some.str.match(r"^[\[(].*[\])]$").mean()
-    tokens = some.str.split(r"[\s,|;]+", regex=True)
-    several = (tokens.map(len) > 1).mean() > 0.5
-    ids = tokens.map(
-        lambda parts: all(re.fullmatch(r"(?=\D*\d)[\w.-]+", part) and ":" not in part for part in parts)
-    )
-    return bracketed >= LISTED or (several and ids.mean() >= LISTED and not some.str.contains(":").any())
-
-
-def _time(cells: Cells, text: pd.Series, numbers: pd.Series) -> str:
-    """Return the form of text times, the unit of an epoch, or nothing."""
-    if len(numbers) and numbers.notna().all():
-        return next((unit for by, unit in EPOCHS if numbers.between(6e8 * by, 4.2e9 * by).all()), "")
-    if cells.kind != "text" or text.empty or not text.head(100).str.contains(r"\d").all():
-        return ""
-    tries = ", ".join(f"count({parsed(cells.raw, form)})" for form in FORMS)
-    sample = f"(SELECT {cells.raw} FROM file WHERE NOT {cells.missing()} LIMIT 200)"
-    counts = cells.table.query(f"SELECT {tries} FROM {sample}")[0]
-    if max(counts) < 0.9 * min(200, len(text)):
-        return ""
-    form = FORMS[counts.index(max(counts))]
-    return "ISO 8601" if form == ISO else form
-
-
 def _named(role: str, name: str) -> float:
     return next((points for points, pattern in NAMES[role] if re.search(pattern, name.lower())), 0)
 
 
-def _identifies(clue: _Clues, named: float) -> float:
+def _identifies(clue: Clues, named: float) -> float:
     """Judge a column as ids: several, whole or text, better if they come back; numbers as large as times may be."""
     if clue.distinct < 2 or (clue.time and not clue.numeric) or not (clue.identifies or clue.lists):
         return 0
     return named + (clue.repeats >= 1.5) * 0.5 + (not clue.numeric) * 0.25 if named else 0
 
 
-def _decides(clue: _Clues, named: float) -> float:
+def _decides(clue: Clues, named: float) -> float:
     if clue.lists:
         return named + 2 if clue.marks else 0
     if clue.binary:
@@ -382,7 +270,7 @@ def _decides(clue: _Clues, named: float) -> float:
     return named if rating and named > 2 else 0
 
 
-def _chooses(clue: _Clues, named: float) -> float:
+def _chooses(clue: Clues, named: float) -> float:
     """Judge a column as arms: a few words that come back."""
     if not clue.words or clue.lists or clue.time or (clue.repeats < 2 and len(clue.texts) > 20):
         return 0
@@ -393,7 +281,7 @@ def _chooses(clue: _Clues, named: float) -> float:
     return (named + 2 * known) if clue.distinct > 1 or named else 0
 
 
-def _times(clue: _Clues, named: float) -> float:
+def _times(clue: Clues, named: float) -> float:
     """Judge a column as times: by the values alone, the finer the better."""
     if clue.time:
         return 2 + named + clue.distinct / max(len(clue.texts), 1)
@@ -417,7 +305,7 @@ JUDGES = {
 }
 
 
-def _evidence(clue: _Clues) -> str:
+def _evidence(clue: Clues) -> str:
     """Return what speaks for a column, in a few words."""
     if clue.lists:
         return "lists"

@@ -280,28 +280,24 @@ def _side_table(file: Path, key: str, label: str, dataset: Dataset) -> pd.DataFr
         raise InputError(f"{name}: no column {key!r}; found {listed(table.columns)}")
     if (missing := table[key].isna().to_numpy()).any():
         raise InputError(f"{name}: row {missing.argmax() + 1}: no value in column {key!r}; expected an id")
-    known = getattr(dataset, f"{key}s")
-    ids = table[key]
-    if known is not None:
-        ids = ids.astype(str)
-        labels = known[label]
-        more = sorted(set(ids) - set(labels))
-        codes = pd.Series(np.arange(1, len(labels) + len(more) + 1), index=[*labels, *more])
-        wanted, codes = labels, ids.map(codes)
+    names, ids = dataset.names(key), table[key]
+    if names is not None:
+        found = ids.astype(str)
+        labels = [*names, *sorted(set(found) - set(names))]
+        wanted, codes = names, found.map(pd.Series(range(1, len(labels) + 1), index=labels))
     else:
-        wanted = pd.Series(np.unique(dataset.log[key]))
-        codes = pd.to_numeric(ids, errors="coerce")
+        wanted, codes = pd.Series(np.unique(dataset.log[key])), pd.to_numeric(ids, errors="coerce")
         if not pd.api.types.is_integer_dtype(codes):
-            codes = ids.astype(str)
-            wanted = wanted.astype(str)
-    lacking = wanted[~wanted.isin(ids if known is not None else codes)]
+            wanted, codes = wanted.astype(str), ids.astype(str)
+        found = codes
+    lacking = wanted[~wanted.isin(found)]
     if len(lacking):
-        near = nearest(str(lacking.iloc[0]), ids.astype(str).head(10_000))
+        near = nearest(str(lacking.iloc[0]), found.astype(str).head(10_000))
         raise InputError(
             f"{name}: knows no {key} {', '.join(shown(each) for each in lacking.head(3))}"
             f"{f' and {len(lacking) - 3:,} more' if len(lacking) > 3 else ''} of the log's {len(wanted):,}"
             f"{f'; the nearest is {shown(near)}' if near else ''}; expected a row for each {key}"
         )
-    if known is not None and label not in table.columns:
-        table.insert(1, label, ids)
+    if names is not None and label not in table.columns:
+        table.insert(1, label, found)
     return table.assign(**{key: codes})

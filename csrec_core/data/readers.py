@@ -266,16 +266,8 @@ def live(
             believed = dict.fromkeys(regimes, known)
         logit = reader.logit(item, last_item, truth["taste"][:, t], truth["taste_before"][:, t])
         seen = reader.seen_mood(taste, item)
-        for regime, lift, hit in (
-            ("system", reader.lift[:, t], None),
-            ("self", 0.0, None),
-            ("seen", 0.0, seen),
-        ):
-            accept = reader.accept(logit + lift + habit, hit)
-            truth[f"p_{regime}"][:, t] = accept[before_last, last, run, everyone]
-            believed[regime] = _next_belief(believed[regime], accept)
-            if not reader.world.amplification:
-                truth[f"marginal_{regime}"][:, t] = believed[regime][:, 1].sum(axis=(0, 1))
+        happened = (before_last, last, run, everyone)
+        _write_truth(reader, truth, believed, t=t, logit=logit + habit, seen=seen, happened=happened)
         mood = reader.world.confounder * ((reader.mood[:, t] == genre[item]) - 1 / accepted.shape[1])
         lift = reader.lift[:, t] if system else 0.0
         accepts = draw[:, t] < expit(logit + lift + habit[before_last, last, run, 0] + mood)
@@ -285,6 +277,19 @@ def live(
         accepted[everyone, genre[item]] += last
         grown[everyone, genre[item]] += reader.world.amplification * last
     return log, truth
+
+
+def _write_truth(
+    reader: ReaderModel, truth: dict, believed: dict, *, t: int, logit: np.ndarray, seen, happened: tuple
+) -> None:
+    """Write what each regime makes of t, given what `happened`, and with the decisions of the phase summed out."""
+    regimes = {"system": (reader.lift[:, t], None), "self": (0.0, None), "seen": (0.0, seen)}
+    for regime, (lift, hit) in regimes.items():
+        accept = reader.accept(logit + lift, hit)
+        truth[f"p_{regime}"][:, t] = accept[happened]
+        believed[regime] = _next_belief(believed[regime], accept)
+        if not reader.world.amplification:
+            truth[f"marginal_{regime}"][:, t] = believed[regime][:, 1].sum(axis=(0, 1))
 
 
 def _next_belief(believed: np.ndarray, accept: np.ndarray) -> np.ndarray:
