@@ -13,6 +13,7 @@ import argparse
 import bz2
 import contextlib
 import copy
+import functools
 import gzip
 import json
 import os
@@ -34,6 +35,7 @@ from click.testing import CliRunner
 
 import csrec_core
 from csrec_core.cli import cli, runs
+from csrec_core.data.books import simulate_books
 from csrec_core.errors import InputError
 from csrec_core.report import plan, suite
 
@@ -631,13 +633,26 @@ def from_python(rng: random.Random, folder: Path) -> Callable[[], object]:
         [{}, {"arm_propensity": 0.5}, {"arm": "x"}, {"confounders": ["y"]}, {"target": 3}, {"unit": "users"}]
     )
 
+    asked = rng.choice(["read", "effect", "effect", "check"])
+    size = {"users": rng.choice([1, 5, 40]), "items": rng.choice([2, 10]), "steps": rng.choice([1, 4])}
+    other = simulate_books(**size, seed=rng.choice([0, 1])).log
+    other = other.drop(columns=rng.sample(list(other), rng.choice([0, 0, 1, 2])))
+
     def call() -> None:
-        if rng.random() < 0.5:
+        if asked == "read":
             csrec_core.read(frame, map=mapped, **options)
-        else:
+        elif asked == "effect":
             csrec_core.effect(frame, map=mapped, **declared)
+        else:
+            csrec_core.check(_known_effect(), other)
 
     return call
+
+
+@functools.cache
+def _known_effect() -> csrec_core.Effect:
+    """Return the effect of a small log, to be checked on another one."""
+    return csrec_core.effect(simulate_books(users=40, items=10, steps=4, seed=0), checks=False)
 
 
 ENTRIES = {
