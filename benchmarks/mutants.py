@@ -43,15 +43,18 @@ SWAPS = {
 }  # fmt: skip
 
 
-def mutants(source: str) -> list[tuple[int, str, str]]:
-    """Return every mutant of a file: its line, what is changed, and its text."""
-    found = []
-    for at in range(len(list(ast.walk(ast.parse(source))))):
-        tree = ast.parse(source)
-        node = list(ast.walk(tree))[at]
-        if what := _changed(node):
-            found.append((getattr(node, "lineno", 0), what, ast.unparse(tree)))
-    return found
+def places(source: str) -> list[int]:
+    """Return which nodes of a file, as they are walked, can be changed."""
+    nodes = list(ast.walk(ast.parse(source)))  # all of them, before any is changed
+    return [at for at, node in enumerate(nodes) if _changed(node)]
+
+
+def mutant(source: str, at: int) -> tuple[int, str, str]:
+    """Return a file with one node changed: the line, what is changed, and the text."""
+    tree = ast.parse(source)
+    node = list(ast.walk(tree))[at]
+    what = _changed(node)
+    return getattr(node, "lineno", 0), what, ast.unparse(tree)
 
 
 def _changed(node: ast.AST) -> str:
@@ -101,16 +104,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=TESTS, default=list(TESTS))
     asked = parser.parse_args()
     rng, tried, alive = random.Random(asked.seed), Counter(), Counter()
-    every = {file: mutants((ROOT / "csrec_core" / file).read_text("utf-8")) for file in asked.only}
+    sources = {file: (ROOT / "csrec_core" / file).read_text("utf-8") for file in asked.only}
+    every = {file: places(source) for file, source in sources.items()}
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "csrec"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "reports", "__pycache__"))
         for file in asked.only:
-            if not survives(copy, file, (copy / "csrec_core" / file).read_text("utf-8")):
+            if not survives(copy, file, sources[file]):
                 raise SystemExit(f"{file}: its tests fail as it is")
         for number in tqdm(range(asked.mutants), unit=" mutants"):
             file = asked.only[number % len(asked.only)]
-            line, what, text = rng.choice(every[file])
+            line, what, text = mutant(sources[file], rng.choice(every[file]))
             tried[file] += 1
             if survives(copy, file, text):
                 alive[file] += 1
