@@ -11,6 +11,7 @@ from csrec_core.errors import InputError, nearest, unknown
 
 __all__ = [
     "VARIANTS",
+    "arrows_and_pairs",
     "causal_graph",
     "descendants",
     "edge_changes",
@@ -171,13 +172,19 @@ def extend_graph(
     return nx.freeze(grown)
 
 
+def arrows_and_pairs(graph: nx.DiGraph) -> tuple[set[Edge], set[frozenset[str]]]:
+    """Return the arrows out of measured nodes, and the sets of nodes that share an unmeasured cause."""
+    hidden = latents(graph)
+    arrows = {edge for edge in graph.edges if edge[0] not in hidden}
+    return arrows, {frozenset(graph.succ[node]) for node in hidden}
+
+
 def edge_changes(graph: nx.DiGraph, reference: nx.DiGraph) -> tuple[list[str], list[str]]:
     """Return the edges that `graph` adds to `reference`, and those it lacks, as text such as "S1 → D1"."""
 
     def named(graph: nx.DiGraph) -> set[str]:
-        hidden = latents(graph)
-        arrows = {f"{a} → {b}" for a, b in graph.edges if a not in hidden}
-        return arrows | {" ↔ ".join(sorted(graph.succ[cause])) for cause in hidden}
+        arrows, pairs = arrows_and_pairs(graph)
+        return {f"{a} → {b}" for a, b in arrows} | {" ↔ ".join(sorted(pair)) for pair in pairs}
 
     return sorted(named(graph) - named(reference)), sorted(named(reference) - named(graph))
 

@@ -15,6 +15,7 @@ from csrec_core.causal.formats import parse_csv, parse_gml, parse_graphml, parse
 from csrec_core.causal.graph import (
     TEMPLATE,
     Edge,
+    arrows_and_pairs,
     causal_graph,
     extend_graph,
     latents,
@@ -112,7 +113,7 @@ def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
 
     Its arrows and pairs are read as templates; what these make over the same steps must be the graph itself.
     """
-    horizon, (arrows, pairs) = horizon_of(graph), _arrows_and_pairs(graph)
+    horizon, (arrows, pairs) = horizon_of(graph), arrows_and_pairs(graph)
     timed = {node for node in observed(graph) if time_of(node)}
     is_plain = all(len(pair) == 2 for pair in pairs) and not any(graph.pred[node] for node in latents(graph))
     if not is_plain or len(timed) != 3 * horizon or observed(graph) - timed - {"R"}:
@@ -128,13 +129,7 @@ def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
         nodes = [f"{row}{t}" for t in times for row in "PSD"]
         return causal_graph(edges, unroll(sorted(hidden), steps), nodes=nodes)
 
-    return build if _arrows_and_pairs(build(horizon)) == (arrows, pairs) else None
-
-
-def _arrows_and_pairs(graph: nx.DiGraph) -> tuple[set[Edge], set[frozenset[str]]]:
-    hidden = latents(graph)
-    arrows = {edge for edge in graph.edges if edge[0] not in hidden}
-    return arrows, {frozenset(graph.succ[node]) for node in hidden}
+    return build if arrows_and_pairs(build(horizon)) == (arrows, pairs) else None
 
 
 def _template(a: str, b: str) -> Edge:
