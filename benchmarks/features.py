@@ -28,7 +28,8 @@ from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.metrics import hit_rate, ndcg
 from csrec_core.models import cold
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
-from csrec_core.models.preference import rank_last_choice, read_out, train_preference
+from csrec_core.models.next_item import rank_next_item
+from csrec_core.models.preference import read_out, train_preference
 from csrec_core.models.sequences import ACCEPT, Sequences, to_sequences
 from csrec_core.models.train import Training
 
@@ -81,7 +82,7 @@ def measure(dataset: Dataset, items: pd.DataFrame, new: np.ndarray, training: Tr
     everything = to_sequences(replace(dataset, items=items), length=LENGTH, horizon=LENGTH)
     known = to_sequences(replace(dataset, log=validate_log(log), items=items), length=LENGTH, horizon=LENGTH)
     f_tilde, _ = train_preference(known, training=training, **HYPER)
-    ranks = rank_last_choice(f_tilde, known)
+    ranks = rank_next_item(f_tilde.backbone, known)
     found = {
         "HR@10": with_error(pd.Series(hit_rate(ranks["rank"], 10)), ranks["user"].to_numpy()),
         "NDCG@10": with_error(pd.Series(ndcg(ranks["rank"], 10)), ranks["user"].to_numpy()),

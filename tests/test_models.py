@@ -12,7 +12,8 @@ from csrec_core.data.log import Dataset, validate_log
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.csrec import Objective, csrec_loss, recursion
-from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
+from csrec_core.models.next_item import rank_next_item
+from csrec_core.models.preference import Readouts, read_out, train_preference
 from csrec_core.models.sequences import ACCEPT, UNKNOWN, to_sequences
 from csrec_core.models.train import Training, load_weights, save_weights
 
@@ -139,7 +140,7 @@ def test_f_tilde_learns_a_rule_and_nothing_from_noise(shuffled):
 def test_left_out_items_are_ranked_among_the_unseen():
     sequences = to_sequences(successor_log(items=30), length=12)
     model = build_model(sequences, hidden=16).eval()
-    ranks = rank_last_choice(model, sequences)
+    ranks = rank_next_item(model.backbone, sequences)
     assert len(ranks) == 300
     assert ranks["candidates"].eq(30 - 11).all()
     assert ranks["rank"].between(1, 19).all()

@@ -15,7 +15,8 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
-from csrec_core.models.preference import rank_last_choice, read_out, train_preference
+from csrec_core.models.next_item import rank_next_item
+from csrec_core.models.preference import rank_by_acceptance, read_out, train_preference
 from csrec_core.models.sequences import to_sequences
 from csrec_core.models.train import Training
 
@@ -130,8 +131,8 @@ def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple[pd.Dat
     readouts = read_out(preference, sequences)
     fold = draw_folds(len(sequences.users), settings.folds, seed=settings.csrec.seed)
     said = {"f_tilde": readouts.filtered, "f_tilde_marginal": readouts.marginal, "rank_share": readouts.rank}
-    ranks = [rank_last_choice(preference, sequences).assign(model="f~ ranking")]
-    ranks.append(rank_last_choice(preference, sequences, by="acceptance").assign(model="f~ acceptance"))
+    ranks = [rank_next_item(preference.backbone, sequences).assign(model="f~ ranking")]
+    ranks.append(rank_by_acceptance(preference, sequences).assign(model="f~ acceptance"))
     options: dict[str, Any] = {"training": settings.csrec, "start": preference, **common}
     for column, penalty in (("f", settings.penalty), ("f_free", 0.0)):
         objective = Objective(penalty=penalty)
@@ -145,7 +146,7 @@ def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple[pd.Dat
             for values, found in zip(both, predict_csrec(model, sequences, held), strict=True):
                 values[held] = found
             if column == "f":
-                rank = rank_last_choice(model, sequences, by="acceptance")
+                rank = rank_by_acceptance(model, sequences)
                 ranks.append(rank[rank["user"].isin(sequences.users[held])].assign(model="CSRec"))
         said |= dict(zip((column, f"{column}_marginal"), both, strict=True))
     cells = sequences.cells(dataset.log, fold=fold[:, None] + 1, **said)

@@ -18,7 +18,7 @@ from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
 from csrec_core.models.train import Training, fit, load_weights, mean_loss, save_weights, seeded
 
-__all__ = ["Readouts", "chain", "rank_last_choice", "read_out", "sample_positions", "train_preference"]
+__all__ = ["Readouts", "chain", "rank_by_acceptance", "read_out", "sample_positions", "train_preference"]
 
 
 NEXT_ITEM = 0.2  # weight of the cross-entropy of next items while decisions are learned
@@ -92,7 +92,7 @@ def train_preference(
     f = build_model(sequences, apart=False, seed=training.seed, **model)
     learn, held = _split(sequences)
     losses = _Fit(sequences, learn, held, training.seed)
-    rows = _all_users(sequences)[learn.any(dim=1)]
+    rows = sequences.everyone[learn.any(dim=1)]
     cold = cold_items(sequences, sequences.self_items[learn])
     first_file = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
     encoder = f.backbone.item.weight, f.backbone.bias
@@ -142,7 +142,7 @@ class _Fit:
 
     def validate(self, loss: Callable[..., Tensor], model: Acceptance) -> float:
         """Return the mean loss at what is held out, by the same negatives at every epoch."""
-        rows = _all_users(self.sequences)[self.held.any(dim=1)]
+        rows = self.sequences.everyone[self.held.any(dim=1)]
         with seeded(self.seed, rows.device):
             return mean_loss(partial(loss, model, self.sequences, self.held), rows, READ_BATCH)
 
@@ -150,31 +150,19 @@ class _Fit:
 @torch.no_grad()
 def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
     """Read f~ at every system exposure; see `Readouts`."""
-    parts = [_read_batch(model, sequences, rows) for rows in _all_users(sequences).split(READ_BATCH)]
+    parts = [_read_batch(model, sequences, rows) for rows in sequences.everyone.split(READ_BATCH)]
     filtered, after_reject, after_accept, rank = (torch.cat(part) for part in zip(*parts, strict=True))
     return Readouts(filtered, after_reject, after_accept, chain(after_reject, after_accept), rank)
 
 
 @torch.no_grad()
-def rank_last_choice(model: Acceptance, sequences: Sequences, *, by: str = "next_item") -> pd.DataFrame:
-    """Rank the last self-chosen item of each user; see `csrec_core.models.ranking.leave_one_out`.
-
-    Parameters
-    ----------
-    by : {"next_item", "acceptance"}
-        Order items by the next-item score, or by the probability of accepting them now.
-    """
+def rank_by_acceptance(model: Acceptance, sequences: Sequences) -> pd.DataFrame:
+    """Rank the last self-chosen item of each user by the probability of accepting items now; see `leave_one_out`."""
 
     def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
-        if by == "next_item":
-            return model.backbone.score(model.backbone.encode_end(items, decisions, users=rows))
         return model.catalogue_logits(items, decisions, rows)
 
     return leave_one_out(sequences, score)
-
-
-def _all_users(sequences: Sequences) -> Tensor:
-    return torch.arange(len(sequences.users), device=sequences.self_items.device)
 
 
 def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
@@ -262,7 +250,7 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
         return
     parts = [
         model.logits(items[rows], decisions[rows], own=items.shape[1], users=rows)
-        for rows in _all_users(sequences).split(READ_BATCH)
+        for rows in sequences.everyone.split(READ_BATCH)
     ]
     real = items > 0
     model.calibrate(torch.cat(parts)[real], decisions[real], weights[real], held[real])

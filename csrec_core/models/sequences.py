@@ -77,6 +77,11 @@ class Sequences:
         return replace(self, **moved)
 
     @property
+    def everyone(self) -> Tensor:
+        """All users as rows, (U,)."""
+        return torch.arange(len(self.users), device=self.self_items.device)
+
+    @property
     def items(self) -> Tensor:
         """Both phases side by side, (U, L + T)."""
         return torch.cat([self.self_items, self.system_items], dim=1)

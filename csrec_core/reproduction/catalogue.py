@@ -43,8 +43,7 @@ def softmax_readouts(model: Encoder, sequences: Sequences, *, wanted: Tensor | N
         `after_reject`. `filtered` keeps the realised decision before each exposure alone.
     """
     parts = []
-    everyone = torch.arange(len(sequences.users), device=sequences.self_items.device)
-    for rows in everyone.split(users_at_once(len(sequences.catalogue))):
+    for rows in sequences.everyone.split(users_at_once(len(sequences.catalogue))):
         scores = model.score(model.encode_end(accepted_history(sequences, rows), users=rows))
         exposed = (sequences.system_items[rows] - 1).clamp(min=0)
         share = _shares(scores, scores.gather(1, exposed))
@@ -67,7 +66,7 @@ def rank_shares(model: Encoder, sequences: Sequences, *, last: int, seed: int = 
     length, size = sequences.self_items.shape[1], users_at_once(len(sequences.catalogue))
     count = (sequences.system_items > 0).sum(dim=1)
     with seeded(seed, share.device):
-        for rows in torch.arange(len(sequences.users), device=share.device).split(size):
+        for rows in sequences.everyone.split(size):
             items = sequences.items[rows] * (sequences.decisions[rows] == ACCEPT)
             for back in range(last, 0, -1):
                 place = (count[rows] - back).clamp(min=0)

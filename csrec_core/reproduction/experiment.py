@@ -28,7 +28,7 @@ from csrec_core.models.backbones.encoder import Encoder
 from csrec_core.models.csrec import predict_csrec, split_exposures, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
 from csrec_core.models.predictions import draw_folds
-from csrec_core.models.preference import Readouts, rank_last_choice, read_out, train_preference
+from csrec_core.models.preference import Readouts, rank_by_acceptance, read_out, train_preference
 from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.sequences import Sequences, to_sequences
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
@@ -185,7 +185,7 @@ class Reproduction:
                 self._calibrate(model, *split_exposures(self.context, users, learn, held, seed=seed))
             rows = own.nonzero()[:, 0]
             filtered[rows], marginal[rows] = predict_csrec(model, self.context, rows, wanted=tested)
-            rank = rank_last_choice(model, with_repeats(self.context), by="acceptance")
+            rank = rank_by_acceptance(model, with_repeats(self.context))
             ranks.append(rank[rank["user"].isin(self.sequences.users[rows.numpy()])])
         said = {"f": filtered, "f_marginal": marginal}
         said |= {"f_tilde": readouts.filtered, "f_tilde_marginal": readouts.marginal}
@@ -201,7 +201,7 @@ class Reproduction:
         seen = seen | stopped if model.backbone.causal else stopped
         if len(self.context.system_decisions[stopped].unique()) < 2:
             return
-        filtered, _ = predict_csrec(model, self.context, torch.arange(len(seen)), wanted=seen)
+        filtered, _ = predict_csrec(model, self.context, self.context.everyone, wanted=seen)
         logits = torch.logit(filtered[seen].double(), eps=1e-6)
         model.calibrate(logits, self.context.system_decisions[seen], torch.ones(len(logits)), stopped[seen])
 

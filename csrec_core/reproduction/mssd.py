@@ -184,10 +184,9 @@ class SessionTrials:
         users = torch.from_numpy(np.flatnonzero(~self.tested[self.log.rows]))
         train = partial(train_csrec, read, readouts, users, objective, start=preference, **options)
         model = self._cache.model(f"f-{seed}", build, train)
-        everyone = torch.arange(len(self.log.rows))
         columns = {
-            "f": predict_csrec(model, read, everyone)[0],
-            "f_marginal": predict_csrec(model, self.log.challenge, everyone)[0],
+            "f": predict_csrec(model, read, read.everyone)[0],
+            "f_marginal": predict_csrec(model, self.log.challenge, read.everyone)[0],
             "f_tilde": readouts.filtered,
             "f_tilde_marginal": read_out(preference, self.log.challenge).filtered,
         }

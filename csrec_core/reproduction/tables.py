@@ -41,7 +41,6 @@ __all__ = [
     "model_scores",
     "name_by_preset",
     "predict_trees",
-    "probability_scores",
     "rank_scores",
     "reference_scores",
     "run_presets",
@@ -125,7 +124,7 @@ def reference_scores(
     """
     tested = bench.cells[bench.cells["tested"]]
     chance = chance_scores(tested, bench.baseline(backbone, seed=seed).ranks)
-    parts = [probability_scores(tested, probabilities), chance]
+    parts = [decision_scores(tested, probabilities, draws=DRAWS), chance]
     return pd.concat(parts, ignore_index=True).assign(seed=0)
 
 
@@ -153,7 +152,7 @@ def hidden_position(
     hidden = replace(bench, dataset=shuffle_exposures(bench.dataset, seed=seeds[0]))
     again = experiment(hidden, [*itertools.product([backbone], seeds, presets)])
     tested = hidden.cells[hidden.cells["tested"]]
-    controls = probability_scores(tested, control_probabilities(hidden)).assign(seed=0)
+    controls = decision_scores(tested, control_probabilities(hidden), draws=DRAWS).assign(seed=0)
     fell = trials[trials["preset"].isin([preset.name for preset in presets])]
     parts = [
         again.assign(model=name_by_preset(again) + ", shuffled"),
@@ -171,12 +170,11 @@ def model_scores(trial: Trial, name: str, column: str = "") -> pd.DataFrame:
     of the rank.
     """
     cells = trial.cells
-    if column:
-        parts = [probability_scores(cells, cells[[column]].set_axis([name], axis=1))]
-    else:
+    predicted = cells[[column]].set_axis([name], axis=1) if column else cells[[]]
+    parts = [decision_scores(cells, predicted, ranked=name, draws=DRAWS)]
+    if not column:
         auc = auc_by_user(cells["decision"], -cells["rank_share"], cells["user"]).to_frame("AUC")
-        of_rank = resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=name)
-        parts = [decision_scores(cells, cells[[]], ranked=name, draws=DRAWS), of_rank]
+        parts.append(resample_means(auc, draws=DRAWS).reset_index(names="metric").assign(model=name))
     return pd.concat([*parts, rank_scores(trial.ranks, name)], ignore_index=True)
 
 
@@ -184,11 +182,6 @@ def rank_scores(ranks: pd.DataFrame, name: str) -> pd.DataFrame:
     """Score a model's `rank` of left-out items; as `model_scores`."""
     scores = ranking_scores(ranks.assign(model=name), draws=DRAWS)
     return scores[scores["model"] == name]
-
-
-def probability_scores(cells: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Score columns of probabilities; as `model_scores`, without rankings."""
-    return decision_scores(cells.drop(columns="rank_share", errors="ignore"), predicted, draws=DRAWS)
 
 
 def control_probabilities(bench: Reproduction) -> pd.DataFrame:
