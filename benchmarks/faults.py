@@ -79,7 +79,7 @@ def learn(model, path):
 for fold in (1, 2):
     torch.manual_seed(fold)
     build = lambda: torch.nn.Linear(1, 64)
-    model = models.model(f"f-{fold}", build, lambda path: learn(build(), path))
+    model = models.model(f"f-{fold}", build, lambda checkpoint: learn(build(), checkpoint))
     frame["x"].append(fold)
     frame["y"].append(float(model.weight.sum()))
 frame = pd.DataFrame(frame)"""
