@@ -21,6 +21,7 @@ from csrec_core.cli import cli
 from csrec_core.cli.given import read_yaml
 from csrec_core.csvfile import read_csv, save_csv
 from csrec_core.errors import InputError
+from csrec_core.plots import plot_effect_by_segment, use_style
 from csrec_core.plots.marks import add_tips
 from csrec_core.plots.svg import drawing_svg
 from csrec_core.report.allowed import keep_allowed
@@ -111,6 +112,17 @@ def test_a_drawing_of_control_characters_is_xml():
     plt.close(ax.figure)
     texts = [text for part in ElementTree.fromstring(svg).iter() if (text := part.text)]
     assert {"ab<c>", "de", "f"} <= set(texts)
+
+
+@pytest.mark.parametrize("name", [r"$\href{javascript:x}{y}$", "from $5 to $9", r"a $\frac$ b"])
+def test_names_with_dollar_signs_are_drawn_as_they_are(name):
+    """Two dollar signs are a formula to the library that draws, and most such formulas are none."""
+    use_style()
+    rows = pd.DataFrame({"segment": "price", "group": [name], "effect": 0.1, "lower": 0.0, "upper": 0.2})
+    ax = plot_effect_by_segment(rows)
+    svg = drawing_svg(ax.figure)
+    plt.close(ax.figure)
+    assert name in {part.text for part in ElementTree.fromstring(svg).iter()}
 
 
 def test_every_page_has_a_policy():

@@ -50,6 +50,7 @@ STYLE = {
     "legend.frameon": "False",
     "legend.fontsize": "9",
     "image.cmap": "RdBu_r",
+    "text.parse_math": "False",  # names of a log may hold dollar signs; drawings of formulas ask for them
 }
 
 

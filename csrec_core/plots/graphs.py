@@ -67,7 +67,7 @@ def plot_panels(graphs: pd.DataFrame, *, columns: int = 1) -> Figure:
         ax.axis("off")
     for ax, title in zip(axes.flat, titles, strict=False):
         plot_graph(graphs[graphs["panel"] == title], ax=ax)
-        ax.set_title(title, fontsize=9, fontweight="normal")
+        ax.set_title(title, fontsize=9, fontweight="normal", parse_math=True)
     figure.legend(handles=_legend(edges), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
@@ -122,7 +122,9 @@ def _draw_node(ax: Axes, node, size: float, *, above: bool) -> None:
     font *= 0.8 if hidden else 1
     fits = node.label.startswith("$") or len(node.label) <= FITTING
     if fits:
-        ax.text(node.x, node.y, node.label, ha="center", va="center", fontsize=font, zorder=4)
+        ax.text(
+            node.x, node.y, node.label, ha="center", va="center", fontsize=font, zorder=4, parse_math=True
+        )
     notes = " · ".join(note for note in ("" if fits else node.label, node.role, node.mark) if note)
     if notes:
         ax.annotate(
@@ -135,6 +137,7 @@ def _draw_node(ax: Axes, node, size: float, *, above: bool) -> None:
             fontsize=7.5,
             color="#111111",
             zorder=5,
+            parse_math=True,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
         )
 

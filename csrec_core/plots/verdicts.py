@@ -42,9 +42,8 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
         )
         start += len(steps)
     ax.set_xticks(np.arange(len(order)) + 0.5, order)
-    ax.set_yticks(
-        np.arange(len(variants)) + 0.5, [re.sub(r"(\w)\[(.*?)\]", r"$\1_{\2}$", v) for v in variants]
-    )
+    names = [re.sub(r"(\w)\[(.*?)\]", r"$\1_{\2}$", variant) for variant in variants]
+    ax.set_yticks(np.arange(len(variants)) + 0.5, names, parse_math=True)
     ax.tick_params(length=0, labelsize=8.5)
     ax.xaxis.tick_top()
     ax.invert_yaxis()
@@ -93,7 +92,7 @@ def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
         color = "white" if value > 0.6 * top else "#333333"
         ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center", color=color, fontsize=font)
     for axis, names in ((ax.xaxis, grid.columns), (ax.yaxis, grid.index)):
-        axis.set_ticks(np.arange(len(names)) + 0.5, [plot_label(name) for name in names])
+        axis.set_ticks(np.arange(len(names)) + 0.5, [plot_label(name) for name in names], parse_math=True)
     ax.tick_params(length=0, labelsize=font + 1)
     ax.invert_yaxis()
     ax.grid(False)
