@@ -21,7 +21,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 #: The files that are mutated, and the tests that go with each, the quickest first.
 TESTS = {
-    "effect/ter.py": ["words", "policy", "plots"],
+    "effect/ter.py": ["predictions"],
     "effect/score.py": ["engine", "answer", "segments"],
     "effect/users.py": ["engine", "answer"],
     "effect/sensitivity.py": ["engine", "answer", "words"],

@@ -399,7 +399,12 @@ def test_a_design_is_found_and_declared(tmp_path):
         ("unit: 2026-01-02 10:00:00+25:00", "not YAML"),  # a time that is none
         ("unit: 0000-00-00", "not YAML"),
         ("confounders: 3", "expected a list"),
-        ("a: &x [1], b: *x", "aliases"),
+        (
+            ", ".join(
+                [f"a0: &a0 [{'x, ' * 50}]", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 50}]" for n in (1, 2, 3))]
+            ),
+            "its aliases stand",
+        ),
         ("nothing.yaml", "no such file"),
     ],
 )

@@ -8,6 +8,7 @@ import yaml
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError, unknown
+from csrec_core.files import load_yaml
 
 __all__ = ["ESTIMANDS", "TARGETS", "UNITS", "Design", "find_design", "read_design"]
 
@@ -193,12 +194,10 @@ def read_design(text: str) -> dict:
         text = Path(text).read_text("utf-8", errors="replace")
     else:
         text = "{" + text + "}"
+    if len(text) > LARGEST:
+        raise InputError(f"{where}: too large; expected a few declarations")
     try:
-        if len(text) > LARGEST or any(isinstance(one, yaml.AliasToken) for one in yaml.scan(text)):
-            raise InputError(f"{where}: too large, or with aliases; expected a few declarations")
-        found = yaml.safe_load(text)
-    except InputError:
-        raise
+        found = load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
         raise InputError(f"{where}: not YAML: {str(error).splitlines()[0][:200]}") from None
     found = {} if found is None else found
