@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = {
     "effect/ter.py": ["predictions"],
     "effect/score.py": ["engine", "answer", "segments"],
-    "effect/users.py": ["engine", "answer"],
+    "effect/users.py": ["users", "engine"],
     "effect/sensitivity.py": ["engine", "answer", "words"],
     "effect/segments.py": ["segments"],
     "effect/design.py": ["engine", "identification"],

@@ -35,6 +35,7 @@ QUICK = {
     "project",
     "read",
     "table",
+    "users",
     "words",
 }
 

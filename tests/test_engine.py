@@ -429,6 +429,12 @@ def test_a_design_that_cannot_be_is_refused(declared, message):
         find_design(dataset, **declared)
 
 
+@pytest.mark.parametrize("declared", [0.3, {"system": 0.3, "self": 0.7}])
+def test_chances_of_an_arm_are_a_number_or_one_an_arm(declared):
+    design = Design(arm_propensity=declared)
+    assert (design.chance("system"), design.chance("self")) == pytest.approx((0.3, 0.7))
+
+
 def _known():
     from csrec_core.effect.engine import Known
     from csrec_core.effect.table import Clock

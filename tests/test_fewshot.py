@@ -12,19 +12,8 @@ from csrec_core.data.mssd.simulate import World, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, read_sessions
 from csrec_core.errors import InputError
 from csrec_core.evaluation.skips import SKIP_CONTROLS, challenge_scores, predict_skip_controls
-from csrec_core.metrics import average_accuracy, first_accuracy
 from csrec_core.models.fewshot import FewShot, _SlotNorm, predict_skips, train_fewshot
 from csrec_core.models.train import Training
-
-
-def test_average_accuracy_by_hand():
-    right = [[0, 1, 0, 1], [0, 1, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
-    asked = [[0, 1, 1, 1], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
-    # Accuracy up to each right one: (1/1 + 2/3) / 3; (1/1 + 2/2) / 2; none right.
-    np.testing.assert_allclose(average_accuracy(right, asked), [5 / 9, 1, 0, np.nan])
-    np.testing.assert_allclose(first_accuracy(right, asked), [1, 1, 0, np.nan])
-    early, late = average_accuracy([[1, 0], [0, 1]], [[1, 1]] * 2)
-    assert (early, late) == (0.5, 0.25)  # a mistake costs more where it comes first
 
 
 def test_sessions_lie_in_slots(tmp_path, tracks):

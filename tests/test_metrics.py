@@ -10,10 +10,12 @@ from csrec_core.metrics import (
     accept_by_probability,
     accept_by_rank,
     auc_by_user,
+    average_accuracy,
     brier,
     calibration_curve,
     cross_entropy,
     expected_calibration_error,
+    first_accuracy,
     hit_rate,
     ndcg,
     resample_means,
@@ -25,6 +27,16 @@ def test_ranking_metrics_by_hand():
     rank = [1, 2, 5, 6]
     np.testing.assert_array_equal(hit_rate(rank, 5), [1, 1, 1, 0])
     np.testing.assert_allclose(ndcg(rank, 5), [1, 0.6309297535714575, 0.38685280723454163, 0])
+
+
+def test_average_accuracy_by_hand():
+    right = [[0, 1, 0, 1], [0, 1, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+    asked = [[0, 1, 1, 1], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    # Accuracy up to each right one: (1/1 + 2/3) / 3; (1/1 + 2/2) / 2; none right.
+    np.testing.assert_allclose(average_accuracy(right, asked), [5 / 9, 1, 0, np.nan])
+    np.testing.assert_allclose(first_accuracy(right, asked), [1, 1, 0, np.nan])
+    early, late = average_accuracy([[1, 0], [0, 1]], [[1, 1]] * 2)
+    assert (early, late) == (0.5, 0.25)  # a mistake costs more where it comes first
 
 
 def test_decisions_of_equations_19_and_20_by_hand():

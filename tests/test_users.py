@@ -1,0 +1,67 @@
+"""Users' effects against the best linear prediction that knows every variance."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from csrec_core.effect.users import user_effects
+
+USERS, MEAN, SPREAD, LIKING, NOISE = 6000, 0.3, 0.5, 0.8, 2.0  # of e its mean and variance; of b; of a row
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Rows of users whose effect e and liking b are drawn: 6 by the arm, 4 by the baseline, weighted unevenly."""
+    rng = np.random.default_rng(0)
+    effect = rng.normal(MEAN, SPREAD**0.5, USERS)
+    liking = rng.normal(0, LIKING**0.5, USERS)
+    arm, user = np.tile([1] * 6 + [0] * 4, USERS), np.repeat(np.arange(USERS), 10)
+    decision = liking[user] + effect[user] * arm + rng.normal(0, NOISE**0.5, len(user))
+    weight = rng.choice([1.0, 2.0, 3.0], len(user))
+    rows = {
+        "user": user,
+        "arm": arm,
+        "decision": decision,
+        "m0": 0.0,
+        "w1": weight * arm,
+        "w0": weight * (1 - arm),
+    }
+    return pd.DataFrame(rows), effect
+
+
+def best_prediction(rows):
+    """Return by user the best linear prediction of e from the two means, and its variance, all being known."""
+    means, noises = [], []
+    for name in ("w1", "w0"):
+        total = rows.groupby("user")[name].sum().to_numpy()
+        means.append((rows[name] * rows["decision"]).groupby(rows["user"]).sum().to_numpy() / total)
+        noises.append(NOISE * (rows[name] ** 2).groupby(rows["user"]).sum().to_numpy() / total**2)
+    covariance = np.full((USERS, 2, 2), LIKING)
+    covariance[:, 0, 0] += SPREAD + noises[0]
+    covariance[:, 1, 1] += noises[1]
+    slopes = np.linalg.solve(covariance, np.tile([[SPREAD], [0.0]], (USERS, 1, 1)))[..., 0]
+    return MEAN + slopes[:, 0] * (means[0] - MEAN) + slopes[:, 1] * means[1], SPREAD * (1 - slopes[:, 0])
+
+
+def test_users_are_predicted_as_by_one_who_knows_the_variances(drawn):
+    rows, effect = drawn
+    found = user_effects(rows).set_index("user").sort_index()
+    best, variance = best_prediction(rows)
+    assert np.abs(found["effect"] - best).max() < 0.1
+    half = (found["upper"] - found["lower"]).to_numpy() / 2
+    assert half == pytest.approx(1.96 * variance**0.5, rel=0.03)
+    assert ((found["lower"] <= effect) & (effect <= found["upper"])).mean() == pytest.approx(0.95, abs=0.012)
+    assert (found["exposures"] == 6).all()
+
+
+def test_the_error_of_the_mean_is_in_every_interval(drawn):
+    rows, _ = drawn
+    found = user_effects(rows, error=0.4, level=0.9).set_index("user").sort_index()
+    _, variance = best_prediction(rows)
+    half = (found["upper"] - found["lower"]).to_numpy() / 2
+    assert half == pytest.approx(1.645 * (variance + 0.16) ** 0.5, rel=0.03)
+
+
+def test_without_rows_of_one_arm_there_is_no_user(drawn):
+    rows, _ = drawn
+    assert user_effects(rows.assign(w0=0.0)).empty
