@@ -36,7 +36,13 @@ def points(value: float, *, sign: bool = False) -> str:
 
 
 def share(value: float) -> str:
-    """Return a probability as a percentage: .182 as `18.2%`."""
+    """Return a probability as a percentage.
+
+    Examples
+    --------
+    >>> share(0.182), share(-0.001), share(float("nan"))
+    ('18.2%', '−0.1%', '–')
+    """
     return _minus(f"{100 * value:.1f}%") if math.isfinite(value) else DASH
 
 
@@ -85,24 +91,48 @@ def writer(binary: bool, *, sign: bool = False) -> tuple[Callable[[float], str],
 
 
 def count(value: float) -> str:
-    """Return a whole number with commas: `11,895`."""
+    """Return a whole number with commas.
+
+    Examples
+    --------
+    >>> count(11894.6), count(-2), count(float("inf"))
+    ('11,895', '−2', '–')
+    """
     return _minus(f"{value:,.0f}") if math.isfinite(value) else DASH
 
 
 def counted(value: float, noun: str) -> str:
-    """Return a count with its noun: `1 user`, `11,895 users`."""
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "user"), counted(11895, "user")
+    ('1 user', '11,895 users')
+    """
     return f"{count(value)} {noun}{'' if count(value) == '1' else 's'}"
 
 
 def p_value(value: float) -> str:
-    """Return a p-value as a reader needs it: `p < .001`, `p = .03`."""
+    """Return a p-value as a reader needs it.
+
+    Examples
+    --------
+    >>> p_value(0.0004), p_value(0.001), p_value(0.0312), p_value(float("nan"))
+    ('p < .001', 'p = .001', 'p = .03', '–')
+    """
     if not math.isfinite(value):
         return DASH
     return "p < .001" if value < 0.001 else f"p = {value:.{3 if value < 0.01 else 2}f}".replace("0.", ".", 1)
 
 
 def interval(lower: float, upper: float, write=points) -> str:
-    """Return an interval, its ends as `write` has them: `[7.0, 8.3]`; `about 0.0` where they are written alike."""
+    """Return an interval, its ends as `write` has them; `about` where they are written alike.
+
+    Examples
+    --------
+    >>> interval(0.07, 0.083), interval(-0.0001, 0.0002)
+    ('[7.0, 8.3]', 'about 0.0')
+    """
     ends = write(lower), write(upper)
     return f"[{ends[0]}, {ends[1]}]" if ends[0] != ends[1] or DASH in ends else f"about {ends[0]}"
 
