@@ -365,6 +365,7 @@ def main() -> None:
     parser.add_argument("--chromium", default="chromium")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    plots.use_style()
     with tempfile.TemporaryDirectory() as folder:
         found = made(len(PAYLOADS), random.Random(0), Path(folder))
     controls = [
