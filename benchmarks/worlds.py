@@ -34,7 +34,7 @@ class World:
     carry: float = 0.3
     drift: float = 0.0  # of the link from the first exposure to the last, in both arms
     chosen: float = 1.0  # how strongly the baseline follows preference
-    policy: str = "uniform"  # of the arm: uniform, popular, personal, or alike for all and other every day
+    policy: str = "uniform"  # of the arm: uniform, popular, personal, as chosen by oneself, or other every day
     interleaved: bool = False
     mean: float = 12.0  # exposures of an arm a user
     heavy: bool = False  # a lognormal number of exposures instead of a fixed one
@@ -54,7 +54,9 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
     affinity = taste @ vector.T  # standard deviation 1 over pairs
     quality, fame = rng.normal(0, 0.4, m), rng.normal(0, 0.8, m)
     chances = {"self": softmax(world.chosen * affinity + fame, axis=1)}
-    if world.policy == "uniform":
+    if world.policy == "as chosen":
+        chances["system"] = chances["self"]
+    elif world.policy == "uniform":
         chances["system"] = np.full((n, m), 1 / m)
     elif world.policy in ("popular", "daily"):
         chances["system"] = np.tile(softmax(1.2 * fame), (n, 1))
@@ -176,5 +178,5 @@ UNTOLD: dict[str, World] = {
 
 def without_effect(world: World) -> World:
     """Return the world with no effect of the arm; of an arm drawn itself, what it picks is part of its effect."""
-    alike = {"chosen": 0.0, "policy": "uniform"} if world.randomised_arm else {}
+    alike = {"policy": "as chosen"} if world.randomised_arm else {}
     return replace(world, effect=0.0, spread=0.0, growth=0.0, **alike)
