@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import f as fisher
-from worlds import World, simulate
+from worlds import WORLDS, World, simulate
 
 from csrec_core.data.books import simulate_books
 from csrec_core.effect.estimate import estimate_effect
@@ -124,3 +124,13 @@ def test_cohorts_meet_the_baseline_at_the_same_time_where_the_arms_share_a_clock
     halves = table.groupby("step").apply(lambda part: np.average(part["effect"], weights=part["users"]))
     steps = effect.over_time.set_index("step")["effect"].reindex(halves.index)
     assert (halves - steps).abs().median() < 0.01  # against the baseline of all times 0.04
+
+
+def test_where_the_arm_is_drawn_groups_are_not_made_of_what_it_exposed():
+    """Users who met few items by themselves liked what they met: their baseline is high with no effect at all."""
+    world, declared = WORLDS["arm randomised"]
+    dataset, _ = simulate(replace(world, users=150), 0)
+    effect = estimate_effect(dataset, seed=0, splits=1, **declared)
+    labels = segment_labels(dataset, effect)
+    assert labels[["item popularity", "variety of own choices"]].isna().all(axis=None)
+    assert labels["cohort"].notna().all() and segment_tests(effect, labels).empty

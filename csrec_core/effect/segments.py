@@ -31,6 +31,7 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
     where the items have one, `variety of own choices` (thirds of the users by the number of genres, or items, an
     exposure of the baseline), thirds by columns of the log's owner, or their values where there are few, and
     `cohort`: thirds of the users by their first `timestamp`, or by that variety.
+    Where the arm as a whole is compared, those made of items are empty.
     """
     log, own = dataset.log, dataset.log["source"].astype(str) == effect.design.baseline
     labels = pd.DataFrame(index=log.index)
@@ -42,6 +43,9 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
         labels["genre"] = kind.where(kind.isin(common) | kind.isna(), "other genres")
     mine = kind[own].groupby(log.loc[own, "user"])
     labels[BREADTH] = log["user"].map(_thirds(mine.nunique() / mine.size()))
+    if effect.design.estimand == "arm":
+        # What an arm exposes is part of its effect: groups made of it would compare what came of the arms.
+        labels = labels.assign(**dict.fromkeys(labels.columns, pd.Series(np.nan, log.index, dtype=object)))
     known = covariates(dataset)
     first = [name for name in known.columns if name.split(": ")[-1] in effect.design.confounders]
     for name in list(dict.fromkeys([*first, *known.columns]))[: MOST + len(first)]:
