@@ -34,7 +34,7 @@ class World:
     carry: float = 0.3
     drift: float = 0.0  # of the link from the first exposure to the last, in both arms
     chosen: float = 1.0  # how strongly the baseline follows preference
-    policy: str = "uniform"  # of the arm: uniform, popular, personal, as chosen by oneself, or other every day
+    policy: str = "uniform"  # of the arm: uniform, popular, personal, as chosen by oneself, or daily
     interleaved: bool = False
     mean: float = 12.0  # exposures of an arm a user
     heavy: bool = False  # a lognormal number of exposures instead of a fixed one
