@@ -289,6 +289,14 @@ def test_graph_gates_on_verdicts(tmp_path):
     assert late.exit_code == 1 and "fails at a t beyond 3" in late.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(["--sute", "quick"], "--suite"), (["--jobs", "x"], "Invalid value for '--jobs'")]
+)
+def test_bad_usage_names_the_option_and_the_nearest_one(words, said):
+    result = report(*words)
+    assert result.exit_code == 2 and said in result.stderr
+
+
 def test_a_large_log_is_told_its_time_and_offered_whole_histories_of_some_users(
     project, tmp_path, monkeypatch
 ):

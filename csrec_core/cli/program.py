@@ -80,7 +80,8 @@ def _brief() -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
-        raise click.UsageError(one_line(error.message, 300), error.ctx) from None
+        # Said in full, as the option at fault and the nearest name are no part of the bare message.
+        raise click.UsageError(one_line(error.format_message(), 300), error.ctx) from None
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
