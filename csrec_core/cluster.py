@@ -99,13 +99,19 @@ def _here(function: Callable, tasks: Mapping[str, tuple], common: tuple) -> Iter
             yield name, error
 
 
+def _given(value):
+    return value
+
+
 def _on_dask(
     function: Callable, tasks: Mapping[str, tuple], common: tuple, scheduler: str
 ) -> Iterator[tuple[str, object]]:
     from distributed import KilledWorker, as_completed
 
     with _connect(scheduler) as client:
-        sent = client.scatter(list(common), broadcast=True, hash=False) if common else []
+        # Each is the result of a task: what is scattered is lost with the last worker that holds it, and all
+        # that waits for it is cancelled; a result is made again.
+        sent = [client.submit(_given, value, pure=False) for value in common]
         futures = {
             client.submit(function, *arguments, *sent, pure=False): name for name, arguments in tasks.items()
         }

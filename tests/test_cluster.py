@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from distributed import LocalCluster
 
 from csrec_core import cluster
 from csrec_core.cluster import run_tasks
@@ -77,6 +78,22 @@ def test_a_killed_worker_changes_nothing(scheduler, tmp_path, monkeypatch):
         for path in (tmp_path / "here" / table).iterdir():
             assert (tmp_path / "there" / table / path.name).read_bytes() == path.read_bytes()
     assert not list((tmp_path / "there").rglob(".*"))
+
+
+def add_or_die_once(number, note, more):
+    if not note.exists():
+        note.touch()
+        die()
+    return number + more
+
+
+def test_what_all_tasks_share_outlives_the_only_worker(tmp_path):
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as alone:
+        tasks = {str(number): (number, tmp_path / "killed") for number in range(3)}
+        results = dict(run_tasks(add_or_die_once, tasks, common=(10,), scheduler=alone.scheduler_address))
+    assert results == {"0": 10, "1": 11, "2": 12}
 
 
 def test_a_task_that_kills_every_worker_is_given_up(scheduler):
