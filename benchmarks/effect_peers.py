@@ -31,7 +31,9 @@ from csrec_core.data.log import Dataset
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, look_over
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
+from csrec_core.effect.folds import fold_of
+from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.rows import lay_rows
 
 KINDS = [name for name in WORLDS if name.startswith("published")]
 OURS = "csrec"

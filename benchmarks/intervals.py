@@ -15,7 +15,8 @@ import pandas as pd
 from worlds import WORLDS, simulate, without_effect
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.result import Effect
 from csrec_core.effect.segments import segment_labels, segment_tests
 
 GROUPS = "item popularity"

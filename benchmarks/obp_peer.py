@@ -20,7 +20,7 @@ from obp.ope import (
     SwitchDoublyRobust,
 )
 
-from csrec_core.effect.table import fold_of
+from csrec_core.effect.folds import fold_of
 
 ESTIMATORS = {
     "IPS": InverseProbabilityWeighting(),

@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "Dataset": "csrec_core.data.log",
     "Design": "csrec_core.effect.design",
-    "Effect": "csrec_core.effect.estimate",
+    "Effect": "csrec_core.effect.result",
     "InputError": "csrec_core.errors",
     "check": "csrec_core.frames",
     "effect": "csrec_core.effect",  # the package itself, which can be called

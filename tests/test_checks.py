@@ -15,8 +15,9 @@ from csrec_core.effect import checks
 from csrec_core.effect.aa import _rate, false_alarms, permute_arms
 from csrec_core.effect.checks import CHECKS, check_effect
 from csrec_core.effect.design import Design
-from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.likeness import choice_likeness
+from csrec_core.effect.result import Effect
 from csrec_core.effect.score import effects_of
 from csrec_core.errors import InputError
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED

@@ -8,8 +8,14 @@ import pytest
 from worlds import World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
+from csrec_core.effect.clock import find_clock
 from csrec_core.effect.design import Design, find_design, read_design
-from csrec_core.effect.estimate import estimate_effect, merge_small
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.folds import fold_of
+from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.record import describe
+from csrec_core.effect.result import merge_small
+from csrec_core.effect.rows import covariates, lay_rows
 from csrec_core.effect.score import (
     combine_splits,
     effects_of,
@@ -20,7 +26,6 @@ from csrec_core.effect.score import (
     sum_scores,
 )
 from csrec_core.effect.sensitivity import sensitivity_band
-from csrec_core.effect.table import ItemCounts, covariates, describe, find_clock, fold_of, lay_rows
 from csrec_core.effect.weights import item_chances, row_weights
 from csrec_core.errors import InputError
 
@@ -475,7 +480,7 @@ def test_a_group_without_weight_has_no_effect(empty):
 
 
 def _known():
+    from csrec_core.effect.clock import Clock
     from csrec_core.effect.engine import Known
-    from csrec_core.effect.table import Clock
 
     return Known(Clock((), False), True, 1.0, 0.5, 400, 40, 1)

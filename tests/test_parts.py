@@ -16,9 +16,11 @@ from csrec_core.data.parted import KEY, OTHER, PartedLog
 from csrec_core.effect import parts
 from csrec_core.effect.engine import look_over
 from csrec_core.effect.estimate import estimate_effect, learn_engines
+from csrec_core.effect.folds import fold_of
+from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.parts import SHARED, estimate_parts
+from csrec_core.effect.rows import lay_rows
 from csrec_core.effect.score import effects_of, split_sums
-from csrec_core.effect.table import ItemCounts, fold_of, lay_rows
 from csrec_core.errors import InputError
 
 ONE = {"splits": 1, "folds": 3}  # what is tested here does not depend on how often it is done

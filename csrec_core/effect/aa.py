@@ -9,7 +9,8 @@ from scipy.stats import beta
 from csrec_core.data.log import Dataset
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.table import hashes, lay_rows
+from csrec_core.effect.folds import hashes
+from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 
 __all__ = ["false_alarms", "in_order", "permute_arms", "relabel"]

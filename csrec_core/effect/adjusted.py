@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import FEATURE, Dataset
-from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.independence import covariance_test
+from csrec_core.effect.result import Effect
 from csrec_core.errors import InputError, listed, unknown
 from csrec_core.metrics import holm
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, Verdict

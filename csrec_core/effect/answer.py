@@ -23,7 +23,7 @@ __all__ = [
     "write_answer",
 ]  # fmt: skip
 
-#: Columns of `csrec_core.effect.table.describe` in plain words.
+#: Columns of `csrec_core.effect.record.describe` in plain words.
 COLUMNS = {
     "first": "whether anything was decided before",
     "last": "the decision before",

@@ -18,9 +18,13 @@ import pandas as pd
 from scipy.stats import chi2
 
 from csrec_core.data.log import KEY, SYSTEM, Dataset
+from csrec_core.effect.clock import Clock
 from csrec_core.effect.design import Design, find_design
+from csrec_core.effect.folds import fold_of
 from csrec_core.effect.independence import clustered_score, covariance_test, local_markov
-from csrec_core.effect.table import Clock, ItemCounts, describe, fold_of, lay_rows
+from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.record import describe
+from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import holm
 

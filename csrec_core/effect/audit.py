@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from csrec_core.effect.design import Design
-from csrec_core.effect.table import beside
+from csrec_core.effect.rows import beside
 from csrec_core.metrics import effective_size, two_sided
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 

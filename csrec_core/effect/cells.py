@@ -21,8 +21,9 @@ from scipy import integrate
 from scipy.stats import multivariate_normal, norm
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.estimate import Effect
-from csrec_core.effect.table import ItemCounts, lay_rows
+from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.result import Effect
+from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import resample
 

@@ -17,10 +17,11 @@ from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.aa import in_order, permute_arms, relabel
 from csrec_core.effect.design import Design
 from csrec_core.effect.engine import FOLDS
-from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.folds import hashes
 from csrec_core.effect.likeness import choice_likeness
+from csrec_core.effect.result import Effect
 from csrec_core.effect.score import ESTIMATORS, combine_splits, effects_of
-from csrec_core.effect.table import hashes
 from csrec_core.effect.words import amount, between
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import holm, two_sided

@@ -10,22 +10,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from csrec_core.effect.clock import Clock, find_clock
 from csrec_core.effect.design import Design
+from csrec_core.effect.folds import fold_of, hashes
+from csrec_core.effect.item_counts import ITEM, ItemCounts
 from csrec_core.effect.nuisance import NETWORK, Model, choose_learner, fit_model
-from csrec_core.effect.table import (
-    HISTORY,
-    ITEM,
-    LIKENESS,
-    WITH_ITEM,
-    Clock,
-    ItemCounts,
-    beside,
-    describe,
-    find_clock,
-    fold_of,
-    hashes,
-    item_vectors,
-)
+from csrec_core.effect.record import HISTORY, LIKENESS, WITH_ITEM, describe, item_vectors
+from csrec_core.effect.rows import beside
 from csrec_core.effect.weights import TRIM, ItemChances, item_chances, row_weights
 
 __all__ = ["FOLDS", "LEARNED", "Engine", "Known", "draw_users", "look_over"]
@@ -59,7 +50,7 @@ class Known:
         return 0.5 if self.binary else self.rate
 
     def describe(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Describe rows of whole users by what lies before each (`csrec_core.effect.table.describe`)."""
+        """Describe rows of whole users by what lies before each (`csrec_core.effect.record.describe`)."""
         return describe(rows, self.clock, rate=self.rate, vectors=item_vectors(rows))
 
 
@@ -114,7 +105,7 @@ class Engine:
         Parameters
         ----------
         rows : DataFrame
-            Of `csrec_core.effect.table.lay_rows`; of many, some users are drawn.
+            Of `csrec_core.effect.rows.lay_rows`; of many, some users are drawn.
         features : DataFrame
             `Known.describe` of the rows; and what networks make of them, where they are trained.
         learners : dict, optional

@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from csrec_core.effect.audit import SURE
 from csrec_core.effect.design import Design
+from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.score import Sums
-from csrec_core.effect.table import ItemCounts
 from csrec_core.effect.weights import ItemChances
 from csrec_core.numbers import counted, plain
 from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict

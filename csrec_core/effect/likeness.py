@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
-from csrec_core.effect.table import hashes
+from csrec_core.effect.folds import hashes
 
 __all__ = ["choice_likeness"]
 

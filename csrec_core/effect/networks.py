@@ -1,7 +1,7 @@
 """What a sequence model makes of a user's record: a feature of the nuisances, cross-fitted.
 
 f~ (Eq. 7) learns from the baseline's decisions of some users, and is read at every exposure by the others, from
-the same record that the table of features is made of (`csrec_core.effect.table.describe`), in its order: so it
+the same record that the table of features is made of (`csrec_core.effect.record.describe`), in its order: so it
 means the same under either arm. Its logit is a feature, and held-out loss decides for each nuisance whether it is
 read at all (`csrec_core.effect.nuisance.choose_learner`).
 """
@@ -13,9 +13,11 @@ import pandas as pd
 import torch
 
 from csrec_core.data.log import SELF, Dataset
+from csrec_core.effect.clock import Clock
 from csrec_core.effect.engine import draw_users
-from csrec_core.effect.estimate import Effect
-from csrec_core.effect.table import Clock, fold_of, record_windows
+from csrec_core.effect.folds import fold_of
+from csrec_core.effect.record import record_windows
+from csrec_core.effect.result import Effect
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance
 from csrec_core.models.predictions import Settings

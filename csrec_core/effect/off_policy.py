@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.table import fold_of
+from csrec_core.effect.folds import fold_of
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import effective_size, resample
 from csrec_core.verdict import FAILS, Verdict, within

@@ -7,9 +7,11 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.estimate import Effect
+from csrec_core.effect.folds import fold_of
 from csrec_core.effect.nuisance import STRENGTH, Basis
-from csrec_core.effect.table import describe, fold_of, lay_rows
+from csrec_core.effect.record import describe
+from csrec_core.effect.result import Effect
+from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 
 __all__ = ["constraint_path", "fit_penalised", "read_weights"]

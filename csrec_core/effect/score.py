@@ -25,7 +25,8 @@ from scipy import sparse
 from scipy.stats import t as student
 
 from csrec_core.effect.engine import BLOCK, Known
-from csrec_core.effect.table import FEW_ITEMS, POSITION, ItemCounts
+from csrec_core.effect.item_counts import FEW_ITEMS, ItemCounts
+from csrec_core.effect.rows import POSITION
 
 __all__ = [
     "ESTIMATORS", "FEWEST", "Effects", "Sums", "combine_splits", "effects_of", "group_rows", "group_scores",

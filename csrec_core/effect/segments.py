@@ -5,9 +5,9 @@ import pandas as pd
 from scipy.stats import f as fisher
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.estimate import Effect
+from csrec_core.effect.result import Effect
+from csrec_core.effect.rows import covariates, genres
 from csrec_core.effect.score import effects_of, step_of
-from csrec_core.effect.table import covariates, genres
 from csrec_core.metrics import holm
 
 __all__ = ["by_cohort", "by_segment", "segment_labels", "segment_sentence", "segment_tests", "segment_tile"]
@@ -31,30 +31,38 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
     where the items have one, `variety of own choices` (thirds of the users by the number of genres, or items, an
     exposure of the baseline), thirds by columns of the log's owner, or their values where there are few, and
     `cohort`: thirds of the users by their first `timestamp`, or by that variety.
-    Where the arm as a whole is compared, those made of items are empty.
+    Where the arm as a whole is compared, there are none that are made of items.
     """
-    log, own = dataset.log, dataset.log["source"].astype(str) == effect.design.baseline
-    labels = pd.DataFrame(index=log.index)
-    chosen = log.loc[own, "item"].value_counts().reindex(log["item"].unique(), fill_value=0)
-    labels["item popularity"] = log["item"].map(_thirds(chosen))
-    kind = genres(dataset)
-    if kind.nunique() < dataset.log["item"].nunique():
-        common = kind.value_counts().index[:GENRES]
-        labels["genre"] = kind.where(kind.isin(common) | kind.isna(), "other genres")
-    mine = kind[own].groupby(log.loc[own, "user"])
-    labels[BREADTH] = log["user"].map(_thirds(mine.nunique() / mine.size()))
-    if effect.design.estimand == "arm":
-        # What an arm exposes is part of its effect: groups made of it would compare what came of the arms.
-        labels = labels.assign(**dict.fromkeys(labels.columns, pd.Series(np.nan, log.index, dtype=object)))
+    # What an arm exposes is part of its effect: groups made of it would compare what came of the arms.
+    made = effect.design.estimand == "exposure"
+    labels = (
+        _labels_of_items(dataset, effect.design.baseline) if made else pd.DataFrame(index=dataset.log.index)
+    )
     known = covariates(dataset)
     first = [name for name in known.columns if name.split(": ")[-1] in effect.design.confounders]
     for name in list(dict.fromkeys([*first, *known.columns]))[: MOST + len(first)]:
         if not name.startswith(("item: ", "missing: ")):
             plain = name.removeprefix("feature_").removeprefix("user: ")
             labels[WORDS.get(plain, plain)] = _thirds(known[name])
-    stamped = "timestamp" in log.columns
-    since = log["user"].map(_thirds(log.groupby("user")["timestamp"].min())) if stamped else labels[BREADTH]
-    return labels.assign(cohort=since)
+    if "timestamp" in dataset.log.columns:
+        first_seen = dataset.log.groupby("user")["timestamp"].min()
+        return labels.assign(cohort=dataset.log["user"].map(_thirds(first_seen)))
+    return labels.assign(cohort=labels[BREADTH] if made else pd.Series(np.nan, labels.index, dtype=object))
+
+
+def _labels_of_items(dataset: Dataset, baseline: str) -> pd.DataFrame:
+    """Return the labels of every row that are made of what was exposed."""
+    log, own = dataset.log, dataset.log["source"].astype(str) == baseline
+    labels = pd.DataFrame(index=log.index)
+    chosen = log.loc[own, "item"].value_counts().reindex(log["item"].unique(), fill_value=0)
+    labels["item popularity"] = log["item"].map(_thirds(chosen))
+    kind = genres(dataset)
+    if kind.nunique() < log["item"].nunique():
+        common = kind.value_counts().index[:GENRES]
+        labels["genre"] = kind.where(kind.isin(common) | kind.isna(), "other genres")
+    mine = kind[own].groupby(log.loc[own, "user"])
+    labels[BREADTH] = log["user"].map(_thirds(mine.nunique() / mine.size()))
+    return labels
 
 
 def _thirds(values: pd.Series) -> pd.Series:

@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from csrec_core.data.log import Dataset
 from csrec_core.effect.design import Design
-from csrec_core.effect.table import lay_rows
+from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import effective_size
 

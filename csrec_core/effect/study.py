@@ -8,7 +8,8 @@ from scipy.stats import beta
 from tqdm import tqdm
 
 from csrec_core.data.books import simulate_books
-from csrec_core.effect.estimate import Effect, estimate_effect
+from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.result import Effect
 from csrec_core.effect.ter import true_effects
 
 __all__ = ["SCENARIOS", "estimate_world", "study_table", "summarise"]

@@ -11,7 +11,7 @@ estimates, by the two networks; how far an effect may be believed is judged by
 import numpy as np
 import pandas as pd
 
-from csrec_core.effect.estimate import Effect
+from csrec_core.effect.result import Effect
 from csrec_core.errors import unknown
 from csrec_core.metrics import resample_means
 

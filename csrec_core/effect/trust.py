@@ -22,7 +22,7 @@ from scipy.special import expit, logit
 from scipy.stats import false_discovery_control
 
 from csrec_core.effect.engine import Known
-from csrec_core.effect.estimate import Effect
+from csrec_core.effect.result import Effect
 from csrec_core.errors import InputError
 from csrec_core.metrics import resample
 from csrec_core.numbers import interval, writer

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.effect.design import Design
-from csrec_core.effect.table import ItemCounts
+from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.errors import InputError
 
 __all__ = ["TRIM", "ItemChances", "item_chances", "row_weights"]

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.effect.answer import column_words
-from csrec_core.effect.estimate import Effect
 from csrec_core.effect.identification import Identification
+from csrec_core.effect.result import Effect
 from csrec_core.numbers import count, interval, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict
 

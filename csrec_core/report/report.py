@@ -104,7 +104,7 @@ class Report:
         self._find(sentence, f'<p class="finding">{prose(_sentence(sentence))}</p>', numbers)
 
     def answer(self, effect, /) -> None:
-        """Say what an effect is (`csrec_core.effect.estimate.Effect`), as `finding` does, as its card shows it."""
+        """Say what an effect is (`csrec_core.effect.result.Effect`), as `finding` does, as its card shows it."""
         found = effect.to_dict()
         value = tuple(found[name] for name in ("effect", "lower", "upper"))
         numbers = (

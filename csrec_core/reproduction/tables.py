@@ -10,8 +10,12 @@ from scipy.stats import t as student
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.effect.clock import Clock
 from csrec_core.effect.design import Design
-from csrec_core.effect.table import Clock, ItemCounts, describe, fold_of, lay_rows
+from csrec_core.effect.folds import fold_of
+from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.record import describe
+from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import unknown
 from csrec_core.evaluation.controls import (
     CONTROLS,
@@ -209,7 +213,7 @@ def control_probabilities(bench: Reproduction) -> pd.DataFrame:
 def predict_trees(dataset: Dataset, cells: pd.DataFrame) -> pd.Series:
     """Predict the acceptance of exposures by boosted trees that were fitted on the users of the other folds.
 
-    They read what is known before the decision (`csrec_core.effect.table`), and what the users whom they are
+    They read what is known before the decision (`csrec_core.effect.record`), and what the users whom they are
     fitted on did with the item. Nothing is taken from a simulated world's truth.
 
     Parameters

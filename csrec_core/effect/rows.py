@@ -1,0 +1,133 @@
+"""The rows of a log, by user and in the order in which they were lived, with what its owner knows beside them."""
+
+import numpy as np
+import pandas as pd
+
+from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.effect.design import Design
+
+__all__ = ["beside", "covariates", "genres", "lay_rows", "shares_clock", "table_moments"]
+
+TASTE = "taste: "  # columns of the users table that hold the preference for the genre named after it
+PREFERENCE = "preference"
+POSITION = "item: position"  # in a list: set with the item, so part of the arm where items are
+
+
+def table_moments(users: pd.DataFrame | None, items: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each number of the tables, as `user: ...` and `item: ...`."""
+    found = {}
+    for prefix, table in (("user", users), ("item", items)):
+        if table is not None:
+            numbers = table.drop(columns=prefix, errors="ignore").select_dtypes("number")
+            for name in numbers.columns:
+                values = numbers[name].to_numpy(dtype=float)
+                values = values[~np.isnan(values)] if not np.isnan(values).all() else np.zeros(1)
+                found[f"{prefix}: {name}"] = float(values.mean()), float(values.std()) or 1.0
+    return found
+
+
+def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None = None) -> pd.DataFrame:
+    """Return what the log's owner knows of users, items and exposures beside what happened.
+
+    `moments` are those of the whole tables, where the dataset's hold what a part of the log needs.
+
+    Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the log; its
+    `position`, where every exposure has one; `preference`, from the columns `taste: <genre>` of the users table, at the
+    exposed item's genre; the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`,
+    these of mean 0 and standard deviation 1. A value that is missing is the mean of its table, so that the parts of a
+    log agree on it, with a column `missing: ...` of ones beside it.
+    """
+    log, users, items = dataset.log, dataset.users, dataset.items
+    moments = table_moments(users, items) if moments is None else moments
+    known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(FEATURE)}
+    if "position" in log.columns and log["position"].notna().all():  # a place in a list is set with its item
+        known[POSITION] = log["position"].to_numpy()
+    fill = {name: mean for name, (mean, _) in moments.items()}
+    if users is not None:
+        by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
+        row = by_user.index.get_indexer(log["user"])
+        tastes = [name for name in by_user.columns if str(name).startswith(TASTE)]
+        if tastes and items is not None and "genre" in items.columns:
+            genre = pd.Index([name.removeprefix(TASTE) for name in tastes]).get_indexer(genres(dataset))
+            value = by_user[tastes].to_numpy()[row, genre]
+            known[PREFERENCE] = np.where((row >= 0) & (genre >= 0), value, np.nan)
+            fill[PREFERENCE] = float(np.mean([fill[f"user: {name}"] for name in tastes]))
+        rest = by_user.drop(columns=tastes)
+        known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
+    if items is not None:
+        by_item = items.drop_duplicates("item").set_index("item").select_dtypes("number")
+        for name in by_item.columns:
+            mean, spread = moments[f"item: {name}"]
+            values = by_item[name].reindex(log["item"]).to_numpy(dtype=float)
+            known[f"item: {name}"], fill[f"item: {name}"] = (values - mean) / spread, 0.0
+    frame = pd.DataFrame(known, index=log.index, dtype=np.float32)
+    for name in list(frame.columns[frame.isna().any()]):
+        frame[f"missing: {name}"] = frame[name].isna().astype(np.float32)
+        frame[name] = frame[name].fillna(fill.get(name, 0.0))
+    return frame
+
+
+def genres(dataset: Dataset) -> pd.Series:
+    """Return the genre of each row of the log, the item itself where genres are not known."""
+    if dataset.items is None or "genre" not in dataset.items.columns:
+        return dataset.log["item"]
+    return dataset.log["item"].map(dataset.items.drop_duplicates("item").set_index("item")["genre"])
+
+
+def shares_clock(log: pd.DataFrame) -> tuple[bool, bool]:
+    """Return whether a `t` of a user is in two arms, and whether a user has several rows at all."""
+    return bool(log.duplicated(["user", "t"]).any()), bool(log.duplicated("user").any())
+
+
+def lay_rows(
+    dataset: Dataset,
+    design: Design,
+    *,
+    shared: bool | None = None,
+    moments: dict[str, tuple[float, float]] | None = None,
+) -> pd.DataFrame:
+    """Lay out the rows of a log by user, in the order in which they were lived.
+
+    That is by `timestamp`, else by `t` where no `t` of a user is in two arms, else the baseline's rows first.
+
+    Whether the arms have `t` in common (`shared`) is by default as this log has it (`shares_clock`), which a part of
+    one may not; `moments` as in `covariates`.
+
+    Returns `place` (row of the log, from 0), `user` (as in the log), `item`, `genre` (codes), `arm` (1, 0 for
+    the baseline, -1 for others), `decision` (the outcome, where the log has one, float64), `t`, `time` (float,
+    NaN without a clock that all arms share), `propensity`, `arm_propensity` (NaN where not logged), then the
+    covariates.
+    """
+    log = dataset.log
+    source = log["source"].astype(str).to_numpy()
+    rows = pd.DataFrame(
+        {
+            "place": np.arange(len(log)),
+            "user": log["user"].to_numpy(),
+            "item": log["item"].to_numpy(),
+            "genre": pd.factorize(genres(dataset), use_na_sentinel=False)[0],
+            "arm": np.select([source == design.arm, source == design.baseline], [1, 0], -1).astype(np.int8),
+            "decision": log["outcome" if "outcome" in log.columns else "decision"].to_numpy(dtype=float),
+            "t": log["t"].to_numpy(),
+        }
+    )
+    if shared is None:
+        twice, several = shares_clock(log)
+        shared = several and not twice
+    time = log.get("timestamp", log["t"] if shared else pd.Series(np.nan, index=log.index))
+    seconds = time if time.dtype.kind in "iuf" else time.astype("int64") / 1e9
+    rows["time"] = seconds.to_numpy(dtype=float)
+    for name in ("propensity", "arm_propensity"):
+        rows[name] = log[name].to_numpy(dtype=float) if name in log.columns else np.nan
+    more = covariates(dataset, moments).reset_index(drop=True)
+    if design.estimand == "arm":  # where in a list an exposure stands is part of what the arm does
+        more = more.drop(columns=POSITION, errors="ignore")
+    rows = pd.concat([rows, more], axis=1)
+    # A clock decides; without one the baseline (0) comes before the arm (1), and -1 stands in between by t.
+    order = np.lexsort((rows["t"], rows["arm"], np.nan_to_num(rows["time"]), rows["user"]))
+    return rows.iloc[order].reset_index(drop=True)
+
+
+def beside(rows: pd.DataFrame) -> list[str]:
+    """Return the covariates among the columns of `lay_rows`."""
+    return list(rows.columns[rows.columns.get_loc("arm_propensity") + 1 :])
