@@ -9,15 +9,19 @@ its Content-Security-Policy, so that what is counted is what the escaping stops,
 that runs, or a picture that is fetched, asks this server for its number. The controls, unescaped, have to; else
 the study is void.
 
-Run: python benchmarks/injections.py [--chromium chromium]
+With --run, the texts of a run that was made are places as well, where its pages show them: a payload each.
+
+Run: python benchmarks/injections.py [--chromium chromium] [--run FOLDER]
 """
 
 import argparse
 import contextlib
 import copy
+import html
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +29,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, reduce
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -100,8 +104,13 @@ def a_run(folder: Path) -> dict:
     ]  # fmt: skip
     write_manifest(folder, ["04_treatment_effect"], parameters={"data": "log", "note": "n"})
     write_record(folder, "04_treatment_effect", said, role="effect", data="log", note="n")
-    files = ("manifest.json", "record/04_treatment_effect.json")
-    return {name: json.loads((folder / name).read_text()) for name in files}
+    return files_of(folder)
+
+
+def files_of(folder: Path) -> dict:
+    """Return the manifest and the records of a run, by their place in it."""
+    files = [folder / "manifest.json", *sorted((folder / "record").glob("*.json"))]
+    return {file.relative_to(folder).as_posix(): json.loads(file.read_text()) for file in files}
 
 
 def pages_of_run(content: dict, reports: Path) -> Iterator[str]:
@@ -311,6 +320,25 @@ def made(number: int, rng: random.Random, reports: Path) -> list[tuple[int, str,
     return found
 
 
+def made_of_run(start: int, rng: random.Random, run: Path, reports: Path) -> list[tuple[int, str, str]]:
+    """Return the pages that payloads reach from the places of a run whose text its pages show, as `made` does."""
+    content, found = files_of(run), []
+    shown = html.unescape("".join(pages_of_run(content, reports / "as it is")))
+    texts = [(at, at[-2] if at[-1] is None else text_at(content, at)) for at in places(content)]
+    seen = [at for at, text in texts if len(at) > 2 and len(text) > 1 and text in shown]
+    for number, at in enumerate(seen, start):
+        text, where = rng.choice(PAYLOADS).format(n=number), f"{run.name} {'/'.join(map(str, at))}"
+        pages = pages_of_run(put(content, at, text), reports / str(number))
+        found += [(number, where, page) for page in pages if f"hit/{number}" in page]
+        shutil.rmtree(reports / str(number))
+    return found
+
+
+def text_at(content: dict, at: tuple) -> str:
+    """Return the text at a place."""
+    return reduce(lambda inner, key: inner[key], at, content)
+
+
 class Server(ThreadingHTTPServer):
     """Serves pages, frames of pages, and takes down what is asked for beside them."""
 
@@ -363,11 +391,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--chromium", default="chromium")
+    parser.add_argument("--run", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     plots.use_style()
     with tempfile.TemporaryDirectory() as folder:
-        found = made(len(PAYLOADS), random.Random(0), Path(folder))
+        rng = random.Random(0)
+        found = made(len(PAYLOADS), rng, Path(folder))
+        if given.run:
+            found += made_of_run(found[-1][0] + 1, rng, given.run, Path(folder))
     controls = [
         f'<!DOCTYPE html><a title="{payload.format(n=n)}"></a><p>{payload.format(n=n)}'
         for n, payload in enumerate(PAYLOADS)
@@ -380,7 +412,7 @@ def main() -> None:
         f"{len(set(where.values()))} places, {len(where)} strings, {len(found)} pages; {len(alive)} controls ran"
     )
     for number in sorted(ran & set(where)):
-        print(f"ran: {where[number]}: {PAYLOADS[number % len(PAYLOADS)]}")
+        print(f"ran: {where[number]}")
     links = [place for _, place, page in found if re.search(r"href=.?\s*javascript:", page)]
     print(f"{len(ran & set(where))} executed or fetched, {len(links)} links to scripts {links[:3]}")
     sys.exit(bool(ran & set(where) or links or len(alive) < len(PAYLOADS)))
