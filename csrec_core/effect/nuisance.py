@@ -40,11 +40,14 @@ class Basis:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, features: pd.DataFrame, rows: float) -> "Basis":
-        """Place the knots at quantiles of the features, as many as `rows` of the rarer label can tell."""
-        knots, quantiles = {}, KNOTS[max(least for least in KNOTS if least <= rows)]
-        for name in features.columns:
-            values = features[name].to_numpy()
+    def fit(cls, features: pd.DataFrame, rows: float) -> tuple["Basis", np.ndarray]:
+        """Place the knots at quantiles of the features, as many as `rows` of the rarer label can tell.
+
+        Returns the design of these features as well.
+        """
+        columns, quantiles = cls._columns(features), KNOTS[max(least for least in KNOTS if least <= rows)]
+        knots = {}
+        for name, values in columns.items():
             if not len(values) or not np.ptp(values) > 0:
                 continue
             inner = np.unique(np.quantile(values, quantiles))
@@ -54,29 +57,38 @@ class Basis:
         beside = beside if len(beside) <= PAIRED and quantiles else []
         products = [(one, other) for one in beside for other in knots if other not in beside]
         products = [pair for pair in products if not pair[1].startswith(("item", "missing"))]
-        raw = cls._lay(features, knots, products)
+        raw = cls._lay(columns, len(features), knots, products)
         spread = raw.std(axis=0, dtype=float)
-        return cls(knots, products, raw.mean(axis=0, dtype=float), np.where(spread > 1e-6, spread, 1.0))
+        basis = cls(knots, products, raw.mean(axis=0, dtype=float), np.where(spread > 1e-6, spread, 1.0))
+        return basis, basis._standardise(raw)
 
     def design(self, features: pd.DataFrame) -> np.ndarray:
         """Return the standardised design (rows, width), in single precision."""
-        found = self._lay(features, self.knots, self.products)
-        found -= self.centre.astype(np.float32)
-        found /= self.scale.astype(np.float32)
-        return found
+        columns = self._columns(features)
+        return self._standardise(self._lay(columns, len(features), self.knots, self.products))
+
+    def _standardise(self, raw: np.ndarray) -> np.ndarray:
+        raw -= self.centre.astype(np.float32)
+        raw /= self.scale.astype(np.float32)
+        return raw
 
     @staticmethod
-    def _lay(features, knots, products) -> np.ndarray:
+    def _columns(features: pd.DataFrame) -> dict[str, np.ndarray]:
+        # At once: a column of a frame at a time takes longer than what is done with it.
+        return dict(zip(features.columns, features.to_numpy(dtype=np.float32).T, strict=True))
+
+    @staticmethod
+    def _lay(columns: dict[str, np.ndarray], rows: int, knots, products) -> np.ndarray:
         width = sum(1 + len(inner) for inner in knots.values()) + len(products)
-        found, place = np.empty((len(features), width), dtype=np.float32, order="F"), 0
+        found, place = np.empty((rows, width), dtype=np.float32, order="F"), 0
         for name, inner in knots.items():
-            values = features[name].to_numpy(dtype=np.float32)
+            values = columns[name]
             found[:, place] = values
             for number, knot in enumerate(inner, 1):
                 found[:, place + number] = np.maximum(values - np.float32(knot), 0)
             place += 1 + len(inner)
         for number, (one, other) in enumerate(products):
-            found[:, place + number] = features[one].to_numpy() * features[other].to_numpy()
+            found[:, place + number] = columns[one] * columns[other]
         return found
 
 
@@ -94,10 +106,9 @@ def _constant(value: float) -> Model:
 
 def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
     sides = (target > 0, target <= 0) if binary else (slice(None),)
-    basis = Basis.fit(features, min(effective_size(weight[side]) for side in sides))
+    basis, design = Basis.fit(features, min(effective_size(weight[side]) for side in sides))
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))
-    design = basis.design(features)
     logistic = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
     fitted = (logistic if binary else Ridge(alpha=1 / STRENGTH)).fit(design, target, weight)
 
@@ -155,7 +166,9 @@ def fit_model(
     used = weight > 0
     if not used.any():
         return _constant(float(target.mean()) if len(target) else 0.5)
-    features, target, weight = features[used], target[used], weight[used] / weight[used].mean()
+    if not used.all():
+        features, target, weight = features[used], target[used], weight[used]
+    weight = weight / weight.mean()
     if np.ptp(target) == 0:  # all alike: nothing to learn, and no probability of exactly 0 or 1
         value = float(target[0])
         return _constant(min(max(value, SMALLEST), 1 - SMALLEST) if binary else value)

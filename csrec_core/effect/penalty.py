@@ -77,7 +77,7 @@ def fit_penalised(
     if not penalty >= 0:
         raise InputError(f"penalty = {penalty}; expected a number of at least 0")
     rarer = min(decision.sum(), len(decision) - decision.sum())
-    design = Basis.fit(features, rarer).design(features)
+    _, design = Basis.fit(features, rarer)
     design = np.column_stack([np.ones(len(design), dtype=np.float32), design])
     found, start = np.empty(len(fold)), np.zeros(design.shape[1])
     for number in np.unique(fold):
