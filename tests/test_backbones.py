@@ -14,7 +14,7 @@ from csrec_core.models.backbones.bert4rec import BERT4Rec
 from csrec_core.models.backbones.bsarec import BSARec
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN, align_right
 from csrec_core.models.backbones.fmlprec import FMLPRec
-from csrec_core.models.backbones.layers import toeplitz
+from csrec_core.models.backbones.layers import Dropout, toeplitz
 from csrec_core.models.losses import LOSSES, gbce, sampled_softmax, softmax
 from csrec_core.models.next_item import SCHEMES, cut_windows, rank_next_item, train_next_item
 from csrec_core.models.sequences import to_sequences
@@ -186,6 +186,23 @@ def test_both_forms_agree_at_the_end_of_one_layer(name, windows):
     for model in (causal, exact):
         model.position.weight.zero_()  # they count from other ends
     same(causal.encode(items, decisions), exact.encode(items, decisions))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_dropout_drops_its_share_and_keeps_the_mean(share):
+    ones = torch.ones(400, 777, requires_grad=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = Dropout(share)(ones)
+    kept = 1 - min(255, round(256 * share)) / 256
+    values = found.detach().unique()
+    torch.testing.assert_close(values, torch.tensor([0.0, 1 / kept]))
+    assert (found > 0).double().mean().item() == pytest.approx(kept, abs=5 * (kept / found.numel()) ** 0.5)
+    rows = (found > 0).double()  # a value says nothing of the next one
+    assert abs(torch.corrcoef(torch.stack([rows[:, :-1].flatten(), rows[:, 1:].flatten()]))[0, 1]) < 0.01
+    found.sum().backward()
+    assert torch.equal(ones.grad, found)
+    assert torch.equal(Dropout(share).eval()(ones), ones)
 
 
 def test_toeplitz_is_a_circular_convolution():

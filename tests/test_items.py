@@ -90,7 +90,7 @@ def test_the_models_know_of_a_track_what_the_files_tell(tmp_path):
     appeal = dataset.items["title"].map(dict(zip(tracks.table["track_id"], tracks.appeal, strict=True)))
     assert dataset.items[list(numbers)].corrwith(appeal).abs().max() < 0.9
     # The places of a session are the order of its tracks, whoever chose them.
-    window = sequences.window(torch.arange(len(sequences.users)), sequences.decisions)
+    window = sequences.window(sequences.everyone)
     told = dataset.log.sort_values(["user", "t"])["item"]
     assert (sequences.catalogue[window.items[window.items > 0] - 1] == told).all()
 

@@ -55,7 +55,7 @@ def test_readouts_are_what_one_prefix_at_a_time_says(model, sequences):
         exposed = sequences.system_items[:, t]
         for name, decisions in (
             ("filtered", sequences.decisions),
-            ("after_accept", sequences.masked_decisions),
+            ("after_accept", sequences.window(sequences.everyone, hidden=True).decisions),
         ):
             prefix = decisions[:, :end].clone()
             if name == "after_accept" and t > 0:
@@ -211,7 +211,7 @@ def test_sequences_lay_the_log_out():
     assert sequences.self_decisions.tolist() == [[0, 1], [0, 0]]
     assert sequences.system_items.tolist() == [[2, 0], [1, 3]]
     assert sequences.system_rows.tolist() == [[3, -1], [4, 5]]
-    assert sequences.masked_decisions[:, 2:].eq(UNKNOWN).all()
+    assert sequences.window(sequences.everyone, hidden=True).decisions[:, 2:].eq(UNKNOWN).all()
     assert not sequences.accepted_only
     assert sequences.self_weights.eq(1).all() or sequences.self_weights[0].eq(1).all()
 

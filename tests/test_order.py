@@ -71,7 +71,7 @@ def cells(sequences):
 
 def test_each_exposure_is_read_after_what_came_before_it(sequences):
     everyone = torch.arange(3)
-    window = sequences.window(everyone, sequences.decisions)
+    window = sequences.window(everyone)
     found = {}
     for user, column, cell in cells(sequences):
         place = int(window.place[user, column])

@@ -50,6 +50,18 @@ def test_a_run_cut_short_ends_as_one_that_was_not(tmp_path, monkeypatch, average
     assert not path.exists()
 
 
+def test_weights_that_no_pass_betters_are_kept_as_they_came():
+    model, loss, validate = problem()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    training = Training(epochs=9, patience=2, batch=16, rate=0.05)
+    call = {"training": training, "label": "start"}
+    history = fit(model, loss, validate, torch.arange(64), start=0.0, **call)
+    assert len(history) == 2
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    history = fit(model, loss, validate, torch.arange(64), start=history["validation"].max(), **call)
+    assert validate() == pytest.approx(history["validation"].min()) and len(history) > 2
+
+
 def test_the_best_weights_are_kept_and_patience_ends_the_run():
     model, loss, _ = problem()
     values = iter([3.0, 1.0, 2.0, 2.5, 2.0, 0.5])

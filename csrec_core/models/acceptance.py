@@ -1,5 +1,6 @@
 """A backbone with a Bernoulli head: P(D = 1 | exposed item, state). Both f~ and f are one."""
 
+import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -193,11 +194,9 @@ def fit_acceptance(
         first = fit(part, *calls, rows, training=few, label=name, checkpoint=state)
         stages.append(first.assign(stage="user state"))
     if "encoder" in model.parts:
-        before = {name: value.clone() for name, value in model.state_dict().items()}
         calls = partial(loss, model), partial(validate, model)
-        then = fit(model, *calls, rows, training=training, label=label, checkpoint=path)
-        if stages and stages[0]["validation"].min() <= then["validation"].min():
-            model.load_state_dict(before)
+        start = stages[0]["validation"].min() if stages else math.inf
+        then = fit(model, *calls, rows, training=training, label=label, start=start, checkpoint=path)
         stages.append(then.assign(stage="encoder"))
     model.eval()  # as its parts are
     return pd.concat(stages, ignore_index=True)

@@ -11,9 +11,10 @@ The penalty is the hypothesis TER = 0: squared, it shrinks f - f~ by about 1 / (
 unsquared, it makes it 0 once penalty * f (1 - f) exceeds it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -183,13 +184,17 @@ def train_csrec(
     rows, stopping, learn, held = split_exposures(sequences, rows, learn, held, seed=training.seed)
     f = build_model(sequences, seed=training.seed, **model)
     if start is not None:
+        training = replace(training, patience=-(-training.patience // 2))  # near its end from the start
         own = ("calibration", "apart")
         learned = {name: value for name, value in start.state_dict().items() if name not in own}
         f.load_state_dict(learned, strict=False)
     shown = sequences.system_items[rows][learn[rows]]
     seen = torch.cat([shown, sequences.self_items[rows].flatten()])
     drawn = [f.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
-    fit = _Fit(sequences, readouts, objective, learn, held, stopping)
+    numbers = torch.cat(
+        [_describe(f, sequences, batch) for batch in sequences.everyone.split(READ_BATCH)], dim=1
+    )
+    fit = _Fit(sequences, readouts, numbers, objective, learn, held, stopping)
     with (
         scored_by_features(sequences, cold_items(sequences, shown), f.appeal.weight),
         scored_by_features(sequences, cold_items(sequences, seen), *drawn),
@@ -202,10 +207,14 @@ def train_csrec(
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """Eq. (9) on the exposures (U, T) to `learn` from, and on those `held` out of the users `stopping`."""
+    """Eq. (9) on the exposures (U, T) to `learn` from, and on those `held` out of the users `stopping`.
+
+    The `numbers` (2, U, T, ...) of all exposures hang on no weight, and are described once.
+    """
 
     sequences: Sequences
     readouts: Readouts
+    numbers: Tensor
     objective: Objective
     learn: Tensor
     held: Tensor
@@ -213,18 +222,19 @@ class _Fit:
 
     def loss(self, model: Acceptance, batch: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of the users `batch` at the exposures `wanted`."""
-        sequences = self.sequences
-        decisions = sequences.decisions[batch].where(~hidden[:, None], sequences.masked_decisions[batch])
         # The recursion of a hidden user needs f_{t-1}: the exposure before is read, too.
         read = wanted | (F.pad(wanted[:, 1:], (0, 1)) & hidden[:, None])
-        logits = _system_logits(model, sequences, batch, decisions, read)
-        known = sequences.system_decisions[batch], wanted, hidden, self.readouts.take(batch)
+        logits = _system_logits(
+            model, self.sequences, batch, hidden, self.numbers[hidden.long(), batch], read
+        )
+        known = self.sequences.system_decisions[batch], wanted, hidden, self.readouts.take(batch)
         return csrec_loss(logits, *known, self.objective)
 
     def from_sides(self, model: Acceptance, wanted: Tensor, batch: Tensor) -> Tensor:
         """Return the mean loss over the sides, each of which sees every user of the batch."""
-        losses = [self.loss(model, batch, hidden, wanted[batch]) for hidden in self.objective.sides(batch)]
-        return torch.stack(losses).sum() / len(losses)
+        sides = self.objective.sides(batch)
+        every = batch.repeat(len(sides))
+        return self.loss(model, every, torch.cat(sides), wanted[every])
 
     def step(self, model: Acceptance, batch: Tensor) -> Tensor:
         """Return the loss of a training step."""
@@ -250,26 +260,41 @@ def predict_csrec(
     ahead has that much less to do.
     """
     found = []
-    for decisions in (sequences.decisions, sequences.masked_decisions):
-        parts = [
-            _system_logits(
-                model, sequences, batch, decisions[batch], None if wanted is None else wanted[batch]
-            )
-            for batch in rows.split(READ_BATCH)
-        ]
-        found.append(torch.sigmoid(torch.cat(parts)))
-    return found[0], found[1]
+    for batch in rows.split(READ_BATCH):
+        read = None if wanted is None else wanted[batch]
+        sides = zip((False, True), _describe(model, sequences, batch), strict=True)
+        logits = [_system_logits(model, sequences, batch, hidden, numbers, read) for hidden, numbers in sides]
+        found.append(torch.sigmoid(torch.stack(logits)))
+    filtered, marginal = torch.cat(found, dim=1)
+    return filtered, marginal
+
+
+def _describe(model: Acceptance, sequences: Sequences, rows: Tensor) -> Tensor:
+    """Return the numbers (2, n, T, ...) of the system exposures, their decisions first seen, then hidden."""
+    found = []
+    for window in (sequences.window(rows, hidden) for hidden in (False, True)):
+        numbers = model.describe(window.items, window.decisions, own=window.own, first=window.first)
+        found.append(window.exposed(numbers))
+    return torch.stack(found)
 
 
 def _system_logits(
-    model: Acceptance, sequences: Sequences, rows: Tensor, decisions: Tensor, wanted: Tensor | None
+    model: Acceptance,
+    sequences: Sequences,
+    rows: Tensor,
+    hidden: Tensor | bool,
+    numbers: Tensor,
+    wanted: Tensor | None,
 ) -> Tensor:
     """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
-    exposed, window = sequences.system_items[rows], sequences.window(rows, decisions)
-    if wanted is None or model.backbone.causal or "encoder" not in model.parts:
-        return model.exposed_logits(window, users=rows)
-    marked = window.mark(wanted)
-    states = model.backbone.encode_at(window.items, marked, window.decisions, users=rows)
-    numbers = model.describe(window.items, window.decisions, own=window.own)[marked]
-    logits = model(states, exposed[wanted], numbers)
+    exposed = sequences.system_items[rows]
+    if "encoder" not in model.parts:
+        return model(None, exposed, numbers)
+    window = sequences.window(rows, hidden)
+    read: dict[str, Any] = {"decisions": window.decisions, "users": rows}
+    if wanted is None or model.backbone.causal:
+        states = model.backbone.encode(window.items, **read, first=window.first)
+        return model(window.exposed(states[:, :-1]), exposed, numbers)
+    states = model.backbone.encode_at(window.items, window.mark(wanted), **read)
+    logits = model(states, exposed[wanted], numbers[wanted])
     return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)

@@ -133,7 +133,7 @@ class _Fit:
 
     def step(self, loss: Callable[..., Tensor], model: Acceptance, rows: Tensor) -> Tensor:
         """Return the loss of a training step."""
-        room = self.sequences.items.shape[1] - self.sequences.self_items.shape[1]
+        room = self.sequences.system_items.shape[1]
         shift = torch.randint(room + 1, (len(rows),), device=rows.device)
         # Where a user is shifted, what hangs on the place itself, such as the first items, cannot be learned.
         shift = shift * (torch.rand(len(rows), device=rows.device) < SHIFTED)
@@ -208,9 +208,13 @@ def _decision_loss(
     if "encoder" in model.parts:
         states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
 
+    first = int(
+        wanted.any(dim=0).byte().argmax()
+    )  # where one row a user is held out, all others are not asked for
+
     def logits_of(asked: Tensor) -> Tensor:
-        numbers = model.describe(items, known, own=items.shape[1], asked=asked)
-        return model(states, asked[wanted], numbers[wanted])
+        numbers = model.describe(items, known, own=items.shape[1], asked=asked, first=first)
+        return model(states, asked[wanted], numbers[wanted[:, first:]])
 
     logits, labels, weights = logits_of(items), decisions[wanted].float(), weights[wanted]
     if sequences.accepted_only:
@@ -258,8 +262,7 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
 
 def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
     exposed = sequences.system_items[rows]
-    realised = sequences.window(rows, sequences.decisions[rows])
-    masked = sequences.window(rows, sequences.masked_decisions[rows])
+    realised, masked = (sequences.window(rows, hidden) for hidden in (False, True))
     states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)
     seen = realised.exposed(states[:, :-1])
     numbers = model.describe(realised.items, realised.decisions, own=realised.own)[:, realised.first :]

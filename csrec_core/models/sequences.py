@@ -91,22 +91,21 @@ class Sequences:
         """The realised decisions of both phases, (U, L + T)."""
         return torch.cat([self.self_decisions, self.system_decisions], dim=1)
 
-    @property
-    def masked_decisions(self) -> Tensor:
-        """As `decisions`, with those of the system phase UNKNOWN."""
-        return torch.cat([self.self_decisions, torch.full_like(self.system_decisions, UNKNOWN)], dim=1)
-
-    def window(self, rows: Tensor, decisions: Tensor) -> "Window":
+    def window(self, rows: Tensor, hidden: Tensor | bool = False) -> "Window":
         """Lay the exposures of users out in the order in which a model reads them.
 
         Parameters
         ----------
         rows : Tensor (n,) int64
             Users.
-        decisions : Tensor (n, L + T)
-            Theirs, both phases side by side: realised, or masked.
+        hidden : Tensor (n,) bool, or one for all
+            Of which of them the decisions of the system phase are UNKNOWN.
         """
-        items, length = self.items[rows], self.self_items.shape[1]
+        length = self.self_items.shape[1]
+        masked = torch.as_tensor(hidden, device=rows.device).expand(len(rows))[:, None]
+        items = torch.cat([self.self_items[rows], self.system_items[rows]], dim=1)
+        decided = self.system_decisions[rows].masked_fill(masked, UNKNOWN)
+        decisions = torch.cat([self.self_decisions[rows], decided], dim=1)
         if self.turns is None:
             return Window(items, decisions, length, length, None)
         turns = self.turns[rows]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -94,6 +95,7 @@ def fit(
     training: Training,
     label: str,
     lengths: Tensor | None = None,
+    start: float = math.inf,
     checkpoint: str | Path | None = None,
 ) -> pd.DataFrame:
     """Train `model` in place with early stopping; it ends with its best weights, in evaluation mode.
@@ -110,6 +112,8 @@ def fit(
         What the progress bar says.
     lengths : Tensor (n,), optional
         Length of each row's window, for batches with little padding.
+    start : float
+        Validation loss of the weights as they come, which are kept where no pass has a lower one.
     checkpoint : path, optional
         Where the state is kept while training; a later call goes on from it, to the same weights as one that
         was never cut short. Removed at the end.
@@ -121,7 +125,7 @@ def fit(
     """
     optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
     average = Average(model, training.average)
-    run = _Run(model, optimiser, average, None if checkpoint is None else Path(checkpoint))
+    run = _Run(model, optimiser, average, None if checkpoint is None else Path(checkpoint), start)
     device = next(model.parameters()).device
     with (
         seeded(training.seed, device),
@@ -166,18 +170,26 @@ class _Run:
     """The state of a training run: its history, its best weights, and how they are kept on disk."""
 
     def __init__(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, average: Average, path: Path | None
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        average: Average,
+        path: Path | None,
+        start: float,
     ):
         self.model, self.optimiser, self.average, self.path = model, optimiser, average, path
         self.history: list[tuple[int, float, float, float]] = []
-        self.best_epoch = 0
-        self.weights: dict[str, Tensor] = {}
+        self.best_epoch, self.start = 0, start
+        self.weights = self._copy() if start < math.inf else {}
         self.saved = time.monotonic()
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     @property
     def best(self) -> float:
         """The best validation loss so far."""
-        return self.history[self.best_epoch - 1][2] if self.best_epoch else float("inf")
+        return self.history[self.best_epoch - 1][2] if self.best_epoch else self.start
 
     @property
     def waited(self) -> int:
@@ -190,7 +202,7 @@ class _Run:
         self.history.append((len(self.history) + 1, trained, validation, seconds))
         if better:
             self.best_epoch = len(self.history)
-            self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.weights = self._copy()
 
     def save(self) -> None:
         """Save, if it is time to."""

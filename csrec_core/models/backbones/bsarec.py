@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Attention, Block, Mixer, toeplitz
+from csrec_core.models.backbones.layers import Attention, Block, Dropout, Mixer, toeplitz
 
 __all__ = ["BSARec"]
 
@@ -101,7 +101,7 @@ class _Rescaling(Mixer):
         super().__init__()
         self.causal = causal
         self.beta = nn.Parameter(torch.randn(hidden))
-        self.norm, self.dropout = nn.LayerNorm(hidden), nn.Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(hidden), Dropout(dropout)
         place = torch.arange(window)
         waves = torch.cos(2 * math.pi / window * torch.arange(1, cutoff // 2 + 1)[:, None] * place)
         self.register_buffer("kernel", (1 + 2 * waves.sum(dim=0)) / window, persistent=False)

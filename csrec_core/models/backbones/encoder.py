@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from csrec_core.models.backbones.layers import Mixer, initialise
+from csrec_core.models.backbones.layers import Dropout, Mixer, initialise
 
 __all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Encoder", "Stack", "align_right"]
 
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         features = features if features is not None and features.shape[1] else None
         self.register_buffer("features", features, persistent=False)
         self.feature = None if features is None else nn.Linear(features.shape[1], hidden, bias=False)
-        self.norm, self.dropout = nn.LayerNorm(hidden), nn.Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(hidden), Dropout(dropout)
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -146,7 +146,8 @@ class Encoder(nn.Module):
         shift: Tensor | None = None,
     ) -> Tensor:
         """Return the states (n, hidden) before the n positions `wanted` (B, L) bool, in row-major order."""
-        if self.causal:
+        # Where a user is asked for one place, as in validation, the last layer need not read the others.
+        if self.causal and (self.training or wanted.sum() > len(wanted)):
             known = decisions if decisions is None else decisions[:, :-1]
             return self.encode(items[:, :-1], known, users=users, shift=shift)[wanted]
         row, column = wanted.nonzero(as_tuple=True)

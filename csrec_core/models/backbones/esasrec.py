@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Stack
-from csrec_core.models.backbones.layers import Attention, Mixer
+from csrec_core.models.backbones.layers import Attention, Dropout, Mixer
 
 __all__ = ["ESASRec"]
 
@@ -49,7 +49,7 @@ class _GatedBlock(Mixer):
         self.norm_mixer, self.norm_forward = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
         self.gate_mixer, self.gate_forward = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, 8 * hidden), nn.Linear(4 * hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
         return self._feed(self._join(states, self.mixer(self.norm_mixer(states), real)))

@@ -15,7 +15,24 @@ from torch import Tensor, nn
 
 from csrec_core.errors import InputError
 
-__all__ = ["Attention", "Block", "Mixer", "initialise", "toeplitz"]
+__all__ = ["Attention", "Block", "Dropout", "Mixer", "initialise", "toeplitz"]
+
+
+class Dropout(nn.Dropout):
+    """Dropout from a random byte for each value, drawn eight at a time: a quarter of the time on a CPU.
+
+    The share that is dropped is rounded to a multiple of 1/256, and the others are scaled by what it is then.
+    """
+
+    def forward(self, states: Tensor) -> Tensor:
+        if not (self.training and self.p) or states.device.type != "cpu":
+            return super().forward(states)
+        words = torch.empty(-(-states.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        drawn, dropped = (
+            words.view(torch.uint8)[: states.numel()].view(states.shape),
+            min(255, round(256 * self.p)),
+        )
+        return states * (drawn >= dropped).to(states.dtype).mul_(256 / (256 - dropped))
 
 
 class Mixer(nn.Module):
@@ -92,7 +109,7 @@ class Block(Mixer):
             nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden)
         )
         self.norm_mixer, self.norm_forward = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
         return self._feed(self._join(states, self.mixer(states, real)))
