@@ -6,7 +6,9 @@
 Full ranking, leave one out, history excluded; models are chosen by validation NDCG@10 and tried once on the
 test items. Each run is a process of its own with one thread, and its seconds are CPU seconds. A finished run
 is a line of `--out` and is not repeated. `--rectools` names the Python of an environment with
-`rectools[torch]`, whose models then run in the same table.
+`rectools[torch]`, whose models then run in the same table. `"sasrec, chosen"`, or another backbone so, has its
+settings chosen on the data by `csrec_core.models.settings`, within `--passes`, beside `"sasrec, default"`, where that
+search begins.
 """
 
 import argparse
@@ -15,11 +17,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 from one_process import peak_mib, run_alone
+
+from csrec_core.models.backbones import BACKBONES
 
 CUTOFFS = (5, 10, 20)
 LENGTH = 50  # items of a user's training window
@@ -100,7 +104,25 @@ PEER_EPOCH = {
 }
 
 
-def run_one(data: Path, name: str, seed: int) -> dict:
+def settings_of(name: str, sequences, training, args: argparse.Namespace) -> Config:
+    """Return the settings of a model: of the table, or chosen, or where the choice begins."""
+    from csrec_core.models.settings import CHOICES, choose_settings
+
+    backbone, _, how = name.partition(", ")
+    if how not in ("chosen", "default"):
+        return CONFIGS[name]
+    options = {name: values[0] for name, values in CHOICES.items() if name != "causal"}
+    if how == "chosen":
+        search = {"backbone": backbone, "whole": not args.last_window, "passes": args.passes}
+        options, trials = choose_settings(
+            sequences, training=training, folder=args.out.with_suffix(""), **search
+        )
+        print(trials.round(4).to_string(), file=sys.stderr)
+    hyper = {name: options.pop(name) for name in ("dropout", "causal") if name in options}
+    return Config(backbone=backbone, whole=not args.last_window, hyper=hyper, **options)
+
+
+def run_one(args: argparse.Namespace) -> dict:
     """Train one model and try it; all in this process."""
     import torch
 
@@ -109,18 +131,12 @@ def run_one(data: Path, name: str, seed: int) -> dict:
     from csrec_core.models.sequences import to_sequences
     from csrec_core.models.train import Training
 
-    config = CONFIGS[name]
     torch.set_num_threads(1)
-    sequences = to_sequences(load_sequences(data), length=LENGTH + 2, horizon=1)
-    training = Training(
-        epochs=300,
-        patience=config.patience,
-        batch=config.batch,
-        rate=config.rate,
-        average=config.average,
-        seed=seed,
-        threads=1,
-    )
+    sequences = to_sequences(load_sequences(args.data), length=LENGTH + 2, horizon=1)
+    search = Training(epochs=args.epochs, patience=6, batch=64, threads=1)
+    config = settings_of(args.one, sequences, search, args)
+    own = {name: getattr(config, name) for name in ("patience", "batch", "rate", "average")}
+    training = replace(search, seed=args.seed, **own)
     model, history = train_next_item(
         sequences,
         training=training,
@@ -136,8 +152,8 @@ def run_one(data: Path, name: str, seed: int) -> dict:
     best = int(history["validation"].idxmin()) + 1
     return {
         "library": "csrec",
-        "model": name,
-        "seed": seed,
+        "model": args.one,
+        "seed": args.seed,
         "epochs": len(history),
         "best_epoch": best,
         "cpu_epoch": history["seconds"].mean(),
@@ -162,11 +178,15 @@ def scores(ranks) -> dict[str, float]:
 def commands(args: argparse.Namespace) -> list[tuple[str, int, list[str]]]:
     """Return (model, seed, command) of every run asked for."""
     script = Path(__file__)
-    programs = {name: [sys.executable, str(script), str(args.data), "--one", name] for name in CONFIGS}
+    searched = [f"{name}, {how}" for name in BACKBONES for how in ("default", "chosen")]
+    limits = ["--passes", str(args.passes), "--epochs", str(args.epochs), "--out", str(args.out)]
+    limits += ["--last-window"] * args.last_window
+    base = [sys.executable, str(script), str(args.data), *limits, "--one"]
+    programs = {name: [*base, name] for name in [*CONFIGS, *searched]}
     if args.rectools:
         peer = [args.rectools, str(script.with_name("rectools_peer.py")), str(args.data)]
         programs |= {name: [*peer, *options.split()] for name, options in PEERS.items()}
-    names = args.only.split(";") if args.only else list(programs)
+    names = args.only.split(";") if args.only else [*CONFIGS, *(PEERS if args.rectools else ())]
     if unknown := set(names) - set(programs):
         sys.exit(f"unknown models {unknown}; expected some of: {'; '.join(programs)}")
     return [
@@ -231,11 +251,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("backbones.jsonl"))
     parser.add_argument("--rectools", help="Python of an environment with rectools[torch]")
+    parser.add_argument("--epochs", type=int, default=300, help="passes of a training at most")
+    parser.add_argument(
+        "--passes", type=int, default=300, help="of a search of settings, all trials together"
+    )
+    parser.add_argument(
+        "--last-window", action="store_true", help="ask searched models for last windows alone"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(run_one(args.data, args.one, args.seed)))
+        print(json.dumps(run_one(args)))
     else:
         runs, succeeded = run_all(args)
         print(table(runs).T.to_string())

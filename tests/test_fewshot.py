@@ -93,6 +93,16 @@ def test_only_the_first_half_is_told(slots, norm):
     assert np.nanmax(np.abs(predict_skips(model, given) - before)) > 1e-3
 
 
+def test_sessions_read_in_batches_read_alike(slots, monkeypatch):
+    some, sizes = slots.take(np.arange(50)), []
+    model = build(some, "instance")
+    whole = predict_skips(model, some)
+    monkeypatch.setattr("csrec_core.models.fewshot.READ_BATCH", 16)
+    model.register_forward_hook(lambda _, read, __: sizes.append(len(read[0])))
+    np.testing.assert_allclose(predict_skips(model, some), whole, atol=1e-6)
+    assert sizes == [16, 16, 16, 2]
+
+
 def build(sessions, norm):
     torch.manual_seed(0)
     return FewShot(torch.from_numpy(sessions.features), channels=16, norm=norm).eval()

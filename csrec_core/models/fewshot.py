@@ -164,7 +164,10 @@ class Slots:
     def logits(self, model: nn.Module, decided: Tensor | None = None) -> Tensor:
         """Return the model's logits (S, 20), which reads the decisions of the support and those `decided`."""
         known = self.given if decided is None else self.given | decided
-        return model(self.log, self.track, self.accepted, self.given, known)
+        # Where no gradient is kept, memory does not grow with the sessions.
+        size = len(known) if torch.is_grad_enabled() else READ_BATCH
+        parts = (self.log, self.track, self.accepted, self.given, known)
+        return torch.cat([model(*some) for some in zip(*(part.split(size) for part in parts), strict=True)])
 
 
 def train_fewshot(
@@ -231,9 +234,6 @@ def predict_skips(model: nn.Module, sessions: Sessions, *, decided: bool = False
     If `decided`, the decisions of earlier slots of the query are read, too.
     """
     model.eval()
-    parts = []
-    for rows in np.array_split(np.arange(len(sessions.users)), -(-len(sessions.users) // READ_BATCH)):
-        slots = Slots.of(sessions.take(rows), next(model.parameters()).device)
-        chance = torch.sigmoid(slots.logits(model, torch.full_like(slots.given, decided)))
-        parts.append(chance.masked_fill(~slots.asked, torch.nan).cpu().numpy())
-    return np.concatenate(parts).astype(float)
+    slots = Slots.of(sessions, next(model.parameters()).device)
+    chance = torch.sigmoid(slots.logits(model, torch.full_like(slots.given, decided)))
+    return chance.masked_fill(~slots.asked, torch.nan).cpu().numpy().astype(float)
