@@ -22,8 +22,9 @@ def said_to_readers(html):
         tag.decompose()
     tags = soup.select("h1, h2, h3, h4, p, li, figcaption, thead th, tbody th, td, text, summary, dt, dd")
     texts = [" ".join(tag.get_text(" ").split()) for tag in tags]
-    # A hash may be all digits but for an e.
-    return [re.sub(r"\b(commit|data) [0-9a-f]{9,12}\b", r"\1", text) for text in texts]
+    # A hash may be all digits but for an e: 06830e8, a cell of its own or after what it is the hash of.
+    hashed = r"^[0-9a-f]{7,12}$|(?<=\bcommit )[0-9a-f]{9}\b|(?<=\bdata )[0-9a-f]{12}\b"
+    return [re.sub(hashed, "", text) for text in texts]
 
 
 def marks(html):
