@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# What is compiled is kept: without, each of the many kernels and processes would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: report test coverage api clean
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from agent_study import KEY, ask
 from chat_server import ChatServer, serving
 from mssd_files import write_tracks
+from threadpoolctl import threadpool_limits
 
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.data.books import simulate_books
@@ -38,6 +40,15 @@ QUICK = {
     "users",
     "words",
 }
+
+
+def pytest_configure():
+    """Give each of several workers its share of the cores: threads in each other's way take twice the time."""
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # of the processes that tests start
+        torch.set_num_threads(threads)
+        threadpool_limits(threads)
 
 
 def pytest_collection_modifyitems(items):
