@@ -114,12 +114,16 @@ def test_states_after_a_last_decision_are_each_prefix_with_it_set(name, last, wi
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", EVERY)
-def test_wanted_states_are_those_of_all(name, windows):
+def test_wanted_states_are_those_of_all(name, windows, monkeypatch):
     items, decisions, users = windows
     model = build(name)
     wanted = (items > 0) & (torch.arange(10) % 3 == 0)
     states = model.encode(items, decisions, users=users)[:, :-1][wanted]
     same(model.encode_at(items, wanted, decisions, users=users), states)
+    monkeypatch.setattr("csrec_core.models.backbones.encoder.READ_WINDOWS", 2)  # and in pieces, too
+    same(model.encode_at(items, wanted, decisions, users=users), states)
+    one = torch.zeros_like(wanted).scatter(1, wanted.byte().argmax(dim=1, keepdim=True), True) & wanted
+    same(model.encode_at(items, one, decisions, users=users), states[one[wanted]])
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from csrec_core.models.backbones.layers import Dropout, Mixer, initialise
 __all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Encoder", "Stack", "align_right"]
 
 REJECT, ACCEPT, UNKNOWN = 0, 1, 2
+READ_WINDOWS = 1024  # prefixes read at a time where no gradient is kept
 
 
 class Encoder(nn.Module):
@@ -163,6 +164,9 @@ class Encoder(nn.Module):
         users: Tensor | None = None,
     ) -> Tensor:
         """Return the states (n, hidden) before the places (`row`, `column`), each prefix its own window."""
+        if len(row) > READ_WINDOWS and not torch.is_grad_enabled():
+            some = zip(row.split(READ_WINDOWS), column.split(READ_WINDOWS), strict=True)
+            return torch.cat([self.encode_prefixes(items, *at, decisions, users=users) for at in some])
         longest = int(column.max()) if len(column) else 0
         place = column[:, None] - torch.arange(longest, 0, -1, device=items.device)
         at = row[:, None], place.clamp(min=0)
