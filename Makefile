@@ -23,7 +23,7 @@ coverage: $(VENV)/installed
 
 # The reference of the public names, from their docstrings, as a static site.
 api: $(VENV)/installed
-	$(BIN)/pdoc --docformat numpy -o api csrec_core.frames csrec_core.data.log csrec_core.effect.design csrec_core.effect.estimate csrec_core.errors
+	$(BIN)/pdoc --docformat numpy -o api csrec_core.frames csrec_core.data.log csrec_core.effect.design csrec_core.effect.result csrec_core.errors
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('csrec needs Python 3.11 or later')"
