@@ -135,23 +135,18 @@ class Engine:
         balanced by these, and the model of the arm has only what they do not tell: the history and the
         columns beside the log.
         """
-        # Where one phase follows the other, `shown_before` counts up over both: among the baseline's rows it tells
-        # what a user comes back to, among the arm's also what the arm repeats. A clock tells a record's length; by
-        # itself it says nothing of the arm, but the baseline's short records are of first exposures, the arm's not.
-        phased = self.known.clock.phased
-        history, clock = (
-            [*HISTORY, *["record"] * (phased and nuisance != "arm")],
-            list(self.known.clock.columns),
-        )
+        clock = list(self.known.clock.columns)
         of_user = [name for name in self.covariates if not name.startswith(("item: ", "missing: item: "))]
         if self.design.estimand == "arm":
-            return [*([] if self.known.clock.between else history), *of_user, *clock]
+            return [*([] if self.known.clock.between else HISTORY), *of_user, *clock]
         if nuisance == "arm" and kind != "none":
-            return [*history, *of_user, *clock]
+            return [*HISTORY, *of_user, *clock]
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
         own += [USUAL] if nuisance == "chance" else []
-        item = [*WITH_ITEM, "on_record" if phased else "shown_before", *LIKENESS, NETWORK, *ITEM]
-        return [*history, *item, *self.covariates, *clock, *own]
+        item = [*WITH_ITEM, *LIKENESS, NETWORK, *ITEM]
+        if nuisance == "arm" and self.known.clock.phased:
+            item.remove("shown_before")  # it counts up over the phases and would tell them apart
+        return [*HISTORY, *item, *self.covariates, *clock, *own]
 
     def score(self, rows: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
         """Score rows of whole users, each by models that saw neither their users nor what these decided.

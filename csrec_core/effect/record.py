@@ -15,11 +15,10 @@ from csrec_core.effect.rows import POSITION, beside
 __all__ = ["describe", "item_vectors", "record_windows"]
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
-SHOWN = 5  # exposures of one item that are told apart
 VECTOR = 3  # measured features of an item, from which on items are compared by them
 #: Of the user, whatever the item is; of the user with this kind of item; of the item, from other folds.
 HISTORY = ("first", "last", "before_last", "run", "user_rate")
-WITH_ITEM = ("genre_share", "genre_rate", "same_genre")
+WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
 LIKENESS = ("like_accepted", "like_seen")
 
 
@@ -39,9 +38,8 @@ def describe(
     - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none), `run`
       (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
     - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on record, shrunk;
-      `same_genre` as the exposure before; `shown_before` and `on_record`, how often this item was, at most 5; with
-      `vectors`, `like_accepted` and `like_seen`, the product of the item's vector with the mean of those accepted, and
-      seen;
+      `same_genre` as the exposure before; `shown_before`, how often this item was, at most 5; with `vectors`,
+      `like_accepted` and `like_seen`, the product of the item's vector with the mean of those accepted, and seen;
     - `step` (exposures before it of the same arm), `seen` (of all arms), `time`; the covariates.
     """
     past = _Record.of(rows, clock)
@@ -63,12 +61,10 @@ def describe(
         "before_last": shifted(decision, 2),
         "run": np.minimum(place - accepted_at - 1, LONGEST_RUN),
         "user_rate": user_rate,
-        "record": np.log1p(met),
         "genre_share": same_met / (met + 1),
         "genre_rate": (same_taken + user_rate) / (same_met + 1),
         "same_genre": (seen > 0) & (np.roll(genre, 1) == genre),
-        "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), SHOWN),
-        "on_record": np.minimum(past.sums(np.ones(len(rows)), pd.factorize(rows["item"])[0]), SHOWN),
+        "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), LONGEST_RUN),
         "step": rows.groupby(["user", "arm"], sort=False).cumcount(),
         "seen": seen,
         "time": np.nan_to_num(rows["time"].to_numpy()),
