@@ -304,7 +304,7 @@ def made(number: int, rng: random.Random, reports: Path) -> list[tuple[int, str,
             own = kind in ("notebook", "log", "graph", "history", "frame")
             if own and at[-1] is None and (len(at) == 2 or at[0] == "declared" or kind != "notebook"):
                 continue  # names of this file's own structure, or of columns
-            if kind == "graph" and not LETTER.fullmatch(content[at[0]][at[1]]):
+            if kind == "graph" and not LETTER.fullmatch(text_at(content, at)):
                 continue  # the format itself
             for payload in [rng.choice(PAYLOADS)] if kind == "log" else PAYLOADS:
                 where = f"{kind} {'/'.join(map(str, at))}"

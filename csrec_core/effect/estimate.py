@@ -17,12 +17,7 @@ from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.nuisance import NETWORK
 from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows
-from csrec_core.effect.score import (
-    Sums,
-    group_rows,
-    item_fifths,
-    split_sums,
-)
+from csrec_core.effect.score import Sums, group_rows, item_fifths, split_sums
 from csrec_core.effect.sensitivity import strongest
 from csrec_core.errors import InputError
 

@@ -9,7 +9,7 @@ __all__ = ["ItemCounts"]
 
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
 FEW_ITEMS = 20  # up to so many get a column each: what other folds tell of them is what these decided
-ITEM = ("appeal", "fame", "push")
+ITEM = ("appeal", "fame", "push")  # of the item, from other folds
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ __all__ = ["describe", "item_vectors", "record_windows"]
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
 VECTOR = 3  # measured features of an item, from which on items are compared by them
-#: Of the user, whatever the item is; of the user with this kind of item; of the item, from other folds.
+#: Of the user, whatever the item is; of the user with this kind of item; with items that measure alike.
 HISTORY = ("first", "last", "before_last", "run", "user_rate")
 WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
 LIKENESS = ("like_accepted", "like_seen")

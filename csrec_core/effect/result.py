@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,9 +26,6 @@ from csrec_core.effect.score import (
 from csrec_core.effect.sensitivity import sensitivity_band, tipping_point
 from csrec_core.effect.users import user_effects
 from csrec_core.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Effect", "merge_small"]
 

@@ -34,10 +34,9 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
     Where the arm as a whole is compared, there are none that are made of items.
     """
     # What an arm exposes is part of its effect: groups made of it would compare what came of the arms.
-    made = effect.design.estimand == "exposure"
-    labels = (
-        _labels_of_items(dataset, effect.design.baseline) if made else pd.DataFrame(index=dataset.log.index)
-    )
+    labels = pd.DataFrame(index=dataset.log.index)
+    if effect.design.estimand == "exposure":
+        labels = _labels_of_items(dataset, effect.design.baseline)
     known = covariates(dataset)
     first = [name for name in known.columns if name.split(": ")[-1] in effect.design.confounders]
     for name in list(dict.fromkeys([*first, *known.columns]))[: MOST + len(first)]:
@@ -47,7 +46,7 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
     if "timestamp" in dataset.log.columns:
         first_seen = dataset.log.groupby("user")["timestamp"].min()
         return labels.assign(cohort=dataset.log["user"].map(_thirds(first_seen)))
-    return labels.assign(cohort=labels[BREADTH] if made else pd.Series(np.nan, labels.index, dtype=object))
+    return labels.assign(cohort=labels.get(BREADTH, pd.Series(np.nan, labels.index, dtype=object)))
 
 
 def _labels_of_items(dataset: Dataset, baseline: str) -> pd.DataFrame:

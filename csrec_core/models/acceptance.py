@@ -86,6 +86,12 @@ class Acceptance(nn.Module):
         """Return the numbers (B, L, ...) of the exposures of a window; see `UserState.describe`."""
         return self.user_state.describe(items, decisions, apart=bool(self.apart), **options)
 
+    def describe_exposed(self, window: Window) -> Tensor:
+        """Return the numbers (B, T, ...) of the exposures by the system in windows; see `describe`."""
+        return window.exposed(
+            self.describe(window.items, window.decisions, own=window.own, first=window.first)
+        )
+
     def logits(
         self,
         items: Tensor,

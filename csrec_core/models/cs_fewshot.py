@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from csrec_core.data.mssd.slots import Sessions
 from csrec_core.models.csrec import Objective, csrec_loss
-from csrec_core.models.fewshot import READ_BATCH, FewShot, Slots, fit_sessions, predict_skips
+from csrec_core.models.fewshot import FewShot, Slots, fit_sessions, predict_skips
 from csrec_core.models.preference import Readouts, chain
 from csrec_core.models.train import Training, seeded
 
@@ -108,11 +108,7 @@ def read_branches(model: CSFewShot, sessions: Sessions) -> Readouts:
     decisions of the first half alone. Nothing is ranked: `rank` is NaN.
     """
     slots = Slots.of(sessions, model.calibration.device)
-    rows = torch.arange(len(slots.given), device=slots.given.device).tensor_split(
-        -(-len(slots.given) // READ_BATCH)
-    )
-    parts = [_read_batch(model, slots.take(some)) for some in rows]
-    filtered, reject, accept = (torch.cat(part) for part in zip(*parts, strict=True))
+    filtered, reject, accept = _branches(model, slots)
     return Readouts(filtered, reject, accept, chain(reject, accept), torch.full_like(filtered, torch.nan))
 
 
@@ -215,7 +211,7 @@ def _calibrated(model: CSFewShot, slots: Slots, wanted: Tensor) -> CSFewShot:
     return model.requires_grad_(False)
 
 
-def _read_batch(model: CSFewShot, slots: Slots) -> tuple[Tensor, Tensor, Tensor]:
+def _branches(model: CSFewShot, slots: Slots) -> tuple[Tensor, Tensor, Tensor]:
     """Return f~ of every slot, filtered, and with the decision before it set to either value."""
     nothing = torch.zeros_like(slots.given)
     filtered, first_half = (torch.sigmoid(slots.logits(model, decided)) for decided in (~nothing, nothing))

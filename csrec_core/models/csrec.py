@@ -271,11 +271,7 @@ def predict_csrec(
 
 def _describe(model: Acceptance, sequences: Sequences, rows: Tensor) -> Tensor:
     """Return the numbers (2, n, T, ...) of the system exposures, their decisions first seen, then hidden."""
-    found = []
-    for window in (sequences.window(rows, hidden) for hidden in (False, True)):
-        numbers = model.describe(window.items, window.decisions, own=window.own, first=window.first)
-        found.append(window.exposed(numbers))
-    return torch.stack(found)
+    return torch.stack([model.describe_exposed(sequences.window(rows, hidden)) for hidden in (False, True)])
 
 
 def _system_logits(

@@ -208,9 +208,8 @@ def _decision_loss(
     if "encoder" in model.parts:
         states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
 
-    first = int(
-        wanted.any(dim=0).byte().argmax()
-    )  # where one row a user is held out, all others are not asked for
+    # Where one row a user is held out, those before the first of them are not asked for.
+    first = int(wanted.any(dim=0).byte().argmax())
 
     def logits_of(asked: Tensor) -> Tensor:
         numbers = model.describe(items, known, own=items.shape[1], asked=asked, first=first)
@@ -265,8 +264,7 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
     realised, masked = (sequences.window(rows, hidden) for hidden in (False, True))
     states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)
     seen = realised.exposed(states[:, :-1])
-    numbers = model.describe(realised.items, realised.decisions, own=realised.own)[:, realised.first :]
-    filtered = torch.sigmoid(model(seen, exposed, realised.exposed(numbers)))
+    filtered = torch.sigmoid(model(seen, exposed, model.describe_exposed(realised)))
     after = [torch.sigmoid(model.exposed_logits(masked, users=rows, last=last)) for last in (REJECT, ACCEPT)]
     if masked.direct is not None:  # where the user's own choice came between, its decision is a known one
         known = torch.sigmoid(model.exposed_logits(masked, users=rows))

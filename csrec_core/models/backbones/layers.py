@@ -28,10 +28,8 @@ class Dropout(nn.Dropout):
         if not (self.training and self.p) or states.device.type != "cpu":
             return super().forward(states)
         words = torch.empty(-(-states.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        drawn, dropped = (
-            words.view(torch.uint8)[: states.numel()].view(states.shape),
-            min(255, round(256 * self.p)),
-        )
+        drawn = words.view(torch.uint8)[: states.numel()].view(states.shape)
+        dropped = min(255, round(256 * self.p))
         return states * (drawn >= dropped).to(states.dtype).mul_(256 / (256 - dropped))
 
 
