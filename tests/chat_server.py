@@ -13,6 +13,7 @@ FAULTS = (
     "503 page", "not a number", "two answers", "no choices", "half a character",
 )  # fmt: skip
 HANG = 1.2  # seconds
+MOST = 3  # faults of one question; it is given up after five
 
 
 class ChatServer:
@@ -27,17 +28,25 @@ class ChatServer:
         self.questions, self.dealt, self.headers, self.bodies = Counter(), Counter(), [], []
         self.delivered = Counter()
         self.respond = None  # in the place of all this: a function from the body to (status, headers, text)
-        self._lock, self._number = threading.Lock(), 0
+        self._lock, self._number, self._due = threading.Lock(), 0, 0
+        self._struck = Counter()  # faults by question
 
-    def fault(self):
-        """Return the fault of the request that just came, if any, and its number."""
+    def fault(self, question):
+        """Return the fault of the request that just came, if any, and its number.
+
+        A question gets at most `MOST`, and the next takes what is due: requests at once can come round in step, and
+        one would have as many as it takes to give it up.
+        """
         with self._lock:
             self._number += 1
-            number = self._number
-            turn, rest = divmod(number, self.every)
-            name = self.faults[turn % len(self.faults)] if self.faults and not rest else None
+            self._due += self._number % self.every == 0
+            name = None
+            if self.faults and self._due and self._struck[question] < MOST:
+                self._struck[question] += 1
+                name = self.faults[self._struck.total() % len(self.faults)]
+                self._due -= 1
             self.dealt[name] += 1
-            return name, number
+            return name, self._number
 
     def answer(self, question):
         """Return the answer of a model that knows its books and the reader's tastes."""
@@ -127,15 +136,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         chat = self.server.chat
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        fault, number = chat.fault()
+        content = next((m["content"] for m in body["messages"] if "QUESTION\n" in m["content"]), "")
+        asked = content.partition("QUESTION\n")[2]
+        fault, number = chat.fault(asked)
         chat.headers.append(dict(self.headers))
         chat.on_request(number)
         if chat.respond:
             return self.send(*chat.respond(body))
-        content = next(m["content"] for m in body["messages"] if "QUESTION\n" in m["content"])
-        text = content.split("QUESTION\n")[1]
-        chat.questions[text] += 1
-        answer = chat.answer(json.loads(text))
+        chat.questions[asked] += 1
+        answer = chat.answer(json.loads(asked))
         if fault == "429":
             return self.send(429, {"retry-after": "0.02"}, '{"error": {"message": "slow down"}}')
         if fault == "500":
@@ -152,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "cut body":
             return self.send(200, {}, text[: len(text) // 2])
         self.send(200, {}, text)
-        chat.delivered[content.split("QUESTION\n")[1]] += 1
+        chat.delivered[asked] += 1
 
     def send(self, status, headers, text):
         data = text.encode()
