@@ -97,7 +97,7 @@ def write_notebooks(folder: Path) -> None:
         ]
         write(new_notebook(cells=cells), folder / f"{name}.ipynb")
     parameters.notebooks_folder = lambda: folder
-    plan.PARTS["shop"] = tuple(NOTEBOOKS)
+    plan.SUITE_PARTS["shop"] = tuple(NOTEBOOKS)
     local_provisioner.launch_kernel = Kernel.launch
 
 

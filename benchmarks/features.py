@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.sessions import sample_sessions
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.metrics import hit_rate, ndcg
 from csrec_core.models import cold
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
@@ -119,16 +119,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    world = World(seed=args.seed, tracks=args.tracks)
+    world = Listeners(seed=args.seed, tracks=args.tracks)
     ingest(*simulate_mssd(args.folder / "csv", args.sessions, world), args.folder)
     dataset = sample_sessions(args.folder, args.sessions)
     items = dataset.items.reset_index(drop=True)
     new = np.sort(np.random.default_rng(args.seed).permutation(items["item"])[: int(NEW * len(items))])
     training = Training(epochs=args.epochs, patience=3, batch=64, seed=args.seed, threads=1)
-    found, enough = {}, cold.ENOUGH
+    found, enough = {}, cold.ENOUGH_ROWS
     for name, table in variants(items, args.seed).items():
         started = time.process_time()
-        cold.ENOUGH = 0 if name.endswith("as drawn") else enough
+        cold.ENOUGH_ROWS = 0 if name.endswith("as drawn") else enough
         found[name], found["truth"] = measure(dataset, table, new, training)
         print(f"{name}: {time.process_time() - started:.0f} CPU s", flush=True)
     table = pd.DataFrame(found).T.reindex([*(name for name in found if name != "truth"), "truth"])

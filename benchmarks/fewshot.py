@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import CONTEXTS
-from csrec_core.data.mssd.simulate import ELSEWHERE, World, read_truth, simulate_mssd
+from csrec_core.data.mssd.simulate import ELSEWHERE, Listeners, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions, read_sessions
 from csrec_core.evaluation.skips import challenge_scores, predict_skip_controls
 from csrec_core.models.fewshot import predict_skips, train_fewshot
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=12)
     args = parser.parse_args()
-    ingest(*simulate_mssd(args.folder / "csv", args.sessions, World(seed=1)), args.folder)
+    ingest(*simulate_mssd(args.folder / "csv", args.sessions, Listeners(seed=1)), args.folder)
     sessions = read_sessions(args.folder)
     order = np.random.default_rng(0).permutation(len(sessions.users))
     cut = len(order) * 4 // 5

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.data.parted import PartedLog
 from csrec_core.effect.parts import estimate_parts
-from csrec_core.effect.study import summarise
+from csrec_core.effect.study import summarise_study
 
 SCENARIOS = {"known": {"affinity": 0.0}, "no effect": {"affinity": 0.0, "effect": 0.0, "trust_spread": 0.0}}
 SCENARIOS["hidden"] = {}
@@ -44,7 +44,7 @@ def estimate_world(scenario: str, sessions: int, seed: int, folds: int) -> dict:
     """Simulate, read and estimate one world."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        world = World(tracks=500, seed=seed, **SCENARIOS[scenario])
+        world = Listeners(tracks=500, seed=seed, **SCENARIOS[scenario])
         ingest(*simulate_mssd(folder, sessions, world), folder / "data")
         log = PartedLog.find(folder / "data")
         found, _ = estimate_parts(log, folder / "effect", folds=folds, splits=1, seed=seed)
@@ -93,7 +93,7 @@ def main() -> None:
                     file.flush()
     records = pd.DataFrame(map(json.loads, arguments.out.read_text().splitlines()))
     records = records[(records["sessions"] == arguments.sessions) & (records["folds"] == arguments.folds)]
-    table = summarise(records)
+    table = summarise_study(records)
     print(table[[*SHOWN, "rejects_zero", "band_covers"]].to_string(index=False, float_format="{:.4f}".format))
     means = records.groupby("scenario", sort=False)[["observed", "tipping"]].mean()
     print(means.to_string(float_format="{:.4f}".format))

@@ -22,7 +22,7 @@ from csrec_core.models.train import load_weights, save_weights
 
 __all__ = ["Cache", "code_files"]
 
-NOTE = {"files": {...: str}, "versions": {...: str}, "about": dict, "sum": str}
+NOTE_SHAPE = {"files": {...: str}, "versions": {...: str}, "about": dict, "sum": str}
 TRIAL = ("cells", "ranks")
 M = TypeVar("M", bound=nn.Module)
 
@@ -58,16 +58,16 @@ class Cache:
         code : sequence of paths
             The sources that decide it beside `code_files`.
         """
-        key = _sum([*content, hash_files([*code_files(), *code]), versions()])
+        key = _checksum([*content, hash_files([*code_files(), *code]), versions()])
         return cls(Path(parent) / f"{kind}-{key[:12]}")
 
     def about(self, name: str) -> dict | None:
         """Return what is noted of an entry; None where it is not there, or not as it was written."""
         try:
-            note = read_json(self.folder / f"{name}.json", NOTE)
+            note = read_json(self.folder / f"{name}.json", NOTE_SHAPE)
         except InputError:
             return None
-        intact = note.pop("sum") == _sum(note)
+        intact = note.pop("sum") == _checksum(note)
         intact &= all(file_hash(self.folder / file) == sha for file, sha in note["files"].items())
         return note["about"] if intact else None
 
@@ -128,9 +128,9 @@ class Cache:
             about = make(*paths)
             hashes = {path.name: file_hash(path) for path in paths}
             note = {"files": hashes, "versions": versions(), "about": about}
-            write_json(self.folder / f"{name}.json", note | {"sum": _sum(note)})
+            write_json(self.folder / f"{name}.json", note | {"sum": _checksum(note)})
         return paths, about
 
 
-def _sum(content: object) -> str:
+def _checksum(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -9,8 +9,10 @@ from csrec_core.errors import InputError
 
 __all__ = ["run_tasks", "work_place"]
 
-PATIENCE = 10.0  # seconds in which a scheduler has to answer
-LARGE = 2**25  # bytes: the least that a worker which is to `reuse` memory asks the system for, and gives back
+SCHEDULER_PATIENCE = 10.0  # seconds in which a scheduler has to answer
+LARGE_BYTES = (
+    2**25
+)  # bytes: the least that a worker which is to `reuse` memory asks the system for, and gives back
 
 
 def run_tasks(
@@ -51,7 +53,7 @@ def run_tasks(
         tqdm(total=len(tasks), desc=label, disable=None, leave=False, unit="file") as bar,
         work_place(scheduler, min(workers, len(tasks)), reuse=reuse) as address,
     ):
-        done = _on_dask(function, tasks, common, address) if address else _here(function, tasks, common)
+        done = _on_dask(function, tasks, common, address) if address else _run_here(function, tasks, common)
         for name, result in done:
             bar.update()
             yield name, result
@@ -72,7 +74,7 @@ def work_place(scheduler: str = "", workers: int = 1, *, reuse: bool = False) ->
     options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     before = "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_"
     with (
-        dask.config.set({before: LARGE} if reuse else {}),
+        dask.config.set({before: LARGE_BYTES} if reuse else {}),
         LocalCluster(n_workers=workers, **options) as cluster,
     ):
         yield cluster.scheduler_address
@@ -84,14 +86,14 @@ def _connect(scheduler: str):
     from distributed import Client
 
     try:
-        client = Client(scheduler, set_as_default=False, timeout=PATIENCE)
+        client = Client(scheduler, set_as_default=False, timeout=SCHEDULER_PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
     with client:
         yield client
 
 
-def _here(function: Callable, tasks: Mapping[str, tuple], common: tuple) -> Iterator[tuple[str, object]]:
+def _run_here(function: Callable, tasks: Mapping[str, tuple], common: tuple) -> Iterator[tuple[str, object]]:
     for name, arguments in tasks.items():
         try:
             yield name, function(*arguments, *common)

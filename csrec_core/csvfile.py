@@ -12,8 +12,8 @@ from csrec_core.files import write_text
 __all__ = ["as_csv", "read_csv", "save_csv"]
 
 # What a spreadsheet takes for a formula and runs, and what of it is a number with or without an interval.
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-NUMBER = re.compile(r"[-+](inf|[\d\s.,:%e\[\]–−+-]*)")
+SPREADSHEET_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+SIGNED_NUMBER = re.compile(r"[-+](inf|[\d\s.,:%e\[\]–−+-]*)")
 
 
 def save_csv(frame: pd.DataFrame, path: Path) -> Path:
@@ -29,7 +29,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path)
 
     def bare(value):
-        return value[1:] if isinstance(value, str) and value[0] == "'" and FORMULA.match(value) else value
+        return (
+            value[1:]
+            if isinstance(value, str) and value[0] == "'" and SPREADSHEET_FORMULA.match(value)
+            else value
+        )
 
     for name in frame.select_dtypes(exclude="number"):
         frame[name] = frame[name].map(bare)
@@ -47,6 +51,6 @@ def as_csv(frame: pd.DataFrame) -> str:
 
 
 def _as_cell(text: str) -> str:
-    runs = FORMULA.match(text) and not NUMBER.fullmatch(text)
+    runs = SPREADSHEET_FORMULA.match(text) and not SIGNED_NUMBER.fullmatch(text)
     safe = f"'{text}" if runs else text
     return '"{}"'.format(safe.replace('"', '""')) if re.search(r'[,"\r\n]', safe) else safe

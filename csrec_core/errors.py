@@ -29,14 +29,16 @@ def one_line(text: str, longest: int = MESSAGE) -> str:
     return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
-LONGEST = 200  # characters of a name that is compared with others; the comparison is quadratic in them
+LONGEST_COMPARED = (
+    200  # characters of a name that is compared with others; the comparison is quadratic in them
+)
 
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """Return the member of `valid` most like `name`, or None when nothing is close."""
-    if len(str(name)) > LONGEST:
+    if len(str(name)) > LONGEST_COMPARED:
         return None
-    short = [each for each in valid if len(each) <= LONGEST]
+    short = [each for each in valid if len(each) <= LONGEST_COMPARED]
     close = difflib.get_close_matches(str(name), short, n=1, cutoff=cutoff)
     return close[0] if close else None
 

@@ -37,9 +37,9 @@ __all__ = [
 
 UNDER_WAY = ".csrec-"  # how the names of unfinished files begin: what a killed process leaves is known by it
 SCRATCH = f"{UNDER_WAY}scratch-"
-KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
-LARGEST = 2**27  # bytes of a JSON file that is read
-MOST = 20_000  # values in YAML, each alias counted as all that it stands for
+JSON_KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
+LARGEST_JSON = 2**27  # bytes of a JSON file that is read
+MOST_VALUES = 20_000  # values in YAML, each alias counted as all that it stands for
 #: What decides the numbers, beside the code of this package.
 COMPUTING = ("numpy", "pandas", "scipy", "scikit-learn", "torch")
 
@@ -155,8 +155,8 @@ def write_json(path: Path, content: Mapping) -> None:
 def read_json(path: Path, shape: object = dict) -> dict:
     """Return a JSON file's content, of a shape as in `check_shape`; else raises InputError."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes")
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"more than {LARGEST_JSON:,} bytes")
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {error}") from None
@@ -187,7 +187,7 @@ def _misfit(value: Any, shape: Any, at: str) -> str | None:
         return None if None in faults else faults[-1]
     kind: Any = type(shape) if isinstance(shape, list | dict) else shape
     if not isinstance(value, kind):
-        return f"{at or 'its content'} is {shown(value)}; expected {KINDS.get(kind, kind.__name__)}"
+        return f"{at or 'its content'} is {shown(value)}; expected {JSON_KINDS.get(kind, kind.__name__)}"
     parts: list[tuple[str, Any, Any]] = []
     if isinstance(shape, list):
         parts = [(f"{at}[{place}]", each, shape[0]) for place, each in enumerate(value)]
@@ -204,18 +204,18 @@ def load_yaml(text: str, *, typed: bool = True) -> object:
     loader = yaml.SafeLoader if typed else yaml.BaseLoader
     # A few lines of aliases to aliases can stand for more than fits into memory, so they are counted first.
     tree = yaml.compose(text, Loader=loader)
-    if tree is not None and _count(tree, {}) > MOST:
-        raise ValueError(f"its aliases stand for more than {MOST:,} values")
+    if tree is not None and _values_in(tree, {}) > MOST_VALUES:
+        raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
     return yaml.load(text, Loader=loader)
 
 
-def _count(node, known: dict[int, int]) -> int:
+def _values_in(node, known: dict[int, int]) -> int:
     """Return how many values a node stands for, each alias written out."""
     if id(node) not in known:
-        known[id(node)] = MOST + 1  # what holds itself has no end
+        known[id(node)] = MOST_VALUES + 1  # what holds itself has no end
         parts = node.value if isinstance(node.value, list) else []
         flat = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
-        known[id(node)] = 1 + sum(_count(part, known) for part in flat)
+        known[id(node)] = 1 + sum(_values_in(part, known) for part in flat)
     return known[id(node)]
 
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
-SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
+SMALLEST_PROBABILITY = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
 
 
 def directions(metrics: Iterable[str]) -> dict[str, str]:
@@ -112,7 +112,7 @@ def brier(decision: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 def cross_entropy(decision: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Return the negative log-likelihood of each row, in nats."""
-    probability = np.clip(probability, SMALLEST, 1 - SMALLEST)
+    probability = np.clip(probability, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
     return -np.where(np.asarray(decision) == 1, np.log(probability), np.log1p(-probability))
 
 
@@ -199,7 +199,7 @@ def resample(
         raise InputError(f"level = {level}; expected a share in (0, 1)")
     rng = np.random.default_rng(seed)
     block = max(1, 10_000_000 // users)  # bounds the memory of the counts
-    sums = [_counts(rng, users, min(block, draws - done)) @ values for done in range(0, draws, block)]
+    sums = [_times_drawn(rng, users, min(block, draws - done)) @ values for done in range(0, draws, block)]
     tails = [(1 - level) / 2, (1 + level) / 2]
     lower, upper = np.nanquantile(statistic(np.concatenate(sums)), tails, axis=0)
     return lower, upper
@@ -224,7 +224,7 @@ def resample_means(frame: pd.DataFrame, **options) -> pd.DataFrame:
     )
 
 
-def _counts(rng: np.random.Generator, users: int, draws: int) -> np.ndarray:
+def _times_drawn(rng: np.random.Generator, users: int, draws: int) -> np.ndarray:
     """Return how often each user is drawn in each resample, (draws, users)."""
     drawn = rng.integers(users, size=(draws, users)) + users * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * users).reshape(draws, users).astype(float)

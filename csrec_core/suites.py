@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["NOTEBOOKS", "PARTS", "Notebook", "expected_seconds"]
+__all__ = ["NOTEBOOKS", "SUITE_PARTS", "Notebook", "expected_seconds"]
 
-START = 25  # seconds of a notebook on a small log
+START_SECONDS = 25  # seconds of a notebook on a small log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ NOTEBOOKS = {
     "07_table_2": Notebook(needs="sessions", suites=("reproduction",)),
 }
 #: The notebooks of a suite that leaves some out.
-PARTS = {
+SUITE_PARTS = {
     suite: tuple(name for name, notebook in NOTEBOOKS.items() if suite in notebook.suites)
     for suite in ("shop", "effect", "reproduction")
 }
@@ -51,4 +51,4 @@ def expected_seconds(notebooks: Iterable[Notebook], exposures: int) -> float:
     >>> expected_seconds([NOTEBOOKS["04_treatment_effect"], NOTEBOOKS["06_policy"]], 5_000_000)
     550.0
     """
-    return sum(START + notebook.seconds * exposures / 1e5 for notebook in notebooks)
+    return sum(START_SECONDS + notebook.seconds * exposures / 1e5 for notebook in notebooks)

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from csrec_core.causal.advice import advice
+from csrec_core.causal.advice import log_advice
 from csrec_core.causal.audit import audit
 from csrec_core.causal.graph import sequential_graph
 
@@ -8,7 +8,7 @@ LOG = pd.DataFrame({"source": ["self", "system"], "propensity": [float("nan"), 0
 
 
 def told(log=LOG, *, tastes_measured=False, **options):
-    return advice(
+    return log_advice(
         audit(sequential_graph(2, **options), 2, certificates=False), log, tastes_measured=tastes_measured
     )
 

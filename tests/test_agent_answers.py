@@ -8,7 +8,7 @@ from agent_study import some_readers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csrec_core.agent.answers import REASONS, Unusable, read_answer
+from csrec_core.agent.answers import REFUSALS, Unusable, read_answer
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.prompts import SYSTEM, Library
 from csrec_core.agent.questions import Exposure
@@ -88,9 +88,9 @@ def test_a_made_up_book_has_anothers_author(familiarity, library):
 
 
 def test_asking_again_does_not_repeat_what_was_said(exposure):
-    *first, last = exposure.again(REASONS["wrong item"])
+    *first, last = exposure.again(REFUSALS["wrong item"])
     assert first == exposure.messages
-    assert REASONS["wrong item"] in last["content"]
+    assert REFUSALS["wrong item"] in last["content"]
 
 
 GOOD = {"id": "b2", "probability": 0.25, "decision": "reject"}
@@ -226,4 +226,4 @@ def test_any_text_is_an_answer_or_unusable(exposure, purchase, familiarity, text
     try:
         read_answer([exposure, purchase, familiarity][number], text)
     except Unusable as error:
-        assert error.reason in REASONS
+        assert error.reason in REFUSALS

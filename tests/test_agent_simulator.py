@@ -11,7 +11,7 @@ from scipy.stats import chisquare, kstest
 
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import collect
-from csrec_core.agent.design import BLOCK, draw_blocks, recommend
+from csrec_core.agent.design import BLOCK_READERS, draw_blocks, recommend
 from csrec_core.agent.questions import Exposure
 from csrec_core.agent.simulator import Simulator
 from csrec_core.errors import InputError
@@ -131,18 +131,20 @@ def test_draws_are_uniform(catalogue):
 def test_the_first_readers_are_the_same_however_many_there_are(genre):
     kept = np.arange(len(genre))
     few = next(draw_blocks(7, genre=genre, kept=kept, steps=4, seed=3))
-    many = next(draw_blocks(BLOCK + 5, genre=genre, kept=kept, steps=4, seed=3))
+    many = next(draw_blocks(BLOCK_READERS + 5, genre=genre, kept=kept, steps=4, seed=3))
     for name in ("taste", "shelf", "count", "candidates", "time", "accept_first", "other_order"):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:7])
-    sizes = [len(block.reader) for block in draw_blocks(BLOCK + 5, genre=genre, kept=kept, steps=4, seed=3)]
-    assert sizes == [BLOCK, 5]
+    sizes = [
+        len(block.reader) for block in draw_blocks(BLOCK_READERS + 5, genre=genre, kept=kept, steps=4, seed=3)
+    ]
+    assert sizes == [BLOCK_READERS, 5]
 
 
 def test_exposures_are_uniform_over_what_is_new_to_the_reader(genre):
     kept = np.arange(20, 44)
     shown, bought = [], []
     for seed in range(6):
-        block = next(draw_blocks(BLOCK, genre=genre, kept=kept, steps=4, seed=seed))
+        block = next(draw_blocks(BLOCK_READERS, genre=genre, kept=kept, steps=4, seed=seed))
         bought.append(np.where(np.arange(4) < block.count[:, None], block.shelf[:, :4], -1))
         new, propensity = recommend(block, bought[-1], books=len(kept))
         shown.append(new)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from csrec_core.causal.certificate import (
     TOLERANCE,
-    Model,
+    StructuralModel,
     certify,
     conditional,
     random_model,
@@ -74,7 +74,7 @@ def test_a_confounded_arrow_worked_out_by_hand():
         "x": np.array([[0.8, 0.2], [0.2, 0.8]]),
         "y": np.array([[[0.9, 0.1], [0.5, 0.5]], [[0.6, 0.4], [0.2, 0.8]]]),
     }
-    model = Model(("u", "x", "y"), {"u": (), "x": (0,), "y": (0, 1)}, tables)
+    model = StructuralModel(("u", "x", "y"), {"u": (), "x": (0,), "y": (0, 1)}, tables)
     assert conditional(model, ["y"], do=["x"])[0, 1, 1] == pytest.approx(0.5 * 0.5 + 0.5 * 0.8)
     assert conditional(model, ["y"], given=["x"])[0, 1, 1] == pytest.approx(0.2 * 0.5 + 0.8 * 0.8)
 

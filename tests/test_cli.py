@@ -44,7 +44,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
     monkeypatch.setattr(plan, "NOTEBOOKS", {"01_a": Notebook(seconds=60)})
     monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "shop": {"users": 3}, "full": {}})
-    monkeypatch.setattr(plan, "PARTS", {})
+    monkeypatch.setattr(plan, "SUITE_PARTS", {})
     monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     monkeypatch.chdir(tmp_path)
     return given
@@ -305,7 +305,7 @@ def test_a_large_log_is_told_its_time_and_offered_whole_histories_of_some_users(
     words = ["--path", str(tmp_path / "big.csv"), "--map", "user=the user"]
     assert "expect" not in report(*words).output
     module = sys.modules["csrec_core.cli.report"]
-    monkeypatch.setattr(module, "PATIENCE", 1)
+    monkeypatch.setattr(module, "LONG_REPORT", 1)
     monkeypatch.setattr(module, "SAMPLE", 400)
     said = re.search(r"1,200 exposures: expect about .* minutes.*; with one user in 10, about .*: (--where .*)",
                      report("--run", "all", *words).output)  # fmt: skip

@@ -13,7 +13,7 @@ from csrec_core import cluster
 from csrec_core.cluster import run_tasks
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.part import ingest_file
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.errors import InputError
 
 
@@ -68,7 +68,7 @@ def test_a_mistake_of_ours_is_no_bad_input(workers):
 
 
 def test_a_killed_worker_changes_nothing(scheduler, tmp_path, monkeypatch):
-    files = simulate_mssd(tmp_path / "csv", 4000, World(tracks=200), per_file=1000)
+    files = simulate_mssd(tmp_path / "csv", 4000, Listeners(tracks=200), per_file=1000)
     here = ingest(*files, tmp_path / "here")
     monkeypatch.setattr("csrec_core.data.mssd.ingest.ingest_file", die_once)
     there = ingest(*files, tmp_path / "there", scheduler=scheduler)
@@ -102,7 +102,7 @@ def test_a_task_that_kills_every_worker_is_given_up(scheduler):
 
 
 def test_no_scheduler_is_bad_input(monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "SCHEDULER_PATIENCE", 0.5)
     for address in ("tcp://127.0.0.1:1", "nowhere://x"):
         with pytest.raises(InputError, match="no Dask scheduler at"):
             list(run_tasks(square, {"a": (1,)}, scheduler=address))

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.models import cold as module
-from csrec_core.models.cold import ENOUGH, PENALTIES, cold_items, scored_by_features
+from csrec_core.models.cold import ENOUGH_ROWS, PENALTIES, cold_items, scored_by_features
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.next_item import train_next_item
 from csrec_core.models.preference import read_out, train_preference
@@ -143,7 +143,7 @@ def test_which_items_are_cold():
     sequences = to_sequences(known)
     count = torch.bincount(sequences.chosen_items, minlength=ITEMS + 1)[1:]
     cold = cold_items(sequences, sequences.chosen_items)
-    assert cold.tolist() == (1 + (count < ENOUGH).nonzero()[:, 0]).tolist()
+    assert cold.tolist() == (1 + (count < ENOUGH_ROWS).nonzero()[:, 0]).tolist()
     assert set(COLD) <= set(cold.tolist())
     nothing = to_sequences(Dataset(known.log, items=known.items[["item"]]))
     assert not len(cold_items(nothing, nothing.chosen_items))
@@ -162,5 +162,5 @@ def test_without_a_cold_item_the_models_are_what_they_were(monkeypatch):
     learned = sequences.self_items[:, :-2][sequences.self_decisions[:, :-2] == ACCEPT]
     assert sequences.features.shape[1] and not len(cold_items(sequences, learned))
     with_rule = weights()
-    monkeypatch.setattr(module, "ENOUGH", 0)
+    monkeypatch.setattr(module, "ENOUGH_ROWS", 0)
     assert all(torch.equal(one, other) for one, other in zip(with_rule, weights(), strict=True))

@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.simulate import World, read_truth, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.errors import InputError
 from csrec_core.models.cs_fewshot import (
@@ -30,7 +30,7 @@ SIZE = {"channels": 8, "norm": "causal"}
 
 
 def simulate(folder, sessions, **world):
-    ingest(*simulate_mssd(folder / "csv", sessions, World(tracks=200, seed=3, **world)), folder)
+    ingest(*simulate_mssd(folder / "csv", sessions, Listeners(tracks=200, seed=3, **world)), folder)
     return folder
 
 

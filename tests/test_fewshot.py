@@ -8,7 +8,7 @@ from mssd_files import RADIO, SYSTEM, USER, session, write
 
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import Options
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.data.mssd.slots import LOG_FEATURES, read_sessions
 from csrec_core.errors import InputError
 from csrec_core.evaluation.skips import SKIP_CONTROLS, challenge_scores, predict_skip_controls
@@ -64,7 +64,7 @@ def test_sessions_lie_in_slots(tmp_path, tracks):
 @pytest.fixture(scope="module")
 def slots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slots")
-    files = simulate_mssd(folder / "csv", 4000, World(tracks=1000, seed=1, appeal=1.2))
+    files = simulate_mssd(folder / "csv", 4000, Listeners(tracks=1000, seed=1, appeal=1.2))
     ingest(*files, folder)
     return read_sessions(folder)
 
@@ -97,7 +97,7 @@ def test_sessions_read_in_batches_read_alike(slots, monkeypatch):
     some, sizes = slots.take(np.arange(50)), []
     model = build(some, "instance")
     whole = predict_skips(model, some)
-    monkeypatch.setattr("csrec_core.models.fewshot.READ_BATCH", 16)
+    monkeypatch.setattr("csrec_core.models.fewshot.READ_SESSIONS", 16)
     model.register_forward_hook(lambda _, read, __: sizes.append(len(read[0])))
     np.testing.assert_allclose(predict_skips(model, some), whole, atol=1e-6)
     assert sizes == [16, 16, 16, 2]

@@ -13,7 +13,7 @@ from csrec_core.data.log import Dataset
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import TRACKS
 from csrec_core.data.mssd.sessions import sample_sessions
-from csrec_core.data.mssd.simulate import Catalogue, World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, Tracks, simulate_mssd
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.predictions import predict
@@ -77,7 +77,7 @@ def test_the_models_know_of_a_book_what_a_reader_may_know():
 
 def test_the_models_know_of_a_track_what_the_files_tell(tmp_path):
     """The 29 columns of MSSD, on one scale; the appeal of a simulated track is none of them."""
-    world = World(tracks=200)
+    world = Listeners(tracks=200)
     ingest(*simulate_mssd(tmp_path / "csv", 100, world), tmp_path)
     dataset = sample_sessions(tmp_path, 100)
     numbers = number_columns(dataset.items, np.unique(dataset.items["item"]))
@@ -86,7 +86,7 @@ def test_the_models_know_of_a_track_what_the_files_tell(tmp_path):
     assert sequences.features.shape == (len(dataset.items) + 1, 29) and not sequences.genres.shape[1]
     np.testing.assert_allclose(sequences.features[1:].mean(dim=0), 0, atol=1e-5)
     np.testing.assert_allclose(sequences.features[1:].std(dim=0, correction=0), 1, atol=1e-4)
-    tracks = Catalogue.draw(world)
+    tracks = Tracks.draw(world)
     appeal = dataset.items["title"].map(dict(zip(tracks.table["track_id"], tracks.appeal, strict=True)))
     assert dataset.items[list(numbers)].corrwith(appeal).abs().max() < 0.9
     # The places of a session are the order of its tracks, whoever chose them.

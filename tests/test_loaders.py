@@ -7,7 +7,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import load_gpt4books, load_mssd, load_sequences, make_dataset
 from csrec_core.data.log import write_dataset
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.errors import InputError
 
 FILES = {"observation": "1 5 6\n2 7\n", "recommendation": "1 8 9\n2 5 6\n", "decision": "1 0 1\n2 1 1\n"}
@@ -143,7 +143,7 @@ def test_lastfm(real_data):
 
 def test_mssd(tmp_path):
     """Simulated sessions come with their truth and tracks; another folder is refused."""
-    ingest(*simulate_mssd(tmp_path / "csv", 60, World(tracks=50, seed=2)), tmp_path)
+    ingest(*simulate_mssd(tmp_path / "csv", 60, Listeners(tracks=50, seed=2)), tmp_path)
     dataset = make_dataset("mssd", path=str(tmp_path), **WORLD)
     log, truth = dataset.log, dataset.truth
     assert dataset.name == "mssd" and set(log["source"]) == {"self", "system"}

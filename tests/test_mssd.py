@@ -15,7 +15,7 @@ from csrec_core.data.loaders import read_data
 from csrec_core.data.mssd import part, reader, sessions
 from csrec_core.data.mssd.ingest import ingest, match_files
 from csrec_core.data.mssd.schema import Options, whole_numbers
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.errors import InputError
 
 
@@ -110,7 +110,7 @@ def test_packed_files_hold_the_same(tmp_path, tracks, ending):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    return simulate_mssd(folder, 3000, World(tracks=200, seed=5), per_file=1000)
+    return simulate_mssd(folder, 3000, Listeners(tracks=200, seed=5), per_file=1000)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
 
 
 def test_more_rows_than_memory_are_sorted_on_disk(world, ingested, tmp_path, monkeypatch):
-    monkeypatch.setattr(part, "MEMORY", "30MB")
+    monkeypatch.setattr(part, "PART_MEMORY", "30MB")
     ingest(*world, tmp_path)
     assert contents(tmp_path) == contents(ingested)
 

@@ -210,7 +210,7 @@ def test_a_session_scattered_in_a_file_comes_together(tmp_path, tracks, monkeypa
 
 
 def test_a_file_given_twice_is_refused(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(split, "FEW", 1)
+    monkeypatch.setattr(split, "FEW_SESSIONS", 1)
     for name in ("log_1", "log_2"):
         write(tmp_path / f"{name}.csv", SOUND)
     with pytest.raises(

@@ -10,10 +10,10 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LinearRegression
 
 from csrec_core.data.mssd.schema import CONTEXTS, LABELS
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.errors import InputError
 
-WORLD = World(tracks=300, seed=4)
+WORLD = Listeners(tracks=300, seed=4)
 MOODS = ["energy", "valence", "danceability", "acousticness"]
 
 
@@ -63,7 +63,7 @@ def test_the_cut_changes_nothing(tmp_path):
     assert one[:2] == several[:2]
     pd.testing.assert_frame_equal(one[2], several[2])
     assert fewer[0] == one[0][: len(fewer[0])] and len({row.split(",")[0] for row in fewer[0]}) == 1300
-    simulate_mssd(tmp_path / "other", 10, World(tracks=300, seed=5))
+    simulate_mssd(tmp_path / "other", 10, Listeners(tracks=300, seed=5))
     assert (tmp_path / "other" / "tf_000000000000.csv").read_text() != one[1]
 
 
@@ -110,5 +110,5 @@ def test_bad_sizes_are_refused(tmp_path):
         with pytest.raises(InputError, match="expected at least 1"):
             simulate_mssd(tmp_path, sessions, per_file=per_file)
     with pytest.raises(InputError, match="tracks = 5"):
-        World(tracks=5)
+        Listeners(tracks=5)
     assert not list(tmp_path.iterdir())

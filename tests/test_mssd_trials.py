@@ -13,7 +13,7 @@ from torch import nn
 
 from csrec_core.cache import Cache
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.simulate import World, read_truth, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.errors import InputError
 from csrec_core.evaluation.skips import challenge_scores
@@ -24,7 +24,7 @@ from csrec_core.reproduction.findings import table_two_claim
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import (
     BY_EFFECT,
-    LEVEL,
+    PLAYLIST_LEVEL,
     run_systems,
     session_gain,
     session_references,
@@ -47,7 +47,7 @@ EFFORT = SessionEffort(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sessions")
-    ingest(*simulate_mssd(folder / "csv", 600, World(tracks=150, seed=1)), folder)
+    ingest(*simulate_mssd(folder / "csv", 600, Listeners(tracks=150, seed=1)), folder)
     return folder
 
 
@@ -74,7 +74,7 @@ def test_all_nine_answer_for_the_same_exposures(trials, scores):
     metrics = scores.groupby("model")["metric"].agg(set)
     assert {"AHR@0.2", "AHR@0.5", "AUC", "HR@10"} <= metrics["SASRec"] and "Brier" not in metrics["SASRec"]
     assert {"AHR@0.2", "Brier", "ECE", "MAA", "first", "NDCG@10"} <= metrics["CS-Few-Shot"]
-    assert "HR@10" in metrics[f"CSRec{BY_EFFECT}"] and "Brier" in metrics[LEVEL]
+    assert "HR@10" in metrics[f"CSRec{BY_EFFECT}"] and "Brier" in metrics[PLAYLIST_LEVEL]
     cells = trials.trial("CS-Few-Shot", seed=0).cells
     auc = scores.set_index(["model", "metric"])["mean"]["CS-Few-Shot", "AUC"]
     assert auc == pytest.approx(roc_auc_score(cells["decision"], cells["f_marginal"]))
@@ -269,7 +269,7 @@ def test_the_notebook_shows_table_two(notebook):
     table = pd.read_csv(notebook / "tables" / "07_table_2" / "table-2.csv").set_index("system")
     assert (table.loc[list(SYSTEMS), "AHR@0.2 reproduced"] != "–").all()
     assert "AHR@0.2 difference" not in table and table.loc["CSRec", "note"] == "a"
-    assert {"majority", "track", "position", "random ranking", ORACLE, LEVEL} <= set(table.index)
+    assert {"majority", "track", "position", "random ranking", ORACLE, PLAYLIST_LEVEL} <= set(table.index)
     record = (notebook / "record" / "07_table_2.json").read_text()
     assert "cannot be compared with a simulation" in record and "auc_gain_cs_few_shot" in record
     assert (notebook / "figures" / "07_table_2" / "table-2-auc" / "table-2-auc.csv").exists()

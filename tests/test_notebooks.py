@@ -14,7 +14,7 @@ from page_words import marks
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import read_log
-from csrec_core.report.plan import NOTEBOOKS, PARTS, RunSpec
+from csrec_core.report.plan import NOTEBOOKS, SUITE_PARTS, RunSpec
 from csrec_core.report.suite import run_suite
 
 SMALL = {"users": 300, "items": 30, "steps": 6, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
@@ -101,7 +101,7 @@ def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
         item=world.log["item"].where(world.log["source"] == "self", world.log["item"] + 1000)
     )
     log[["user", "t", "item", "decision", "source"]].to_csv(tmp_path / "log.csv", index=False)
-    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in PARTS["shop"]]
+    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in SUITE_PARTS["shop"]]
     given = {"data": "log", "path": str(tmp_path / "log.csv")}
     run_suite(
         RunSpec(run="open", notebooks=notebooks, reports=tmp_path, values=given, data=tmp_path / "log.csv")
@@ -118,7 +118,7 @@ def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
     # Nothing of what the status forbids: no effect by exposure, estimator, group or user, no theorem, no AHR.
     headings = " ".join(h.text for h in page.find_all("h2"))
     assert not re.search("For whom|estimators|hidden|paper", headings)
-    for name in PARTS["shop"]:
+    for name in SUITE_PARTS["shop"]:
         html = (tmp_path / "open" / f"{name}.html").read_text()
         assert not marks(html) and not re.search(r"AHR|Theorem|simulated books world", html)
     front = BeautifulSoup((tmp_path / "open" / "index.html").read_text(), "html.parser")

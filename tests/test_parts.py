@@ -11,8 +11,8 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import whole_numbers
-from csrec_core.data.mssd.simulate import World, simulate_mssd
-from csrec_core.data.parted import KEY, OTHER, PartedLog
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
+from csrec_core.data.parted import OTHER_ARM, TEXT_HASH_KEY, PartedLog
 from csrec_core.effect import parts
 from csrec_core.effect.engine import look_over
 from csrec_core.effect.estimate import estimate_effect, learn_engines
@@ -66,7 +66,7 @@ def here(parted, tmp_path_factory):
 def sessions(tmp_path_factory):
     """Sessions in which tastes move no decision, and their truth."""
     folder = tmp_path_factory.mktemp("mssd")
-    ingest(*simulate_mssd(folder, 2000, World(tracks=60, affinity=0.0), per_file=1000), folder / "data")
+    ingest(*simulate_mssd(folder, 2000, Listeners(tracks=60, affinity=0.0), per_file=1000), folder / "data")
     return PartedLog.find(folder / "data")
 
 
@@ -114,7 +114,7 @@ def test_a_log_in_parts_has_the_effect_that_it_has_in_memory(world, here):
 def test_sessions_in_parts_have_the_effect_that_they_have_in_memory(sessions, listened):
     effect, _ = listened
     log = pd.concat([sessions.read(part).log for part in sessions.parts], ignore_index=True)
-    assert set(log["source"]) == {"self", "system", OTHER}
+    assert set(log["source"]) == {"self", "system", OTHER_ARM}
     items = pd.read_parquet(sessions.folder / "items.parquet")
     whole = estimate_effect(Dataset(log, items=items, name="data"), **ONE)
     for name in [name for name in effect.splits[0] if name.split()[0] in effect.groups]:
@@ -176,11 +176,11 @@ def die_once(part, target, *arguments):
     return score(part, target, *arguments)
 
 
-score = parts._score
+score = parts._score_part
 
 
 def test_a_cluster_that_loses_a_worker_finds_it_too(parted, here, tmp_path, scheduler, monkeypatch):
-    monkeypatch.setattr(parts, "_score", die_once)
+    monkeypatch.setattr(parts, "_score_part", die_once)
     effect, _ = estimate_parts(parted, tmp_path, scheduler=scheduler, **ONE)
     assert (tmp_path / "killed").exists() and not list(tmp_path.rglob(".*"))
     assert_same(effect, here[0])
@@ -203,10 +203,12 @@ def test_ids_of_text_are_numbered_alike_in_every_part(world, tmp_path):
     items = world.items.assign(item="no. " + world.items["item"].astype(str))
     found, _ = estimate_parts(write_parts(tmp_path / "text", log, items=items), tmp_path / "out", **ONE)
     as_numbers = {
-        name: whole_numbers(log[name].to_numpy(dtype=object), KEY).astype(np.int64)
+        name: whole_numbers(log[name].to_numpy(dtype=object), TEXT_HASH_KEY).astype(np.int64)
         for name in ("user", "item")
     }
-    items = items.assign(item=whole_numbers(items["item"].to_numpy(dtype=object), KEY).astype(np.int64))
+    items = items.assign(
+        item=whole_numbers(items["item"].to_numpy(dtype=object), TEXT_HASH_KEY).astype(np.int64)
+    )
     whole = estimate_effect(Dataset(log.assign(**as_numbers), items=items), **ONE)
     assert found.mean["effect"] == pytest.approx(whole.mean["effect"], abs=1e-9)
 

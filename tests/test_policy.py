@@ -11,9 +11,9 @@ import matplotlib.pyplot as plt
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.data.policies import read_policy
-from csrec_core.effect.cells import RANDOM, ZONES, cell_effects, exploration, gains, uplift, zone_table
+from csrec_core.effect.cells import RANDOM_SCORE, ZONES, cell_effects, exploration, gains, uplift, zone_table
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.off_policy import ESTIMATORS, arm_policy, item_policy_values
+from csrec_core.effect.off_policy import POLICY_ESTIMATORS, arm_policy, item_policy_values
 from csrec_core.effect.policy import (
     break_even,
     gain_table,
@@ -228,7 +228,7 @@ def test_logged_policies_are_worth_what_another_package_says(real_data):
     assert picks["random"]["probability"].to_numpy() == pytest.approx(np.full(34, 1 / 34))
     for name, arm in (("random", "bts"), ("bts", "random")):
         values, verdict = item_policy_values(dataset, name, picks[name], arm=arm)
-        assert values["estimator"].tolist() == list(ESTIMATORS)
+        assert values["estimator"].tolist() == list(POLICY_ESTIMATORS)
         np.testing.assert_allclose(values["value"], OBP[name], rtol=0, atol=1e-9)
         truth = log.loc[log["source"] == name, "decision"].mean()
         assert verdict.word != "fails" and values["lower"].iloc[1] < truth < values["upper"].iloc[1]
@@ -302,7 +302,7 @@ def test_qini_of_a_perfect_a_random_and_a_reversed_score():
     assert areas.loc["good", "auuc"] == pytest.approx(0.125, abs=0.01)
     assert areas.loc["good", "qini"] == pytest.approx(0.075, abs=0.01)
     assert areas.loc["bad", "qini"] == pytest.approx(-0.075, abs=0.01)
-    assert areas.loc[RANDOM, "qini_lower"] < 0.005 and areas.loc[RANDOM, "qini_upper"] > -0.005
+    assert areas.loc[RANDOM_SCORE, "qini_lower"] < 0.005 and areas.loc[RANDOM_SCORE, "qini_upper"] > -0.005
     ends = ranked.curves.groupby("score")["gain"].last()
     assert np.ptp(ends) < 1e-9 and ends.iloc[0] == pytest.approx(0.1, abs=0.015)
     flat = uplift(rows, {"same": np.zeros(len(rows))}, **FEW).areas.set_index("score")

@@ -21,7 +21,7 @@ from csrec_core.effect.ter import (
 from csrec_core.errors import InputError
 from csrec_core.evaluation.controls import CONTROLS, predict_controls
 from csrec_core.evaluation.scores import (
-    RANDOM,
+    RANDOM_RANKING,
     compare_with_controls,
     decision_scores,
     predictors,
@@ -152,10 +152,10 @@ def test_random_ranking_is_exact():
     scores = ranking_scores(ranks, ks=[2], draws=50).set_index(["model", "metric"])["mean"]
     assert scores["m", "HR@2"] == 0.5
     assert scores["m", "NDCG@2"] == 0.5
-    assert scores[RANDOM, "HR@2"] == 0.5
-    assert scores[RANDOM, "NDCG@2"] == pytest.approx((1 + 1 / np.log2(3)) / 4)
+    assert scores[RANDOM_RANKING, "HR@2"] == 0.5
+    assert scores[RANDOM_RANKING, "NDCG@2"] == pytest.approx((1 + 1 / np.log2(3)) / 4)
     table = score_table(ranking_scores(ranks, ks=[2], draws=50))
-    assert table.index.to_list() == ["m", RANDOM]
+    assert table.index.to_list() == ["m", RANDOM_RANKING]
 
 
 def test_two_model_effect_is_the_difference(predictions):

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from csrec_core.cli import cli
-from csrec_core.report.clean import find_faults
+from csrec_core.report.clean import notebook_faults
 from csrec_core.report.parameters import read_parameters
 from csrec_core.report.plan import NOTEBOOKS, SUITES
 
@@ -95,7 +95,7 @@ def test_suites_know_their_notebooks():
 
 @pytest.mark.parametrize("path", NOTEBOOK_FILES, ids=lambda path: path.stem)
 def test_notebooks_are_clean_and_readable(path):
-    assert find_faults(path) == []
+    assert notebook_faults(path) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOK_FILES, ids=lambda path: path.stem)

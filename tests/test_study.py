@@ -21,7 +21,7 @@ def test_a_summary_counts_worlds():
         shared | {"effect": 0.2, "lower": 0.16, "upper": 0.24, "slope_lower": -0.1, "slope_upper": 0.1},
         shared | {"effect": 0.0, "lower": -0.04, "upper": 0.04, "slope_lower": -0.2, "slope_upper": -0.1},
     ]
-    found = study.summarise(pd.DataFrame(rows)).iloc[0]
+    found = study.summarise_study(pd.DataFrame(rows)).iloc[0]
     assert found["bias"] == pytest.approx(0.0)
     assert found["sd"] == pytest.approx(0.1)
     names = ["coverage", "rejects_zero", "rising", "falling", "slope_coverage"]

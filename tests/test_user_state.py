@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN
-from csrec_core.models.user_state import LONGEST_RUN, PRIOR, UserState
+from csrec_core.models.user_state import RUN_CAP, SHARE_PRIOR, UserState
 
 USERS, LENGTH, OWN, ITEMS = 6, 14, 8, 5
 
@@ -43,7 +43,7 @@ def numbers_of(asked, past, features, *, apart, step):
     even = sum(alike(item) for item in every) / ITEMS
     chosen = [item for item, _, own in past if own]
     numbers = [math.log1p(len(chosen)) / 3]
-    numbers.append((sum(map(alike, chosen)) + PRIOR * even) / (len(chosen) + PRIOR))
+    numbers.append((sum(map(alike, chosen)) + SHARE_PRIOR * even) / (len(chosen) + SHARE_PRIOR))
     for weigh in (lambda item: 1.0, alike):
         for phase in (True, False):
             counts = [
@@ -52,7 +52,7 @@ def numbers_of(asked, past, features, *, apart, step):
             ]
             numbers += rate(*counts)
     accepted = [item for item, d, _ in past if d == ACCEPT]
-    numbers.append((sum(map(alike, accepted)) + PRIOR * even) / (len(accepted) + PRIOR))
+    numbers.append((sum(map(alike, accepted)) + SHARE_PRIOR * even) / (len(accepted) + SHARE_PRIOR))
     decided = [UNKNOWN, UNKNOWN, *(d for _, d, _ in past)]
     for decision in (decided[-1], decided[-2]):
         numbers += [float(decision == ACCEPT), float(decision == REJECT)]
@@ -60,7 +60,7 @@ def numbers_of(asked, past, features, *, apart, step):
     while run < len(past) and past[-1 - run][1] == REJECT:
         run += 1
     step = step if apart else 0
-    return [*numbers, min(run, LONGEST_RUN) / LONGEST_RUN, float(step > 0), math.log1p(step) / 3]
+    return [*numbers, min(run, RUN_CAP) / RUN_CAP, float(step > 0), math.log1p(step) / 3]
 
 
 @pytest.mark.parametrize("kind", ["genres", None])

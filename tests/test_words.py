@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 
 from csrec_core.data.books import simulate_books
 from csrec_core.effect import words
-from csrec_core.effect.answer import COLUMNS, as_card, column_words
+from csrec_core.effect.answer import FEATURE_WORDS, as_card, column_words
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
@@ -99,6 +99,6 @@ def test_names_of_arms_and_reasons_are_escaped(effect):
 
 
 def test_columns_have_plain_words():
-    assert column_words("run") == COLUMNS["run"]
+    assert column_words("run") == FEATURE_WORDS["run"]
     assert column_words("feature_spent_last_year") == "spent last year"
     assert column_words("missing: user: age") == "whether age is missing"

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from csrec_core.agent.prompts import Prompt
 
-__all__ = ["REASONS", "Unusable", "read_answer", "writable"]
+__all__ = ["REFUSALS", "Unusable", "read_answer", "writable"]
 
 #: Why an answer is of no use: what the model is told, by the name it is counted under.
-REASONS = {
+REFUSALS = {
     "refused": "it was a refusal",
     "cut off": "it ended before it was complete",
     "no JSON": "it held no complete JSON object",
@@ -24,7 +24,7 @@ REASONS = {
     "wrong count": "it did not name as many books as asked for",
     "no probability": "its probability was no number from 0 to 1",
 }
-LONGEST = 50_000  # characters read of an answer
+LONGEST_ANSWER = 50_000  # characters read of an answer
 KEYWORDS, KEYWORD = 10, 60  # kept of a book, and characters of one
 
 
@@ -42,10 +42,10 @@ DECODER = json.JSONDecoder(parse_constant=lambda name: None, object_pairs_hook=_
 
 
 class Unusable(ValueError):
-    """An answer of no use; `reason` is a key of `REASONS`."""
+    """An answer of no use; `reason` is a key of `REFUSALS`."""
 
     def __init__(self, reason: str):
-        super().__init__(REASONS[reason])
+        super().__init__(REFUSALS[reason])
         self.reason = reason
 
 
@@ -62,8 +62,8 @@ def read_answer(prompt: Prompt, text: str) -> list:
     ------
     Unusable
     """
-    text = text[:LONGEST].rpartition("</think>")[2]  # some servers leave the thoughts in
-    objects = _objects(text)
+    text = text[:LONGEST_ANSWER].rpartition("</think>")[2]  # some servers leave the thoughts in
+    objects = _json_objects(text)
     found = [answer for answer in objects if set(prompt.schema["required"]) <= set(answer)]
     if not found:
         complete = text.count("{") == text.count("}")
@@ -78,7 +78,7 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _objects(text: str) -> list[dict]:
+def _json_objects(text: str) -> list[dict]:
     """Return the outermost JSON objects in a text."""
     start, found = 0, []
     while (start := text.find("{", start)) >= 0:
@@ -96,40 +96,40 @@ def _objects(text: str) -> list[dict]:
 def _familiarity(question: dict, answer: dict) -> list[tuple[bool, tuple[str, ...], tuple[str, ...]]]:
     asked, genres = [book["id"] for book in question["books"]], set(question["genres"])
     entries = answer["books"]
-    _check(isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries), "wrong form")
+    _insist(isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries), "wrong form")
     said: dict[str, tuple] = {}
     for entry in entries:
-        _check(isinstance(entry.get("known"), bool), "wrong form")
+        _insist(isinstance(entry.get("known"), bool), "wrong form")
         words = [entry.get(name) or [] for name in ("genres", "keywords")]
-        _check(all(isinstance(w, list) and all(isinstance(x, str) for x in w) for w in words), "wrong form")
+        _insist(all(isinstance(w, list) and all(isinstance(x, str) for x in w) for w in words), "wrong form")
         own = tuple(genre for genre in words[0] if genre in genres)
         fact = (entry["known"], own, tuple(writable(word[:KEYWORD]) for word in words[1][:KEYWORDS]))
         name = entry.get("id")
-        _check(isinstance(name, str) and name in asked, "wrong item")
-        _check(said.setdefault(name, fact) == fact, "contradiction")
-    _check(len(said) == len(asked), "wrong count")
+        _insist(isinstance(name, str) and name in asked, "wrong item")
+        _insist(said.setdefault(name, fact) == fact, "contradiction")
+    _insist(len(said) == len(asked), "wrong count")
     return [said[name] for name in asked]
 
 
 def _purchase(question: dict, answer: dict) -> list[str]:
     names, shelf = answer["purchases"], {book["id"] for book in question["shelf"]}
-    _check(isinstance(names, list) and all(isinstance(name, str) for name in names), "wrong form")
-    _check(set(names) <= shelf, "wrong item")
-    _check(len(set(names)) == len(names), "duplicate")
-    _check(len(names) == question["count"], "wrong count")
+    _insist(isinstance(names, list) and all(isinstance(name, str) for name in names), "wrong form")
+    _insist(set(names) <= shelf, "wrong item")
+    _insist(len(set(names)) == len(names), "duplicate")
+    _insist(len(names) == question["count"], "wrong count")
     return names
 
 
 def _exposure(question: dict, answer: dict) -> list[bool | float]:
-    _check(answer["id"] == question["offer"]["id"], "wrong item")
-    _check(answer["decision"] in question["choices"], "wrong form")
+    _insist(answer["id"] == question["offer"]["id"], "wrong item")
+    _insist(answer["decision"] in question["choices"], "wrong form")
     probability = answer["probability"]
     number = isinstance(probability, int | float) and not isinstance(probability, bool)
-    _check(number and math.isfinite(probability) and 0 <= probability <= 1, "no probability")
+    _insist(number and math.isfinite(probability) and 0 <= probability <= 1, "no probability")
     return [answer["decision"] == "accept", float(probability)]
 
 
-def _check(holds: bool, reason: str) -> None:
+def _insist(holds: bool, reason: str) -> None:
     if not holds:
         raise Unusable(reason)
 

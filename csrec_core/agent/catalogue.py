@@ -8,11 +8,11 @@ import pandas as pd
 
 from csrec_core.errors import InputError
 
-__all__ = ["COLUMNS", "OWN", "load_catalogue", "plain_title"]
+__all__ = ["BOOK_COLUMNS", "OWN", "load_catalogue", "plain_title"]
 
-COLUMNS = ("title", "author", "year", "genre")
+BOOK_COLUMNS = ("title", "author", "year", "genre")
 OWN = Path(__file__).with_name("catalogue.csv")
-LONGEST = 300  # characters of a title, an author or a genre: each is sent with many questions
+LONGEST_TITLE = 300  # characters of a title, an author or a genre: each is sent with many questions
 YEARS = (-3000, 2100)
 
 
@@ -38,17 +38,17 @@ def load_catalogue(path: str | Path | None = None) -> pd.DataFrame:
         Names the file, the row (from 1, the header not counted), and what was expected.
     """
     path = Path(path) if path else OWN
-    table = _read(path)
+    table = _read_books(path)
     for column in ("title", "genre"):
-        _refuse(path, table, table[column] == "", column, "a name")
+        _refuse_cell(path, table, table[column] == "", column, "a name")
     for column in ("title", "author", "genre"):
-        too_long = table[column].str.len() > LONGEST
-        _refuse(path, table, too_long, column, f"at most {LONGEST} characters")
+        too_long = table[column].str.len() > LONGEST_TITLE
+        _refuse_cell(path, table, too_long, column, f"at most {LONGEST_TITLE} characters")
     year = pd.to_numeric(table["year"].where(table["year"] != ""), errors="coerce")
     wrong = (table["year"] != "") & ~(year.between(*YEARS) & (year % 1 == 0))
-    _refuse(path, table, wrong, "year", f"a whole number from {YEARS[0]} to {YEARS[1]}, or nothing")
+    _refuse_cell(path, table, wrong, "year", f"a whole number from {YEARS[0]} to {YEARS[1]}, or nothing")
     names = table["title"].map(plain_title) + " / " + table["author"].str.casefold()
-    _refuse(path, table, names.duplicated(), "title", "each book once")
+    _refuse_cell(path, table, names.duplicated(), "title", "each book once")
     if table["genre"].nunique() < 2:
         raise InputError(
             f"{path}: all books are of one genre; expected two at least, or tastes are all alike"
@@ -66,7 +66,7 @@ def plain_title(title: str) -> str:
     return " ".join(word for word in words if word not in ("the", "a", "an")) or title.strip()
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read_books(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
@@ -75,15 +75,15 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not UTF-8; save the file as UTF-8") from None
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a CSV table with commas: {str(error).strip()}") from None
-    if missing := [column for column in COLUMNS if column not in table.columns]:
+    if missing := [column for column in BOOK_COLUMNS if column not in table.columns]:
         names = f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}"
         found = ", ".join(table.columns)
-        raise InputError(f"{path}: {names}; found {found}; expected {', '.join(COLUMNS)}")
-    kept = [column for column in (*COLUMNS, "keywords") if column in table.columns]
+        raise InputError(f"{path}: {names}; found {found}; expected {', '.join(BOOK_COLUMNS)}")
+    kept = [column for column in (*BOOK_COLUMNS, "keywords") if column in table.columns]
     return table[kept].apply(lambda column: column.str.strip())
 
 
-def _refuse(path: Path, table: pd.DataFrame, bad: pd.Series, column: str, expected: str) -> None:
+def _refuse_cell(path: Path, table: pd.DataFrame, bad: pd.Series, column: str, expected: str) -> None:
     if bad.any():
         row = int(bad.to_numpy().argmax())
         shown = table[column].iloc[row][:60]

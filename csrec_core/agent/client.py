@@ -7,7 +7,7 @@ import time
 
 import httpx
 
-from csrec_core.agent.answers import REASONS, Unusable, read_answer, writable
+from csrec_core.agent.answers import REFUSALS, Unusable, read_answer, writable
 from csrec_core.agent.cache import AnswerCache, question_key
 from csrec_core.agent.endpoint import KEY_NAMES, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
@@ -64,7 +64,7 @@ class Client:
         messages, answer, reason = prompt.messages, None, ""
         for left in reversed(range(self._endpoint.asks)):
             request, text, tokens = await self._send_until_answered(key, prompt, messages)
-            answer, reason = _read(prompt, text)
+            answer, reason = _read_answer(prompt, text)
             # An answer and the end of its request are on disk together, or neither is.
             with self._cache.together():
                 self._cache.came_back(request, reason or "answered", tokens)
@@ -72,7 +72,7 @@ class Client:
                     self._cache.keep(key, prompt, None if reason else text, reason or None)
             if not reason:
                 break
-            messages = prompt.again(REASONS[reason])
+            messages = prompt.again(REFUSALS[reason])
         self._count(reason)
         return answer
 
@@ -163,8 +163,8 @@ class Client:
         return text.replace(self._key, "[key]") if len(self._key) >= SECRET else text
 
 
-def _read(prompt: Prompt, text: str) -> tuple[list | None, str]:
-    """Return what an answer says, or the key of `REASONS` why it is of no use."""
+def _read_answer(prompt: Prompt, text: str) -> tuple[list | None, str]:
+    """Return what an answer says, or the key of `REFUSALS` why it is of no use."""
     try:
         return (read_answer(prompt, text), "") if text else (None, "refused")
     except Unusable as error:

@@ -14,7 +14,7 @@ from csrec_core.agent.quality import PILOT, Quality, judge_pilot
 from csrec_core.agent.questions import Agent, Exposure, genres_of
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 
-__all__ = ["Collected", "check_knowledge", "collect", "live", "pilot_table"]
+__all__ = ["Collected", "check_knowledge", "collect", "live_block", "pilot_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +81,9 @@ def collect(
                 if not (quality.passed or force):
                     silent = int((~table["answered"]).sum())
                     return Collected(None, knowledge, made_up, quality, silent, agent.cost)
-            bought, exposed = live(agent, block, books=len(kept))
+            bought, exposed = live_block(agent, block, books=len(kept))
             silent += int((~exposed["answered"]).sum() + (bought < 0).all(axis=1).sum())
-            parts.append(_rows(block, bought, exposed, catalogue["item"].to_numpy()))
+            parts.append(_log_rows(block, bought, exposed, catalogue["item"].to_numpy()))
             tastes.append(block.taste)
     log = validate_log(pd.concat(parts, ignore_index=True), where=agent.name)
     readers = pd.DataFrame(
@@ -132,7 +132,7 @@ def check_knowledge(agent: Agent, catalogue: pd.DataFrame, *, seed: int) -> tupl
     books = len(catalogue)
     title = np.concatenate([np.arange(books), rng.permutation(books)[: _made_up(catalogue)]])
     author = title.copy()
-    author[books:] = _others(rng, title[books:], catalogue["author"].to_numpy())
+    author[books:] = _other_books(rng, title[books:], catalogue["author"].to_numpy())
     order = rng.permutation(len(title))
     said = agent.know(title[order], author[order]).iloc[np.argsort(order)]
     # A pair may by accident be a book after all: only those of different authors count.
@@ -150,7 +150,7 @@ def check_knowledge(agent: Agent, catalogue: pd.DataFrame, *, seed: int) -> tupl
     return table, float(false.mean())
 
 
-def _others(rng: np.random.Generator, title: np.ndarray, authors: np.ndarray) -> np.ndarray:
+def _other_books(rng: np.random.Generator, title: np.ndarray, authors: np.ndarray) -> np.ndarray:
     """Return for each title the place of a book by somebody else; the book itself where there is none."""
     chosen = title.copy()
     for _ in range(20):
@@ -165,7 +165,7 @@ def _agree(own: list[str], said: tuple[str, ...]) -> bool:
     return not wanted or bool(wanted & {plain_title(word) for word in said})
 
 
-def live(
+def live_block(
     agent: Agent, block: Readers, *, books: int, other_order: bool = False
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Let the agent live the lives of a block: purchases, then one exposure at a time.
@@ -214,13 +214,13 @@ def pilot_table(agent: Agent, block: Readers, *, genre: np.ndarray, books: int) 
     """Let a block live twice, the second time in another order; see `judge_pilot` for the columns."""
     rounds = []
     for number in (0, 1):
-        _, table = live(agent, block, books=books, other_order=bool(number))
+        _, table = live_block(agent, block, books=books, other_order=bool(number))
         taste = np.take_along_axis(block.taste, genre[table["item"]].reshape(-1, block.steps), axis=1)
         rounds.append(table.assign(round=number, taste=taste.ravel()))
     return pd.concat(rounds, ignore_index=True)
 
 
-def _rows(block: Readers, bought: np.ndarray, exposed: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
+def _log_rows(block: Readers, bought: np.ndarray, exposed: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
     """Return the rows of the log of a block; exposures without an answer have none."""
     own, order = np.nonzero(bought >= 0)
     chosen = pd.DataFrame({"user": block.reader[own], "t": order + 1, "timestamp": block.time[own, order]})

@@ -9,15 +9,15 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from csrec_core.data.books import CONCENTRATION
 from csrec_core.errors import InputError
 
 __all__ = ["Readers", "check_size", "draw_blocks", "recommend"]
 
-DRAWS = 2**21  # random numbers held at a time
-BLOCK = 1000  # readers drawn, and answered for, at a time
-CONCENTRATION = 0.3  # of the Dirichlet tastes, as in the books world
+DRAWS_HELD = 2**21  # random numbers held at a time
+BLOCK_READERS = 1000  # readers drawn, and answered for, at a time
 SHELF = 3  # books on the shelf for each one bought at most
-START = np.datetime64("2024-01-01", "s")
+START_TIME = np.datetime64("2024-01-01", "s")
 YEAR, GAP = 365 * 86_400, 3 * 86_400  # seconds: when readers begin, and the mean time between two events
 
 
@@ -87,20 +87,20 @@ def draw_blocks(
     check_size(len(kept), steps)
     present = np.unique(genre[kept])
     genres = int(genre.max()) + 1
-    for number, start in enumerate(range(0, users, BLOCK)):
+    for number, start in enumerate(range(0, users, BLOCK_READERS)):
         rng = np.random.default_rng([seed, 2, number])
-        taste = np.zeros((BLOCK, genres))
-        taste[:, present] = rng.dirichlet(np.full(len(present), CONCENTRATION), BLOCK)
-        gaps = rng.exponential(GAP, (BLOCK, 2 * steps)).astype(np.int64) + 1
-        begins = START + rng.integers(YEAR, size=BLOCK).astype("timedelta64[s]")
+        taste = np.zeros((BLOCK_READERS, genres))
+        taste[:, present] = rng.dirichlet(np.full(len(present), CONCENTRATION), BLOCK_READERS)
+        gaps = rng.exponential(GAP, (BLOCK_READERS, 2 * steps)).astype(np.int64) + 1
+        begins = START_TIME + rng.integers(YEAR, size=BLOCK_READERS).astype("timedelta64[s]")
         block = Readers(
-            reader=np.arange(start + 1, start + BLOCK + 1),
+            reader=np.arange(start + 1, start + BLOCK_READERS + 1),
             taste=taste,
             shelf=kept[_distinct(rng, len(kept), SHELF * steps)],
-            count=rng.integers((steps + 1) // 2, steps + 1, size=BLOCK),
+            count=rng.integers((steps + 1) // 2, steps + 1, size=BLOCK_READERS),
             candidates=kept[_distinct(rng, len(kept), 2 * steps)],
             time=begins[:, None] + np.cumsum(gaps, axis=1).astype("timedelta64[s]"),
-            accept_first=rng.random((BLOCK, steps)) < 0.5,
+            accept_first=rng.random((BLOCK_READERS, steps)) < 0.5,
             other_order=_distinct(rng, steps, steps),
         )
         yield block.first(users - start)
@@ -136,13 +136,16 @@ def recommend(block: Readers, bought: np.ndarray, *, books: int) -> tuple[np.nda
 
 def _distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
     """Return k distinct whole numbers below n in random order, for each reader of a block."""
-    rows = max(1, DRAWS // n)  # at a time, or a large catalogue would take the memory
+    rows = max(1, DRAWS_HELD // n)  # at a time, or a large catalogue would take the memory
     return np.concatenate(
-        [_distinct_rows(rng, min(rows, BLOCK - start), n, k) for start in range(0, BLOCK, rows)]
+        [
+            _draw_distinct(rng, min(rows, BLOCK_READERS - start), n, k)
+            for start in range(0, BLOCK_READERS, rows)
+        ]
     )
 
 
-def _distinct_rows(rng: np.random.Generator, rows: int, n: int, k: int) -> np.ndarray:
+def _draw_distinct(rng: np.random.Generator, rows: int, n: int, k: int) -> np.ndarray:
     draw = rng.random((rows, n))
     least = np.argpartition(draw, k - 1, axis=1)[:, :k] if k < n else np.broadcast_to(np.arange(n), (rows, n))
     order = np.take_along_axis(draw, least, axis=1).argsort(axis=1)

@@ -8,13 +8,13 @@ __all__ = ["ANCHORING", "NAMED_FIRST", "verdicts_on"]
 NAMED_FIRST = "acceptance added by naming it first"
 ANCHORING = "anchoring: probability added by a preceding acceptance"
 
-FEW = 1000  # decisions below which a missing link to book or taste is held against nobody
+FEW_DECISIONS = 1000  # decisions below which a missing link to book or taste is held against nobody
 POSITIONAL = 0.2  # share of the variance, above chance, that a position may explain
 RECITED = 0.1  # decisions alike, above chance, that a position may bring with it, whatever is shown there
 ORDER = 0.2  # difference of acceptance that the order of the two answers may make
 ANCHORED = 0.4  # probability that a preceding acceptance may add to the same book
-SILENT = 0.2  # share of questions that may go without a usable answer
-SURE = 0.01  # p-value below which a defect is one
+SILENT_SHARE = 0.2  # share of questions that may go without a usable answer
+DEFECT_P = 0.01  # p-value below which a defect is one
 LINKED = 0.05  # p-value below which there is a link to book or taste
 
 
@@ -22,11 +22,11 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
     """Return for each demand whether it `holds`, and the `detail` in words; the tables are of `Quality`."""
     position, taste = explained.loc["position"], explained.loc["stated taste"]
     book, place = agreement.loc["same book, other position"], agreement.loc["same position, other book"]
-    enough = facts["pilot decisions"] >= FEW
+    enough = facts["pilot decisions"] >= FEW_DECISIONS
     excess = position["share"] - position["chance"]
-    pattern = excess > POSITIONAL and position["p"] < SURE
+    pattern = excess > POSITIONAL and position["p"] < DEFECT_P
     alike = place["share"] - place["chance"]
-    recited = place["p"] < SURE and alike > max(RECITED, book["share"] - book["chance"])
+    recited = place["p"] < DEFECT_P and alike > max(RECITED, book["share"] - book["chance"])
     as_book = min(book["p"], book["p_stated"])
     silent = facts["share of questions without a usable answer"]
     distinct, expected = facts["distinct decision rows"], facts["distinct decision rows by chance"]
@@ -34,7 +34,7 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
     anchoring, anchoring_p = facts[ANCHORING], facts[f"{ANCHORING}, p"]
     rate = facts["acceptance"]
     checks = {
-        "usable": (silent <= SILENT, f"{silent:.0%} of the questions had no usable answer"),
+        "usable": (silent <= SILENT_SHARE, f"{silent:.0%} of the questions had no usable answer"),
         "both decisions": (0 < rate < 1, f"{rate:.1%} of the exposures were accepted"),
         "not by position": (
             not (pattern or recited),
@@ -59,11 +59,11 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
             f"{distinct:,} distinct rows of decisions; {expected:,.0f} by chance",
         ),
         "not by answer order": (
-            not (abs(order) > ORDER and order_p < SURE),
+            not (abs(order) > ORDER and order_p < DEFECT_P),
             f"naming acceptance first changes acceptance by {order:+.1%} (p = {order_p:.3f})",
         ),
         "not anchored": (
-            not (abs(anchoring) > ANCHORED and anchoring_p < SURE),
+            not (abs(anchoring) > ANCHORED and anchoring_p < DEFECT_P),
             f"a preceding acceptance changes the stated probability of the same book by {anchoring:+.2f} "
             f"(p = {anchoring_p:.3f})",
         ),

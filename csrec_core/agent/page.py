@@ -11,7 +11,7 @@ from csrec_core.report.table import table_html
 
 __all__ = ["render_quality"]
 
-SHOWN = 200  # books left out that the page lists
+BOOKS_LISTED = 200  # books left out that the page lists
 PILOT_TEXT = (
     "A few readers decide twice about the same books, the second time in another order. Shares are of the "
     "variance of the pilot's decisions; by chance is the mean of the same share over permuted decisions, p "
@@ -43,20 +43,25 @@ def render_quality(
     """
     explained, agreement = quality.explained, quality.agreement
     left_out = knowledge[~knowledge["kept"]].drop(columns="kept")
-    shown = left_out.head(SHOWN).reset_index(drop=True)
+    shown = left_out.head(BOOKS_LISTED).reset_index(drop=True)
     pilot = [
-        _table(explained.rename_axis("factor"), "explained", "Share of the variance of decisions explained"),
-        _table(agreement.rename_axis("decided alike"), "agreement", "Decisions alike in the two rounds"),
-        _table(_pairs(quality.facts), "facts", "The pilot's decisions"),
+        _html_table(
+            explained.rename_axis("factor"), "explained", "Share of the variance of decisions explained"
+        ),
+        _html_table(agreement.rename_axis("decided alike"), "agreement", "Decisions alike in the two rounds"),
+        _html_table(_pairs(quality.facts), "facts", "The pilot's decisions"),
     ]
-    books = [_table(_pairs(report["books"]), "books", "Books")]
+    books = [_html_table(_pairs(report["books"]), "books", "Books")]
     if len(shown):
         caption = f"Books left out: {len(shown):,} of {len(left_out):,}"
-        books.append(_table(shown, "left-out", caption))
-    run = [_table(_pairs(settings), "settings", "Settings")]
+        books.append(_html_table(shown, "left-out", caption))
+    run = [_html_table(_pairs(settings), "settings", "Settings")]
     if report["requests"]:
         run.insert(
-            0, _table(_pairs({**report["requests"], **report["tokens"]}), "requests", "Requests and tokens")
+            0,
+            _html_table(
+                _pairs({**report["requests"], **report["tokens"]}), "requests", "Requests and tokens"
+            ),
         )
     return TEMPLATES.get_template("agent.html.j2").render(
         title=title,
@@ -85,5 +90,5 @@ def _pairs(facts: Mapping) -> pd.DataFrame:
     return pd.DataFrame({"fact": names, "value": pd.Series(list(facts.values()), dtype=object)})
 
 
-def _table(frame: pd.DataFrame, slug: str, caption: str) -> Markup:
+def _html_table(frame: pd.DataFrame, slug: str, caption: str) -> Markup:
     return Markup(table_html(frame, slug, caption=caption, digits=3))

@@ -78,11 +78,11 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
         accepted=rows["accepted"].astype(float),
         previous=rows.groupby(["round", "user"])["accepted"].shift().astype(float).fillna(-1),
     )
-    explained = _explained(rows, rng, permutations)
+    explained = _permuted_shares(rows, rng, permutations)
     agreement = pd.DataFrame.from_dict(
         {
-            "same book, other position": _agreement(rows, "item", rng, permutations),
-            "same position, other book": _agreement(rows, "position", rng, permutations),
+            "same book, other position": _round_agreement(rows, "item", rng, permutations),
+            "same position, other book": _round_agreement(rows, "position", rng, permutations),
         },
         orient="index",
     )
@@ -94,7 +94,7 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
         "pilot decisions": len(rows),
         "share of questions without a usable answer": float(1 - pilot["answered"].mean()),
         "acceptance": float(rows["accepted"].mean()),
-        **_distinct_rows(rows, rng, permutations),
+        **_distinct_decisions(rows, rng, permutations),
         NAMED_FIRST: order,
         f"{NAMED_FIRST}, p": order_p,
         ANCHORING: anchoring,
@@ -106,7 +106,7 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
     return Quality(explained, agreement, facts, verdicts_on(explained, agreement, facts))
 
 
-def _explained(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> pd.DataFrame:
+def _permuted_shares(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> pd.DataFrame:
     """Return the shares of the variance of decisions beside those of permuted factors."""
     decision = rows["accepted"].to_numpy()
     row = np.arange(len(rows))
@@ -134,7 +134,9 @@ def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:
     return float(max(0.0, np.corrcoef(rank, values)[0, 1]) ** 2)
 
 
-def _agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator, permutations: int) -> dict[str, float]:
+def _round_agreement(
+    rows: pd.DataFrame, on: str, rng: np.random.Generator, permutations: int
+) -> dict[str, float]:
     """Compare a reader's two rounds at the same book, or position, where the other of the two differs.
 
     By chance: with the reader's second round permuted, of what differs in the other all the same; so that
@@ -214,7 +216,7 @@ def _anchoring(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) 
     return slope(before), _p(abs(slope(before)), by_chance)
 
 
-def _distinct_rows(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> dict[str, float]:
+def _distinct_decisions(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> dict[str, float]:
     """Count readers' distinct rows of decisions, and those of decisions shuffled over readers by position."""
     table = rows[rows["round"] == 0].pivot_table(index="user", columns="position", values="accepted")
     decisions = table.dropna(axis=1).to_numpy()

@@ -168,7 +168,7 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
         "questions_without_a_usable_answer": collected.silent,
         "requests": cache.outcomes if cache else {},
         "tokens": dict(zip(("prompts", "answers"), cache.tokens, strict=True)) if cache else {},
-        "warnings": _warnings(collected),
+        "warnings": _collection_warnings(collected),
     }
     with whole_file(out / "knowledge.parquet") as temporary:
         knowledge.to_parquet(temporary, index=False)
@@ -184,7 +184,7 @@ def _write_quality(study: Study, agent: Agent, collected: Collected, out: Path) 
     write_text(out / "quality.html", page)
 
 
-def _warnings(collected: Collected) -> list[str]:
+def _collection_warnings(collected: Collected) -> list[str]:
     """Return what to know before the log is used."""
     warnings = profile_log(collected.dataset).warnings if collected.dataset else []
     if collected.made_up > GUESSED:

@@ -12,7 +12,7 @@ import httpx
 
 __all__ = ["Failed", "Reply", "post"]
 
-LARGEST = 2**22  # bytes of an answer, unpacked; one to twenty books has some thousands
+LARGEST_ANSWER = 2**22  # bytes of an answer, unpacked; one to twenty books has some thousands
 
 
 class Failed(Exception):
@@ -80,8 +80,8 @@ async def _read(response: httpx.Response) -> bytes:
     content = bytearray()
     async for piece in _unpacked(response.aiter_raw(), encoding == "gzip"):
         content += piece
-        if len(content) > LARGEST:
-            raise _refused(f"has more than {LARGEST:,} bytes")
+        if len(content) > LARGEST_ANSWER:
+            raise _refused(f"has more than {LARGEST_ANSWER:,} bytes")
     return bytes(content)
 
 
@@ -91,7 +91,7 @@ async def _unpacked(pieces: AsyncIterator[bytes], packed: bool) -> AsyncIterator
         if not packed:
             yield piece
         while packed and piece and not unpack.eof:
-            yield unpack.decompress(piece, LARGEST)
+            yield unpack.decompress(piece, LARGEST_ANSWER)
             piece = unpack.unconsumed_tail
 
 

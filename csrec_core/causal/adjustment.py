@@ -8,11 +8,10 @@ from itertools import combinations, islice
 import networkx as nx
 
 from csrec_core.causal.docalculus import check_rule, separated
-from csrec_core.causal.graph import descendants, observed, with_ancestors
+from csrec_core.causal.graph import Nodes, descendants, observed, with_ancestors
 
 __all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
 
-Nodes = frozenset[str]
 TRIED = 1_000  # sets looked at in one search
 TOLD = 100  # independences told
 

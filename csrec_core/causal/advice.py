@@ -4,10 +4,10 @@ import pandas as pd
 
 from csrec_core.causal.audit import Audit, blocked_ways, verdicts
 
-__all__ = ["advice"]
+__all__ = ["log_advice"]
 
 
-def advice(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> tuple[str, str]:
+def log_advice(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> tuple[str, str]:
     """Say what the graph means for a log, and what to log or randomise.
 
     Parameters

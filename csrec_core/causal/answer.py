@@ -8,15 +8,15 @@ import networkx as nx
 from csrec_core.causal.adjustment import front_doors, implications, instruments
 from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.graph import plain_names, probability
-from csrec_core.causal.identify import Identification, identify
+from csrec_core.causal.identify import Identifiability, identify
 from csrec_core.causal.repair import identifying_changes
 from csrec_core.causal.search import Source
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
 __all__ = ["Answer", "answer"]
 
-SHOWN = 12  # entries of a list that are printed
-LARGE = 60  # measured nodes, above which what takes every pair or set of nodes is left out
+ENTRIES_LISTED = 12  # entries of a list that are printed
+LARGE_GRAPH = 60  # measured nodes, above which what takes every pair or set of nodes is left out
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Answer:
     changes : what would make it identifiable, see `identifying_changes`
     """
 
-    found: Identification
+    found: Identifiability
     certificate: Certificate | None
     front_doors: list[frozenset[str]]
     instruments: list[tuple[str, frozenset[str]]]
@@ -88,7 +88,7 @@ class Answer:
             ),
         }
         return "\n\n".join(
-            [*parts, *filter(None, (_listed(title, list(told)) for title, told in ways.items()))]
+            [*parts, *filter(None, (_titled_list(title, list(told)) for title, told in ways.items()))]
         )
 
     def _why(self) -> list[str]:
@@ -125,7 +125,7 @@ class Answer:
             parts.append(f"Two models: {self.twins}")
         for change, sets in self.changes.items():
             entries = [", ".join(sorted(_change(unit) for unit in names)) for names in sets]
-            parts.append(_listed(f"identifiable, if you {change}", entries))
+            parts.append(_titled_list(f"identifiable, if you {change}", entries))
         return [*filter(None, parts), f"always: randomise {plain_names(self.found.do)}"]
 
 
@@ -149,7 +149,7 @@ def answer(
     seed : of the random models
     """
     found = identify(graph, y=y, do=do, given=given, sources=sources)
-    is_small = len(found.order) <= LARGE
+    is_small = len(found.order) <= LARGE_GRAPH
     is_single = len(found.y) == len(found.do) == 1 and not found.given
     ends = {"y": next(iter(found.y)), "do": next(iter(found.do))} if is_single else {}
     core = smallest_core(found) if not found and len(sources) == 1 else None
@@ -175,7 +175,11 @@ def _change(unit) -> str:
     return f"{a} <-> {b[1:]}" if b.startswith("↔") else f"{a} -> {b}"
 
 
-def _listed(title: str, entries: list[str]) -> str:
+def _titled_list(title: str, entries: list[str]) -> str:
     """Return a list under its title; nothing where it is empty."""
-    more = [f"  … and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
-    return "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:SHOWN]), *more]) if entries else ""
+    more = [f"  … and {len(entries) - ENTRIES_LISTED} more"] if len(entries) > ENTRIES_LISTED else []
+    return (
+        "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:ENTRIES_LISTED]), *more])
+        if entries
+        else ""
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 from csrec_core.causal.certificate import TOLERANCE, Certificate, certify, recursion_errors
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, sequential_graph, time_of, variant_graph
-from csrec_core.causal.identify import Identification, identify
+from csrec_core.causal.identify import Identifiability, identify
 from csrec_core.causal.induction import Proof, prove_steps
 from csrec_core.causal.repair import additions, breaking_edges, find_repairs
 from csrec_core.causal.search import project_latents
@@ -47,7 +47,7 @@ class Audit:
     graph: nx.DiGraph
     t: int
     chain: tuple[Derivation, ...]
-    identifications: dict[str, Identification]
+    identifications: dict[str, Identifiability]
     certificates: dict[str, Certificate]
     proofs: dict[str, Proof]
 
@@ -239,7 +239,7 @@ def _failing(graph: nx.DiGraph, t: int) -> list[str]:
     return [step.name for step in derive_theorem(graph, t) if not step.check]
 
 
-def _history(graph: nx.DiGraph, t: int, *, tastes: slice = slice(None)) -> Identification:
+def _history(graph: nx.DiGraph, t: int, *, tastes: slice = slice(None)) -> Identifiability:
     """Identify P(D_t | do S_{1:t}, P), given the whole taste history, or some `tastes` of it."""
     history, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
     return identify(graph, y=f"D{t}", do=actions, given=history[tastes])

@@ -10,12 +10,12 @@ import pandas as pd
 
 from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import with_ancestors
-from csrec_core.causal.identify import Identification
+from csrec_core.causal.identify import Identifiability
 
 __all__ = [
     "TOLERANCE",
     "Certificate",
-    "Model",
+    "StructuralModel",
     "TooLarge",
     "certify",
     "certify_formula",
@@ -35,7 +35,7 @@ class TooLarge(Exception):
 
 
 @dataclass(frozen=True)
-class Model:
+class StructuralModel:
     """A structural model of discrete variables: one table P(node | parents) for each node.
 
     Attributes
@@ -68,7 +68,7 @@ class Certificate:
         return self.gap <= TOLERANCE if self.gaps else None
 
 
-def random_model(graph: nx.DiGraph, rng: np.random.Generator, *, hidden_states: int = 2) -> Model:
+def random_model(graph: nx.DiGraph, rng: np.random.Generator, *, hidden_states: int = 2) -> StructuralModel:
     """Draw a model compatible with `graph`, latent nodes included, every probability in [0.03, 0.97].
 
     Measured nodes are binary, latent ones have `hidden_states`. The probabilities come from an arcsine law:
@@ -92,11 +92,11 @@ def random_model(graph: nx.DiGraph, rng: np.random.Generator, *, hidden_states: 
         parents[node] = tuple(sorted(axis[parent] for parent in graph.pred[node]))
         drawn = rng.dirichlet([0.5] * states[i], size=[states[parent] for parent in parents[node]])
         tables[node] = 0.03 + (1 - 0.03 * states[i]) * drawn
-    return Model(order, parents, tables)
+    return StructuralModel(order, parents, tables)
 
 
 def conditional(
-    model: Model, y: Iterable[str], *, do: Iterable[str] = (), given: Iterable[str] = ()
+    model: StructuralModel, y: Iterable[str], *, do: Iterable[str] = (), given: Iterable[str] = ()
 ) -> np.ndarray:
     """Compute P(y | do, given) exactly.
 
@@ -110,7 +110,7 @@ def conditional(
     return joint / joint.sum(axis=tuple(model.order.index(node) for node in y), keepdims=True)
 
 
-def marginal(model: Model, kept: set[str], *, do: Iterable[str] = ()) -> np.ndarray:
+def marginal(model: StructuralModel, kept: set[str], *, do: Iterable[str] = ()) -> np.ndarray:
     """Sum the product of all tables but those of `do`, what is set having no mechanism, over nodes not kept.
 
     An array as that of `conditional`.
@@ -139,7 +139,7 @@ def certify(check: RuleCheck, *, models: int = 5, seed: int = 0) -> Certificate:
     return _certified(check.graph, query, lambda model: _gap(check, model), models, seed)
 
 
-def certify_formula(found: Identification, *, models: int = 5, seed: int = 0) -> Certificate:
+def certify_formula(found: Identifiability, *, models: int = 5, seed: int = 0) -> Certificate:
     """Compare the formula, fed what is observed, with the effect itself in random models of the graph."""
     query = found.y | found.do | found.given
     mentioned = query | (found.needed if len(found.order) > WIDEST else frozenset(found.order))
@@ -235,12 +235,12 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
     return pd.DataFrame(rows)
 
 
-def _gap(check: RuleCheck, model: Model) -> float:
+def _gap(check: RuleCheck, model: StructuralModel) -> float:
     left, right = (conditional(model, check.y, do=do, given=given) for do, given in check.sides)
     return float(np.abs(left - right).max())
 
 
-def _formula_gap(found: Identification, model: Model, mentioned: frozenset[str]) -> float:
+def _formula_gap(found: Identifiability, model: StructuralModel, mentioned: frozenset[str]) -> float:
     shape = [model.order.index(node) for node in found.order if node in mentioned]
 
     def to_found(array: np.ndarray) -> np.ndarray:
@@ -260,7 +260,7 @@ def _formula_gap(found: Identification, model: Model, mentioned: frozenset[str])
     return float(np.abs(value - truth).max())
 
 
-def _formula_errors(model: Model, t: int) -> dict[str, float]:
+def _formula_errors(model: StructuralModel, t: int) -> dict[str, float]:
     s, p = [f"S{i}" for i in range(1, t + 1)], [f"P{i}" for i in range(1, t + 1)]
 
     def step(i: int, previous: np.ndarray) -> np.ndarray:

@@ -12,10 +12,10 @@ from csrec_core.causal.theorem import Step
 
 __all__ = ["graph_frame", "stack_steps", "verdict_grid"]
 
-Place = tuple[float, float]
+Point = tuple[float, float]
 
-STEP = 2.6  # distance between two time steps; one row is 1.25 high
-ROWS = {"P": (0.0, 2.5), "S": (-0.9, 1.25), "D": (0.0, 0.0)}  # place within a time step
+STEP_WIDTH = 2.6  # distance between two time steps; one row is 1.25 high
+NODE_ROWS = {"P": (0.0, 2.5), "S": (-0.9, 1.25), "D": (0.0, 0.0)}  # place within a time step
 NEAR = 0.34  # a straight arrow that passes a node closer than this is bent
 
 
@@ -33,7 +33,7 @@ def graph_frame(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> pd.Data
     """
     places = _places(graph)
     kinds = {node: _kind(graph, node) for node in places}
-    roles, marks = _roles(check), _marks(check)
+    roles, marks = _roles(check), _witness_marks(check)
     cut = check.removed_edges if check is not None else frozenset()
     path = check.witness if check is not None else None
     nodes, arrows = [], []
@@ -88,7 +88,7 @@ def _roles(check: RuleCheck | None) -> dict[str, str]:
     return {node: role for nodes, role in parts for node in nodes}
 
 
-def _marks(check: RuleCheck | None) -> dict[str, str]:
+def _witness_marks(check: RuleCheck | None) -> dict[str, str]:
     """Return the colliders of the witness of a check, and the first node that blocks it."""
     if check is None or check.witness is None:
         return {}
@@ -104,15 +104,15 @@ def _kind(graph: nx.DiGraph, node: str) -> str:
     return node[0] if time_of(node) is not None else "R" if node == "R" else "other"
 
 
-def _places(graph: nx.DiGraph) -> dict[str, Place]:
+def _places(graph: nx.DiGraph) -> dict[str, Point]:
     """Give every node its place: series by time and row, other nodes by causal order, latents beside both."""
     places = {}
     for node in graph:
         if (time := time_of(node)) is not None:
-            right, up = ROWS[node[0]]
-            places[node] = (STEP * time + right, up)
+            right, up = NODE_ROWS[node[0]]
+            places[node] = (STEP_WIDTH * time + right, up)
     middle = float(np.mean([x for x, _ in places.values()])) if places else 0.0
-    top = ROWS["P"][1] + 1.1 if places else 0.0
+    top = NODE_ROWS["P"][1] + 1.1 if places else 0.0
     hidden = latents(graph)
     for column, layer in enumerate(nx.topological_generations(graph)):
         others = sorted(node for node in layer if node not in places and node not in hidden)
@@ -126,7 +126,7 @@ def _places(graph: nx.DiGraph) -> dict[str, Place]:
     return places
 
 
-def _beside(ends: list[Place], taken: list[Place], lines: list[tuple[Place, Place]]) -> Place:
+def _beside(ends: list[Point], taken: list[Point], lines: list[tuple[Point, Point]]) -> Point:
     """Return a free place beside the middle of what a latent cause acts on."""
     middle = np.mean(ends, axis=0) if ends else np.zeros(2)
     along = np.subtract(ends[-1], ends[0]) if len(ends) > 1 else np.array([1.0, 0.0])
@@ -141,7 +141,7 @@ def _beside(ends: list[Place], taken: list[Place], lines: list[tuple[Place, Plac
     return float(best[0]), float(best[1])
 
 
-def _bend(source: str, target: str, places: dict[str, Place]) -> float:
+def _bend(source: str, target: str, places: dict[str, Point]) -> float:
     """Bend an arrow that would run through a node."""
     start, end = places[source], places[target]
     for node, place in places.items():

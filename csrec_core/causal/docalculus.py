@@ -110,7 +110,7 @@ class RuleCheck:
     def witness(self) -> Path | None:
         """A shortest open path when the rule fails, else a shortest path, which is blocked; None: no path."""
         nodes = self.open_path or _shortest_path(self.mutilated, self.y, self.z, None)
-        return _describe(self.mutilated, nodes, self.given) if nodes else None
+        return _describe_path(self.mutilated, nodes, self.given) if nodes else None
 
     @property
     def reason(self) -> str:
@@ -134,7 +134,7 @@ class RuleCheck:
 
     def on(self, graph: nx.DiGraph, *, given: Iterable[str] = ()) -> "RuleCheck":
         """Check the same step on another graph, or with more nodes to condition on."""
-        return _check(graph, self.rule, self.y, self.x, self.z, self.w | frozenset(given))
+        return _check_rule(graph, self.rule, self.y, self.x, self.z, self.w | frozenset(given))
 
 
 def check_rule(
@@ -180,10 +180,10 @@ def check_rule(
     if not sets["y"]:
         raise InputError("the set y is empty: a rule needs an outcome")
     _require_disjoint(sets)
-    return _check(graph, rule, **sets)
+    return _check_rule(graph, rule, **sets)
 
 
-def _check(
+def _check_rule(
     graph: nx.DiGraph,
     rule: int,
     y: frozenset[str],
@@ -255,7 +255,7 @@ def _walk_back(before: dict[State, State | None], state: State | None) -> tuple[
     return tuple(nodes[::-1])
 
 
-def _describe(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:
+def _describe_path(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:
     opens = with_ancestors(graph, given)
     arrows = tuple("→" if graph.has_edge(a, b) else "←" for a, b in pairwise(nodes))
     colliders, blockers = [], []

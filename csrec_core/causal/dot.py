@@ -9,7 +9,7 @@ from collections import ChainMap
 from dataclasses import dataclass, field
 
 from csrec_core.causal.drawing import Drawing
-from csrec_core.causal.scanner import Place, Scanner
+from csrec_core.causal.scanner import DEEPEST, Place, Scanner
 
 __all__ = ["parse_dot"]
 
@@ -17,9 +17,8 @@ SKIPPED = r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)*"
 LETTER = r"[\w\x80-\U0010ffff]"
 NAME = {"dot": rf"(?!\d){LETTER}+|-?(?:\.\d+|\d+(?:\.\d*)?)(?![\w.])", "dag": rf"(?:{LETTER}|\.)+"}
 QUOTED = r'"((?:[^"\\]|\\.)*)"'
-WORDS = ("graph", "node", "edge", "subgraph", "digraph", "strict")
-HIDDEN = ("latent", "unobserved", "l", "u")  # DAGitty's words
-DEEPEST = 100  # nested groups
+DOT_WORDS = ("graph", "node", "edge", "subgraph", "digraph", "strict")
+LATENT_WORDS = ("latent", "unobserved", "l", "u")  # DAGitty's words
 
 
 @dataclass
@@ -162,8 +161,8 @@ class _Parser(Scanner):
         while self.take(r"\["):
             while not self.take("]"):
                 key = self.value()
-                flag = "true" if self.dialect == "dot" or key.lower() in HIDDEN else ""
-                key = "latent" if self.dialect == "dag" and key.lower() in HIDDEN else key
+                flag = "true" if self.dialect == "dot" or key.lower() in LATENT_WORDS else ""
+                key = "latent" if self.dialect == "dag" and key.lower() in LATENT_WORDS else key
                 found[key] = self.value() if self.take("=") else flag
                 self.take("[;,]")
         return found
@@ -184,7 +183,7 @@ class _Parser(Scanner):
             rest = self.text[self.at : self.at + 12].split("\n")[0]
             kind = "a node" if is_node else "a name or a value"
             raise start.wrong(f"expected {kind}, " + (f"found {rest!r}" if rest else "the text ends"))
-        if is_node and found[0].lower() in WORDS and self.dialect == "dot":
+        if is_node and found[0].lower() in DOT_WORDS and self.dialect == "dot":
             raise start.wrong(f"{found[0]!r} is a word of the language: write a node of that name in quotes")
         return found[0]
 

@@ -24,9 +24,9 @@ LAYOUT_WORDS = """
 """
 LAYOUT = frozenset(LAYOUT_WORDS.split())
 YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
-ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
+NODE_ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
 ADJUSTED = {"adjusted", "a"}
-LONGEST = 100  # characters of a name
+LONGEST_NODE = 100  # characters of a name
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -72,8 +72,8 @@ class Drawing:
                     raise place.wrong(f"{key}={value!r}: expected true or false")
                 if (value.lower() in YES) != (key == "observed"):
                     self.latent.add(name)
-            elif key in ROLES and not value:
-                self.roles[ROLES[key]].append(name)
+            elif key in NODE_ROLES and not value:
+                self.roles[NODE_ROLES[key]].append(name)
             elif key in ADJUSTED and not value:
                 self.notes.append(f"{name} is marked as adjusted for, which is no part of a graph")
             elif key == "style" and "invis" in value:
@@ -126,8 +126,10 @@ class Drawing:
         if not self.nodes:
             raise InputError("the file names no node")
         for name, place in self.nodes.items():
-            if not name.strip() or len(name) > LONGEST or not name.isprintable():
-                raise place.wrong(f"the name {name[:20]!r}: expected 1 to {LONGEST} printable characters")
+            if not name.strip() or len(name) > LONGEST_NODE or not name.isprintable():
+                raise place.wrong(
+                    f"the name {name[:20]!r}: expected 1 to {LONGEST_NODE} printable characters"
+                )
         for arrow in self.arrows:
             if arrow.source == arrow.target:
                 raise arrow.place.wrong(f"{arrow} is a loop: no variable causes itself")

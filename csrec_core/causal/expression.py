@@ -11,11 +11,10 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from csrec_core.causal.graph import latex_names, plain_names
+from csrec_core.causal.graph import Nodes, latex_names, plain_names
 
-__all__ = ["Conditional", "Nodes", "Product", "Ratio", "Sum", "factors_of", "product", "python_source"]
+__all__ = ["Conditional", "Product", "Ratio", "Sum", "factors_of", "product", "python_source"]
 
-Nodes = frozenset[str]
 Marginal = Callable[[Nodes, str], np.ndarray]
 Primes = Mapping[str, int]
 

@@ -8,15 +8,14 @@ from typing import Any
 from xml.parsers import expat
 
 from csrec_core.causal.drawing import Drawing
-from csrec_core.causal.scanner import Place, Scanner
+from csrec_core.causal.scanner import DEEPEST, Place, Scanner
 from csrec_core.errors import InputError, nearest
 
 __all__ = ["parse_csv", "parse_gml", "parse_graphml", "parse_json"]
 
-QUOTED = r'"(?:[^"\\]|\\.)*"'
+QUOTED_TEXT = r'"(?:[^"\\]|\\.)*"'
 ENDS = {"source": ("source", "from", "cause", "tail"), "target": ("target", "to", "effect", "head")}
-SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}
-DEEPEST = 100
+EDGE_SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}
 
 Record = tuple[dict[str, str], Place]  # what a file says of a node or an edge
 Entry = tuple[str, "str | list[Entry]", Place]  # of GML
@@ -72,7 +71,7 @@ def parse_json(text: str) -> Drawing:
         raise start.wrong('expected an object with the key "edges"')
     nodes = content.get("nodes", ([], start))[0]
     if isinstance(nodes, list) and any(isinstance(node, dict) for node, _ in nodes):
-        return _objects(content)
+        return _object_drawing(content)
     return _lists(content, start)
 
 
@@ -91,11 +90,11 @@ def parse_csv(text: str) -> Drawing:
                 raise place.wrong(f"expected {len(header)} cells, found {len(row)}")
             cells = dict(zip(named, map(str.strip, row), strict=True))
             kind = cells.get("type", "").lower()
-            if kind not in SIGNS:
+            if kind not in EDGE_SIGNS:
                 raise place.wrong(f"the type {kind!r}: expected directed or bidirected")
             for end in ENDS:
                 drawing.add_node(cells[end], place)
-            drawing.add_edge((cells["source"], cells["target"]), place, sign=SIGNS[kind])
+            drawing.add_edge((cells["source"], cells["target"]), place, sign=EDGE_SIGNS[kind])
     except csv.Error as error:
         raise Place(rows.line_num).wrong(f"no CSV: {error}") from error
     return drawing
@@ -118,20 +117,20 @@ def _assembled(nodes: list[Record], edges: list[Record], *, name: str) -> Drawin
         hidden = {"latent": "true"} if kind == "latent" else {}
         drawing.add_node(names[ident], place, attributes | hidden)
     for attributes, place in edges:
-        source, target = (names[_end(end, attributes, names, place)] for end in ENDS)
+        source, target = (names[_take_end(end, attributes, names, place)] for end in ENDS)
         drawing.add_edge((source, target), place, attributes)
     return drawing
 
 
-def _end(end: str, attributes: dict[str, str], names: dict[str, str], place: Place) -> str:
+def _take_end(end: str, attributes: dict[str, str], names: dict[str, str], place: Place) -> str:
     """Take the source or the target of an edge out of its attributes."""
     found = [attributes.pop(word) for word in ENDS[end][:2] if word in attributes]
     if len(found) != 1:
         raise place.wrong(f"an edge without its {end}")
-    return _known(found[0], names, place)
+    return _known_name(found[0], names, place)
 
 
-def _known(name: str, known: dict, place: Place) -> str:
+def _known_name(name: str, known: dict, place: Place) -> str:
     """Return a name that is known, or raise InputError with the nearest one."""
     if name not in known:
         hint = nearest(name, known)
@@ -231,19 +230,19 @@ def _json(text: Scanner) -> tuple[Any, Place]:
             text.take(",")
     elif text.take("{"):
         while not text.take("}"):
-            key = _literal(text)
+            key = _python_literal(text)
             if key in found:
                 raise place.wrong(f"the key {key!r} stands twice in one object")
             text.take(":")
             found[key] = _json(text)
             text.take(",")
     else:
-        found = _literal(text)
+        found = _python_literal(text)
     return found, place
 
 
-def _literal(text: Scanner) -> Any:
-    found = text.take(rf"{QUOTED}|[^\s\[\]{{}},:]+")
+def _python_literal(text: Scanner) -> Any:
+    found = text.take(rf"{QUOTED_TEXT}|[^\s\[\]{{}},:]+")
     return json.loads(found[0]) if found else None
 
 
@@ -262,22 +261,24 @@ def _lists(content: dict, start: Place) -> Drawing:
     drawing = Drawing()
     listed = {key: content.get(key, ([], start))[0] for key in allowed}
     for name, place in listed["nodes"]:
-        drawing.add_node(_text(name, place), place)
+        drawing.add_node(_value_text(name, place), place)
     for key, sign in (("edges", "->"), ("bidirected", "<->")):
         for pair, place in listed[key]:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise place.wrong("an edge is a pair of names [a, b]")
-            source, target = (_text(*end) for end in pair)
+            source, target = (_value_text(*end) for end in pair)
             for name in (source, target):
                 if key == "edges":
                     drawing.add_node(name, place)
-                _known(name, drawing.nodes, place)
+                _known_name(name, drawing.nodes, place)
             drawing.add_edge((source, target), place, sign=sign)
-    drawing.latent |= {_known(_text(name, place), drawing.nodes, place) for name, place in listed["latent"]}
+    drawing.latent |= {
+        _known_name(_value_text(name, place), drawing.nodes, place) for name, place in listed["latent"]
+    }
     return drawing
 
 
-def _objects(content: dict) -> Drawing:
+def _object_drawing(content: dict) -> Drawing:
     """Read nodes and edges that are objects: networkx' node-link data, causalfusion."""
     is_directed, place = content.get("directed", (True, Place(1)))
     if is_directed is not True:
@@ -293,13 +294,14 @@ def _objects(content: dict) -> Drawing:
                 raise place.wrong("expected an object")
             said = {name: one for name, one in entry.items() if one[0] is not None}
             flat = {
-                name: "" if isinstance(one[0], (dict, list)) else _text(*one) for name, one in said.items()
+                name: "" if isinstance(one[0], (dict, list)) else _value_text(*one)
+                for name, one in said.items()
             }
             parts[-1].append((flat, place))
     return _assembled(*parts, name="name")
 
 
-def _text(value: Any, place: Place) -> str:
+def _value_text(value: Any, place: Place) -> str:
     if isinstance(value, (dict, list)):
         raise place.wrong("expected a name, found a list or an object")
     return value if isinstance(value, str) else str(value).lower()

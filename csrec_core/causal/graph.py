@@ -11,6 +11,7 @@ from csrec_core.errors import InputError, nearest, unknown
 
 __all__ = [
     "VARIANTS",
+    "Nodes",
     "arrows_and_pairs",
     "causal_graph",
     "descendants",
@@ -33,6 +34,7 @@ __all__ = [
 
 Edge = tuple[str, str]
 
+Nodes = frozenset[str]
 EXPOSURES = ("observational", "randomised")
 REGIMES = {"none": "", "exposure": "S", "acceptance": "SD"}  # the rows that R acts on
 TEMPLATE = re.compile(r"^(\w+)\[t([+-]\d+)?\]$")
@@ -253,7 +255,7 @@ def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> st
     for name in sorted(series):  # each goes in front, so that S comes before P before D, the paper's order
         letter = name if len(name) == 1 else rf"\text{{{name}}}"
         letter = f"{accent}{{{letter}}}" if accent else letter
-        parts = [f"{letter}_{{{run}}}{mark}" for run in _runs(sorted(series[name]))] + parts
+        parts = [f"{letter}_{{{run}}}{mark}" for run in _time_runs(sorted(series[name]))] + parts
     return ", ".join(parts)
 
 
@@ -336,7 +338,7 @@ def require_acyclic(graph: nx.DiGraph) -> None:
         raise InputError(f"the graph has a cycle: {' → '.join([*cycle, cycle[0]])}")
 
 
-def _runs(times: list[int]) -> list[str]:
+def _time_runs(times: list[int]) -> list[str]:
     """Write sorted numbers with runs of neighbours as 1:3."""
     runs = groupby(enumerate(times), key=lambda pair: pair[1] - pair[0])
     ends = [[time for _, time in run] for _, run in runs]

@@ -10,19 +10,19 @@ import pandas as pd
 
 from csrec_core.causal.adjustment import adjustment_sets
 from csrec_core.causal.docalculus import check_rule, separated
-from csrec_core.causal.expression import Conditional, Nodes, Sum, Term, product, python_source
-from csrec_core.causal.graph import plain_names, probability
+from csrec_core.causal.expression import Conditional, Sum, Term, product, python_source
+from csrec_core.causal.graph import Nodes, plain_names, probability
 from csrec_core.causal.search import Hedge, Line, Search, Source, project_latents
 from csrec_core.causal.simplify import simplify
 from csrec_core.errors import InputError
 
-__all__ = ["Identification", "identifiability_table", "identify"]
+__all__ = ["Identifiability", "identifiability_table", "identify"]
 
-LARGE = 30  # measured nodes, above which fewer formulas are tried
+MANY_NODES = 30  # measured nodes, above which fewer formulas are tried
 
 
 @dataclass(frozen=True)
-class Identification:
+class Identifiability:
     """Whether P(y | do, given) can be computed from the data. Truthy when it can.
 
     Attributes
@@ -50,7 +50,7 @@ class Identification:
         """The shortest formula found: by adjustment, or by the algorithm under either order of the nodes."""
         if self.found is None:
             raise InputError("the effect is not identifiable: it has no formula")
-        is_plain, is_large = self.sources == (Source(),), len(self.order) > LARGE
+        is_plain, is_large = self.sources == (Source(),), len(self.order) > MANY_NODES
         candidates = [self._adjusted(nodes) for nodes in self.adjustment[:3]] if is_plain else []
         if not (candidates and is_large):
             candidates.insert(0, self.found)
@@ -66,7 +66,7 @@ class Identification:
         """The smallest sets that the effect can be adjusted for, see `adjustment_sets`."""
         return adjustment_sets(self.graph, y=self.y, do=self.do, given=self.given)
 
-    def on(self, graph: nx.DiGraph, *, sources: Sequence[Source] = (Source(),)) -> "Identification":
+    def on(self, graph: nx.DiGraph, *, sources: Sequence[Source] = (Source(),)) -> "Identifiability":
         """Ask the same of another graph, or of other sources."""
         return identify(graph, y=self.y, do=self.do, given=self.given, sources=sources)
 
@@ -103,9 +103,9 @@ class Identification:
         """Measured nodes that suffice, found by leaving out one after the other."""
         asked = self.y | self.do | self.given
         needed = frozenset(self.order)
-        if len(needed) > LARGE and self.adjustment:
+        if len(needed) > MANY_NODES and self.adjustment:
             return asked | self.adjustment[0]
-        if len(needed) <= LARGE:
+        if len(needed) <= MANY_NODES:
             for node in [node for node in self.order[::-1] if node not in asked]:
                 if self.on(_hidden(self.graph, needed - {node})):
                     needed = needed - {node}
@@ -138,7 +138,7 @@ def identify(
     do: Iterable[str] | str = (),
     given: Iterable[str] | str = (),
     sources: Sequence[Source] = (Source(),),
-) -> Identification:
+) -> Identifiability:
     """Decide whether P(y | do, given) follows from the distribution of the measured nodes.
 
     Parameters
@@ -162,7 +162,7 @@ def identify(
     y, do, given = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, do, given))
     check_rule(graph, 1, y=y, x=do, w=given)  # refuses what is no query
     order = tuple(nx.lexicographical_topological_sort(project_latents(graph)[0], key=str))
-    query = Identification(graph, y, do, given, tuple(sources), order)
+    query = Identifiability(graph, y, do, given, tuple(sources), order)
     try:
         return replace(query, found=query._searched(graph))
     except Hedge as hedge:
@@ -209,7 +209,7 @@ def _hidden(graph: nx.DiGraph, measured: Nodes) -> nx.DiGraph:
     return nx.freeze(hidden)
 
 
-def _adjustment_lines(query: Identification, nodes: Nodes) -> list[Line]:
+def _adjustment_lines(query: Identifiability, nodes: Nodes) -> list[Line]:
     """Return the derivation of the adjustment formula."""
     y, do, given = query.y, query.do, query.given
     second = check_rule(query.graph, 2, y=y, z=do, w=nodes | given)

@@ -8,12 +8,12 @@ import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import descendants, latents, observed, with_ancestors
-from csrec_core.causal.identify import Identification
+from csrec_core.causal.identify import Identifiability
 from csrec_core.causal.search import Source
 
 __all__ = ["Repairs", "additions", "breaking_edges", "find_repairs", "identifying_changes"]
 
-LARGEST = 2  # changes tried at once
+MOST_CHANGES = 2  # changes tried at once
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
 def find_repairs(check: RuleCheck) -> Repairs:
     """Return the smallest sets of nodes to condition on, and of arrows to rule out, that mend a broken step.
 
-    Only sets of at most `LARGEST` are tried. Nodes that come after the outcome are no candidates.
+    Only sets of at most `MOST_CHANGES` are tried. Nodes that come after the outcome are no candidates.
     """
     if check:
         return Repairs((), ())
@@ -75,7 +75,7 @@ def find_repairs(check: RuleCheck) -> Repairs:
     return Repairs(conditioning, removal)
 
 
-def identifying_changes(found: Identification, core: nx.DiGraph) -> dict[str, tuple[frozenset, ...]]:
+def identifying_changes(found: Identifiability, core: nx.DiGraph) -> dict[str, tuple[frozenset, ...]]:
     """Return the smallest changes that make an effect identifiable, each alone.
 
     Parameters
@@ -133,7 +133,7 @@ def _shrunk(graph: nx.DiGraph, units: dict, names: Iterable[tuple[str, str]]) ->
 
 def _smallest(candidates: list, works: Callable) -> tuple[frozenset, ...]:
     """Return every set of candidates of the smallest size at which some set works."""
-    for size in range(1, LARGEST + 1):
+    for size in range(1, MOST_CHANGES + 1):
         found = tuple(frozenset(s) for s in combinations(candidates, size) if works(frozenset(s)))
         if found:
             return found

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, combinations, permutations
 
-from csrec_core.causal.expression import Conditional, Nodes, Ratio, Sum, Term, factors_of, product
+from csrec_core.causal.expression import Conditional, Ratio, Sum, Term, factors_of, product
+from csrec_core.causal.graph import Nodes
 
 __all__ = ["simplify"]
 
 Separated = Callable[[Nodes, Nodes, Nodes], bool]
-MOST = 5  # conditionals joined at once: every order of them is tried
+MOST_JOINED = 5  # conditionals joined at once: every order of them is tried
 
 
 def simplify(term: Term, separated: Separated) -> Term:
@@ -38,21 +39,21 @@ def _shorten(term: Term, separated: Separated) -> Term:
             term = less if _irrelevant(less, frozenset([node]), separated) else term
         return term
     if isinstance(term, Sum):
-        return _sum(term.over, term.axis, _shorten(term.term, separated), separated)
+        return _sum_out(term.over, term.axis, _shorten(term.term, separated), separated)
     parts = [_shorten(part, separated) for part in term.parts]
     return _divide(parts[0], parts[1]) if isinstance(term, Ratio) else _multiply(parts, separated)
 
 
-def _sum(over: str, axis: int, term: Term, separated: Separated) -> Term:
+def _sum_out(over: str, axis: int, term: Term, separated: Separated) -> Term:
     """Return the sum of a term over a node, summed out where its conditionals can be joined."""
     factors = factors_of(term)
     rest = [factor for factor in factors if over not in factor.nodes]
     touched = [factor for factor in factors if over in factor.nodes]
     if len(touched) == 1 and isinstance(touched[0], Sum) and touched[0].over != over:
         outer = touched[0]
-        inner = _sum(over, axis, outer.term, separated)
+        inner = _sum_out(over, axis, outer.term, separated)
         if inner.size < 1 + outer.term.size:  # it can be summed out within
-            return product([*rest, _sum(outer.over, outer.axis, inner, separated)])
+            return product([*rest, _sum_out(outer.over, outer.axis, inner, separated)])
     conditionals = [factor for factor in touched if isinstance(factor, Conditional)]
     if len(conditionals) == len(touched):
         summed = _summed_out(over, conditionals, separated)
@@ -69,7 +70,7 @@ def _summed_out(over: str, touched: list[Conditional], separated: Separated) -> 
     """
     own = [factor for factor in touched if over in factor.left]
     others = [factor for factor in touched if over not in factor.left]
-    if len(own) != 1 or len(touched) > MOST:
+    if len(own) != 1 or len(touched) > MOST_JOINED:
         return None
     for count in range(len(others), -1, -1):
         for chosen in combinations(others, count):

@@ -11,9 +11,9 @@ from csrec_core.errors import InputError, unknown
 
 __all__ = ["Derivation", "Step", "derive_theorem"]
 
-Nodes = Iterable[str] | str
+NodeNames = Iterable[str] | str
 
-PARTS = {"A": "theorem", "E": "equation 6", "H": "recursion", "T": "transport"}
+RULE_PARTS = {"A": "theorem", "E": "equation 6", "H": "recursion", "T": "transport"}
 
 MEANINGS = {
     "A1": "the next exposure does not act on the last decision",
@@ -91,7 +91,7 @@ class Derivation:
         return iter(self.steps)
 
     def part(self, part: str) -> tuple[Step, ...]:
-        """Return the steps of one part, a value of `PARTS`."""
+        """Return the steps of one part, a value of `RULE_PARTS`."""
         return tuple(step for step in self.steps if step.part == part)
 
     def holds(self, part: str) -> bool:
@@ -131,7 +131,7 @@ def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
     s, p, d = ([f"{row}{i}" for i in range(1, t + 1)] for row in "SPD")
     require_nodes(graph, [*p, *s, *d], where=f"the query at t = {t}")
     now, earlier, decision, last = s[-1], s[:-1], d[-1], d[-2]
-    plan: list[tuple[str, int, Nodes, Nodes, Nodes, Nodes]] = [
+    plan: list[tuple[str, int, NodeNames, NodeNames, NodeNames, NodeNames]] = [
         # name, rule, y, x, z, w
         ("A1", 3, last, earlier, now, p[-1:]),
         ("A2", 2, decision, earlier, now, [p[-1], last]),
@@ -150,7 +150,7 @@ def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
     steps = []
     for name, rule, y, x, z, w in plan:
         check = check_rule(regimes if name == "T1" else graph, rule, y=y, x=x, z=z, w=w)
-        steps.append(Step(name, PARTS[name[0]], MEANINGS[name], check))
+        steps.append(Step(name, RULE_PARTS[name[0]], MEANINGS[name], check))
     return Derivation(t, tuple(steps))
 
 

@@ -6,9 +6,9 @@ import networkx as nx
 import numpy as np
 from scipy.linalg import null_space
 
-from csrec_core.causal.certificate import Model, TooLarge, marginal, random_model
+from csrec_core.causal.certificate import StructuralModel, TooLarge, marginal, random_model
 from csrec_core.causal.graph import observed, with_ancestors
-from csrec_core.causal.identify import Identification
+from csrec_core.causal.identify import Identifiability
 
 __all__ = ["Twins", "smallest_core", "twin_models"]
 
@@ -54,7 +54,7 @@ class Twins:
         return "\n".join(lines)
 
 
-def smallest_core(found: Identification) -> nx.DiGraph:
+def smallest_core(found: Identifiability) -> nx.DiGraph:
     """Return a part of the graph in which the effect is not identifiable, and without any arrow of it is."""
     asked = found.y | found.do | found.given
     core = found.graph.subgraph(with_ancestors(found.graph, asked)).copy()
@@ -70,7 +70,7 @@ def smallest_core(found: Identification) -> nx.DiGraph:
     return core
 
 
-def twin_models(found: Identification, *, core: nx.DiGraph, seed: int = 0) -> Twins | str:
+def twin_models(found: Identifiability, *, core: nx.DiGraph, seed: int = 0) -> Twins | str:
     """Return two models with the same observed law and different effects, or why none was built.
 
     Parameters
@@ -99,18 +99,18 @@ def twin_models(found: Identification, *, core: nx.DiGraph, seed: int = 0) -> Tw
     return best or "not built, because the search found none in a model of this size"
 
 
-def _moved(model: Model, node: str, core: nx.DiGraph, found: Identification) -> Twins | None:
+def _moved(model: StructuralModel, node: str, core: nx.DiGraph, found: Identifiability) -> Twins | None:
     """Return the twins that differ in the table of one node, if there are any."""
     measured, fixed, table = observed(core), found.do | found.given, model.tables[node]
 
-    def at_one(model: Model, nodes: frozenset[str]) -> float:
+    def at_one(model: StructuralModel, nodes: frozenset[str]) -> float:
         joint = marginal(model, set(nodes), do=found.do)
         return float(joint[tuple(-1 if name in nodes else 0 for name in model.order)])
 
-    def effect(model: Model) -> float:
+    def effect(model: StructuralModel) -> float:
         return at_one(model, fixed | found.y) / at_one(model, fixed)
 
-    def replaced(values: np.ndarray) -> Model:
+    def replaced(values: np.ndarray) -> StructuralModel:
         return replace(model, tables=model.tables | {node: values.reshape(table.shape)})
 
     states = table.shape[-1]

@@ -12,7 +12,7 @@ from csrec_core.errors import InputError, shown
 
 __all__ = ["agent_options", "ask_agent", "named"]
 
-OPTIONS = (
+AGENT_OPTIONS = (
     click.option("--agent", metavar="simulator|openai", help="Who answers for the readers."),
     click.option(
         "--catalogue",
@@ -63,7 +63,7 @@ OPTIONS = (
 
 def agent_options(command: Callable) -> Callable:
     """Give a command the options of an agent."""
-    for option in reversed(OPTIONS):
+    for option in reversed(AGENT_OPTIONS):
         command = option(command)
     return command
 

@@ -112,14 +112,14 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     from csrec_core.data.mssd.ingest import ingest, match_files
     from csrec_core.data.mssd.schema import Options
     from csrec_core.data.mssd.sessions import sample_sessions
-    from csrec_core.data.mssd.simulate import World, simulate_mssd
+    from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 
     contexts = [tuple(name.strip() for name in names.split(",") if name.strip()) for names in (own, system)]
     options = Options(label=label, self_contexts=contexts[0], system_contexts=contexts[1], salt=salt)
     if simulate:
         if logs or tracks:
             raise InputError("--simulate makes its own files; expected no --logs and --tracks beside it")
-        files = simulate_mssd(out / "csv", simulate, World(seed=seed))
+        files = simulate_mssd(out / "csv", simulate, Listeners(seed=seed))
     else:
         files = match_files(logs, "--logs"), match_files(tracks, "--tracks")
     done = ingest(*files, out, options, workers=workers, scheduler=scheduler)

@@ -7,7 +7,7 @@ from csrec_core.files import load_yaml
 
 __all__ = ["read_pairs", "read_yaml"]
 
-LARGEST = 2**17  # bytes of a file of parameters
+LARGEST_PARAMETERS = 2**17  # bytes of a file of parameters
 
 
 def read_pairs(texts, option):
@@ -31,8 +31,8 @@ def read_yaml(file: Path | None) -> tuple[dict, dict]:
     if file is None:
         return {}, {}
     try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes")
+        if file.stat().st_size > LARGEST_PARAMETERS:
+            raise ValueError(f"more than {LARGEST_PARAMETERS:,} bytes")
         content = load_yaml(file.read_text("utf-8"))
     # Whatever is raised, the file is why: PyYAML lets out errors of Python's own as well, RecursionError too.
     except Exception as error:

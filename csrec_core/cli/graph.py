@@ -108,7 +108,7 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     drawing, graph = read_drawing(file), read_graph(file)
     if read:
         click.echo(drawing.summary() + "\n")
-    sets = {name: _names(words, graph) for name, words in (("y", y), ("do", do), ("given", given))}
+    sets = {name: _node_names(words, graph) for name, words in (("y", y), ("do", do), ("given", given))}
     sets["y"] = sets["y"] or drawing.roles["outcome"]
     sets["do"] = sets["do"] or drawing.roles["exposure"]
     for name in ("y", "do"):
@@ -152,7 +152,7 @@ def _print_data(graph, sets, path) -> None:
     click.echo(estimate_adjusted(table, y=y, do=do, adjust=adjust).summary())
 
 
-def _names(words, graph) -> list[str]:
+def _node_names(words, graph) -> list[str]:
     """Return the names in words such as a,b; a node whose name has a comma is one name."""
     return [
         name.strip()

@@ -21,7 +21,7 @@ def show(suite):
 
     if suite not in plan.SUITES:
         raise unknown("suite", suite, plan.SUITES)
-    for name in plan.PARTS.get(suite, plan.NOTEBOOKS):
+    for name in plan.SUITE_PARTS.get(suite, plan.NOTEBOOKS):
         path = notebooks_folder() / f"{name}.ipynb"
         click.secho(f"{name}: {plan.read_title(path)}", bold=True)
         for parameter in read_parameters(path).values():
@@ -45,7 +45,7 @@ def clean(notebooks, check):
     without type or comment, no title.
     """
     from csrec_core.report import parameters
-    from csrec_core.report.clean import find_faults, strip_notebook
+    from csrec_core.report.clean import notebook_faults, strip_notebook
 
     paths = notebooks or sorted(parameters.notebooks_folder().glob("*.ipynb"))
     if not check:
@@ -53,7 +53,7 @@ def clean(notebooks, check):
             if strip_notebook(path):
                 click.echo(f"{path}: cleaned")
         return
-    faults = [(path, fault) for path in paths for fault in find_faults(path)]
+    faults = [(path, fault) for path in paths for fault in notebook_faults(path)]
     for path, fault in faults:
         click.echo(f"{path}: {fault}")
     sys.exit(1 if faults else 0)

@@ -15,7 +15,7 @@ from csrec_core.files import check_path
 __all__ = ["FILE", "FOLDER", "NUMBER", "OUTPUT", "Program", "cli"]
 
 
-class Place(click.ParamType):
+class FilePath(click.ParamType):
     """A path that a file can have; of an output, one that can be written, known before any work is done."""
 
     name = "path"
@@ -44,7 +44,7 @@ class Finite(click.types.FloatParamType):
         return number
 
 
-FILE, OUTPUT, FOLDER, NUMBER = Place(), Place(output=True), Place(output=True, folder=True), Finite()
+FILE, OUTPUT, FOLDER, NUMBER = FilePath(), FilePath(output=True), FilePath(output=True, folder=True), Finite()
 
 
 class Program(click.Group):

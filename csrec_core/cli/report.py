@@ -17,7 +17,7 @@ from csrec_core.files import check_path
 
 __all__ = ["report"]
 
-PATIENCE = 300  # expected seconds from which a sample is offered
+LONG_REPORT = 300  # expected seconds from which a sample is offered
 SAMPLE = 500_000  # exposures of a sample, at most
 
 EXAMPLES = """\
@@ -133,7 +133,7 @@ def _spec(suite, run, given, texts, **about):
     if design := texts.get("design", values.get("design")):
         texts["design"] = _in_a_line(str(design))
     dataset, lacks = _check_data(values | texts)
-    names = plan.PARTS.get(suite, plan.NOTEBOOKS)
+    names = plan.SUITE_PARTS.get(suite, plan.NOTEBOOKS)
     if dataset is not None:
         asked = [
             plan.NOTEBOOKS[name] for name in names if name not in lacks and name in (about["only"] or names)
@@ -177,7 +177,7 @@ def _offer(dataset, notebooks):
     from csrec_core.suites import expected_seconds
 
     rows, seconds = len(dataset.log), expected_seconds(notebooks, len(dataset.log))
-    if seconds < PATIENCE:
+    if seconds < LONG_REPORT:
         return ""
     said = f"{rows:,} exposures: expect about {seconds / 60:.0f} minutes of one core"
     user, where = dataset.read.map.get("user", "user"), dataset.read.where

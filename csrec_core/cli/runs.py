@@ -22,7 +22,7 @@ def reports_folder(out):
     return (out or project_folder() / "reports").resolve()
 
 
-LONGEST = 120  # seconds that a browser may take
+BROWSER_SECONDS = 120  # seconds that a browser may take
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
 
@@ -47,9 +47,9 @@ def brief(run, target, out):
         command = [browser, "--headless", "--disable-gpu", *root, "--no-pdf-header-footer"]
         command += [f"--print-to-pdf={temporary}", (folder / "index.html").as_uri()]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=BROWSER_SECONDS)
         except subprocess.TimeoutExpired:
-            raise InputError(f"{browser} printed nothing within {LONGEST} s") from None
+            raise InputError(f"{browser} printed nothing within {BROWSER_SECONDS} s") from None
         if not temporary.exists() or not temporary.stat().st_size:
             raise InputError(f"{browser} printed nothing: {done.stderr.strip()[-200:] or done.returncode}")
     click.echo(target)

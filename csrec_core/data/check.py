@@ -15,7 +15,7 @@ from csrec_core.data.tables import Table, open_frame, open_table, quoted
 from csrec_core.errors import unreadable
 from csrec_core.suites import NOTEBOOKS
 
-__all__ = ["Check", "Fault", "check_data", "find_faults", "find_kind", "guess_log", "what_it_lacks"]
+__all__ = ["Fault", "LogCheck", "check_data", "find_faults", "find_kind", "guess_log", "what_it_lacks"]
 
 TINY = 1e-4  # a propensity below which a row weighs more than 10,000 others
 
@@ -33,7 +33,7 @@ class Fault:
 
 
 @dataclass(frozen=True, eq=False)
-class Check:
+class LogCheck:
     """What `check_data` found."""
 
     path: Path
@@ -69,7 +69,7 @@ class Check:
         return "\n\n".join([*parts, "\n  ".join(["to go on", *self.commands])])
 
 
-def check_data(path: str | Path, kind: str | None = None, options: ReadOptions | None = None) -> Check:
+def check_data(path: str | Path, kind: str | None = None, options: ReadOptions | None = None) -> LogCheck:
     """Read a log, guessing what the options leave open, and look at it.
 
     Parameters
@@ -91,7 +91,7 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
         if name != "map" and name not in options.content():
             words = [f"{arm}={'+'.join(one)}" for arm, one in value.items()] if name == "arms" else value
             found[name] = words if isinstance(words, str) else ", ".join(words)
-    return Check(
+    return LogCheck(
         path,
         kind,
         guess.options,
@@ -142,7 +142,7 @@ def find_faults(dataset: Dataset) -> list[Fault]:
     names = dataset.read.map if dataset.read else {}
     with open_frame(dataset.log, dataset.name) as table:
         faults = [
-            *_repeats(table),
+            *_repeated_rows(table),
             *_ties(table),
             *_one_sided(table),
             *_propensities(table, names.get("propensity", "propensity")),
@@ -155,7 +155,7 @@ def find_faults(dataset: Dataset) -> list[Fault]:
     return faults
 
 
-def _repeats(table: Table) -> list[Fault]:
+def _repeated_rows(table: Table) -> list[Fault]:
     """Find rows that say the same of the same moment."""
     if "timestamp" not in table.types:
         return []

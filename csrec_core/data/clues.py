@@ -11,8 +11,8 @@ from csrec_core.errors import InputError
 
 __all__ = ["Clues", "find_clues"]
 
-ROWS = 20_000  # of the table, drawn at random, that are looked at
-WORDS = 50
+CLUE_ROWS = 20_000  # of the table, drawn at random, that are looked at
+MOST_WORDS = 50
 LISTED = 0.9  # share of the values that must be lists
 EPOCHS = [(10.0**power, unit) for power, unit in ((0, "seconds"), (3, "ms"), (6, "µs"), (9, "ns"))]
 
@@ -35,7 +35,7 @@ class Clues:
     @property
     def words(self) -> list[str]:
         """The different values, where they are few."""
-        return sorted(self.texts.unique()) if self.distinct <= WORDS else []
+        return sorted(self.texts.unique()) if self.distinct <= MOST_WORDS else []
 
     @property
     def whole(self) -> bool:
@@ -85,7 +85,7 @@ def find_clues(table: Table) -> dict[str, Clues]:
     """Return the clues of each column that holds single values or lists."""
     columns = [name for name in table.types if Cells(table, name).kind != "other"]
     casts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
-    sample = f"SELECT {casts} FROM file USING SAMPLE reservoir({ROWS} ROWS) REPEATABLE (1)"
+    sample = f"SELECT {casts} FROM file USING SAMPLE reservoir({CLUE_ROWS} ROWS) REPEATABLE (1)"
     if not (rows := table.query(sample) if columns else []):
         raise InputError(f"{table.name}: no rows; expected at least one exposure")
     clues = {}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from csrec_core.data.columns import FEATURE
-from csrec_core.data.tables import Table, literal
+from csrec_core.data.tables import Table, sql_text
 from csrec_core.data.values import Cells, Column
 from csrec_core.errors import InputError, shown, unknown
 
@@ -43,7 +43,7 @@ def _levels(cells: Cells, name: str) -> list[Column]:
             f"{table.name}: feature {shown(cells.own)} has {count:,} words such as {shown(levels[0])}; "
             f"expected at most {MOST_LEVELS}, or numbers"
         )
-    values = {level: f"CAST({cells.raw} = {literal(level)} AS DOUBLE)" for level in levels}
+    values = {level: f"CAST({cells.raw} = {sql_text(level)} AS DOUBLE)" for level in levels}
     return [
         Column(f"{name}_{level}", cells.own, value, "a word", cells.raw, missing)
         for level, value in values.items()

@@ -58,11 +58,11 @@ def load_ebnerd(folder: str | Path) -> Dataset:
     InputError
         Where a file or a column is missing, lists do not match, or a click is on an article not shown.
     """
-    parts = [_read(Path(folder) / name, options) for name, options in FILES.items()]
+    parts = [_read_rows(Path(folder) / name, options) for name, options in FILES.items()]
     return Dataset(validate_log(pd.concat(parts, ignore_index=True), where=str(folder)), name="ebnerd")
 
 
-def _read(path: Path, options: ReadOptions) -> pd.DataFrame:
+def _read_rows(path: Path, options: ReadOptions) -> pd.DataFrame:
     """Return the rows of a file, with the ids that it has."""
     try:
         found = path.is_file()

@@ -16,7 +16,7 @@ __all__ = ["HEAD", "VALUE", "as_utf8", "decode_head", "find_separator", "header_
 HEAD = 1 << 20  # bytes that tell the form of a file
 SEPARATORS = (",", "\t", ";", "|")
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-OTHERS = {
+OTHER_FORMS = {
     b"PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
     b"BZh": "compressed by bzip2; expected gzip or zstd",
     b"\xfd7zXZ": "compressed by xz; expected gzip or zstd",
@@ -24,7 +24,11 @@ OTHERS = {
     b"ARROW1": "an Arrow file; save it as Parquet",
     b"\x89HDF": "an HDF5 file; save it as Parquet",
 }
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 NO_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # bytes that are no characters there
 VALUE = re.compile(r"\s*[-+]?(\d[\d.,]*([eE][-+]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?)\s*")
 TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # the header of RecBole's files
@@ -41,7 +45,7 @@ def read_head(path: Path) -> tuple[bytes, str]:
         raise InputError(f"{readable(path)}: no such file") from None
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
-    for magic, what in OTHERS.items():
+    for magic, what in OTHER_FORMS.items():
         if start.startswith(magic):
             raise InputError(f"{readable(path)}: {what}")
     compression = next((how for magic, how in COMPRESSIONS.items() if start.startswith(magic)), "none")
@@ -61,7 +65,7 @@ def decode_head(head: bytes, name: str) -> tuple[str, str]:
 
     Bytes that are no UTF-8 are of Windows, unless other characters of the file are UTF-8: then they are broken.
     """
-    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8")
     if head[1:2] == b"\0":
         encoding = "utf-16-le"
     try:

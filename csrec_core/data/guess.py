@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from csrec_core.data.clues import Clues, find_clues
 from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
 from csrec_core.data.options import ABSENT, ReadOptions
-from csrec_core.data.tables import ROW, Table, literal, quoted
+from csrec_core.data.tables import ROW, Table, quoted, sql_text
 from csrec_core.data.values import Cells
 from csrec_core.data.views import CONDITION
 
 __all__ = ["Guess", "guess_options"]
 
-ENOUGH = 2.0  # points without which a column is none of ours
-FOLLOWED = 0.9  # share of the clicks that must follow what was shown
-SESSION = 1800  # seconds within which a click belongs to what was shown
+ENOUGH_POINTS = 2.0  # points without which a column is none of ours
+FOLLOWED_SHARE = 0.9  # share of the clicks that must follow what was shown
+SESSION_SECONDS = 1800  # seconds within which a click belongs to what was shown
 PEOPLE = (
     "user|customer|visitor|member|client|reader|session|account|viewer|shopper|student|patient|listener|"
     "kunde|nutzer"
@@ -23,7 +23,7 @@ THINGS = (
     "item|product|asin|sku|article|book|track|movie|song|video|news|content|course|episode|artikel|produkt"
 )
 #: How others name the columns: points, pattern; the first that fits counts.
-NAMES: dict[str, list[tuple[float, str]]] = {
+COLUMN_PATTERNS: dict[str, list[tuple[float, str]]] = {
     "user": [
         (3, rf"^({PEOPLE}|uid)_?(id|no|nr|key)?$"),
         (2, rf"{PEOPLE}|uid$"),
@@ -57,7 +57,7 @@ NAMES: dict[str, list[tuple[float, str]]] = {
     ],
 }
 #: How others call the two arms of the paper.
-ARMS = {
+ARM_WORDS = {
     SELF: r"self|user|organic|own|search|brows|direct|manual|^such|organisch",
     SYSTEM: r"sys|^rec|recommend|algo|push|auto|personal|suggest|empf|vorschl",
 }
@@ -92,7 +92,7 @@ def guess_options(table: Table) -> Guess:
         (value, role, name)
         for role, judge in JUDGES.items()
         for name, clue in clues.items()
-        if (value := judge(clue, _named(role, name))) >= ENOUGH
+        if (value := judge(clue, _named(role, name))) >= ENOUGH_POINTS
     ]
     points += [(99, name, name) for name in COLUMNS if name in clues]
     chosen: dict[str, str] = {}
@@ -120,8 +120,8 @@ def guess_options(table: Table) -> Guess:
             )
     options = _options(table, clues, chosen)
     if _are_events(table, options):
-        reasons["merge"] = f"a click is a row of its own, within {SESSION} s of what was shown"
-        options = replace(options, merge=SESSION)
+        reasons["merge"] = f"a click is a row of its own, within {SESSION_SECONDS} s of what was shown"
+        options = replace(options, merge=SESSION_SECONDS)
     return Guess(options, reasons)
 
 
@@ -159,13 +159,13 @@ def _are_events(table: Table, options: ReadOptions) -> bool:
     ):
         return False
     user, item, decision = (f"CAST({quoted(name)} AS VARCHAR)" for name in names)
-    accepted = f"{decision} IN ({', '.join(map(literal, options.accept.split('+')))})"
+    accepted = f"{decision} IN ({', '.join(map(sql_text, options.accept.split('+')))})"
     earlier = (
         f"bool_or(NOT {accepted}) OVER (PARTITION BY {user}, {item} ORDER BY {ROW} ROWS UNBOUNDED PRECEDING)"
     )
     rows = f"SELECT {accepted} AS accepted, {earlier} AS shown FROM file"
     share = table.query(f"SELECT avg(shown::INT) FROM ({rows}) WHERE accepted")[0][0]
-    return share is not None and share >= FOLLOWED
+    return share is not None and share >= FOLLOWED_SHARE
 
 
 def _options(table: Table, clues: dict[str, Clues], chosen: dict[str, str]) -> ReadOptions:
@@ -180,7 +180,7 @@ def _options(table: Table, clues: dict[str, Clues], chosen: dict[str, str]) -> R
     if "item" in chosen and chosen["item"] not in lists:
         lists = ()
     accept = _accept(clues[chosen["decision"]]) if "decision" in chosen else ""
-    arms = _arms(clues[chosen["source"]]) if "source" in chosen else {}
+    arms = _arm_words(clues[chosen["source"]]) if "source" in chosen else {}
     words = [
         name
         for name in clues
@@ -226,7 +226,7 @@ def _accept(clue: Clues) -> str:
     return "+".join(word for word in clue.words if re.search(ACCEPTING, word.lower()))
 
 
-def _arms(clue: Clues) -> dict[str, tuple[str, ...]]:
+def _arm_words(clue: Clues) -> dict[str, tuple[str, ...]]:
     """Return which words are the user and which the system; empty where they are arms of their own."""
     if clue.binary and len(clue.words) == 2:
         no, yes = clue.words
@@ -238,7 +238,7 @@ def _arms(clue: Clues) -> dict[str, tuple[str, ...]]:
         return {}
     likely = {
         arm: tuple(word for word in clue.words if re.search(words, word.lower()))
-        for arm, words in ARMS.items()
+        for arm, words in ARM_WORDS.items()
     }
     apart = not set(likely[SELF]) & set(likely[SYSTEM])
     if apart and (all(likely.values()) or any(len(words) == len(clue.words) for words in likely.values())):
@@ -247,7 +247,7 @@ def _arms(clue: Clues) -> dict[str, tuple[str, ...]]:
 
 
 def _named(role: str, name: str) -> float:
-    return next((points for points, pattern in NAMES[role] if re.search(pattern, name.lower())), 0)
+    return next((points for points, pattern in COLUMN_PATTERNS[role] if re.search(pattern, name.lower())), 0)
 
 
 def _identifies(clue: Clues, named: float) -> float:
@@ -274,7 +274,7 @@ def _chooses(clue: Clues, named: float) -> float:
     """Judge a column as arms: a few words that come back."""
     if not clue.words or clue.lists or clue.time or (clue.repeats < 2 and len(clue.texts) > 20):
         return 0
-    patterns = (*ARMS.values(), NO_TREATMENT)
+    patterns = (*ARM_WORDS.values(), NO_TREATMENT)
     known = any(re.search(pattern, word.lower()) for word in clue.words for pattern in patterns)
     if clue.numeric:
         return named if named >= 3 and clue.binary and clue.distinct == 2 else 0

@@ -16,7 +16,7 @@ from csrec_core.files import load_yaml, write_text
 __all__ = ["ABSENT", "ReadOptions", "from_content", "read_options", "write_options"]
 
 ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
-LARGEST = 100_000  # bytes of a file of options
+LARGEST_OPTIONS = 100_000  # bytes of a file of options
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ def read_options(path: str | Path) -> ReadOptions:
     where = readable(path)
     try:
         with Path(path).open("rb") as stream:
-            text = stream.read(LARGEST + 1).decode("utf-8-sig")
+            text = stream.read(LARGEST_OPTIONS + 1).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
-    if len(text) > LARGEST:
-        raise InputError(f"{where}: over {LARGEST:,} bytes; expected the options of a log")
+    if len(text) > LARGEST_OPTIONS:
+        raise InputError(f"{where}: over {LARGEST_OPTIONS:,} bytes; expected the options of a log")
     return _from_yaml(text, where)
 
 
@@ -241,7 +241,7 @@ def _separator(text: str) -> str:
     return text
 
 
-WORDS = ("words", _words)
+WORD_LIST = ("words", _words)
 TEXT = ("text", lambda value: "" + value)
 #: What each option may be, and how it becomes that; what is no text raises TypeError.
 KINDS: dict[str, tuple[str, Callable[[Any], object]]] = {
@@ -249,9 +249,9 @@ KINDS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "arms": ("lines 'arm: words'", lambda value: {arm: _words(words) for arm, words in value.items()}),
     "where": TEXT,
     "accept": TEXT,
-    "explode": WORDS,
-    "features": WORDS,
-    "header": WORDS,
+    "explode": WORD_LIST,
+    "features": WORD_LIST,
+    "header": WORD_LIST,
     "separator": ("one character, or tab", _separator),
     "time": TEXT,
     "merge": ("seconds", _seconds),

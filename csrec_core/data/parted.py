@@ -14,10 +14,10 @@ from csrec_core.data.log import Dataset, read_log
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
 
-__all__ = ["OTHER", "PartedLog"]
+__all__ = ["OTHER_ARM", "PartedLog"]
 
-OTHER = "other"  # the arm of MSSD's contexts that are neither's: history alone
-KEY = "csrec-text-00000"  # of the hash that numbers ids of text alike in every part
+OTHER_ARM = "other"  # the arm of MSSD's contexts that are neither's: history alone
+TEXT_HASH_KEY = "csrec-text-00000"  # of the hash that numbers ids of text alike in every part
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PartedLog:
         if pa.types.is_integer(schema.field(key).type):
             return pq.read_table(path, filters=pc.field(key).isin(pa.array(keys))).to_pandas()
         table = pd.read_parquet(path)
-        table[key] = _numbers(table[key])
+        table[key] = _hashed_ids(table[key])
         return table[table[key].isin(keys)].reset_index(drop=True)
 
     def columns(self) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -95,22 +95,22 @@ class PartedLog:
         """Read a part, with what the tables know of its users and items."""
         if self.mssd:
             log = pd.concat([pq.read_table(path).to_pandas() for path in self.files(part)], ignore_index=True)
-            log = log.assign(source=log["source"].astype(object).where(log["source"].notna(), OTHER))
+            log = log.assign(source=log["source"].astype(object).where(log["source"].notna(), OTHER_ARM))
         else:
             found = read_log(self.files(part)[0], options=self.options)
             log = found.log
             for key in ("user", "item"):
                 if (names := found.names(key)) is not None:  # text, numbered from 1 in this part alone
-                    numbers = pd.Series(_numbers(names), index=names.index)
+                    numbers = pd.Series(_hashed_ids(names), index=names.index)
                     log = log.assign(**{key: numbers[log[key]].to_numpy()})
         items, users = (self.table(name, log[name[:-1]].unique()) for name in ("items", "users"))
         return Dataset(log, items=items, users=users, name=self.folder.name)
 
 
-def _numbers(ids: pd.Series) -> np.ndarray:
+def _hashed_ids(ids: pd.Series) -> np.ndarray:
     """Return ids as whole numbers: text by its hash."""
     if pd.api.types.is_integer_dtype(ids):
         return ids.to_numpy()
     from csrec_core.data.mssd.schema import whole_numbers
 
-    return whole_numbers(ids.astype(str).to_numpy(dtype=object), KEY).astype(np.int64)
+    return whole_numbers(ids.astype(str).to_numpy(dtype=object), TEXT_HASH_KEY).astype(np.int64)

@@ -94,7 +94,7 @@ class Profile:
         if self.explained["share"].notna().any():
             shares = self.explained.to_string(float_format="{:.4f}".format)
             parts.append(
-                f"share of the variance of the decisions explained, {_others(self._present)}\n{shares}"
+                f"share of the variance of the decisions explained, {_other_arms(self._present)}\n{shares}"
             )
         parts.append("\n".join(f"! {warning}" for warning in self.warnings) or "no warnings")
         return "\n\n".join(parts)
@@ -105,7 +105,7 @@ def _short(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}"
 
 
-def _others(arms: list[str]) -> str:
+def _other_arms(arms: list[str]) -> str:
     """Return the names of the arms that are not the users' own choice."""
     return " and ".join(arm for arm in arms if arm != SELF)
 
@@ -120,13 +120,13 @@ def profile_log(dataset: Dataset) -> Profile:
     arms = list(log["source"].cat.categories)
     rows = [_describe(log[log["source"] == arm]) for arm in arms]
     sources = pd.DataFrame(rows, index=pd.Index(arms, name="source"))
-    system = _numbered(log.loc[log["source"] != SELF, ["user", "source", "item", "decision"]])
+    system = _number_steps(log.loc[log["source"] != SELF, ["user", "source", "item", "decision"]])
     facts = {"users": log["user"].nunique(), "items": log["item"].nunique()}
     if len(system) and SELF in arms and sources["rows"][SELF]:
         chosen = log.loc[log["source"] == SELF, "item"]
-        facts[OVERLAP.format(_others(arms))] = system["item"].isin(chosen.unique()).mean()
+        facts[OVERLAP.format(_other_arms(arms))] = system["item"].isin(chosen.unique()).mean()
     if len(system) and system["left"].any():
-        facts[DISTINCT.format(_others(arms))] = _distinct_rows(system)
+        facts[DISTINCT.format(_other_arms(arms))] = _count_sequences(system)
         facts["position majority, accuracy on all"] = position_majority(system)
         ending = system[system["left"] < LAST]
         facts[f"position majority, accuracy on last {LAST}"] = position_majority(ending)
@@ -137,13 +137,13 @@ def profile_log(dataset: Dataset) -> Profile:
         sources,
         facts,
         explained,
-        positions=_positions(log),
+        positions=_acceptance_by_position(log),
         items=_item_shares(log),
-        warnings=_warnings(sources, facts, explained),
+        warnings=_log_warnings(sources, facts, explained),
     )
 
 
-def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+def _number_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """Add `step`, an exposure's number within user and arm from 1, and `left`, how many follow it."""
     by_user = rows.groupby(["user", "source"], observed=True)
     return rows.assign(step=by_user.cumcount() + 1, left=by_user.cumcount(ascending=False))
@@ -164,18 +164,18 @@ def _describe(rows: pd.DataFrame) -> dict[str, float]:
         "items": rows["item"].nunique(),
         "accept_rate": rows["decision"].mean(),
         "fewest": lengths.min(),
-        "median": _whole(lengths.median()),
+        "median": _as_whole(lengths.median()),
         "most": lengths.max(),
         "propensities": known,
     }
 
 
-def _whole(value: float) -> float | int:
+def _as_whole(value: float) -> float | int:
     """Return a whole number as an integer, so that a table shows it without decimals."""
     return int(value) if float(value).is_integer() else value
 
 
-def _positions(log: pd.DataFrame) -> pd.DataFrame:
+def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
     """Return acceptance by source and exposure number, with Jeffreys intervals."""
     rows = log[["source", "decision"]].assign(
         step=log.groupby(["user", "source"], observed=True).cumcount() + 1
@@ -200,7 +200,7 @@ def _item_shares(log: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _distinct_rows(system: pd.DataFrame) -> int:
+def _count_sequences(system: pd.DataFrame) -> int:
     """Count the distinct sequences of decisions, each by the sum of a random number a step and decision."""
     steps = system["step"].to_numpy()
     numbers = np.random.default_rng(0).integers(2**64, size=(steps.max() + 1, 2), dtype=np.uint64)
@@ -242,7 +242,7 @@ def _variance_share(key: pd.Series, values: pd.Series) -> tuple[float, float, fl
     return share, (groups - 1) / (rows - 1), float(f.sf(ratio, groups - 1, rows - groups))
 
 
-def _warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
+def _log_warnings(sources: pd.DataFrame, facts: dict[str, float], explained: pd.DataFrame) -> list[str]:
     rows, paper = sources["rows"], tuple(sources.index) == SOURCES
     found = _paper_warnings(sources) if paper else {}
     alone = f"One arm alone, {rows.idxmax()}: no effect of an arm can be estimated."

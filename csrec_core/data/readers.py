@@ -9,7 +9,7 @@ from csrec_core.errors import InputError, unknown
 
 __all__ = ["Catalogue", "ReaderModel", "World", "live"]
 
-LONGEST_RUN = 5  # rejections in a row after which fatigue grows no more
+FATIGUE_RUN = 5  # rejections in a row after which fatigue grows no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class ReaderModel:
     @property
     def habit(self) -> np.ndarray:
         """What the last decisions add to the logit, (D_{t-2}, D_{t-1}, rejections in a row, 1)."""
-        longest = LONGEST_RUN if self.world.fatigue else 0  # without fatigue the run need not be followed
+        longest = FATIGUE_RUN if self.world.fatigue else 0  # without fatigue the run need not be followed
         before_last, last, run = np.indices((2, 2, longest + 1))[..., None]
         return self.world.carry_over * last + self.world.second_order * before_last - self.world.fatigue * run
 

@@ -7,7 +7,7 @@ import numpy as np
 from csrec_core.data.columns import COLUMNS, SOURCES
 from csrec_core.data.covariates import feature_columns
 from csrec_core.data.options import ABSENT, ReadOptions
-from csrec_core.data.tables import ROW, Table, literal, quoted
+from csrec_core.data.tables import ROW, Table, quoted, sql_text
 from csrec_core.data.values import Cells, Column, check_columns
 from csrec_core.data.views import (
     ACCEPTED,
@@ -27,7 +27,7 @@ from csrec_core.errors import InputError, listed, nearest, shown, unknown
 __all__ = ["MOST_ARMS", "Rows", "read_rows"]
 
 MOST_ARMS = 50
-NUMBERS = ("t", "propensity", "arm_propensity", "probability", "outcome", "position")
+NUMERIC_COLUMNS = ("t", "propensity", "arm_propensity", "probability", "outcome", "position")
 CODES = {"user": "label", "item": "title"}
 NO_TIME = "(-9223372036854775807 - 1)::BIGINT"  # what numpy takes for no time
 
@@ -85,7 +85,7 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     view = split_decisions(open_lists(view, options.explode), options)
     found = _Found(view, options, _own_names(view, options))
     _require(found, table)
-    source, arms = _arms(found)
+    source, arms = _arm_codes(found)
     if options.arms and "source" in found.own:
         chosen = view.select("chosen", f"SELECT * FROM {view.view} WHERE {source.value} IS NOT NULL")
         left_out["other arms"] = view.one("count(*)") - chosen.one("count(*)")
@@ -95,10 +95,12 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
         raise InputError(
             f"{table.name}: no rows{' left' * any(left_out.values())}; expected at least one exposure"
         )
-    columns, times = _columns(found)
+    columns, times = _row_columns(found)
     kept = [each for each, missing in check_columns(found.view, [*columns, source]) if missing < rows]
     typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
-    typed += [f"{_whole(each, times)} AS {quoted(_alias(each, number))}" for number, each in enumerate(kept)]
+    typed += [
+        f"{_whole_value(each, times)} AS {quoted(_alias(each, number))}" for number, each in enumerate(kept)
+    ]
     view = found.view.select("typed", f"SELECT {', '.join(typed)} FROM {found.view.view}")
     view, repeats = without_repeats(view, options)
     view, unanswered = with_answers(view, options, times)
@@ -108,7 +110,7 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     return Rows(values, labels, arms, times, {reason: count for reason, count in left_out.items() if count})
 
 
-def _whole(each: Column, times: str) -> str:
+def _whole_value(each: Column, times: str) -> str:
     """Return a value without NULL where a missing time would make floats of whole numbers."""
     return f"coalesce({each.value}, {NO_TIME})" if each.name == "timestamp" and times else each.value
 
@@ -153,7 +155,7 @@ def _require(found: _Found, table: Table) -> None:
     raise InputError(f"{table.name}: {columns}{reason * ('source' in missing)}. See csrec data check")
 
 
-def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
+def _arm_codes(found: _Found) -> tuple[Column, tuple[str, ...]]:
     """Return the column of codes of arms, and the arms; NULL for words that are none."""
     options, view = found.options, found.view
     if "source" not in found.own:
@@ -178,7 +180,7 @@ def _arms(found: _Found) -> tuple[Column, tuple[str, ...]]:
         expected = f"'self' or 'system' (did you mean {nearest(typos[0].lower(), SOURCES)!r}?)"
     arms = _categories({arm for word, arm in arm_of.items() if word not in typos})
     cases = " ".join(
-        f"WHEN {literal(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
+        f"WHEN {sql_text(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
     )
     code = f"CAST(CASE {cells.text} {cases} END AS TINYINT)" if cases else "NULL::TINYINT"
     return Column("source", cells.own, code, expected, cells.raw, cells.missing(words=True)), arms
@@ -198,7 +200,7 @@ def _is_typo(word: str, words: list[str]) -> bool:
     )
 
 
-def _columns(found: _Found) -> tuple[list[Column], str]:
+def _row_columns(found: _Found) -> tuple[list[Column], str]:
     """Return the columns but the source, and the type of the times."""
     ids = {
         "user": Column("user", "user", ROW, COLUMNS["user"]),
@@ -206,7 +208,7 @@ def _columns(found: _Found) -> tuple[list[Column], str]:
     }
     columns = [ids[name] if found.own[name] == ABSENT else found.cells(name).ids(name) for name in CODES]
     columns.append(_decision(found))
-    columns += [found.cells(name).numbers(name) for name in NUMBERS if name in found.own]
+    columns += [found.cells(name).numbers(name) for name in NUMERIC_COLUMNS if name in found.own]
     times = ""
     if "timestamp" in found.own:
         needed = "t" not in found.own
@@ -237,7 +239,7 @@ def _accepted(cells: Cells, accept: str) -> Column:
     for each in accepted:
         if each not in words:
             raise unknown("word", each, words, where=f"--accept, column {cells.own}")
-    value = f"CAST({cells.text} IN ({', '.join(map(literal, accepted))}) AS TINYINT)"
+    value = f"CAST({cells.text} IN ({', '.join(map(sql_text, accepted))}) AS TINYINT)"
     expected = f"one of {listed(accepted)}, or another word"
     return Column("decision", cells.own, value, expected, cells.raw, cells.missing(words=True))
 

@@ -23,7 +23,7 @@ from csrec_core.data.forms import as_utf8, decode_head, find_separator, header_n
 from csrec_core.errors import InputError, readable, shown, unknown
 from csrec_core.files import Scratch
 
-__all__ = ["ROW", "Table", "literal", "open_frame", "open_table", "quoted", "read_table", "readable"]
+__all__ = ["ROW", "Table", "open_frame", "open_table", "quoted", "read_table", "readable", "sql_text"]
 
 ROW = '"row of the file"'  # from 1, the header not counted
 MEMORY = "1GB"  # of DuckDB, past which it works on disk
@@ -133,7 +133,7 @@ def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
     """Open a DataFrame as a table; a column of mixed objects becomes text."""
     frame = frame.rename(columns=str)
     _check_names(list(frame.columns), name)
-    arrow = pa.table({column: _arrow(frame[column]) for column in frame.columns})
+    arrow = pa.table({column: _as_arrow(frame[column]) for column in frame.columns})
     with _frames(os.getpid())[0].cursor() as connection:
         connection.register("frame", arrow)
         yield _with_view(Table(connection, name), "frame")
@@ -171,13 +171,13 @@ def _parquet_names(path: Path, name: str) -> list[str]:
         raise InputError(f"{name}: not a Parquet table: {shown(str(error).splitlines()[0], 200)}") from None
 
 
-def literal(value: object) -> str:
+def sql_text(value: object) -> str:
     """Return a text as SQL."""
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def _texts(values) -> str:
-    return f"[{', '.join(map(literal, values))}]"
+    return f"[{', '.join(map(sql_text, values))}]"
 
 
 def _database(folder: str, paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
@@ -211,7 +211,7 @@ def _with_view(table: Table, source: str) -> Table:
     return replace(table, columns=tuple(types), types=types)
 
 
-def _arrow(values: pd.Series) -> pa.Array:
+def _as_arrow(values: pd.Series) -> pa.Array:
     try:
         array = pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
@@ -227,11 +227,11 @@ def _is_missing(value: object) -> bool:
 
 def _json_source(table: Table, path: Path, compression: str, text: str) -> str:
     form = "array" if text.lstrip().startswith("[") else "newline_delimited"
-    options = f"{literal(path)}, format='{form}', compression='{compression}'"
+    options = f"{sql_text(path)}, format='{form}', compression='{compression}'"
     described = f"DESCRIBE SELECT * FROM read_json({options}, maximum_depth=1, sample_size=200000)"
     columns = [row[0] for row in table.query(described)]
     _check_names(columns, table.name)
-    typed = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    typed = ", ".join(f"{sql_text(column)}: 'VARCHAR'" for column in columns)
     return f"read_json({options}, columns={{{typed}}})"
 
 
@@ -247,9 +247,9 @@ def _text_source(
     if header and len(header) != len(first):
         raise InputError(f"{name}: {len(header)} names in --header, but {len(first)} columns in line 1")
     _check_names(columns, name)
-    typed = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    typed = ", ".join(f"{sql_text(column)}: 'VARCHAR'" for column in columns)
     return (
-        f"read_csv({literal(path)}, auto_detect=false, delim={literal(separator)}, quote='\"', escape='\"', "
+        f"read_csv({sql_text(path)}, auto_detect=false, delim={sql_text(separator)}, quote='\"', escape='\"', "
         f"header={not header}, compression='{compression}', columns={{{typed}}})"
     )
 

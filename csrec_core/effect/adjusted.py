@@ -18,8 +18,10 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, Verdict
 __all__ = ["check_implications", "estimate_adjusted"]
 
 LEVEL = 0.05  # of all tests together (Holm)
-FEWEST = 50  # rows, below which nothing is tested
-MOST = 5000  # rows that independences are tested on: more would only find ever smaller dependences
+FEWEST_TESTED_ROWS = 50  # rows, below which nothing is tested
+MOST_TESTED_ROWS = (
+    5000  # rows that independences are tested on: more would only find ever smaller dependences
+)
 
 
 def estimate_adjusted(
@@ -50,7 +52,7 @@ def estimate_adjusted(
     True
     """
     adjust = list(adjust)
-    numbers = _numbers(table, [y, do, *adjust])
+    numbers = _numeric_columns(table, [y, do, *adjust])
     values = np.unique(numbers[do])
     if len(values) != 2:
         raise InputError(f"{do}: {len(values)} values; expected two, as of an action that is taken or not")
@@ -79,16 +81,16 @@ def check_implications(
     See `csrec_core.causal.adjustment.implications`. Those with a column that the table lacks are not tested; where
     there are many rows some are drawn.
     """
-    some = table.sample(min(len(table), MOST), random_state=seed)
+    some = table.sample(min(len(table), MOST_TESTED_ROWS), random_state=seed)
     found = []
     for a, b, given in implied:
         name = f"{a} ⊥ {b}" + (f" | {', '.join(sorted(given))}" if given else "")
         missing = sorted({a, b, *given} - set(map(str, table.columns)))
-        if missing or len(some) < FEWEST:
+        if missing or len(some) < FEWEST_TESTED_ROWS:
             why = f"the data lack {listed(missing)}" if missing else f"{len(some)} rows"
             found.append(Verdict(name, NOT_TESTED, why))
             continue
-        numbers = _numbers(some, [a, b, *given])
+        numbers = _numeric_columns(some, [a, b, *given])
         rest = numbers[sorted(given)] if given else pd.DataFrame({"one": np.zeros(len(some))})
         p = covariance_test(*(part.to_numpy(dtype=float) for part in (numbers[[a]], numbers[[b]], rest)))
         found.append(Verdict(name, NOT_TESTED, "one of them does not vary beyond the rest", p=p))
@@ -99,7 +101,7 @@ def check_implications(
     return found
 
 
-def _numbers(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def _numeric_columns(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     for name in columns:
         if name not in table.columns:
             raise unknown("column", name, map(str, table.columns), where="the data")

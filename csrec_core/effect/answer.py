@@ -19,12 +19,20 @@ from csrec_core.numbers import count, interval, plain, points, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
 __all__ = [
-    "amount", "as_card", "as_dict", "as_text", "column_words", "possible_range", "sentences", "subject", "twofold",
+    "as_card",
+    "as_dict",
+    "as_text",
+    "column_words",
+    "headline",
+    "possible_range",
+    "sentences",
+    "subject",
+    "twofold",
     "write_answer",
 ]  # fmt: skip
 
 #: Columns of `csrec_core.effect.record.describe` in plain words.
-COLUMNS = {
+FEATURE_WORDS = {
     "first": "whether anything was decided before",
     "last": "the decision before",
     "before_last": "the decision before the last",
@@ -42,14 +50,14 @@ COLUMNS = {
     "time": "the time",
 }
 NONE, BOUNDED = "not identified", "bounded"
-NUMBERS = ("effect", "lower", "upper")
+EFFECT_INTERVAL = ("effect", "lower", "upper")
 COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
 ARMS = {SYSTEM: "recommended", SELF: "found by oneself"}
-LARGE = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
-ROW = """user=7, t=3, item=41, decision=1, source="{arm}",
+LARGE_LETTERS = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
+ROW_EXAMPLE = """user=7, t=3, item=41, decision=1, source="{arm}",
 propensity=0.005,   # chance of this item, given who exposed it
 arm_propensity=0.5  # chance that {arm} exposed, and not {baseline}"""
-SHOWN = 3  # reasons, remedies and failed checks that a screen lists
+LINES_LISTED = 3  # reasons, remedies and failed checks that a screen lists
 
 
 def as_dict(effect, pairs: Sequence = ()) -> dict:
@@ -64,11 +72,11 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     """
     judged, design, known = effect.identification, effect.design, effect.known
     told = judged.status != NONE
-    mean = effect.mean if told else pd.Series(np.nan, index=NUMBERS)
+    mean = effect.mean if told else pd.Series(np.nan, index=EFFECT_INTERVAL)
     rates = None
     if math.isfinite(mean["effect"]):  # too few users have none, whatever the status
         rates = {design.baseline: effect.baseline, design.arm: effect.baseline + mean["effect"]}
-    estimates, numbers = effect.estimates, list(NUMBERS)
+    estimates, numbers = effect.estimates, list(EFFECT_INTERVAL)
     if not told:  # the plain difference is a fact of the log; the others would be claims
         estimates = estimates.assign(**estimates[numbers].where(estimates["name"] == "observed"))
     arms = {}
@@ -78,7 +86,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
             total = accepted * rows if rows else 0
             arms[name] = {"exposures": rows, "accepted": round(total) if known.binary else total}
     kept = ("name", "verdict", "detail", "value", "lower", "upper", "threshold")
-    short = ("arm", *NUMBERS, "status", "reasons")
+    short = ("arm", *EFFECT_INTERVAL, "status", "reasons")
     checks = [{name: one[name] for name in kept} for one in (found.to_dict() for found in judged.evidence)]
     found = {
         **{name: mean[name] for name in numbers},
@@ -148,7 +156,7 @@ def sentences(found: Mapping) -> dict[str, str]:
 def column_words(name: str) -> str:
     """Return a column of the table of features in plain words."""
     kind, _, rest = name.rpartition(": ")
-    words = COLUMNS.get(name, (rest or name).removeprefix("feature_").replace("_", " "))
+    words = FEATURE_WORDS.get(name, (rest or name).removeprefix("feature_").replace("_", " "))
     return f"whether {words} is missing" if kind.startswith("missing") else words
 
 
@@ -206,10 +214,10 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     found = as_dict(effect, pairs)
     said = sentences(found)
     lines = [said["headline"], said["status"]]
-    lines += [f"  also: {reason}." for reason in found["reasons"][1:SHOWN]]
+    lines += [f"  also: {reason}." for reason in found["reasons"][1:LINES_LISTED]]
     lines += [said[name] for name in ("band", "checks") if name in said]
     failed = [one for one in found["checks"] if one["verdict"] == FAILS]
-    lines += [f"  fails: {one['name']}: {one['detail']}" for one in failed[:SHOWN]]
+    lines += [f"  fails: {one['name']}: {one['detail']}" for one in failed[:LINES_LISTED]]
     for one, pair in zip(pairs, found["pairs"], strict=True):
         lines.append(f"Also: {sentences(as_dict(one))['headline']} {pair['status'].capitalize()}.")
     if effect.identification.allows and "rank" in effect.groups:
@@ -218,7 +226,7 @@ def as_text(effect, pairs: Sequence = ()) -> str:
         each = [f"{one.group}: {write(one.effect)} {interval(one.lower, one.upper, write)}" for one in ranks]
         lines += [f"By rank in the list: {', '.join(each)}."] * bool(each)
     if found["remedies"]:
-        lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:SHOWN])]
+        lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:LINES_LISTED])]
     arms = ", ".join(f"{name} {count(arm['exposures'])}" for name, arm in found["arms"].items())
     mean = f"{ESTIMANDS[found['estimand']]}; {TARGETS[found['target']]}, {UNITS[found['design']['unit']]}"
     size = f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms})"
@@ -234,7 +242,7 @@ def as_card(effect) -> str:
     found = as_dict(effect)
     said, status = sentences(found), found["status"]
     parts = [
-        f'<p class="amount" style="{LARGE}">{escape(amount(found)[0] or "No answer")}</p>',
+        f'<p class="amount" style="{LARGE_LETTERS}">{escape(headline(found)[0] or "No answer")}</p>',
         f"<p>{escape(said['headline'])}</p>",
     ]
     if found["rates"] and found["unit"] == "probability" and status != BOUNDED:
@@ -246,7 +254,7 @@ def as_card(effect) -> str:
     if found["remedies"]:
         opened = " open" if status == NONE else ""
         items = "".join(f"<li>{escape(one)}</li>" for one in found["remedies"])
-        row = escape(ROW.format(**{name: found[name] for name in ("arm", "baseline")}))
+        row = escape(ROW_EXAMPLE.format(**{name: found[name] for name in ("arm", "baseline")}))
         logged = "" if status == "identified" else f"<p>A row that says enough:</p><pre>{row}</pre>"
         parts.append(
             f"<details{opened}><summary>What would settle it</summary><ul>{items}</ul>{logged}</details>"
@@ -254,7 +262,7 @@ def as_card(effect) -> str:
     return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
 
 
-def amount(found: Mapping) -> tuple[str, str]:
+def headline(found: Mapping) -> tuple[str, str]:
     """Return an answer's largest letters and its interval: under `bounded` the range alone, without effect nothing."""
     write, unit = writer(found["unit"] == "probability", sign=True)
     if found["effect"] is None:
@@ -288,7 +296,7 @@ def _as_table(effect, shared: Sequence[str]) -> pd.DataFrame:
         for name in effect.groups:
             table = effect.by(name, baseline="all" if name in shared else "own")
             tables.append(table.assign(grouping=name))
-    columns = ["grouping", "group", *NUMBERS, "error", "exposures"]
+    columns = ["grouping", "group", *EFFECT_INTERVAL, "error", "exposures"]
     return pd.concat(
         [one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True
     )

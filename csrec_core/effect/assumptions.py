@@ -32,17 +32,19 @@ __all__ = ["ASSUMPTIONS", "Assumption", "assumption_tests"]
 
 NO_SIGN, VIOLATED, UNTESTED = "no sign against it", "violated", "cannot be tested on this log"
 RARE = 50  # items with fewer rows share one intercept a genre
-FEW = 100  # users, below which the distributions of the tests are not to be trusted
-LONG = 50  # exposures, after which a position has no intercept of its own
-PARTS = 10  # of the users: the appeal of an item is told by the other nine
+FEWEST_TEST_USERS = 100  # users, below which the distributions of the tests are not to be trusted
+LONG_RECORD = 50  # exposures, after which a position has no intercept of its own
+USER_PARTS = 10  # of the users: the appeal of an item is told by the other nine
 RECORDED = ("user_rate", "genre_rate", "genre_share", "seen")
 PAST = ("step", "last", "before_last", "same_genre", *RECORDED)
 NOISE = 1e-9  # below it, a change of taste is rounding
 
 DECISION_STEPS = ("A3", "H4", "H5", "T1")
 TASTES_NEEDED = "no: it needs measured tastes, which this log does not hold"
-HIDDEN = "no: propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
-HISTORY = "of the history model, not of the graph: tastes are not measured, the user's record stands in"
+TASTES_HIDDEN = (
+    "no: propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
+)
+OF_THE_RECORD = "of the history model, not of the graph: tastes are not measured, the user's record stands in"
 RECORD = "no: tastes are not measured, and the user's record that stands in holds these decisions"
 
 
@@ -142,8 +144,8 @@ class _Rows:
         # As if users were of one arm each: the record is of all that came before, whichever arm exposed it.
         known = describe(rows, Clock((), True), rate=rows["decision"].mean())[list(PAST)]
         known["seen"] = np.log1p(known["seen"])  # itself, it would tell the arm once the position is given
-        fold = fold_of(rows["user"].to_numpy(), PARTS, 0)
-        told = ItemCounts.count(rows, fold, PARTS).measure(rows["item"].to_numpy(), fold)
+        fold = fold_of(rows["user"].to_numpy(), USER_PARTS, 0)
+        told = ItemCounts.count(rows, fold, USER_PARTS).measure(rows["item"].to_numpy(), fold)
         frame = pd.concat([rows, known, told["appeal"]], axis=1).astype({"decision": int})
         frame["genre_size"] = _genre_sizes(dataset, frame["item"])
         frame["last_appeal"] = frame.groupby("user")["appeal"].shift()
@@ -200,9 +202,9 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
 
 def _score_test(rows: _Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:
     """Test the columns on the decisions of `frame`, given item, position, last decision and taste."""
-    if frame["user"].nunique() < FEW:
-        return _Outcome(f"no: too few users with a past on {where}, it takes {FEW}")
-    position = np.minimum(frame["step"], LONG - 1)
+    if frame["user"].nunique() < FEWEST_TEST_USERS:
+        return _Outcome(f"no: too few users with a past on {where}, it takes {FEWEST_TEST_USERS}")
+    position = np.minimum(frame["step"], LONG_RECORD - 1)
     # A position at which all users decide alike has no finite intercept, and its rows say nothing.
     frame = frame[frame.groupby(position)["decision"].transform("nunique") == 2]
     position = np.unique(position[frame.index], return_inverse=True)[1]
@@ -212,12 +214,12 @@ def _score_test(rows: _Rows, frame: pd.DataFrame, columns: list[str], where: str
     statistic, p = clustered_score(frame["decision"], frame[columns], given, level, frame["user"])
     if np.isnan(p):
         return _Outcome(f"no: item, position, last decision and taste leave nothing open on {where}")
-    return _Outcome(_tested(rows, where), statistic, p)
+    return _Outcome(_tested_on(rows, where), statistic, p)
 
 
-def _tested(rows: _Rows, where: str) -> str:
+def _tested_on(rows: _Rows, where: str) -> str:
     """Say on what a test rests, and what of."""
-    return f"yes, on {where}" if rows.measured else f"{HISTORY} (on {where})"
+    return f"yes, on {where}" if rows.measured else f"{OF_THE_RECORD} (on {where})"
 
 
 def _on_decisions(*columns: str, arm: int | None = None) -> Callable:
@@ -250,32 +252,34 @@ def _test_shaping(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     """Weigh the tastes of exposed genres by 1 / chance: those of all genres sum to 1, if all have items."""
     frame = rows.frame[rows.frame["arm"] == 1]
     chance = frame["genre_size"] * frame["propensity"]
-    if chance.isna().any() or frame["user"].nunique() < FEW:
-        return _Outcome(f"no: it takes genres, and system exposures of {FEW} users with known propensities")
+    if chance.isna().any() or frame["user"].nunique() < FEWEST_TEST_USERS:
+        return _Outcome(
+            f"no: it takes genres, and system exposures of {FEWEST_TEST_USERS} users with known propensities"
+        )
     error = frame["taste"] / chance - 1
     by_user = error.groupby(frame["user"]).sum()
     statistic = float(by_user.sum() ** 2 / (by_user**2).sum())
     where = f"{len(frame):,} system exposures"
-    return _Outcome(_tested(rows, where), statistic, float(chi2.sf(statistic, 1)))
+    return _Outcome(_tested_on(rows, where), statistic, float(chi2.sf(statistic, 1)))
 
 
 def _test_amplification(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     """Does the taste of a genre grow after it was accepted? On system exposures, as they ignore tastes."""
     frame = rows.of(1)
     frame = _one_a_user(frame[frame["same_genre"] == 1], rng)
-    if len(frame) < FEW or frame["last"].std() == 0:
+    if len(frame) < FEWEST_TEST_USERS or frame["last"].std() == 0:
         return _Outcome("no: too few users met the same genre twice in a row, by the system")
     growth = np.log(frame["taste"]) - np.log(frame["taste_before"])
     if growth.std() < NOISE:
         return _Outcome("no: tastes stay as they are")
     p = covariance_test(*(part.to_numpy() for part in (frame["last"], growth, frame[["taste_before"]])))
-    return _Outcome(_tested(rows, f"one system exposure of {len(frame):,} users, by dowhy"), p=p)
+    return _Outcome(_tested_on(rows, f"one system exposure of {len(frame):,} users, by dowhy"), p=p)
 
 
 def _test_markov(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     """Test D[t] against each of what it does not descend from, given its parents; Bonferroni over these."""
     frame = _one_a_user(rows.of(rows.arm), rng)
-    if len(frame) < FEW or frame["decision"].std() == 0:
+    if len(frame) < FEWEST_TEST_USERS or frame["decision"].std() == 0:
         return _Outcome("no: too few users, or decisions that are all alike")
     parents = ["appeal", "step", "last", *rows.tastes]
     others = [name for name in ("before_last", "same_genre") if frame[name].std() > 0]
@@ -289,7 +293,7 @@ def _test_markov(rows: _Rows, rng: np.random.Generator) -> _Outcome:
         return _Outcome("no: the decision, or all that may not matter to it, is determined by the rest")
     p = len(ps) * min(ps)
     where = f"one {rows.names[rows.arm]} exposure of {len(frame):,} users, by dowhy"
-    return _Outcome(_tested(rows, where), p=min(p, 1.0))
+    return _Outcome(_tested_on(rows, where), p=min(p, 1.0))
 
 
 def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -299,7 +303,7 @@ def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 _TESTS = {
     SHAPING: _needs_tastes(_test_shaping),
-    CONFOUNDING: lambda rows, rng: _Outcome(HIDDEN),
+    CONFOUNDING: lambda rows, rng: _Outcome(TASTES_HIDDEN),
     CARRY_OVER: _on_decisions("same_genre", "last_appeal"),
     SECOND_ORDER: _on_decisions("before_last"),
     LAGGED_TASTE: _needs_tastes(_on_decisions("taste_before")),

@@ -21,12 +21,12 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, wit
 
 __all__ = ["audit_arms", "audit_items", "audit_reading"]
 
-TOLERANCE = 0.1  # relative error of a chance that is let pass
+CHANCE_TOLERANCE = 0.1  # relative error of a chance that is let pass
 PART = 0.75  # share of the catalogue, below which chances are taken to be those of a part of it
-GROUPS = 5  # of items, by popularity
+POPULARITY_GROUPS = 5  # of items, by popularity
 LOOSE, HALF = 0.01, 0.5  # p-value above which an interval of at most this half-width shows no sign against it
-SURE = 0.001  # p-value below which a deviation is no accident
-FEW_USERS = 20
+DEVIATION_P = 0.001  # p-value below which a deviation is no accident
+FEW_AUDITED = 20
 FOLLOWS = 0.8  # share of the variance of logged chances that must follow from the log for them to be read off
 WORTH = 50.0  # effective users, below which a mean of 1 / p is too rough to refute anything
 
@@ -46,7 +46,7 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         if not own.any() or np.isnan(chance).any():
             continue
         user = pd.factorize(rows["user"].to_numpy()[own])[0]
-        if user.max() + 1 < FEW_USERS:
+        if user.max() + 1 < FEW_AUDITED:
             found.append(Verdict(f"chances of {name} predict its items", NOT_TESTED, "too few users"))
             continue
         # An arm may draw from some of the items only: its chances then say how many, and it has shown them.
@@ -54,9 +54,9 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         seen = seen.drop_duplicates("item")[["item", "genre"]]
         offered = min(catalogue, len(seen)) if len(seen) < PART * catalogue else catalogue
         item, genre = rows["item"].to_numpy()[own], rows["genre"].to_numpy()[own]
-        found.append(_size(1 / chance, user, offered, name))
+        found.append(_effective_size(1 / chance, user, offered, name))
         found.append(_popularity(1 / chance, user, item, np.sort(seen["item"].to_numpy()), name))
-        found.append(_repeats(1 / chance, user, genre, before[own], seen["genre"], name))
+        found.append(_genre_repeats(1 / chance, user, genre, before[own], seen["genre"], name))
     return found
 
 
@@ -79,22 +79,22 @@ class _Ratio:
         return cls(float(ratio), float(error), float(worth), two_sided(ratio - 1, error, worth - 1))
 
 
-def _judge(name: str, found: _Ratio, what: str, *, p: float | None = None) -> Verdict:
+def _judge_ratio(name: str, found: _Ratio, what: str, *, p: float | None = None) -> Verdict:
     ratio, p = found.value, found.p if p is None else p
     half = student.ppf(0.975, max(found.worth - 1, 1)) * found.error
     lower, upper = ratio - half, ratio + half
-    word = within(lower, upper, least=1 - TOLERANCE, most=1 + TOLERANCE)
+    word = within(lower, upper, least=1 - CHANCE_TOLERANCE, most=1 + CHANCE_TOLERANCE)
     if word == UNDECIDED and p > LOOSE:
         word = HOLDS if half < HALF else NOT_TESTED  # no sign against it, or too rough to give one
-    if word == FAILS and (p > SURE or found.worth < WORTH):
+    if word == FAILS and (p > DEVIATION_P or found.worth < WORTH):
         word = UNDECIDED  # one of many questions asked: a failure must be sure
     detail = f"{what}: {ratio:.2f} times what its chances say, from {lower:.2f} to {upper:.2f}; expected 1"
     return Verdict(name, word, detail, ratio, lower, upper, 1.0, "decisive", p)
 
 
-def _size(inverse: np.ndarray, user: np.ndarray, catalogue: int, name: str) -> Verdict:
+def _effective_size(inverse: np.ndarray, user: np.ndarray, catalogue: int, name: str) -> Verdict:
     found = _Ratio.of(inverse, np.full(len(inverse), float(catalogue)), user)
-    verdict = _judge(f"chances of {name} add up", found, "the catalogue that they imply is")
+    verdict = _judge_ratio(f"chances of {name} add up", found, "the catalogue that they imply is")
     if verdict.word == FAILS and found.value < 1:
         # Fewer items than the log holds: each user may have been offered some of them only.
         return replace(verdict, word=UNDECIDED, severity="minor")
@@ -108,34 +108,36 @@ def _popularity(inverse, user, item, items, name) -> Verdict:
     is called popular for, it would come too often.
     """
     title = f"chances of {name} predict its items"
-    if len(items) < GROUPS:
+    if len(items) < POPULARITY_GROUPS:
         return Verdict(title, NOT_TESTED, f"the log has {len(items)} items")
     code, first = np.searchsorted(items, item), user % 2 == 0
     order = np.argsort(np.bincount(code[first], minlength=len(items)), kind="stable")
     rank = np.argsort(order, kind="stable")
-    group = rank * GROUPS // len(items)
+    group = rank * POPULARITY_GROUPS // len(items)
     inverse, user, own = inverse[~first], user[~first], group[code[~first]]
-    size = np.bincount(group, minlength=GROUPS) / len(items)
+    size = np.bincount(group, minlength=POPULARITY_GROUPS) / len(items)
     total = np.full(len(inverse), inverse.mean())
-    parts = [_Ratio.of(inverse * (own == one), total * size[one], user) for one in range(GROUPS)]
+    parts = [_Ratio.of(inverse * (own == one), total * size[one], user) for one in range(POPULARITY_GROUPS)]
     worst = min(parts, key=lambda part: part.p)
-    p = min(1.0, worst.p * GROUPS)  # Bonferroni: the worst of so many
-    return _judge(title, worst, "the fifth of the items, by popularity, that is furthest off, comes", p=p)
+    p = min(1.0, worst.p * POPULARITY_GROUPS)  # Bonferroni: the worst of so many
+    return _judge_ratio(
+        title, worst, "the fifth of the items, by popularity, that is furthest off, comes", p=p
+    )
 
 
-def _repeats(inverse, user, genre, before, genres, name) -> Verdict:
+def _genre_repeats(inverse, user, genre, before, genres, name) -> Verdict:
     """Does the genre of the exposure before come again as often as its chances say?"""
     title = f"chances of {name} know what users prefer"
     known = before >= 0
     share = np.bincount(genres, minlength=before.max() + 1) / max(len(genres), 1)
-    if known.sum() < 100 or np.unique(user[known]).size < FEW_USERS:
+    if known.sum() < 100 or np.unique(user[known]).size < FEW_AUDITED:
         return Verdict(title, NOT_TESTED, "too few users have two exposures")
     again = inverse[known] * (genre[known] == before[known])
     expected = inverse[known].mean() * share[before[known]]
     if (again > 0).sum() < 30:
         return Verdict(title, NOT_TESTED, "the same genre, or item, hardly ever comes twice in a row")
     found = _Ratio.of(again, expected, user[known])
-    return _judge(title, found, "the genre of the exposure before comes again")
+    return _judge_ratio(title, found, "the genre of the exposure before comes again")
 
 
 def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> Verdict:
@@ -150,7 +152,7 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     name = f"chances of {design.arm} follow from the log"
     own = (rows["arm"] == 1).to_numpy() & ~scores["trimmed"].to_numpy()
     user = pd.factorize(rows["user"].to_numpy()[own])[0]
-    if not own.any() or user.max() + 1 < FEW_USERS:
+    if not own.any() or user.max() + 1 < FEW_AUDITED:
         return Verdict(name, NOT_TESTED, "too few users", threshold=FOLLOWS)
     logged = np.log(rows["propensity"].to_numpy(dtype=float)[own])
     found = scores["chance"].to_numpy()[own]
@@ -160,7 +162,7 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     surprise = (scores["decision"] - scores["m1"]).to_numpy()[own]
     by_user = np.bincount(user, left * (surprise - surprise.mean()))
     p = two_sided(by_user.sum(), np.sqrt((by_user**2).sum()))
-    word = FAILS if p < SURE else HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
+    word = FAILS if p < DEVIATION_P else HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
     detail = f"{share:.0%} of how they vary follows from the item, the time and what is logged"
     detail += "" if p > LOOSE else ", and the rest goes with the decisions"
     return Verdict(name, word, detail, share, threshold=FOLLOWS, severity="serious", p=p)
@@ -174,7 +176,7 @@ def audit_arms(rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> 
     shown = (rows["arm"].to_numpy()[own] == 1).astype(float)
     user = pd.factorize(rows["user"].to_numpy()[own])[0]
     found = _Ratio.of(shown, given[own], user)
-    verdicts = [_judge(f"{design.arm} comes as often as its chances say", found, "it comes")]
+    verdicts = [_judge_ratio(f"{design.arm} comes as often as its chances say", found, "it comes")]
     left, moved = shown - given[own], []
     for name in beside(rows):
         values = rows[name].to_numpy(dtype=float)[own]
@@ -190,7 +192,7 @@ def audit_arms(rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> 
         return verdicts
     p, name = min(moved)
     p = min(1.0, p * len(moved))
-    word = FAILS if p < SURE else HOLDS if p > 0.05 else UNDECIDED
+    word = FAILS if p < DEVIATION_P else HOLDS if p > 0.05 else UNDECIDED
     detail = (
         f"of {len(moved)} columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
     )

@@ -27,9 +27,18 @@ from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import resample
 
-__all__ = ["RANDOM", "ZONES", "cell_effects", "exploration", "gains", "known_before", "uplift", "zone_table"]
+__all__ = [
+    "RANDOM_SCORE",
+    "ZONES",
+    "cell_effects",
+    "exploration",
+    "gains",
+    "known_before",
+    "uplift",
+    "zone_table",
+]
 
-RANDOM = "random score"
+RANDOM_SCORE = "random score"
 SPREADS = np.geomspace(1e-4, 0.3, 15)  # s, as a share of the span of decisions
 
 #: What to do with a cell, by its interval.
@@ -151,7 +160,7 @@ def uplift(
     user, tau, gain = pd.factorize(cells["user"])[0], cells["tau"].to_numpy(dtype=float), gains(cells)
     noise = np.random.default_rng([seed, 1]).random(len(cells))
     curves, areas = [], []
-    for name, score in {**scores, RANDOM: noise}.items():
+    for name, score in {**scores, RANDOM_SCORE: noise}.items():
         score = np.asarray(score, dtype=float)
         if score.shape != (len(cells),) or not np.isfinite(score).all():
             raise InputError(f"score {name!r}: expected a finite number for each of {len(cells)} cells")
@@ -159,9 +168,9 @@ def uplift(
         place = user * bins + np.searchsorted(edges, -score)
         size = (user.max() + 1) * bins
         values = np.hstack([np.bincount(place, part, size).reshape(-1, bins) for part in (tau, gain)])
-        lower, upper = resample(values, lambda sums: _summary(sums, bins), seed=seed, **options)
+        lower, upper = resample(values, lambda sums: _curve_summary(sums, bins), seed=seed, **options)
         share, height = _curve(values.sum(axis=0), bins)
-        found = _summary(values.sum(axis=0), bins)
+        found = _curve_summary(values.sum(axis=0), bins)
         curve = pd.DataFrame({"score": name, "share": share, "gain": height})
         curves.append(curve.assign(lower=np.r_[0.0, lower[:bins]], upper=np.r_[0.0, upper[:bins]]))
         qini = {"qini": found[-1], "qini_lower": lower[-1], "qini_upper": upper[-1]}
@@ -177,7 +186,7 @@ def _curve(sums: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([start, share], axis=-1), np.concatenate([start, gain], axis=-1)
 
 
-def _summary(sums: np.ndarray, bins: int) -> np.ndarray:
+def _curve_summary(sums: np.ndarray, bins: int) -> np.ndarray:
     """Return the gains at the cuts, the area under the curve, and the area above the straight line."""
     share, gain = _curve(sums, bins)
     area = integrate.trapezoid(gain, share, axis=-1)[..., None]

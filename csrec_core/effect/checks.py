@@ -30,7 +30,7 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 __all__ = ["CHECKS", "check_effect"]
 
-LARGE = 0.5  # standard errors that a random common cause may shift the estimate by
+LARGE_SHIFT = 0.5  # standard errors that a random common cause may shift the estimate by
 SMALL = 0.25  # standard errors that a preference must be seen to move the effect by, to count as left out
 ROUGH = 20  # users, below which a check says nothing
 BEFORE = 4  # exposures of a user by the baseline, from which on they are split
@@ -91,10 +91,10 @@ def _zero(effect: Effect, found: Effect, what: str) -> Verdict:
     if np.isnan(lower):
         raise InputError(f"{what}: too few users and accepted exposures for an interval")
     p = two_sided(value, np.sqrt(sums.covariance[0, 0]), sums.worth[0] - 1)
-    return _tested(effect, value, lower, upper, p, what)
+    return _test_verdict(effect, value, lower, upper, p, what)
 
 
-def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
+def _test_verdict(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
     detail = (
         f"{what}: expected 0, found {amount(effect, value)}, 95% interval {between(effect, lower, upper)}"
     )
@@ -107,7 +107,7 @@ def _tested(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
 
 def _normal(effect: Effect, value, error, p, what: str) -> Verdict:
     half = norm.ppf(0.975) * error
-    return _tested(effect, value, value - half, value + half, p, what)
+    return _test_verdict(effect, value, value - half, value + half, p, what)
 
 
 def _both_decisions(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
@@ -127,7 +127,7 @@ def _placebo(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verd
     return _zero(effect, found, "effect of an arm dealt at random")
 
 
-def _before(effect: Effect, dataset: Dataset) -> pd.DataFrame:
+def _rows_before(effect: Effect, dataset: Dataset) -> pd.DataFrame:
     """Return the baseline's rows before the arm exposed, of users who have a few; or say why not."""
     if effect.known.clock.between:
         raise InputError("every user is of one arm")
@@ -144,7 +144,7 @@ def _before(effect: Effect, dataset: Dataset) -> pd.DataFrame:
 
 
 def _negative_control(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
-    log = _before(effect, dataset)
+    log = _rows_before(effect, dataset)
     last = ~log.duplicated("user", keep="last").to_numpy()
     found = _again(effect, *relabel(dataset, effect.design, log, last, phased=True))
     return _zero(effect, found, f"effect at the last decision before {effect.design.arm} exposed")
@@ -153,7 +153,7 @@ def _negative_control(effect: Effect, dataset: Dataset, rng: np.random.Generator
 def _drift(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
     if effect.known.clock.columns:
         raise InputError("the arms share a clock: drift is in both")
-    log = _before(effect, dataset)
+    log = _rows_before(effect, dataset)
     late = log.groupby("user").cumcount() >= log.groupby("user")["user"].transform("size") / 2
     found = _again(effect, *relabel(dataset, effect.design, log, late.to_numpy(), phased=True))
     return _zero(effect, found, f"effect of the later half of the exposures by {effect.design.baseline}")
@@ -175,7 +175,7 @@ def _random_cause(effect: Effect, dataset: Dataset, rng: np.random.Generator) ->
     found = effects_of(_again(effect, replace(dataset, log=log), folds=FOLDS).splits[0], "all").effect[0]
     first = effects_of(effect.splits[0], "all")
     shift = float(found - first.effect[0])
-    most = float(LARGE * np.sqrt(first.covariance[0, 0]))
+    most = float(LARGE_SHIFT * np.sqrt(first.covariance[0, 0]))
     detail = f"a random column shifts the effect by {amount(effect, shift)}; expected at most {amount(effect, most)}"
     return Verdict("", HOLDS if abs(shift) <= most else FAILS, detail, shift, threshold=most)
 

@@ -38,7 +38,7 @@ CONTROL = re.compile(
     r"(control|none|no|not|off|holdout|baseline|random|placebo|default|current|old|popular|self|0|a$)(?![a-z])",
     re.I,
 )
-LARGEST = 100_000  # characters of a design file
+LARGEST_DESIGN = 100_000  # characters of a design file
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Design:
                 raise unknown("arm in arm_propensity of the design", arm, declared)
             declared = declared[arm]
         elif arm != self.arm:
-            declared = 1 - _number(declared)
-        return _number(declared)
+            declared = 1 - _as_number(declared)
+        return _as_number(declared)
 
     def to_dict(self) -> dict:
         """Return what `read_design` reads."""
@@ -117,7 +117,7 @@ class Design:
         )
 
 
-def _number(value) -> float:
+def _as_number(value) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"design: arm_propensity = {value!r}; expected a number in (0, 1)")
     return float(value)
@@ -194,7 +194,7 @@ def read_design(text: str) -> dict:
         text = Path(text).read_text("utf-8", errors="replace")
     else:
         text = "{" + text + "}"
-    if len(text) > LARGEST:
+    if len(text) > LARGEST_DESIGN:
         raise InputError(f"{where}: too large; expected a few declarations")
     try:
         found = load_yaml(text)

@@ -19,7 +19,7 @@ from csrec_core.effect.record import HISTORY, LIKENESS, WITH_ITEM, describe, ite
 from csrec_core.effect.rows import beside
 from csrec_core.effect.weights import TRIM, ItemChances, item_chances, row_weights
 
-__all__ = ["FOLDS", "LEARNED", "Engine", "Known", "draw_users", "look_over"]
+__all__ = ["FOLDS", "LEARNED", "Engine", "Known", "learned_rows", "look_over"]
 
 FOLDS = 4
 LEARNED = 60_000  # rows that the nuisances learn from at most
@@ -62,7 +62,7 @@ def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
     return Known(find_clock(rows), binary, span, float(decision[own].mean()), *size)
 
 
-def draw_users(rows: pd.DataFrame, seed: int) -> np.ndarray:
+def learned_rows(rows: pd.DataFrame, seed: int) -> np.ndarray:
     """Return which rows (rows,) are of the users to learn from: all, or of many rows some `LEARNED`."""
     if len(rows) <= LEARNED:
         return np.ones(len(rows), dtype=bool)
@@ -112,7 +112,7 @@ class Engine:
             Chosen before; those that are not are chosen here, by the loss on the users of the first fold.
         """
         engine = cls(design, known, counts, folds, seed, tuple(map(str, beside(rows))))
-        if not (drawn := draw_users(rows, seed)).all():
+        if not (drawn := learned_rows(rows, seed)).all():
             rows, features = rows[drawn].reset_index(drop=True), features[drawn].reset_index(drop=True)
         fold = fold_of(rows["user"].to_numpy(), folds, seed)
         chances = engine.chances(rows)

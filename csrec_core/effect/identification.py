@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from csrec_core.effect.audit import SURE
+from csrec_core.effect.audit import DEVIATION_P
 from csrec_core.effect.design import Design
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.score import Sums
@@ -22,7 +22,7 @@ from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
 
 __all__ = ["Identification", "Overlap", "judge", "measure_overlap", "tally_overlap"]
 
-FEW = 30.0  # effective users, below which a side cannot be compared
+FEW_EFFECTIVE = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
 MOST_TRIMMED = 0.5
 APART = 0.98  # AUC of the arm, above which the arms cannot be compared
@@ -142,7 +142,7 @@ class Identification:
         """
         failed = [one for one in checks if one.word == FAILS]
         if self.status == "identified":
-            failed = [one for one in failed if not one.p >= SURE]
+            failed = [one for one in failed if not one.p >= DEVIATION_P]
         evidence = (*self.evidence, *checks)
         decisive = [one for one in failed if one.severity == "decisive"]
         serious = [one for one in failed if one.severity == "serious"]
@@ -208,12 +208,12 @@ def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binar
             f"{1 - overlap.support:.0%} of the exposures by {arm} are of items that {baseline} "
             "never exposes, so there is nothing to compare them with"
         )
-    elif overlap.baseline < FEW:
+    elif overlap.baseline < FEW_EFFECTIVE:
         found.append(
             f"weighted to look like those of {arm}, the exposures of {baseline} count as those of "
             f"{counted(overlap.baseline, 'user')}"
         )
-    elif overlap.arm < FEW:
+    elif overlap.arm < FEW_EFFECTIVE:
         found.append(f"the exposures of {arm} count as those of {counted(overlap.arm, 'user')}")
     if overlap.trimmed > MOST_TRIMMED or overlap.auc > APART:
         found.append(

@@ -10,8 +10,8 @@ from csrec_core.effect.folds import hashes
 __all__ = ["choice_likeness"]
 
 AXES = 4  # of the correspondence analysis
-PRIOR = 5.0  # exposures that an item's coordinates are shrunk by
-FEWEST = 40  # users of a half, and items, below which nothing can be learned
+LIKENESS_PRIOR = 5.0  # exposures that an item's coordinates are shrunk by
+FEWEST_LIKE_USERS = 40  # users of a half, and items, below which nothing can be learned
 
 
 def choice_likeness(rows: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
@@ -53,7 +53,7 @@ def _coordinates(user: np.ndarray, item: np.ndarray, items: int, seed: int) -> n
     user = pd.factorize(user)[0]
     table = sparse.coo_matrix((np.ones(len(user)), (user, item)), shape=(user.max() + 1, items)).tocsr()
     by_user, by_item = np.asarray(table.sum(axis=1)).ravel(), np.asarray(table.sum(axis=0)).ravel()
-    if len(by_user) < FEWEST or (by_item > 0).sum() < FEWEST:
+    if len(by_user) < FEWEST_LIKE_USERS or (by_item > 0).sum() < FEWEST_LIKE_USERS:
         return None
     left, right = 1 / np.sqrt(by_user), 1 / np.sqrt(np.maximum(by_item, 1))
     scaled = sparse.diags(left) @ table @ sparse.diags(right)
@@ -66,4 +66,4 @@ def _coordinates(user: np.ndarray, item: np.ndarray, items: int, seed: int) -> n
     )
     start = np.random.default_rng(seed).normal(size=min(scaled.shape))
     _, size, axes = svds(centred, k=AXES, v0=start)
-    return axes.T * size * np.sqrt(total / (by_item + PRIOR))[:, None]
+    return axes.T * size * np.sqrt(total / (by_item + LIKENESS_PRIOR))[:, None]

@@ -14,7 +14,7 @@ import torch
 
 from csrec_core.data.log import SELF, Dataset
 from csrec_core.effect.clock import Clock
-from csrec_core.effect.engine import draw_users
+from csrec_core.effect.engine import learned_rows
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.record import record_windows
 from csrec_core.effect.result import Effect
@@ -34,7 +34,7 @@ NETWORKS = Settings(
     preference=Training(epochs=15, patience=3, batch=128, rate=3e-3, threads=1),
     hyper={"hidden": 32, "dropout": 0.2},
 )
-FEWEST = 20  # users that a network learns from at least
+FEWEST_NETWORK_USERS = 20  # users that a network learns from at least
 READ = 4096  # windows read at a time
 
 
@@ -81,7 +81,7 @@ def network_logits(
     # What others than the two arms exposed is read where it is on record, and not learned from.
     known = (arm == 0) | (arm < 0) & (not clock.phased)
     known &= rows.groupby("user")["arm"].transform("min").to_numpy() <= 0
-    known &= draw_users(rows, seed)
+    known &= learned_rows(rows, seed)
     catalogue = pd.DataFrame({"item": rows["item"].unique()})
     items = catalogue if items is None else items.merge(catalogue, how="outer")
     settings = replace(settings, preference=replace(settings.preference, seed=seed % 2**31))
@@ -89,15 +89,17 @@ def network_logits(
     for held in range(folds):
         model, numbers = _train(rows[known & (fold != held)], items, settings)
         here = np.flatnonzero(fold == held)
-        found[here] = _read(model, numbers, rows, windows, here)
+        found[here] = _read_logits(model, numbers, rows, windows, here)
     return found
 
 
 def _train(rows: pd.DataFrame, items: pd.DataFrame, settings: Settings) -> tuple[Acceptance, np.ndarray]:
     """Train f~ on the baseline's rows; return it with the items, sorted, by whose places it knows them."""
     users, back = np.unique(rows["user"], return_inverse=True)
-    if len(users) < FEWEST:
-        raise InputError(f"networks: {len(users)} users to learn from; expected at least {FEWEST}")
+    if len(users) < FEWEST_NETWORK_USERS:
+        raise InputError(
+            f"networks: {len(users)} users to learn from; expected at least {FEWEST_NETWORK_USERS}"
+        )
     place = rows.groupby("user").cumcount(ascending=False).to_numpy()  # from the end of each user's
     length = min(settings.length, int(place.max()) + 1)
     log = rows[["user", "item"]].assign(
@@ -112,7 +114,7 @@ def _train(rows: pd.DataFrame, items: pd.DataFrame, settings: Settings) -> tuple
 
 
 @torch.no_grad()
-def _read(
+def _read_logits(
     model: Acceptance, catalogue: np.ndarray, rows: pd.DataFrame, windows: np.ndarray, here: np.ndarray
 ) -> np.ndarray:
     """Return the logits of some rows, each after the rows of its window."""

@@ -23,8 +23,8 @@ __all__ = ["LEARNERS", "NETWORK", "Basis", "Model", "choose_learner", "fit_model
 KNOTS = {0: (), 300: (0.33, 0.67), 3000: (0.1, 0.3, 0.5, 0.7, 0.9)}
 PAIRED = 4  # up to so many columns beside the log meet every other column in a product
 STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
-SMALLEST = 1e-4  # a probability is kept this far from 0 and 1
-FEWEST = 1000  # rows, below which trees are not tried
+CLIPPED_AT = 1e-4  # a probability is kept this far from 0 and 1
+FEWEST_TREE_ROWS = 1000  # rows, below which trees are not tried
 NETWORK = "network"  # a feature: the logit of a sequence model; and what the name of a learner that reads it ends in
 AND_NETWORK = f" and {NETWORK}"
 BETTER = 0.002  # share of the loss that trees must take off the regression's, to be worth their time
@@ -171,7 +171,7 @@ def fit_model(
     weight = weight / weight.mean()
     if np.ptp(target) == 0:  # all alike: nothing to learn, and no probability of exactly 0 or 1
         value = float(target[0])
-        return _constant(min(max(value, SMALLEST), 1 - SMALLEST) if binary else value)
+        return _constant(min(max(value, CLIPPED_AT), 1 - CLIPPED_AT) if binary else value)
     name = learner.removesuffix(AND_NETWORK)
     columns = features.columns if learner != name else features.columns.drop(NETWORK, errors="ignore")
     model = LEARNERS[name](features[columns], target, weight, binary=binary, seed=seed)
@@ -200,7 +200,7 @@ def choose_learner(
     weight = np.ones(len(target)) if weight is None else weight
     if not len(features.columns):
         return "logistic"  # a constant
-    if (~held & (weight > 0)).sum() < FEWEST or not held.any() or not weight[held].sum() > 0:
+    if (~held & (weight > 0)).sum() < FEWEST_TREE_ROWS or not held.any() or not weight[held].sum() > 0:
         return "logistic"
     if NETWORK in features.columns:
         learners = [name + end for name in learners for end in ("", AND_NETWORK)]
@@ -208,7 +208,7 @@ def choose_learner(
     for name in learners:
         model = fit_model(*seen, weight=weight[~held], learner=name, binary=binary, seed=seed)
         found = model.predict(features[held])
-        found = np.clip(found, SMALLEST, 1 - SMALLEST) if binary else found
+        found = np.clip(found, CLIPPED_AT, 1 - CLIPPED_AT) if binary else found
         if odds:
             losses[name] = _ratio_loss(found / (1 - found), target[held], weight[held])
         elif binary:

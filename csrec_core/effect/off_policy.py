@@ -23,19 +23,19 @@ from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import effective_size, resample
 from csrec_core.verdict import FAILS, Verdict, within
 
-__all__ = ["ESTIMATORS", "arm_policy", "estimate_values", "item_policy_values"]
+__all__ = ["POLICY_ESTIMATORS", "arm_policy", "estimate_values", "item_policy_values"]
 
-ESTIMATORS = ("IPS", "SNIPS", "doubly robust", "switch-DR")
+POLICY_ESTIMATORS = ("IPS", "SNIPS", "doubly robust", "switch-DR")
 SWITCH = 10.0  # weight, in units of its side's mean
 SHRUNK = 50.0  # exposures that an item's mean decision is drawn in by
-SUPPORT = 0.95  # share of a policy's choices that the log must be able to show
-FEWEST = 30.0  # effective users
+POLICY_SUPPORT = 0.95  # share of a policy's choices that the log must be able to show
+FEWEST_EFFECTIVE = 30.0  # effective users
 
 
 def estimate_values(
     rows: pd.DataFrame, policies: Mapping[str, tuple], *, against: str | None = None, **options
 ) -> pd.DataFrame:
-    """Return what policies are worth, by each of `ESTIMATORS`.
+    """Return what policies are worth, by each of `POLICY_ESTIMATORS`.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def estimate_values(
         return value.reshape(*total.shape[:-1], -1)
 
     lower, upper = resample(by_user, statistic, **options)
-    names = {"policy": np.repeat(list(policies), 4), "estimator": np.tile(ESTIMATORS, len(policies))}
+    names = {"policy": np.repeat(list(policies), 4), "estimator": np.tile(POLICY_ESTIMATORS, len(policies))}
     return pd.DataFrame({**names, "value": statistic(by_user.sum(axis=0)), "lower": lower, "upper": upper})
 
 
@@ -151,7 +151,7 @@ def _check_support(name, arm, user, weight: np.ndarray, exposed: float, known: f
         f"{exposed:.0%} of its choices are items that {arm} exposes; the weights average {mean:.2f} ± {half:.2f}, "
         f"expected 1, and count as {worth:,.0f} of {len(count):,} users; {known:.0%} of the exposures are its to tell"
     )
-    word = FAILS if exposed < SUPPORT or worth < FEWEST else word
+    word = FAILS if exposed < POLICY_SUPPORT or worth < FEWEST_EFFECTIVE else word
     title = f"{name} supported by {arm}"
     return Verdict(title, word, detail, mean, mean - half, mean + half, 1.0, "decisive")
 

@@ -20,7 +20,7 @@ from csrec_core.cluster import run_tasks, work_place
 from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.data.mssd.part import identity
 from csrec_core.data.mssd.schema import CONTEXTS
-from csrec_core.data.parted import OTHER, PartedLog
+from csrec_core.data.parted import OTHER_ARM, PartedLog
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.estimate import conclude, deal_seeds, learn_engines
@@ -88,7 +88,7 @@ class _Plan:
         return lay_rows(dataset, self.design, shared=self.shared, moments=self.moments)
 
 
-def _count(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts], pd.DataFrame, int]:
+def _count_items(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts], pd.DataFrame, int]:
     """Count the items of a part for each deal; return also the log of the users drawn, and how many there are."""
     dataset = plan.log.read(part)
     rows = plan.lay(dataset)
@@ -98,7 +98,7 @@ def _count(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts], pd.D
     return counts, dataset.log[drawn], rows.loc[rows["arm"] >= 0, "user"].nunique()
 
 
-def _score(part: str, target: Path, plan: _Plan, engines: list[Engine], columns: list[str], fifths):
+def _score_part(part: str, target: Path, plan: _Plan, engines: list[Engine], columns: list[str], fifths):
     """Score and sum a part, unless that is kept; return its sums by deal, and what tells its overlap."""
     if target.exists():
         return _read_kept(target)
@@ -187,17 +187,17 @@ def estimate_parts(
         seeds = tuple(deal_seeds(design, exposures, name, splits=splits, level=level, **about))
         shared = any(one.several for one in glances) and not any(one.twice for one in glances)
         plan = _Plan(log, design, shared, _moments(log), folds, seeds)
-        counted = each(_count, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
+        counted = each(_count_items, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
         counts = [reduce(ItemCounts.add, deal) for deal in zip(*(one[0] for one in counted), strict=True)]
         sample = _sample(log, [one[1] for one in counted])
         rows = plan.lay(sample)
-        known = _known(rows, design, arms, glances, sum(one[2] for one in counted), log)
+        known = _what_is_known(rows, design, arms, glances, sum(one[2] for one in counted), log)
         features = known.describe(rows)
         tables = [features] * len(seeds)
         engines = learn_engines(rows, tables, design, known, counts, folds=folds, seeds=seeds)
         fifths, kept = item_fifths(counts[0]), out / _key(plan, drawn)
         tasks = {part: (part, kept / f"{part}.npz") for part in parts}
-        scored = each(_score, tasks, plan, engines, list(rows.columns), fifths)
+        scored = each(_score_part, tasks, plan, engines, list(rows.columns), fifths)
     sums = [reduce(Sums.add, deal, Sums()) for deal in zip(*(one[0] for one in scored), strict=True)]
     scores = engines[0].score(rows, features)
     overlap = measure_overlap([one[1] for one in scored], sums[0], counts[0], scores, design)
@@ -218,7 +218,7 @@ def _design(log: PartedLog, glances: list[_Glance], declared: dict) -> tuple[pd.
     by_arm = pd.concat([one.arms for one in glances]).groupby(level=0)
     how = {"size": "sum", "sum": "sum", "min": "min", "max": "max", "binary": "all"}
     arms = by_arm.agg(how).sort_values("size", kind="stable")
-    names = [name for name in arms.index if not (log.mssd and name == OTHER)]
+    names = [name for name in arms.index if not (log.mssd and name == OTHER_ARM)]
     # The log in small: the more exposures an arm has, the more rows stand for it.
     small = pd.DataFrame({"source": np.repeat(names, np.arange(1, len(names) + 1))})
     items = reduce(np.union1d, (one.items for one in glances))[:2]
@@ -246,7 +246,7 @@ def _sample(log: PartedLog, drawn: list[pd.DataFrame]) -> Dataset:
     return Dataset(found, items=items, users=users, name=log.folder.name)
 
 
-def _known(rows, design, arms, glances, users, log) -> Known:
+def _what_is_known(rows, design, arms, glances, users, log) -> Known:
     """Return what is known of the log: of all rows, but the clock, which the drawn users tell."""
     own = arms.loc[[design.baseline, design.arm]]
     seen = len(reduce(np.union1d, (one.items for one in glances)))

@@ -16,7 +16,7 @@ from csrec_core.errors import InputError
 
 __all__ = ["constraint_path", "fit_penalised", "read_weights"]
 
-FOLDS = 2
+PENALTY_FOLDS = 2
 
 
 def read_weights(text: str) -> tuple[float, ...]:
@@ -52,7 +52,7 @@ def constraint_path(
     shown = (rows["arm"] == 1).to_numpy()
     f_tilde = np.mean([scores["m0"].to_numpy()[shown] for scores in effect.scores], axis=0)
     user = pd.factorize(rows["user"][shown])[0]
-    fold = fold_of(rows["user"].to_numpy()[shown], FOLDS, seed)
+    fold = fold_of(rows["user"].to_numpy()[shown], PENALTY_FOLDS, seed)
     features, decision = features[shown].reset_index(drop=True), rows["decision"].to_numpy()[shown]
     read, found = (features, decision, f_tilde), []
     free = fit_penalised(*read, 0.0, fold)

@@ -22,7 +22,14 @@ from csrec_core.numbers import writer
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
 __all__ = [
-    "advice", "break_even", "gain_table", "policies", "policy_finding", "policy_values", "regret", "threshold_values",
+    "break_even",
+    "gain_table",
+    "policies",
+    "policy_advice",
+    "policy_finding",
+    "policy_values",
+    "regret",
+    "threshold_values",
     "with_truth",
 ]  # fmt: skip
 
@@ -175,7 +182,7 @@ def policy_finding(
     return text, numbers, Verdict(title, word, text, value, lower, upper, threshold=0.0)
 
 
-def advice(numbers: Gains, identification: Identification) -> tuple[str, str]:
+def policy_advice(numbers: Gains, identification: Identification) -> tuple[str, str]:
     """Return what to do by the numbers of `policy_finding`: in a few words, and in a sentence."""
     if not numbers:
         return "Not known", f"The effect is {identification.status}, so no rule is valued."

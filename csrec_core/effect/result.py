@@ -14,7 +14,7 @@ from csrec_core.effect.engine import Known
 from csrec_core.effect.identification import Identification
 from csrec_core.effect.score import (
     ESTIMATORS,
-    FEWEST,
+    FEWEST_ACCEPTING,
     Sums,
     combine_splits,
     effects_of,
@@ -261,7 +261,7 @@ def merge_small(size: np.ndarray, worth: float) -> np.ndarray | None:
     Groups are cut by the sizes of steps, so that what was decided at one says nothing of where it is cut. None
     where all of them together are `worth` too little for two groups.
     """
-    groups = worth / (3 * FEWEST)  # expected of each, so that hardly any falls short
+    groups = worth / (3 * FEWEST_ACCEPTING)  # expected of each, so that hardly any falls short
     if groups < 1 or not size.sum() > 0:
         return None
     middle = (np.cumsum(size) - size / 2) / size.sum()

@@ -29,13 +29,15 @@ from csrec_core.effect.item_counts import FEW_ITEMS, ItemCounts
 from csrec_core.effect.rows import POSITION
 
 __all__ = [
-    "ESTIMATORS", "FEWEST", "Effects", "Sums", "combine_splits", "effects_of", "group_rows", "group_scores",
+    "ESTIMATORS", "FEWEST_ACCEPTING", "Effects", "Sums", "combine_splits", "effects_of", "group_rows", "group_scores",
     "intervals", "item_fifths", "merged", "slope_of", "split_sums", "step_of", "sum_scores",
 ]  # fmt: skip
 
-TERMS = 7  # of x_u
-FEWEST = 5.0  # effective users with, and without, an accepted exposure on either side, for an interval
-BINS = 2000  # of the residuals of the baseline, for the sensitivity to hidden confounders
+USER_TERMS = 7  # of x_u
+FEWEST_ACCEPTING = (
+    5.0  # effective users with, and without, an accepted exposure on either side, for an interval
+)
+RESIDUAL_BINS = 2000  # of the residuals of the baseline, for the sensitivity to hidden confounders
 LAST_STEP = 100  # later exposures count with it
 LAST_RANK = 10  # of a list; later ones count with it
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
@@ -140,24 +142,24 @@ def sum_scores(
     masses = (w1 * yes, w1 * ~yes, w0 * yes, w0 * ~yes)
     found = Sums()
     if span is not None:
-        edges = np.linspace(-span, span, BINS + 1)
-        at = np.clip(np.digitize(decision - m0, edges) - 1, 0, BINS - 1)
+        edges = np.linspace(-span, span, RESIDUAL_BINS + 1)
+        at = np.clip(np.digitize(decision - m0, edges) - 1, 0, RESIDUAL_BINS - 1)
         used = w0 > 0
-        found["band"] = np.stack([np.bincount(at[used], part[used], BINS) for part in terms[5:]])
+        found["band"] = np.stack([np.bincount(at[used], part[used], RESIDUAL_BINS) for part in terms[5:]])
     for name, (label, groups) in groupings.items():
         used = (label >= 0) & (tau + w1 + w0 > 0)
         cell, at = np.unique(user[used] * groups + label[used].astype(np.int64), return_inverse=True)
         where = *np.divmod(cell, groups), (len(users), groups)
-        table = _table([np.bincount(at, term[used], len(cell)) for term in terms], *where)
+        table = _user_table([np.bincount(at, term[used], len(cell)) for term in terms], *where)
         found[name] = np.asarray(table.sum(axis=0)).ravel()
         found[f"{name} cross"] = (table.T @ table).toarray()
-        mass = _table([np.bincount(at, one[used], len(cell)) for one in masses], *where)
+        mass = _user_table([np.bincount(at, one[used], len(cell)) for one in masses], *where)
         totals = [np.asarray(one.sum(axis=0)).ravel() for one in (mass, mass.multiply(mass))]
         found[f"{name} events"] = np.stack(totals, axis=-1).reshape(groups, 4, 2)
     return found
 
 
-def _table(columns, user, group, shape: tuple[int, int]) -> sparse.csr_matrix:
+def _user_table(columns, user, group, shape: tuple[int, int]) -> sparse.csr_matrix:
     """Return what each user and group that meet have, by column, as a matrix (users, groups * columns)."""
     width = len(columns)
     place = (group[:, None] * width + np.arange(width)).ravel()
@@ -219,7 +221,7 @@ def merged(sums: Sums, name: str, into: np.ndarray) -> Sums:
     count = int(into.max()) + 1
     turn = np.zeros((count, len(into)))
     turn[into, np.arange(len(into))] = 1
-    wide = np.kron(turn, np.eye(TERMS))
+    wide = np.kron(turn, np.eye(USER_TERMS))
     # A user in two groups that become one has both of them in the squares: an upper bound on their worth.
     return Sums(
         {
@@ -254,9 +256,9 @@ def effects_of(sums: Sums, name: str, *, baseline: str = "own") -> Effects:
     ones, where each baseline's row is labelled by the last step that its user reaches, so that a step is compared
     within the users who get there.
     """
-    totals, groups = sums[name].reshape(-1, TERMS), len(sums[name]) // TERMS
+    totals, groups = sums[name].reshape(-1, USER_TERMS), len(sums[name]) // USER_TERMS
     effect, without = np.full(groups, np.nan), np.full(groups, np.nan)
-    derivative = np.zeros((groups, groups, TERMS))
+    derivative = np.zeros((groups, groups, USER_TERMS))
     every = np.ones((groups, groups))
     met = {"own": np.eye(groups), "all": every, "later": np.triu(every)}[baseline]  # rows: groups of the arm
     sides = met @ totals
@@ -286,7 +288,7 @@ def intervals(effect, error, worth, *, level: float = 0.95) -> pd.DataFrame:
     effect, error, worth = (np.atleast_1d(np.asarray(part, dtype=float)) for part in (effect, error, worth))
     half = student.ppf((1 + level) / 2, np.maximum(worth - 1, 1)) * error
     table = pd.DataFrame({"effect": effect, "lower": effect - half, "upper": effect + half, "error": error})
-    return table.where(np.repeat(worth[:, None] >= FEWEST, table.shape[1], axis=1))
+    return table.where(np.repeat(worth[:, None] >= FEWEST_ACCEPTING, table.shape[1], axis=1))
 
 
 def slope_of(found: Effects, place: np.ndarray) -> tuple[float, float, float]:

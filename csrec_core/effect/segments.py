@@ -12,13 +12,13 @@ from csrec_core.metrics import holm
 
 __all__ = ["by_cohort", "by_segment", "segment_labels", "segment_sentence", "segment_tests", "segment_tile"]
 
-PARTS = ("lowest third", "middle third", "highest third")
+THIRDS = ("lowest third", "middle third", "highest third")
 BREADTH = "variety of own choices"  # what cohorts are made of where no time is logged
-WORDS = {"preference": "preference for the item's genre"}
+SEGMENT_WORDS = {"preference": "preference for the item's genre"}
 GENRES = 12  # told apart
-MOST = 6  # columns of the log's owner that become segments; declared confounders go first
-ALPHA = 0.05  # of the tests of all segments together
-FEWEST = 20.0  # effective users of a group with, and without, an accepted exposure, for a test of its effect
+MOST_COLUMNS = 6  # columns of the log's owner that become segments; declared confounders go first
+SEGMENTS_ALPHA = 0.05  # of the tests of all segments together
+FEWEST_SEGMENT_USERS = 20.0  # effective users of a group with, and without, an accepted exposure
 
 
 def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
@@ -39,10 +39,10 @@ def segment_labels(dataset: Dataset, effect: Effect) -> pd.DataFrame:
         labels = _labels_of_items(dataset, effect.design.baseline)
     known = covariates(dataset)
     first = [name for name in known.columns if name.split(": ")[-1] in effect.design.confounders]
-    for name in list(dict.fromkeys([*first, *known.columns]))[: MOST + len(first)]:
+    for name in list(dict.fromkeys([*first, *known.columns]))[: MOST_COLUMNS + len(first)]:
         if not name.startswith(("item: ", "missing: ")):
             plain = name.removeprefix("feature_").removeprefix("user: ")
-            labels[WORDS.get(plain, plain)] = _thirds(known[name])
+            labels[SEGMENT_WORDS.get(plain, plain)] = _thirds(known[name])
     if "timestamp" in dataset.log.columns:
         first_seen = dataset.log.groupby("user")["timestamp"].min()
         return labels.assign(cohort=dataset.log["user"].map(_thirds(first_seen)))
@@ -68,10 +68,10 @@ def _thirds(values: pd.Series) -> pd.Series:
     """Return for each entry which third of the entries it lies in, or its value where there are few."""
     if values.nunique() < 2:
         return pd.Series(np.nan, index=values.index, dtype=object)
-    if values.nunique() <= len(PARTS):
+    if values.nunique() <= len(THIRDS):
         return values.map("{:g}".format).where(values.notna())
     part = np.minimum((values.rank(method="average", pct=True) * 3 - 1e-9) // 1, 2)
-    return part.map(dict(enumerate(PARTS)))
+    return part.map(dict(enumerate(THIRDS)))
 
 
 def _segments(effect: Effect, labels: pd.DataFrame) -> list[str]:
@@ -96,7 +96,7 @@ def by_segment(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
     single = 1 - 0.05 / max(1, sum(labels[name].nunique() for name in names))
     for name in names:
         table = effect.by(labels[name], level=single).assign(segment=name)
-        table["place"] = table["group"].map({part: number for number, part in enumerate(PARTS)})
+        table["place"] = table["group"].map({part: number for number, part in enumerate(THIRDS)})
         parts.append(table.sort_values(["place", "effect"], ascending=[True, False]))
     columns = ["segment", "group", "effect", "lower", "upper", "exposures", "users"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -116,7 +116,7 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
         _, splits = effect.group_sums(labels[name])
         found = [effects_of(sums, "groups") for sums in splits]
         worth = np.median([one.worth for one in found], axis=0)
-        known = np.isfinite(found[0].effect) & (worth >= FEWEST)
+        known = np.isfinite(found[0].effect) & (worth >= FEWEST_SEGMENT_USERS)
         if known.sum() < 2:
             continue
         effects = np.array([one.effect[known] for one in found])
@@ -135,7 +135,7 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
 
 def segment_sentence(tests: pd.DataFrame) -> str:
     """Say which segments differ in their effect."""
-    found = tests[tests["adjusted"] <= ALPHA]
+    found = tests[tests["adjusted"] <= SEGMENTS_ALPHA]
     if tests.empty:
         return "No segment is large enough to be compared."
     if found.empty:
@@ -150,7 +150,7 @@ def segment_tile(effect: Effect, tests: pd.DataFrame) -> tuple[str, str]:
         return "Not told", f"An effect that is {effect.identification.status} has no groups."
     if tests.empty:
         return "Too few to tell", "No group is large enough to be compared."
-    found = tests.loc[tests["adjusted"] <= ALPHA, "segment"]
+    found = tests.loc[tests["adjusted"] <= SEGMENTS_ALPHA, "segment"]
     if found.empty:
         return "No group stands out", "They are not told apart."
     return "Some more than others", f"It differs with {' and '.join(found[:2])}."
@@ -165,7 +165,7 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
     `users`; empty where the status allows no statement on parts.
     """
     columns = ["cohort", "step", "effect", "lower", "upper", "users"]
-    names = sorted(cohort.dropna().unique(), key=lambda name: (*PARTS, name).index(name))
+    names = sorted(cohort.dropna().unique(), key=lambda name: (*THIRDS, name).index(name))
     if not effect.identification.allows or not effect.scores or len(names) < 2:
         return pd.DataFrame(columns=columns)
     scores = effect.scores[0]

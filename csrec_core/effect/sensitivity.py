@@ -16,7 +16,7 @@ from csrec_core.errors import InputError
 __all__ = ["sensitivity_band", "strongest", "tipping_point"]
 
 ODDS = (1.0, 1.25, 1.5, 2.0, 3.0)
-MOST = 20.0  # odds past which no tipping point is looked for
+LARGEST_ODDS = 20.0  # odds past which no tipping point is looked for
 COLUMNS, ROWS = 12, 10_000  # that the strongest column is sought among
 
 
@@ -76,7 +76,7 @@ def tipping_point(splits: Sequence[Sums], *, level: float = 0.95) -> float:
         return float("nan")
     if gap(1.0) <= 0:
         return 1.0
-    return float("inf") if gap(MOST) > 0 else float(brentq(gap, 1.0, MOST, xtol=1e-3))
+    return float("inf") if gap(LARGEST_ODDS) > 0 else float(brentq(gap, 1.0, LARGEST_ODDS, xtol=1e-3))
 
 
 @threadpool_limits.wrap(limits=1)  # sums come in the same order everywhere

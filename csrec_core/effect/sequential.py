@@ -12,10 +12,10 @@ from csrec_core.metrics import effective_size
 
 __all__ = ["sequential_effect"]
 
-LONGEST = 6  # exposures that the weights may reach back
+LONGEST_REACH = 6  # exposures that the weights may reach back
 SETTLED = 5  # decisions before the weighted exposures, or a quarter of the phase: habits start from none
-TOLERANCE = 2.0  # standard errors of a difference that may be noise
-FEWEST = 500  # rows that weighted ones must be worth, for their normal intervals to hold
+NOISE_ERRORS = 2.0  # standard errors of a difference that may be noise
+FEWEST_WEIGHTED_ROWS = 500  # rows that weighted ones must be worth, for their normal intervals to hold
 
 
 def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None) -> pd.DataFrame:
@@ -54,19 +54,21 @@ def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None)
     )
     steps = shown.shape[2]
     settled = max(1, min(SETTLED, chosen.shape[2] // 4))
-    longest = min(LONGEST, chosen.shape[2] - settled, steps)
+    longest = min(LONGEST_REACH, chosen.shape[2] - settled, steps)
     if longest < 1:
         raise InputError(
             f"{dataset.name}: expected two exposures of the baseline and one of the arm of a user"
         )
-    base = [_mean(chosen, back, slice(settled, None)) for back in range(1, min(k or longest, longest) + 1)]
+    base = [
+        _phase_mean(chosen, back, slice(settled, None)) for back in range(1, min(k or longest, longest) + 1)
+    ]
     ess = np.array([one[2] for one in base])
-    trusted = len(base) if k else max(1, int((ess >= FEWEST).sum()))
+    trusted = len(base) if k else max(1, int((ess >= FEWEST_WEIGHTED_ROWS).sum()))
     means, parts = np.zeros(trusted), np.zeros((len(names), trusted))
     for place in range(trusted):
         for number in range(1, steps + 1):
             back = min(place + 1, number)
-            left, left_part, _ = _mean(shown, back, slice(number - back, number - back + 1))
+            left, left_part, _ = _phase_mean(shown, back, slice(number - back, number - back + 1))
             means[place] += (left - base[back - 1][0]) / steps
             parts[:, place] += (left_part - base[back - 1][1]) / steps
     error = np.sqrt((parts**2).sum(axis=0))
@@ -78,10 +80,10 @@ def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None)
 
 
 def _choose(means: np.ndarray, parts: np.ndarray) -> int:
-    """Return the smallest k from 2 on that agrees with every larger one to `TOLERANCE` standard errors."""
+    """Return the smallest k from 2 on that agrees with every larger one to `NOISE_ERRORS` standard errors."""
     for place in range(1, len(means)):
         error = np.sqrt(((parts[:, place + 1 :] - parts[:, [place]]) ** 2).sum(axis=0))
-        if (np.abs(means[place + 1 :] - means[place]) <= TOLERANCE * error).all():
+        if (np.abs(means[place + 1 :] - means[place]) <= NOISE_ERRORS * error).all():
             return place + 1
     return len(means)
 
@@ -93,7 +95,7 @@ def _lay(user, step, weight, residual, users: int) -> np.ndarray:
     return table
 
 
-def _mean(phase: np.ndarray, back: int, where: slice) -> tuple[float, np.ndarray, float]:
+def _phase_mean(phase: np.ndarray, back: int, where: slice) -> tuple[float, np.ndarray, float]:
     """Return the weighted mean residual of rows, each user's influence on it, and the rows it is worth.
 
     `where` are places among the rows with `back` exposures up to and with them, which are weighted.

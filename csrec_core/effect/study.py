@@ -12,7 +12,7 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.result import Effect
 from csrec_core.effect.ter import true_effects
 
-__all__ = ["SCENARIOS", "estimate_world", "study_table", "summarise"]
+__all__ = ["SCENARIOS", "estimate_world", "study_table", "summarise_study"]
 
 #: What is asked of a world: arguments of `simulate_books`. Preferences are hidden, the chances of the items logged.
 SCENARIOS: dict[str, dict] = {"with an effect": {}, "without an effect": {"effect": 0.0, "trust_spread": 0.0}}
@@ -32,11 +32,11 @@ def estimate_world(scenario: str, *, users: int, seed: int, **options) -> list[d
     about = {"scenario": scenario, "users": users, "seed": seed, "status": found.identification.status}
     about |= {"seconds": time.process_time() - started, "truth": float(truth["effect"].mean())}
     records = [about | {"estimator": row.pop("name"), **row} for row in found.estimates.to_dict("records")]
-    records[0] |= _parts(found, truth)
+    records[0] |= _study_parts(found, truth)
     return records
 
 
-def _parts(found: Effect, truth: pd.DataFrame) -> dict[str, float]:
+def _study_parts(found: Effect, truth: pd.DataFrame) -> dict[str, float]:
     by_step = truth.groupby("step")["effect"].mean()
     users = found.users.set_index("user")
     true = truth.groupby("user")["effect"].mean().reindex(users.index)
@@ -49,7 +49,7 @@ def _parts(found: Effect, truth: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def summarise(records: pd.DataFrame) -> pd.DataFrame:
+def summarise_study(records: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each scenario and estimator.
 
     Returns `worlds`, mean `truth`, `bias` with its standard error `bias_error`, `sd` of the error over worlds,
@@ -78,10 +78,10 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def study_table(worlds: int, *, users: int, seed: int = 0) -> pd.DataFrame:
-    """Run a small study and return what `summarise` makes of it."""
+    """Run a small study and return what `summarise_study` makes of it."""
     seeds = [int(part.generate_state(1)[0]) for part in np.random.SeedSequence(seed).spawn(worlds)]
     records = []
     for scenario in SCENARIOS:
         for number in tqdm(seeds, desc=f"worlds {scenario}", leave=False, disable=None):
             records += estimate_world(scenario, users=users, seed=number)
-    return summarise(pd.DataFrame(records))
+    return summarise_study(pd.DataFrame(records))

@@ -18,7 +18,7 @@ from csrec_core.metrics import resample_means
 __all__ = ["effect_estimates", "observed_contrast", "true_effects", "true_mean", "two_model"]
 
 #: By estimand, the end of a network's columns, and the columns of the truth under either arm.
-ESTIMANDS = {
+ESTIMAND_COLUMNS = {
     "filtered": ("", "p_system", "p_self"),
     "marginal": ("_marginal", "marginal_system", "marginal_self"),
 }
@@ -37,9 +37,9 @@ def two_model(cells: pd.DataFrame, *, estimand: str = "filtered", penalised: boo
 
     Returns `user`, `t`, `step`, `item`, `effect` in [-1, 1].
     """
-    if estimand not in ESTIMANDS:
-        raise unknown("estimand", estimand, ESTIMANDS)
-    end = ESTIMANDS[estimand][0]
+    if estimand not in ESTIMAND_COLUMNS:
+        raise unknown("estimand", estimand, ESTIMAND_COLUMNS)
+    end = ESTIMAND_COLUMNS[estimand][0]
     f = cells[f"{'f' if penalised else 'f_free'}{end}"]
     return cells[CELL].assign(effect=f - cells[f"f_tilde{end}"])
 
@@ -55,7 +55,7 @@ def observed_contrast(cells: pd.DataFrame) -> pd.DataFrame:
 
 def true_effects(truth: pd.DataFrame, cells: pd.DataFrame, *, estimand: str = "filtered") -> pd.DataFrame:
     """Return the true effect of every cell of a simulated world, shaped as `two_model` does."""
-    _, system, chosen = ESTIMANDS[estimand]
+    _, system, chosen = ESTIMAND_COLUMNS[estimand]
     known = truth[truth["source"] == "system"].set_index(["user", "t"])
     effect = (known[system] - known[chosen]).loc[pd.MultiIndex.from_frame(cells[["user", "t"]])]
     return cells[CELL].assign(effect=effect.to_numpy())
@@ -77,7 +77,7 @@ def effect_estimates(
     users, not the error of the models) and, where the world is simulated, `truth`.
     """
     found = {}
-    for estimand in ESTIMANDS:
+    for estimand in ESTIMAND_COLUMNS:
         found["two-model", estimand] = two_model(cells, estimand=estimand)
         found["two-model, with penalty", estimand] = two_model(cells, estimand=estimand, penalised=True)
         if estimand == "filtered":

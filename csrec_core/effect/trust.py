@@ -30,9 +30,9 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 __all__ = ["Trust", "later_less_earlier", "trust_changes"]
 
-FEWEST = 6  # exposures, below which a user's order says nothing
+FEWEST_ORDERED = 6  # exposures, below which a user's order says nothing
 EDGE = 2  # exposures at least, before and after a change
-SMALLEST = 0.02  # an expected acceptance is kept this far from 0 and 1
+SMALLEST_EXPECTED = 0.02  # an expected acceptance is kept this far from 0 and 1
 LITTLE, SHARE = 0.02, 0.1  # a smaller change, or share of the mean decision, is none to speak of
 RATE = 0.1  # expected share of users wrongly named among those named
 TITLE = "trust changes over time"
@@ -75,12 +75,10 @@ def trust_changes(effect: Effect, *, permutations: int = 499, seed: int = 0) -> 
     rows = cells[cells["arm"] == 1]
     rows = rows[_enough(rows, binary=effect.known.binary)]
     if rows.empty or (cells["arm"] == 1).all():
-        why = (
-            f"no user has {FEWEST} exposures by the arm, {EDGE} of either decision, and some by the baseline"
-        )
+        why = f"no user has {FEWEST_ORDERED} exposures by the arm, {EDGE} of either decision, and some by the baseline"
         return Trust(Verdict(TITLE, NOT_TESTED, why), nobody, RATE)
     found = later_less_earlier(cells, binary=effect.known.binary, level=effect.level, seed=seed)
-    verdict, named = _judge(found, effect.known)
+    verdict, named = _judge_users(found, effect.known)
     return Trust(verdict, _test_users(rows, permutations, seed) if named else nobody, RATE)
 
 
@@ -88,7 +86,7 @@ def _enough(rows: pd.DataFrame, *, binary: bool) -> np.ndarray:
     """Return which rows are of users to test: of decisions all alike the contrasts would move with m0 alone."""
     size, taken = (rows.groupby("user")["decision"].transform(how) for how in ("size", "sum"))
     either = np.minimum(taken, size - taken) >= EDGE if binary else True
-    return ((size >= FEWEST) & either).to_numpy()
+    return ((size >= FEWEST_ORDERED) & either).to_numpy()
 
 
 def contrasts(cells: pd.DataFrame, *, binary: bool) -> pd.DataFrame:
@@ -102,7 +100,7 @@ def contrasts(cells: pd.DataFrame, *, binary: bool) -> pd.DataFrame:
     level = logit(np.clip(m0, 1e-4, 1 - 1e-4))
     shift = brentq(lambda one: (weight * (decision - expit(level + one))).sum(), -20, 20)
     expected = expit(level + shift * arm)
-    kept = np.clip(expected, SMALLEST, 1 - SMALLEST)
+    kept = np.clip(expected, SMALLEST_EXPECTED, 1 - SMALLEST_EXPECTED)
     return cells.assign(contrast=decision - expected, spread=np.sqrt(kept * (1 - kept)))
 
 
@@ -132,7 +130,7 @@ def later_less_earlier(
         left = ((taken - expected) / mass)[..., :2]
         y1, y0 = (taken / mass)[..., 2:], (expected / mass)[..., 2:] + left
         if binary:
-            y1, y0 = (np.clip(one, SMALLEST / 100, 1 - SMALLEST / 100) for one in (y1, y0))
+            y1, y0 = (np.clip(one, SMALLEST_EXPECTED / 100, 1 - SMALLEST_EXPECTED / 100) for one in (y1, y0))
             kept = expit(logit(y0[..., 1]) + logit(y1[..., 0]) - logit(y0[..., 0]))
         else:
             kept = y0[..., 1] + y1[..., 0] - y0[..., 0]
@@ -143,7 +141,7 @@ def later_less_earlier(
     return pd.DataFrame(found, index=["baseline", "beyond"])
 
 
-def _judge(found: pd.DataFrame, known: Known) -> tuple[Verdict, bool]:
+def _judge_users(found: pd.DataFrame, known: Known) -> tuple[Verdict, bool]:
     """Return the verdict on all users together, and whether users may be named."""
     value, lower, upper = map(float, found.loc["beyond"])
     drift, clock = found.loc["baseline"], bool(known.clock.columns)

@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 __all__ = ["user_effects"]
 
-FEWEST = 2  # exposures of a user, from which on their spread counts for that of the noise
+FEWEST_EXPOSURES = 2  # exposures of a user, from which on their spread counts for that of the noise
 
 
 def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.95) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     means, noises, used = [], [], []
     for name in ("w1", "w0"):
         weight = scores[name].to_numpy(dtype=float)
-        mean, noise, some = _by_user(user, residual, weight, len(users))
+        mean, noise, some = _user_residuals(user, residual, weight, len(users))
         means.append(mean - np.average(residual, weights=weight) if name == "w0" else mean)
         noises.append(noise)
         used.append(some)
@@ -40,8 +40,8 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     shown = shown - np.average(residual, weights=scores["w1"])
     weight = 1 / np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12)
     product = np.where(both, shown * chosen, 0.0)
-    common = max(_mean(product, weight * both)[0], 0.0)  # of b
-    spread, rough = _mean(shown**2 - noise1 - product, weight * here)  # of e, and its standard error
+    common = max(_weighted_mean(product, weight * both)[0], 0.0)  # of b
+    spread, rough = _weighted_mean(shown**2 - noise1 - product, weight * here)  # of e, and its standard error
     # The covariance of e is `spread` with the arm's mean, and none with the baseline's.
     rest = common + noise1 - np.where(both, common**2 / np.maximum(common + noise0, 1e-300), 0.0)
     slope1 = max(spread, 0.0) / np.maximum(max(spread, 0.0) + rest, 1e-12)
@@ -57,7 +57,7 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     return table.assign(exposures=exposures)[here].sort_values("effect", ignore_index=True)
 
 
-def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+def _weighted_mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Return the weighted mean of the users' values where they count, and its standard error; 0 without any."""
     used = weight > 0
     if not used.any():
@@ -67,7 +67,7 @@ def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     return float(mean), float(error)
 
 
-def _by_user(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _user_residuals(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each user's weighted mean residual, the variance of its noise, and who has one."""
     total, square = np.bincount(user, weight, count), np.bincount(user, weight**2, count)
     rows = np.bincount(user, weight > 0, count)
@@ -75,9 +75,9 @@ def _by_user(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.
     mean = np.bincount(user, weight * residual, count) / np.where(some, total, 1.0)
     # One variance of a row for all users, from those with several: a single user's own is too rough.
     away = weight * (residual - mean[user]) ** 2
-    several = (rows >= FEWEST)[user]
+    several = (rows >= FEWEST_EXPOSURES)[user]
     worth = np.where(some, total**2 / np.maximum(square, 1e-300), 1.0)
-    lost = np.where(rows >= FEWEST, total * (1 - 1 / worth), 0.0).sum()
+    lost = np.where(rows >= FEWEST_EXPOSURES, total * (1 - 1 / worth), 0.0).sum()
     alone = np.average(residual**2, weights=np.maximum(weight, 1e-300))
     variance = away[several].sum() / lost if lost > 0 else alone
     return mean, np.where(some, variance / worth, np.nan_to_num(np.inf)), some

@@ -26,7 +26,7 @@ HISTORY_CONTROLS = {
     "history lookup": "what users of other folds with the same earlier decisions decided next",
     ALWAYS: "accept every exposure",
 }
-ITEM_PRIOR = 20.0  # rows at the overall rate that an item's own rate starts from
+ITEM_PRIOR_ROWS = 20.0  # rows at the overall rate that an item's own rate starts from
 
 
 def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame
         {
             "majority": _other_folds_rate(cells, np.zeros(len(cells))),
             "position": _other_folds_rate(cells, cells["step"]),
-            "item": _other_folds_rate(cells, cells["item"], prior=ITEM_PRIOR),
+            "item": _other_folds_rate(cells, cells["item"], prior=ITEM_PRIOR_ROWS),
             "popularity": _other_folds_curve(cells, fame),
             "previous decision": _other_folds_rate(cells, previous),
         },

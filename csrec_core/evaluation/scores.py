@@ -23,9 +23,9 @@ from csrec_core.numbers import interval_text
 
 __all__ = [
     "ALPHAS",
-    "CELL",
+    "MEAN_COLUMNS",
     "MODELS",
-    "RANDOM",
+    "RANDOM_RANKING",
     "best_words",
     "chance_scores",
     "compare_with_controls",
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 ALPHAS = (0.2, 0.5)  # of AHR
-CELL = ["mean", "lower", "upper"]
+MEAN_COLUMNS = ["mean", "lower", "upper"]
 MODELS = {"CSRec": "f", "CSRec, no penalty": "f_free", "f~ acceptance": "f_tilde"}
 RANKED = "f~ ranking"
-RANDOM = "random ranking"
+RANDOM_RANKING = "random ranking"
 BINS = 10
 KS = (5, 10, 20)  # places of HR and NDCG
 
@@ -79,7 +79,7 @@ def decision_scores(
         `model`, `metric`, `mean`, `lower`, `upper`. AHR is by Eq. (19) of probabilities, by Eq. (20) of the
         ranking. ECE and AUC pool the rows; their intervals resample users.
     """
-    by_user = _by_user(cells, predicted, ranked)
+    by_user = _user_means(cells, predicted, ranked)
     scores = resample_means(by_user, draws=draws, seed=seed).reset_index(names=["model", "metric"])
     if not predicted.shape[1]:
         return scores
@@ -97,7 +97,7 @@ def compare_with_controls(
         `metric`, `control` (the best), and the paired difference `mean`, `lower`, `upper`, signed so that
         positive is better.
     """
-    by_user = _by_user(cells, predicted)
+    by_user = _user_means(cells, predicted)
     rows = {}
     for metric in by_user.columns.get_level_values(1).unique():
         sign = -1 if metric in SMALL_IS_GOOD else 1
@@ -145,7 +145,7 @@ def ranking_scores(
         means = resample_means(pd.DataFrame(values), draws=draws, seed=seed).reset_index(names="metric")
         tables.append(means.assign(model=model))
     table = pd.concat([*tables, _exact(_random_ranking(ranks, ks))], ignore_index=True)
-    return table[["model", "metric", *CELL]]
+    return table[["model", "metric", *MEAN_COLUMNS]]
 
 
 def chance_scores(cells: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
@@ -160,16 +160,16 @@ def chance_scores(cells: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
 
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Lay scores out for reading: a row a model, controls and chance last, an interval in each cell."""
-    text = scores.assign(text=[interval_text(*row) for row in scores[CELL].itertuples(index=False)])
+    text = scores.assign(text=[interval_text(*row) for row in scores[MEAN_COLUMNS].itertuples(index=False)])
     table = text.pivot_table(index="model", columns="metric", values="text", aggfunc="first", sort=False)
-    last = [name for name in (*CONTROLS, RANDOM) if name in table.index]
+    last = [name for name in (*CONTROLS, RANDOM_RANKING) if name in table.index]
     first = [name for name in table.index if name not in last]
     return table.loc[[*first, *last]].fillna("–")
 
 
 def _exact(means: dict[str, float]) -> pd.DataFrame:
     """Return scores of the random ranking, by metric, that need no interval."""
-    table = pd.DataFrame({"metric": list(means), "mean": list(means.values()), "model": RANDOM})
+    table = pd.DataFrame({"metric": list(means), "mean": list(means.values()), "model": RANDOM_RANKING})
     return table.assign(lower=table["mean"], upper=table["mean"])
 
 
@@ -183,7 +183,7 @@ def _random_ranking(ranks: pd.DataFrame, ks: Sequence[int]) -> dict[str, float]:
     return chance
 
 
-def _by_user(cells: pd.DataFrame, predicted: pd.DataFrame, ranked: str = RANKED) -> pd.DataFrame:
+def _user_means(cells: pd.DataFrame, predicted: pd.DataFrame, ranked: str = RANKED) -> pd.DataFrame:
     """Return one row a user and a column for each (model, metric): means of the user's rows; AUC shares."""
     decision, user = cells["decision"].to_numpy(), cells["user"].to_numpy()
     columns, auc = {}, {}

@@ -16,7 +16,7 @@ SKIP_CONTROLS = {
     "last decision": "the accept rate, so far from it, after the same last decision of the first half",
     "first half": "the accept rate after as many accepted in the first half",
 }
-PRIOR = 20.0  # slots at the overall rate that a rate starts from
+RATE_PRIOR = 20.0  # slots at the overall rate that a rate starts from
 
 
 def predict_skip_controls(
@@ -41,7 +41,7 @@ def predict_skip_controls(
     predictions = {}
     for name, key in known.items():
         counts = pd.Series(accepted).groupby(key).agg(["sum", "size"])
-        rate = (counts["sum"] + PRIOR * overall) / (counts["size"] + PRIOR)
+        rate = (counts["sum"] + RATE_PRIOR * overall) / (counts["size"] + RATE_PRIOR)
         predictions[name] = np.full(test.asked.shape, np.nan)
         predictions[name][test.asked] = rate.reindex(new[name]).fillna(overall).to_numpy()
     return predictions

@@ -19,11 +19,11 @@ from csrec_core.models.sequences import UNKNOWN, Sequences, Window
 from csrec_core.models.train import Training, fit, seeded
 from csrec_core.models.user_state import UserState
 
-__all__ = ["PARTS", "Acceptance", "build_model", "fit_acceptance"]
+__all__ = ["LOGIT_PARTS", "Acceptance", "build_model", "fit_acceptance"]
 
 
 #: What a logit is made of, beside the item's own appeal.
-PARTS = {"both": ("user state", "encoder"), "user state": ("user state",), "encoder": ("encoder",)}
+LOGIT_PARTS = {"both": ("user state", "encoder"), "user state": ("user state",), "encoder": ("encoder",)}
 # The user state alone: few weights and cheap passes take a larger rate and batch, more passes, and an average
 # over some fifty steps.
 STATE_RATE, STATE_BATCH, STATE_AVERAGE, STATE_PASSES, STATE_PATIENCE = 1e-2, 256, 0.98, 5, 3
@@ -45,7 +45,7 @@ class Acceptance(nn.Module):
         Whether decisions on what the system exposed are counted apart from the user's own (f), or are more of
         the same (f~, which has seen none).
     parts : {"both", "encoder", "user state"}
-        What of the logit is read (`PARTS`); the rest is left out.
+        What of the logit is read (`LOGIT_PARTS`); the rest is left out.
     """
 
     calibration: Tensor
@@ -64,12 +64,12 @@ class Acceptance(nn.Module):
             nn.init.zeros_(weight)
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         self.register_buffer("apart", torch.tensor(apart))
-        self.parts = PARTS[parts]
+        self.parts = LOGIT_PARTS[parts]
 
     def restricted(self, parts: str) -> "Acceptance":
         """Return a model of the same weights, of which only some `parts` are read."""
         part = copy(self)
-        part.parts = PARTS[parts]
+        part.parts = LOGIT_PARTS[parts]
         return part
 
     def forward(self, states: Tensor | None, items: Tensor, numbers: Tensor) -> Tensor:

@@ -16,15 +16,15 @@ from torch import Tensor
 
 from csrec_core.models.sequences import Sequences
 
-__all__ = ["ENOUGH", "cold_items", "scored_by_features"]
+__all__ = ["ENOUGH_ROWS", "cold_items", "scored_by_features"]
 
-ENOUGH = 5  # rows from which an item's own weights are learned
-FEWEST = 10  # items with enough rows; a regression on less is not tried, and cold items stay at zero
+ENOUGH_ROWS = 5  # rows from which an item's own weights are learned
+FEWEST_ITEMS = 10  # items with enough rows; a regression on less is not tried, and cold items stay at zero
 PENALTIES = np.logspace(-2, 6, 33)  # relative to features of deviation 1
 
 
 def cold_items(sequences: Sequences, learned: Tensor) -> Tensor:
-    """Return the items (K,) in 1..N that come fewer than `ENOUGH` times in the rows to learn from.
+    """Return the items (K,) in 1..N that come fewer than `ENOUGH_ROWS` times in the rows to learn from.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def cold_items(sequences: Sequences, learned: Tensor) -> Tensor:
     if not sequences.features.shape[1]:
         return learned.new_zeros(0)
     count = torch.bincount(learned.flatten(), minlength=len(sequences.features))
-    return (count[1:] < ENOUGH).nonzero()[:, 0] + 1
+    return (count[1:] < ENOUGH_ROWS).nonzero()[:, 0] + 1
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def scored_by_features(sequences: Sequences, cold: Tensor, *weights: Tensor) -> 
 def _fill(weight: Tensor, cold: Tensor, features: Tensor) -> None:
     """Set the `cold` rows of a weight (N, ...) to what a ridge regression on the features makes of the others."""
     warm = torch.ones(len(weight), dtype=torch.bool, device=weight.device).index_fill(0, cold, False)
-    if warm.sum() < FEWEST:
+    if warm.sum() < FEWEST_ITEMS:
         return
     known, asked, learned = (
         part.double().cpu().numpy() for part in (features[warm], features[cold], weight[warm])

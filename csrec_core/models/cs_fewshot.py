@@ -38,7 +38,7 @@ __all__ = [
     "train_fewshot_preference",
 ]
 
-SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ reads in training, a session each
+READ_SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ reads in training, a session each
 
 
 class CSFewShot(nn.Module):
@@ -79,7 +79,7 @@ def train_fewshot_preference(
         Of `csrec_core.models.fewshot.FewShot`.
     """
     model, slots = _build(sessions, training.seed, device, size)
-    shares = torch.tensor(SHARES, device=device)
+    shares = torch.tensor(READ_SHARES, device=device)
 
     def loss_of(batch: Tensor, decided: Tensor) -> Tensor:
         part = slots.take(batch)
@@ -87,7 +87,7 @@ def train_fewshot_preference(
         return F.binary_cross_entropy_with_logits(logits[wanted], part.accepted[wanted])
 
     def loss(batch: Tensor) -> Tensor:
-        drawn = (torch.rand((len(batch), 1), device=batch.device) * len(SHARES)).long()
+        drawn = (torch.rand((len(batch), 1), device=batch.device) * len(READ_SHARES)).long()
         draws = torch.rand(slots.track[batch].shape, device=batch.device)
         return loss_of(batch, draws < shares[drawn])
 

@@ -4,7 +4,7 @@ With r_t = f~(D_t | S_t, D_{t-1} = 1, P_t) f_{t-1} + f~(D_t | S_t, D_{t-1} = 0, 
 an exposure is BCE(D_t, f_t) + penalty * c(f_t - r_t), where c is the square or, as Eq. 9 is printed, the
 absolute value (`CONSTRAINTS`). Where the decisions of a user are hidden from f, r_t is the recursion above;
 where f sees them, D_{t-1} is known, and r_t is the branch of f~ that it picks. Hiding them from some users of
-each batch gives both estimands by one network (`ESTIMANDS`): the filtered one, P(D_t | do(S_{1:t}), H_{t-1}),
+each batch gives both estimands by one network (`HIDES_DECISIONS`): the filtered one, P(D_t | do(S_{1:t}), H_{t-1}),
 and the marginal one, P(D_t | do(S_{1:t}), P_{1:t}).
 
 The penalty is the hypothesis TER = 0: squared, it shrinks f - f~ by about 1 / (1 + 2 penalty f (1 - f));
@@ -25,13 +25,13 @@ from csrec_core.errors import InputError, unknown
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
-from csrec_core.models.ranking import READ_BATCH
+from csrec_core.models.ranking import READ_USERS
 from csrec_core.models.sequences import Sequences
 from csrec_core.models.train import Training, mean_loss
 
 __all__ = [
     "CONSTRAINTS",
-    "ESTIMANDS",
+    "HIDES_DECISIONS",
     "Objective",
     "csrec_loss",
     "predict_csrec",
@@ -46,7 +46,7 @@ CONSTRAINTS = {
     "printed": "Eq. 9 to the letter: |f_t - f~_1 f_{t-1}|, without the branch of a rejected exposure",
 }
 #: Whether the decisions of users are hidden from f, of each side that it is fitted and validated from.
-ESTIMANDS = {"both": (False, True), "filtered": (False,), "marginal": (True,)}
+HIDES_DECISIONS = {"both": (False, True), "filtered": (False,), "marginal": (True,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Objective:
     estimand: str = "both"
 
     def __post_init__(self):
-        for name, valid in (("estimand", ESTIMANDS), ("constraint", CONSTRAINTS)):
+        for name, valid in (("estimand", HIDES_DECISIONS), ("constraint", CONSTRAINTS)):
             if getattr(self, name) not in valid:
                 raise unknown(name, getattr(self, name), valid)
         if not self.penalty >= 0:
@@ -77,12 +77,12 @@ class Objective:
 
     def hide(self, rows: Tensor) -> Tensor:
         """Draw the users of a batch (B,) whose decisions are hidden, (B,) bool."""
-        sides = ESTIMANDS[self.estimand]
+        sides = HIDES_DECISIONS[self.estimand]
         return torch.rand((len(rows),), device=rows.device) < sum(sides) / len(sides)
 
     def sides(self, rows: Tensor) -> list[Tensor]:
         """Return, of each side, from which of the users (B,) decisions are hidden: all of them or none."""
-        return [torch.full_like(rows, side, dtype=torch.bool) for side in ESTIMANDS[self.estimand]]
+        return [torch.full_like(rows, side, dtype=torch.bool) for side in HIDES_DECISIONS[self.estimand]]
 
 
 def recursion(probability: Tensor, readouts: Readouts, *, constraint: str = "squared") -> Tensor:
@@ -192,7 +192,7 @@ def train_csrec(
     seen = torch.cat([shown, sequences.self_items[rows].flatten()])
     drawn = [f.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
     numbers = torch.cat(
-        [_describe(f, sequences, batch) for batch in sequences.everyone.split(READ_BATCH)], dim=1
+        [_exposure_states(f, sequences, batch) for batch in sequences.everyone.split(READ_USERS)], dim=1
     )
     fit = _Fit(sequences, readouts, numbers, objective, learn, held, stopping)
     with (
@@ -247,7 +247,7 @@ class _Fit:
 
     def validate(self, model: Acceptance) -> float:
         """Return the mean loss at what is held out."""
-        return mean_loss(partial(self.from_sides, model, self.held), self.stopping, READ_BATCH)
+        return mean_loss(partial(self.from_sides, model, self.held), self.stopping, READ_USERS)
 
 
 @torch.no_grad()
@@ -260,16 +260,16 @@ def predict_csrec(
     ahead has that much less to do.
     """
     found = []
-    for batch in rows.split(READ_BATCH):
+    for batch in rows.split(READ_USERS):
         read = None if wanted is None else wanted[batch]
-        sides = zip((False, True), _describe(model, sequences, batch), strict=True)
+        sides = zip((False, True), _exposure_states(model, sequences, batch), strict=True)
         logits = [_system_logits(model, sequences, batch, hidden, numbers, read) for hidden, numbers in sides]
         found.append(torch.sigmoid(torch.stack(logits)))
     filtered, marginal = torch.cat(found, dim=1)
     return filtered, marginal
 
 
-def _describe(model: Acceptance, sequences: Sequences, rows: Tensor) -> Tensor:
+def _exposure_states(model: Acceptance, sequences: Sequences, rows: Tensor) -> Tensor:
     """Return the numbers (2, n, T, ...) of the system exposures, their decisions first seen, then hidden."""
     return torch.stack([model.describe_exposed(sequences.window(rows, hidden)) for hidden in (False, True)])
 

@@ -29,7 +29,7 @@ from csrec_core.models.train import Loss, Training, fit, seeded
 __all__ = ["NORMS", "FewShot", "Slots", "fit_sessions", "hold_out", "predict_skips", "train_fewshot"]
 
 HELD = 0.1  # share of the sessions that stops a training
-READ_BATCH = 1024  # sessions a batch where no gradient is kept
+READ_SESSIONS = 1024  # sessions a batch where no gradient is kept
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)
 NORMS = ("instance", "causal")
 
@@ -165,7 +165,7 @@ class Slots:
         """Return the model's logits (S, 20), which reads the decisions of the support and those `decided`."""
         known = self.given if decided is None else self.given | decided
         # Where no gradient is kept, memory does not grow with the sessions.
-        size = len(known) if torch.is_grad_enabled() else READ_BATCH
+        size = len(known) if torch.is_grad_enabled() else READ_SESSIONS
         parts = (self.log, self.track, self.accepted, self.given, known)
         return torch.cat([model(*some) for some in zip(*(part.split(size) for part in parts), strict=True)])
 

@@ -177,7 +177,7 @@ def cut_windows(sequences: Sequences, length: int, *, whole: bool = True) -> Win
     return Windows(users, items, decisions, real & fresh & (decisions == ACCEPT))
 
 
-def _positions(model: Encoder, windows: Windows, objective: ItemLoss) -> Scheme:
+def _window_scheme(model: Encoder, windows: Windows, objective: ItemLoss) -> Scheme:
     """A row is a window, and all it wants is asked for in one pass."""
     rows = windows.wanted.any(dim=1).nonzero()[:, 0]
 
@@ -218,4 +218,8 @@ def _cloze(model: BERT4Rec, windows: Windows, objective: ItemLoss) -> Scheme:
     return torch.arange(len(row), device=row.device), windows.before(row, place), loss
 
 
-SCHEMES: dict[str, Callable[..., Scheme]] = {"positions": _positions, "prefixes": _prefixes, "cloze": _cloze}
+SCHEMES: dict[str, Callable[..., Scheme]] = {
+    "positions": _window_scheme,
+    "prefixes": _prefixes,
+    "cloze": _cloze,
+}

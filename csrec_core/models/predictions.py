@@ -22,7 +22,7 @@ from csrec_core.models.train import Training
 
 __all__ = ["Predictions", "Settings", "draw_folds", "predict", "unread_warnings"]
 
-TABLES = ("cells", "curves", "ranks")  # in the order of `Predictions`
+PREDICTION_TABLES = ("cells", "curves", "ranks")  # in the order of `Predictions`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def predict(dataset: Dataset, settings: Settings, *, folder: str | Path) -> Pred
     _check_sources(dataset)
     items = None if dataset.items is None else dataset.items.to_csv(index=False)
     cache = Cache.of(folder, "models", [dataset.fingerprint, items, asdict(settings)])
-    *tables, _ = cache.tables("predictions", lambda: _predict(dataset, settings, cache), TABLES)
+    *tables, _ = cache.tables("predictions", lambda: _predict(dataset, settings, cache), PREDICTION_TABLES)
     return Predictions(*tables)
 
 

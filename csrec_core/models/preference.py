@@ -14,7 +14,7 @@ from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
-from csrec_core.models.ranking import HELD_OUT, READ_BATCH, leave_one_out
+from csrec_core.models.ranking import HELD_OUT, READ_USERS, leave_one_out
 from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
 from csrec_core.models.train import Training, fit, load_weights, mean_loss, save_weights, seeded
 
@@ -91,7 +91,7 @@ def train_preference(
     """
     f = build_model(sequences, apart=False, seed=training.seed, **model)
     learn, held = _split(sequences)
-    losses = _Fit(sequences, learn, held, training.seed)
+    losses = _PreferenceFit(sequences, learn, held, training.seed)
     rows = sequences.everyone[learn.any(dim=1)]
     cold = cold_items(sequences, sequences.self_items[learn])
     first_file = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
@@ -123,7 +123,7 @@ def _read_stage(model: Acceptance, path: Path | None) -> pd.DataFrame | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class _PreferenceFit:
     """The losses of f~ on self-chosen rows (U, L): those to `learn` from, those `held` out."""
 
     sequences: Sequences
@@ -144,13 +144,13 @@ class _Fit:
         """Return the mean loss at what is held out, by the same negatives at every epoch."""
         rows = self.sequences.everyone[self.held.any(dim=1)]
         with seeded(self.seed, rows.device):
-            return mean_loss(partial(loss, model, self.sequences, self.held), rows, READ_BATCH)
+            return mean_loss(partial(loss, model, self.sequences, self.held), rows, READ_USERS)
 
 
 @torch.no_grad()
 def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
     """Read f~ at every system exposure; see `Readouts`."""
-    parts = [_read_batch(model, sequences, rows) for rows in sequences.everyone.split(READ_BATCH)]
+    parts = [_read_batch(model, sequences, rows) for rows in sequences.everyone.split(READ_USERS)]
     filtered, after_reject, after_accept, rank = (torch.cat(part) for part in zip(*parts, strict=True))
     return Readouts(filtered, after_reject, after_accept, chain(after_reject, after_accept), rank)
 
@@ -253,7 +253,7 @@ def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
         return
     parts = [
         model.logits(items[rows], decisions[rows], own=items.shape[1], users=rows)
-        for rows in sequences.everyone.split(READ_BATCH)
+        for rows in sequences.everyone.split(READ_USERS)
     ]
     real = items > 0
     model.calibrate(torch.cat(parts)[real], decisions[real], weights[real], held[real])

@@ -12,13 +12,13 @@ from csrec_core.models.sequences import ACCEPT, Sequences
 __all__ = ["HELD_OUT", "leave_one_out", "users_at_once"]
 
 HELD_OUT = {"test": 1, "validation": 2}  # place from the end of a user's self-chosen items
-READ_BATCH = 128  # users a batch where no gradient is kept
+READ_USERS = 128  # users a batch where no gradient is kept
 READ_SCORES = 2**25  # scores held at a time, which bounds memory for any catalogue
 
 
 def users_at_once(items: int) -> int:
     """Return how many users to score for a catalogue of that many items at a time."""
-    return max(1, min(READ_BATCH, READ_SCORES // (items + 1)))
+    return max(1, min(READ_USERS, READ_SCORES // (items + 1)))
 
 
 @torch.no_grad()

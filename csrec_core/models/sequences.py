@@ -200,7 +200,10 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     exposed["slot"] = exposed.groupby("user").cumcount()
     exposed = exposed[exposed["slot"] < horizon]
     width = int(exposed["slot"].max()) + 1 if len(exposed) else 0
-    own, system = partial(_table, chosen, (len(users), length)), partial(_table, exposed, (len(users), width))
+    own, system = (
+        partial(_slot_table, chosen, (len(users), length)),
+        partial(_slot_table, exposed, (len(users), width)),
+    )
     ends = np.iinfo(np.int64)  # padding comes before all, or after all
     turns = np.hstack([own("turn", ends.min), system("turn", ends.max)]).argsort(axis=1, kind="stable")
     in_turn = (turns != np.arange(length + width)).any()
@@ -237,7 +240,7 @@ def _number_rows(log: pd.DataFrame, users: np.ndarray, catalogue: np.ndarray) ->
     return pd.DataFrame(columns)
 
 
-def _table(rows: pd.DataFrame, shape: tuple[int, int], column: str, fill: int = 0) -> np.ndarray:
+def _slot_table(rows: pd.DataFrame, shape: tuple[int, int], column: str, fill: int = 0) -> np.ndarray:
     """Return a column of rows at their user and slot."""
     values = np.full(shape, fill, dtype=rows[column].to_numpy().dtype)
     values[rows["user"], rows["slot"]] = rows[column]

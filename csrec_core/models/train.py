@@ -216,7 +216,7 @@ class _Run:
             parts["random"]["cuda"] = torch.cuda.get_rng_state()
         tensors = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.items()}
         notes = {"history": self.history, "best": self.best_epoch, "steps": self.average.steps}
-        _write(self.path, tensors, notes | {"name": self.path.name})
+        _write_tensors(self.path, tensors, notes | {"name": self.path.name})
         self.saved = time.monotonic()
 
     def resume(self) -> None:
@@ -224,7 +224,7 @@ class _Run:
         if self.path is None or not self.path.exists():
             return
         with suppress(InputError):
-            tensors, notes = _read(self.path)
+            tensors, notes = _read_tensors(self.path)
             parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
             for key, value in tensors.items():
                 part, name = key.split(".", 1)
@@ -273,7 +273,7 @@ def _threads(number: int | None) -> Iterator[None]:
 
 def save_weights(model: nn.Module, path: str | Path, **notes) -> None:
     """Write the weights as safetensors, with `notes` (JSON values) as metadata; whole or absent."""
-    _write(path, model.state_dict(), notes)
+    _write_tensors(path, model.state_dict(), notes)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict:
@@ -281,20 +281,20 @@ def load_weights(model: nn.Module, path: str | Path) -> dict:
 
     Raises InputError where the file is not as it was written, or of another model.
     """
-    weights, notes = _read(path)
+    weights, notes = _read_tensors(path)
     _check_shapes(model, weights, path)
     model.load_state_dict(weights)
     model.eval()
     return notes
 
 
-def _write(path: str | Path, tensors: Mapping[str, Tensor], notes: Mapping) -> None:
+def _write_tensors(path: str | Path, tensors: Mapping[str, Tensor], notes: Mapping) -> None:
     text = json.dumps(notes, sort_keys=True)
     with whole_file(path) as temporary:
         save_file(dict(tensors), temporary, metadata={"notes": text, "sha256": _digest(tensors, text)})
 
 
-def _read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def _read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping

@@ -19,9 +19,9 @@ from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 
 __all__ = ["UserState"]
 
-PRIOR = 3.0  # exposures, spread over the catalogue evenly, that a share starts from
-LONGEST_RUN = 5  # rejections in a row, of which more count as so many
-NUMBERS = 22  # of an exposure, each with its name in `_numbers`
+SHARE_PRIOR = 3.0  # exposures, spread over the catalogue evenly, that a share starts from
+RUN_CAP = 5  # rejections in a row, of which more count as so many
+STATE_NUMBERS = 22  # of an exposure, each with its name in `_state_numbers`
 
 
 class UserState(nn.Module):
@@ -43,8 +43,8 @@ class UserState(nn.Module):
         super().__init__()
         self.n_items = n_items
         self.register_buffer("features", features, persistent=False)
-        self.line = nn.Linear(NUMBERS, 1)
-        first, second, last = nn.Linear(NUMBERS, width), nn.Linear(width, width), nn.Linear(width, 1)
+        self.line = nn.Linear(STATE_NUMBERS, 1)
+        first, second, last = nn.Linear(STATE_NUMBERS, width), nn.Linear(width, width), nn.Linear(width, 1)
         self.network = nn.Sequential(first, nn.GELU(), second, nn.GELU(), last)
         for layer in (self.line, last):
             nn.init.zeros_(layer.weight)
@@ -84,23 +84,23 @@ class UserState(nn.Module):
         """
         asked = (items if asked is None else asked)[:, first:]
         chosen = own if isinstance(own, Tensor) else _first(items, own)
-        counts, turned = _counts(items, decisions, chosen, apart), None
+        counts, turned = _slot_counts(items, decisions, chosen, apart), None
         if last is not None:
-            turned = _counts(items, torch.full_like(decisions, last), chosen, apart)
+            turned = _slot_counts(items, torch.full_like(decisions, last), chosen, apart)
         total = _before(counts.new_ones(1, asked.shape[1], items.shape[1]), counts, turned, first)
         alike = _before(self._alike(asked, items), counts, turned, first)
         known = decisions.masked_fill(items == 0, UNKNOWN)
         latest, second = (F.pad(known, (back, 0), value=UNKNOWN)[:, : items.shape[1]] for back in (1, 2))
         if last is not None:
             latest = torch.where(F.pad(items, (1, 0))[:, :-1] > 0, last, latest)
-        run = (F.pad(_runs(known), (2, 0))[:, : items.shape[1]] + 1) * (latest == REJECT)
+        run = (F.pad(_rejection_runs(known), (2, 0))[:, : items.shape[1]] + 1) * (latest == REJECT)
         step = (~chosen).cumsum(dim=-1) * apart
         late = (part[:, first:] for part in (latest, second, run, step.expand_as(items)))
-        return _numbers(total, alike, self._even(asked), *late)
+        return _state_numbers(total, alike, self._even(asked), *late)
 
     def describe_catalogue(self, items: Tensor, decisions: Tensor) -> Tensor:
         """Return the numbers (B, N, NUMBERS) of every item, exposed after a window that is self-chosen."""
-        counts = _counts(items, decisions, _first(items, items.shape[1]), True)
+        counts = _slot_counts(items, decisions, _first(items, items.shape[1]), True)
         every = torch.arange(1, self.n_items + 1, device=items.device)
         if self.features is None:
             alike = counts.new_zeros(len(items), self.n_items + 1, counts.shape[2])
@@ -111,11 +111,12 @@ class UserState(nn.Module):
         known = F.pad(known, (2, 0), value=UNKNOWN)
         shape = (len(items), self.n_items)
         latest, second, run = (
-            part[:, None].expand(shape) for part in (known[:, -1], known[:, -2], _runs(known)[:, -1])
+            part[:, None].expand(shape)
+            for part in (known[:, -1], known[:, -2], _rejection_runs(known)[:, -1])
         )
         total = counts.sum(dim=1, keepdim=True).expand_as(alike)
         even = self._even(every).expand(shape)
-        return _numbers(total, alike, even, latest, second, run, torch.zeros_like(run))
+        return _state_numbers(total, alike, even, latest, second, run, torch.zeros_like(run))
 
     def _alike(self, items: Tensor, others: Tensor) -> Tensor:
         """Return how alike the items (B, l) and others (B, L) are, (B, l, L)."""
@@ -135,7 +136,7 @@ def _first(items: Tensor, own: int) -> Tensor:
     return torch.arange(items.shape[1], device=items.device) < own
 
 
-def _counts(items: Tensor, decisions: Tensor, chosen: Tensor, apart: bool) -> Tensor:
+def _slot_counts(items: Tensor, decisions: Tensor, chosen: Tensor, apart: bool) -> Tensor:
     """Return what each slot counts for, (B, L, 5): chosen, accepted, rejected, and by the system the two."""
     here = chosen if apart else torch.ones_like(chosen)
     real, accepted, rejected = items > 0, decisions == ACCEPT, decisions == REJECT
@@ -156,13 +157,13 @@ def _before(alike: Tensor, counts: Tensor, turned: Tensor | None, first: int) ->
     return sums + F.pad(gained, (0, 0, 0 if first else 1, 0))
 
 
-def _runs(known: Tensor) -> Tensor:
+def _rejection_runs(known: Tensor) -> Tensor:
     """Return how many rejections in a row end at each slot, (B, L)."""
     place = torch.arange(1, known.shape[1] + 1, device=known.device).expand_as(known)
     return place - torch.where(known == REJECT, 0, place).cummax(dim=1).values
 
 
-def _numbers(
+def _state_numbers(
     total: Tensor, alike: Tensor, even: Tensor, latest: Tensor, second: Tensor, run: Tensor, step: Tensor
 ) -> Tensor:
     """Put the numbers of exposures together, by name: rates start from one half, shares from an even one."""
@@ -170,7 +171,7 @@ def _numbers(
     alike_chosen, *alike_by_phase = alike.unbind(-1)
     named = {
         "chosen": torch.log1p(chosen) / 3,
-        "chosen alike": (alike_chosen + PRIOR * even) / (chosen + PRIOR),
+        "chosen alike": (alike_chosen + SHARE_PRIOR * even) / (chosen + SHARE_PRIOR),
     }
     counts = {"own": by_phase[:2], "system": by_phase[2:]}
     counts |= {"own alike": alike_by_phase[:2], "system alike": alike_by_phase[2:]}
@@ -179,13 +180,15 @@ def _numbers(
         named[f"{name}: accepted"] = torch.log1p(accepted) / 3
         named[f"{name}: rejected"] = torch.log1p(rejected) / 3
     accepted = by_phase[0] + by_phase[2]
-    named["accepted alike"] = (alike_by_phase[0] + alike_by_phase[2] + PRIOR * even) / (accepted + PRIOR)
+    named["accepted alike"] = (alike_by_phase[0] + alike_by_phase[2] + SHARE_PRIOR * even) / (
+        accepted + SHARE_PRIOR
+    )
     for name, decision in {"last": latest, "last but one": second}.items():
         named |= {
             f"{name} accepted": (decision == ACCEPT).float(),
             f"{name} rejected": (decision == REJECT).float(),
         }
-    named["rejections in a row"] = run.clamp(max=LONGEST_RUN) / LONGEST_RUN
+    named["rejections in a row"] = run.clamp(max=RUN_CAP) / RUN_CAP
     named["by the system"] = (step > 0).float()
     named["step"] = torch.log1p(step.float()) / 3
     return torch.stack(list(named.values()), dim=-1)

@@ -18,7 +18,7 @@ from csrec_core.plots.marks import (
     ORANGE,
     RED,
     add_tips,
-    between,
+    hover_text,
     in_unit,
     label_ends,
     signed,
@@ -37,8 +37,13 @@ __all__ = [
     "plot_sensitivity",
 ]
 
-WORDS = {"holds": (GREEN, "✓"), "undecided": (ORANGE, "?"), "fails": (RED, "✗"), "not tested": (GREY, "–")}
-STEP = "number of the exposure"
+VERDICT_LOOKS = {
+    "holds": (GREEN, "✓"),
+    "undecided": (ORANGE, "?"),
+    "fails": (RED, "✗"),
+    "not tested": (GREY, "–"),
+}
+STEP_LABEL = "number of the exposure"
 
 
 def plot_effect_by_step(steps: pd.DataFrame, *, unit: str = "points", ax: Axes | None = None) -> Axes:
@@ -58,11 +63,11 @@ def plot_effect_by_step(steps: pd.DataFrame, *, unit: str = "points", ax: Axes |
     label_ends(ax, ends)
     texts = [
         f"exposure {row.step:g}{f' to {row.last:g}' if row.last > row.step else ''}: "
-        f"{between(row.effect, row.lower, row.upper, unit)}"
+        f"{hover_text(row.effect, row.lower, row.upper, unit)}"
         for row in steps.itertuples()
     ]
     add_tips(ax, middle, steps["effect"], texts)
-    ax.set_xlabel(STEP)
+    ax.set_xlabel(STEP_LABEL)
     in_unit(ax.yaxis, unit)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -78,7 +83,7 @@ def plot_estimates(
     ax = ax or plt.figure(figsize=(4.9, 0.9 + 0.36 * len(estimates))).gca()
     place = -np.arange(len(estimates), dtype=float)
     colours = [BLUE, *[GREY] * (len(estimates) - 1)]
-    _rows(ax, estimates, place, colours, estimates["name"], unit)
+    _forest_rows(ax, estimates, place, colours, estimates["name"], unit)
     for row, at, colour in zip(estimates.itertuples(), place, colours, strict=True):
         text = signed(row.effect, unit)
         over = {"facecolor": "white", "pad": 0.5, "linewidth": 0}
@@ -86,7 +91,7 @@ def plot_estimates(
             text, (row.upper, at), (7, 0), textcoords="offset points", va="center", color=colour, bbox=over
         )
     if truth is not None:
-        _line(ax, truth, "truth")
+        _reference_line(ax, truth, "truth")
     ax.set_yticks(place, wrapped(estimates["name"]))
     ax.set(ylim=(place[-1] - 0.6, 0.9))
     return ax
@@ -167,7 +172,7 @@ def plot_effect_by_user(
     add_tips(ax, (edges[1:] + edges[:-1]) / 2, total, said)
     zero_line(ax.xaxis)
     if mean is not None:
-        _line(ax, mean, "mean")
+        _reference_line(ax, mean, "mean")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, columnspacing=1, handlelength=1)
     ax.set(ylabel="users", ylim=(0, 1.12 * total.max()))
     in_unit(ax.xaxis, unit)
@@ -185,13 +190,15 @@ def plot_effect_by_segment(
     place, ticks, names, bold = 0.0, [], [], []
     for segment, rows in table.groupby("segment", sort=False):
         at = place - 1 - np.arange(len(rows))
-        _rows(ax, rows, at, [BLUE] * len(rows), [f"{segment}, {group}" for group in rows["group"]], unit)
+        _forest_rows(
+            ax, rows, at, [BLUE] * len(rows), [f"{segment}, {group}" for group in rows["group"]], unit
+        )
         ticks += [place, *at]
         names += [segment, *rows["group"].astype(str)]
         bold += [True, *[False] * len(rows)]
         place = at[-1] - 1.3
     if mean is not None:
-        _line(ax, mean, "mean")
+        _reference_line(ax, mean, "mean")
     ax.set_yticks(ticks, names)
     for label, heading in zip(ax.get_yticklabels(), bold, strict=True):
         label.set_fontweight("bold" if heading else "normal")
@@ -212,12 +219,12 @@ def plot_effect_by_cohort(table: pd.DataFrame, *, unit: str = "points", ax: Axes
         name = f"{cohort}\n({rows['users'].max():,} users)"
         ends.append((rows["step"].iloc[-1], rows["effect"].iloc[-1], name, colour))
         said = [
-            f"{cohort}, exposure {row.step:g}: {between(row.effect, row.lower, row.upper, unit)}"
+            f"{cohort}, exposure {row.step:g}: {hover_text(row.effect, row.lower, row.upper, unit)}"
             for row in rows.itertuples()
         ]
         add_tips(ax, rows["step"], rows["effect"], said, colour)
     label_ends(ax, ends)
-    ax.set_xlabel(STEP)
+    ax.set_xlabel(STEP_LABEL)
     in_unit(ax.yaxis, unit)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -232,11 +239,13 @@ def plot_checks(checks: pd.DataFrame, *, unit: str = "points", ax: Axes | None =
     zero_line(ax.xaxis)
     place = -np.arange(len(checks), dtype=float)
     for row, at in zip(checks.itertuples(), place, strict=True):
-        colour, mark = WORDS[row.verdict]
+        colour, mark = VERDICT_LOOKS[row.verdict]
         if pd.notna(row.lower):
             ax.plot([row.lower, row.upper], [at, at], color=colour, linewidth=2.2, solid_capstyle="butt")
             ax.plot(row.value, at, "o", color=colour, markersize=5)
-            add_tips(ax, [row.value], [at], [f"{row.name}: {between(row.value, row.lower, row.upper, unit)}"])
+            add_tips(
+                ax, [row.value], [at], [f"{row.name}: {hover_text(row.value, row.lower, row.upper, unit)}"]
+            )
         ax.annotate(
             f"{mark} {row.verdict}", (1.02, at), xycoords=("axes fraction", "data"), va="center", color=colour,
             annotation_clip=False,
@@ -270,7 +279,8 @@ def plot_penalty_path(path: pd.DataFrame, *, unit: str = "points", ax: Axes | No
         ax.vlines(at, points["lower"], points["upper"], color=GREEN, linewidth=2)
         ax.plot(at, points["effect"], "s", color=GREEN, label=name)
     said = [
-        f"λ = {row.penalty:g}: {between(row.effect, row.lower, row.upper, unit)}" for row in line.itertuples()
+        f"λ = {row.penalty:g}: {hover_text(row.effect, row.lower, row.upper, unit)}"
+        for row in line.itertuples()
     ]
     add_tips(ax, place, line["effect"], said)
     ax.set_xticks(place, [f"{penalty:g}" for penalty in line["penalty"]])
@@ -280,21 +290,23 @@ def plot_penalty_path(path: pd.DataFrame, *, unit: str = "points", ax: Axes | No
     return ax
 
 
-def _rows(ax: Axes, table: pd.DataFrame, place: np.ndarray, colours: list[str], names, unit: str) -> None:
+def _forest_rows(
+    ax: Axes, table: pd.DataFrame, place: np.ndarray, colours: list[str], names, unit: str
+) -> None:
     """Draw a row of a forest each: an interval and its point."""
     zero_line(ax.xaxis)
     for row, at, colour in zip(table.itertuples(), place, colours, strict=True):
         ax.plot([row.lower, row.upper], [at, at], color=colour, linewidth=2.5, solid_capstyle="butt")
         ax.plot(row.effect, at, "o", color=colour, markersize=5)
     rows = zip(names, table.itertuples(), strict=True)
-    said = [f"{name}: {between(row.effect, row.lower, row.upper, unit)}" for name, row in rows]
+    said = [f"{name}: {hover_text(row.effect, row.lower, row.upper, unit)}" for name, row in rows]
     add_tips(ax, table["effect"], place, said)
     in_unit(ax.xaxis, unit)
     ax.grid(axis="x", visible=True)
     ax.grid(axis="y", visible=False)
 
 
-def _line(ax: Axes, value: float, name: str) -> None:
+def _reference_line(ax: Axes, value: float, name: str) -> None:
     """Draw a dashed line to compare with, named at its top."""
     ax.axvline(value, color=ORANGE, linewidth=1, linestyle="--")
     ax.annotate(

@@ -35,9 +35,9 @@ def plot_graph(graph: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Cut arrows are ghosts; the witness is thick: red where the path is open, blue where it is blocked.
     """
-    nodes, edges = _parts(graph)
+    nodes, edges = _frame_parts(graph)
     if ax is None:
-        _, ax = plt.subplots(figsize=_size(nodes))
+        _, ax = plt.subplots(figsize=_figure_size(nodes))
     width = nodes["x"].max() - nodes["x"].min() + 1.6
     inches = ax.figure.get_figwidth() / ax.get_gridspec().ncols
     size = float(np.clip(inches / width * 72 * 0.5, 9, 22))  # diameter of a node in points
@@ -56,10 +56,10 @@ def plot_graph(graph: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def plot_panels(graphs: pd.DataFrame, *, columns: int = 1) -> Figure:
     """Draw graphs (`csrec_core.causal.diagram.stack_steps`), one `panel` each, with one legend for all."""
-    nodes, edges = _parts(graphs)
+    nodes, edges = _frame_parts(graphs)
     titles = list(dict.fromkeys(graphs["panel"]))
     rows = -(-len(titles) // columns)
-    width, height = _size(nodes)
+    width, height = _figure_size(nodes)
     shrink = min(1.0, 8.6 / (width * columns))
     size = (width * columns * shrink, rows * (height * shrink + 0.35) + 0.5)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
@@ -72,7 +72,7 @@ def plot_panels(graphs: pd.DataFrame, *, columns: int = 1) -> Figure:
     return figure
 
 
-def _parts(graph: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _frame_parts(graph: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return nodes and arrows of a frame that may come from a CSV, which knows no empty text."""
     nodes, edges = (graph[graph["part"] == part] for part in ("node", "arrow"))
     texts = ["role", "mark", "path"]
@@ -142,7 +142,7 @@ def _draw_node(ax: Axes, node, size: float, *, above: bool) -> None:
         )
 
 
-def _size(nodes: pd.DataFrame) -> tuple[float, float]:
+def _figure_size(nodes: pd.DataFrame) -> tuple[float, float]:
     """Return a figure size in inches that gives every graph the same scale, as far as a page goes."""
     width = nodes["x"].max() - nodes["x"].min() + 1.6
     height = nodes["y"].max() - nodes["y"].min() + 1.4

@@ -10,13 +10,13 @@ from csrec_core.plots.marks import BLUE, COLOURS, GREY, ORANGE, add_tips, label_
 
 __all__ = ["plot_accept_rates", "plot_explained", "plot_item_shares"]
 
-SOURCES = {"self": ("by the user", GREY), "system": ("by the system", BLUE)}
+ARM_LOOKS = {"self": ("by the user", GREY), "system": ("by the system", BLUE)}
 
 
-def _marks(sources: pd.Series) -> dict[str, tuple[str, str]]:
+def _arm_looks(sources: pd.Series) -> dict[str, tuple[str, str]]:
     """Return the name and the colour of each arm."""
-    others = sorted({*sources.astype(str)} - {*SOURCES})
-    return SOURCES | {arm: (arm, COLOURS[place % len(COLOURS)]) for place, arm in enumerate(others)}
+    others = sorted({*sources.astype(str)} - {*ARM_LOOKS})
+    return ARM_LOOKS | {arm: (arm, COLOURS[place % len(COLOURS)]) for place, arm in enumerate(others)}
 
 
 def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -25,7 +25,7 @@ def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     ax.set(
         xlabel="number of the exposure, within its source", ylabel="accepted exposures", ylim=(-0.02, 1.02)
     )
-    ends, marks = [], _marks(positions["source"])
+    ends, marks = [], _arm_looks(positions["source"])
     for source, rows in positions.groupby("source", observed=True):
         name, colour = marks[source]
         ax.plot(rows["step"], rows["mean"], marker="o", markersize=3.5, color=colour)
@@ -68,7 +68,7 @@ def plot_item_shares(items: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.figure().gca()
     # The line of the source that exposes fewer items is the upper one, and has its name higher up.
     most_first = sorted(items.groupby("source", observed=True), key=lambda pair: -pair[1]["share"].max())
-    marks = _marks(items["source"])
+    marks = _arm_looks(items["source"])
     for height, (source, rows) in zip(
         np.linspace(0.9, 0.35, max(2, len(most_first))), most_first, strict=False
     ):

@@ -13,7 +13,7 @@ from csrec_core.numbers import writer
 from csrec_core.plots.svg import TIPS
 
 __all__ = [
-    "BLUE", "COLOURS", "DARK", "GREEN", "GREY", "MARKERS", "ORANGE", "RED", "add_tips", "between", "in_unit",
+    "BLUE", "COLOURS", "DARK", "GREEN", "GREY", "MARKERS", "ORANGE", "RED", "add_tips", "hover_text", "in_unit",
     "label_ends", "signed", "wrapped", "zero_line",
 ]  # fmt: skip
 
@@ -22,7 +22,7 @@ BLUE, ORANGE, GREEN, GREY = "#174f8f", "#d9731a", "#217f5e", "#7a7a7a"
 DARK, RED = "#333333", "#a4202d"
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, "#8a4f9e", "#c23b4b", GREY), "os^Dv."
 MOST_TIPS = 400  # marks of a drawing that say their value on hover; more of them are a cloud
-NAME = 24  # letters of a name beside an axis, before it goes on in a second line
+NAME_LETTERS = 24  # letters of a name beside an axis, before it goes on in a second line
 
 
 def in_unit(axis: Axis, unit: str, what: str = "") -> None:
@@ -43,7 +43,7 @@ def signed(value: float, unit: str) -> str:
     return writer(unit == "points", sign=True)[0](value)
 
 
-def between(value: float, lower: float, upper: float, unit: str) -> str:
+def hover_text(value: float, lower: float, upper: float, unit: str) -> str:
     """Return a value and its interval, as it reads on hover."""
     ends = f" [{signed(lower, unit)}, {signed(upper, unit)}]" if lower == lower else ""
     return f"{signed(value, unit)}{ends} {unit}"
@@ -85,7 +85,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
 
 def wrapped(names: Iterable[str]) -> list[str]:
     """Return names in lines short enough to stand beside an axis."""
-    return ["\n".join(textwrap.wrap(str(name), NAME, break_long_words=False)) or "" for name in names]
+    return ["\n".join(textwrap.wrap(str(name), NAME_LETTERS, break_long_words=False)) or "" for name in names]
 
 
 def zero_line(axis: Axis) -> None:

@@ -18,9 +18,9 @@ TIPS = "tips:"
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 FONT = "DejaVu Sans"
 PLACES = {"d", "x", "y", "width", "height", "transform"}
-LONG = re.compile(r"-?\d+\.\d{3,}")
+LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML, even escaped
-REFERENCE = re.compile(r"url\(#([\w-]+)\)")
+URL_REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 
 
 def drawing_svg(figure) -> str:
@@ -51,7 +51,7 @@ def _tidy(parent: ElementTree.Element) -> None:
         if LINK in part.attrib:
             part.set("href", part.attrib.pop(LINK))
         for name in PLACES & part.attrib.keys():
-            part.set(name, LONG.sub(_rounded, part.attrib[name]))
+            part.set(name, LONG_NUMBER.sub(_rounded, part.attrib[name]))
         if part.get("transform", "").startswith("rotate(-0 "):
             del part.attrib["transform"]
         if part.get("id", "").startswith(TIPS):
@@ -75,7 +75,7 @@ def _add_titles(group: ElementTree.Element) -> None:
 
 def _drop_ids(root: ElementTree.Element) -> None:
     values = [value for part in root.iter() for value in part.attrib.values()]
-    used = {name for value in values for name in REFERENCE.findall(value)}
+    used = {name for value in values for name in URL_REFERENCE.findall(value)}
     used |= {value[1:] for value in values if value.startswith("#")}
     for part in root.iter():
         if part.get("id") not in used:

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from csrec_core.plots.marks import BLUE, GREY, RED, add_tips, between, in_unit, zero_line
+from csrec_core.plots.marks import BLUE, GREY, RED, add_tips, hover_text, in_unit, zero_line
 
 __all__ = ["plot_trend"]
 
-MOST = 40  # runs drawn
+MOST_RUNS = 40  # runs drawn
 
 
 def plot_trend(table: pd.DataFrame, *, unit: str = "points", ax: Axes | None = None) -> Axes:
@@ -17,7 +17,7 @@ def plot_trend(table: pd.DataFrame, *, unit: str = "points", ax: Axes | None = N
 
     What it is compared with is a short line beside it; a run with an alert is red, its mark a square.
     """
-    table = table.tail(MOST)
+    table = table.tail(MOST_RUNS)
     ax = ax or plt.figure().gca()
     place = np.arange(len(table))
     zero_line(ax.yaxis)
@@ -27,7 +27,7 @@ def plot_trend(table: pd.DataFrame, *, unit: str = "points", ax: Axes | None = N
         ax.vlines(place[some], table["lower"][some], table["upper"][some], color=colour, linewidth=2.5)
         ax.plot(place[some], table["value"][some], marker, color=colour)
     said = [
-        f"{row.started[:10]}: {between(row.value, row.lower, row.upper, unit)}, {row.word}"
+        f"{row.started[:10]}: {hover_text(row.value, row.lower, row.upper, unit)}, {row.word}"
         for row in table.itertuples()
     ]
     add_tips(ax, place, table["value"], said)

@@ -14,7 +14,7 @@ from csrec_core.errors import InputError
 
 __all__ = ["plot_breaking", "plot_verdicts"]
 
-TIMED = re.compile(r"([PSD])(\d+)")
+TIMED_NODE = re.compile(r"([PSD])(\d+)")
 
 
 def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes | None = None) -> Axes:
@@ -101,5 +101,5 @@ def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
 
 
 def _by_time(node: str) -> tuple[int, int, str]:
-    timed = TIMED.fullmatch(node)
+    timed = TIMED_NODE.fullmatch(node)
     return (int(timed[2]), "PSD".index(timed[1]), "") if timed else (0, 0, node)

@@ -14,7 +14,7 @@ MATHML = """math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mp
 msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none"""
 SVG = "svg clippath circle defs g image line path polygon polyline rect text tspan use"
 # What goes with all that it holds: it is no text, or is read by other rules than HTML's.
-OTHERS = "embed iframe noscript object script style template textarea"
+DROPPED_WHOLE = "embed iframe noscript object script style template textarea"
 PLAIN = """accent accentunder align alt aria-label border class colspan columnalign columnlines columnspacing
 depth dir display displaystyle fence form height id largeop linethickness lspace mathbackground mathcolor
 mathsize mathvariant maxsize minsize movablelimits notation open role rowalign rowlines rowspacing rowspan
@@ -22,7 +22,7 @@ rspace scope scriptlevel separator span start stretchy symmetric tabindex title 
 cx cy d fill-opacity fill-rule font-family font-size font-style font-weight opacity points preserveaspectratio r
 rx ry stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity
 stroke-width text-anchor transform viewbox x x1 x2 y y1 y2"""
-TAGS, DROPPED, ATTRIBUTES = ({*words.split()} for words in (f"{HTML} {MATHML} {SVG}", OTHERS, PLAIN))
+TAGS, DROPPED, ATTRIBUTES = ({*words.split()} for words in (f"{HTML} {MATHML} {SVG}", DROPPED_WHOLE, PLAIN))
 #: Attributes with a rule, by tag ("": any); a link leads along the web, or to a place or file of the run.
 RULED = {
     ("a", "href"): re.compile(r"https?://.*|#.*|(?![\s\\/])[^:]*", re.I | re.S),

@@ -9,15 +9,15 @@ from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 from csrec_core.report.parameters import read_parameters
 
-__all__ = ["find_faults", "strip_notebook"]
+__all__ = ["notebook_faults", "strip_notebook"]
 
 TRACES = {"papermill", "execution", "ExecuteTime", "collapsed", "scrolled", "widgets"}
-LONGEST = 25  # lines of a cell
+LONGEST_CELL = 25  # lines of a cell
 
 
 def strip_notebook(path: str | Path) -> bool:
     """Strip a notebook of outputs and of the traces of runs; return whether there was anything to strip."""
-    before = _read(path)
+    before = _read_notebook(path)
     after = _stripped(before)
     if after != before:
         with whole_file(path) as temporary:
@@ -25,9 +25,9 @@ def strip_notebook(path: str | Path) -> bool:
     return after != before
 
 
-def find_faults(path: str | Path) -> list[str]:
+def notebook_faults(path: str | Path) -> list[str]:
     """Return what keeps a notebook from being clean and readable, each in a few words; changes nothing."""
-    notebook = _read(path)
+    notebook = _read_notebook(path)
     faults = []
     if _stripped(notebook) != notebook:
         faults.append("not clean: outputs, numbers of execution or traces of a run; csrec clean strips them")
@@ -39,8 +39,8 @@ def find_faults(path: str | Path) -> list[str]:
     if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
         faults.append("cell 1: expected a title, '# ...', and what the notebook answers")
     for number, cell in enumerate(notebook.cells, 1):
-        if (lines := len(cell.source.splitlines())) > LONGEST:
-            faults.append(f"cell {number}: {lines} lines; expected at most {LONGEST}")
+        if (lines := len(cell.source.splitlines())) > LONGEST_CELL:
+            faults.append(f"cell {number}: {lines} lines; expected at most {LONGEST_CELL}")
     return faults + _parameter_faults(path, notebook)
 
 
@@ -61,7 +61,7 @@ def _parameter_faults(path: str | Path, notebook: nbformat.NotebookNode) -> list
     return faults + [f"parameter {name!r}: no comment" for name, it in declared.items() if not it.help]
 
 
-def _read(path: str | Path) -> nbformat.NotebookNode:
+def _read_notebook(path: str | Path) -> nbformat.NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat looks into what it has not checked

@@ -18,7 +18,7 @@ from csrec_core.report.table import table_html
 
 __all__ = ["Comparison", "compare_runs", "comparison_text", "difference", "write_comparison"]
 
-SILENT = ("equal", "not told apart")
+ALIKE_WORDS = ("equal", "not told apart")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,13 @@ class Comparison:
     @property
     def shown(self) -> pd.DataFrame:
         """The numbers that differ beyond their error as they are read: a row each, a column a run."""
-        rows = self.numbers[~self.numbers["verdict"].isin(SILENT)]
+        rows = self.numbers[~self.numbers["verdict"].isin(ALIKE_WORDS)]
         texts = pd.DataFrame(columns=["notebook", "number", *self.runs, "difference", "verdict"])
         for (notebook, number), some in rows.groupby(["notebook", "number"], sort=False):
-            row = {"notebook": notebook, "number": number, self.runs[0]: _text(some.iloc[0], "first")}
+            row = {"notebook": notebook, "number": number, self.runs[0]: _number_text(some.iloc[0], "first")}
             every = self.numbers[(self.numbers["notebook"] == notebook) & (self.numbers["number"] == number)]
-            row |= {one["run"]: _text(one, "") for _, one in every.iterrows()}
-            row["difference"] = "; ".join(_text(one, "difference") for _, one in some.iterrows())
+            row |= {one["run"]: _number_text(one, "") for _, one in every.iterrows()}
+            row["difference"] = "; ".join(_number_text(one, "difference") for _, one in some.iterrows())
             row["verdict"] = "; ".join(dict.fromkeys(some["verdict"]))
             texts.loc[len(texts)] = row
         return texts
@@ -90,7 +90,7 @@ def compare_runs(reports: Path, names: Sequence[str]) -> Comparison:
     runs = {name: find_run(reports, name) for name in names}
     first, *others = runs.values()
     numbers = [
-        _numbers(first.numbers, run.numbers).assign(run=name)
+        _compared_numbers(first.numbers, run.numbers).assign(run=name)
         for name, run in zip(names[1:], others, strict=True)
     ]
     return Comparison(
@@ -100,7 +100,7 @@ def compare_runs(reports: Path, names: Sequence[str]) -> Comparison:
         .reset_index(),
         parameters=_parameters(runs),
         numbers=pd.concat(numbers, ignore_index=True),
-        verdicts=_verdicts(runs),
+        verdicts=_verdict_table(runs),
     )
 
 
@@ -198,7 +198,7 @@ def _parameters(runs: dict[str, Run]) -> pd.DataFrame:
     return pd.DataFrame(listed, columns=["parameter", *runs, "notebooks"])
 
 
-def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+def _compared_numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     keys = ["notebook", "number"]
     sides = [side.set_index(keys) for side in (first, second)]
     order = pd.MultiIndex.from_tuples(dict.fromkeys([*sides[0].index, *sides[1].index]), names=keys)
@@ -217,7 +217,7 @@ def _numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([a, b, found], axis=1).assign(verdict=verdict).reset_index()
 
 
-def _verdicts(runs: dict[str, Run]) -> pd.DataFrame:
+def _verdict_table(runs: dict[str, Run]) -> pd.DataFrame:
     words = {
         run: {
             (name, key): one["verdict"]
@@ -233,7 +233,7 @@ def _verdicts(runs: dict[str, Run]) -> pd.DataFrame:
     )
 
 
-def _text(row: pd.Series, name: str) -> str:
+def _number_text(row: pd.Series, name: str) -> str:
     """Return a number of a row with its interval: of `name`, or where that is empty of the run itself."""
     found = {"value": row[name or "value"]}
     found |= {end: row[f"{name}_{end}".lstrip("_")] for end in ("lower", "upper")}

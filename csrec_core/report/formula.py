@@ -18,8 +18,10 @@ REPAIRS = {
 }
 
 
-TEXT = re.compile(r"\\text\{((?:[^{}\\]|\\(?:textbackslash|textasciicircum|textasciitilde)\{\}|\\.)*)\}")
-SIGNS = {r"\textbackslash{}": "\\", r"\textasciicircum{}": "^", r"\textasciitilde{}": "~"}
+TEXT_COMMAND = re.compile(
+    r"\\text\{((?:[^{}\\]|\\(?:textbackslash|textasciicircum|textasciitilde)\{\}|\\.)*)\}"
+)
+ESCAPED_SIGNS = {r"\textbackslash{}": "\\", r"\textasciicircum{}": "^", r"\textasciitilde{}": "~"}
 FORMULA = re.compile(r"(?<![\\\w])\$(?=\S)((?:[^$\\]|\\.)+)(?<=\S)\$(?!\w)")
 PLACEHOLDER = 0xE000  # the first of the characters that no script uses
 FORBIDDEN = ("href", "src", "on")  # beginnings of attributes that lead elsewhere or act
@@ -33,10 +35,12 @@ def to_mathml(latex: str, *, display: bool = False) -> str:
 
     def kept_back(found: re.Match) -> str:
         """Keep a text back from the converter, which knows no escaped sign in it."""
-        texts.append(re.sub(r"\\text\w+\{\}|\\(.)", lambda sign: SIGNS.get(sign[0], sign[1]), found[1]))
+        texts.append(
+            re.sub(r"\\text\w+\{\}|\\(.)", lambda sign: ESCAPED_SIGNS.get(sign[0], sign[1]), found[1])
+        )
         return rf"\text{{{chr(PLACEHOLDER + len(texts) - 1)}}}"
 
-    source = TEXT.sub(kept_back, source)
+    source = TEXT_COMMAND.sub(kept_back, source)
     try:
         mathml = convert(source, display="block" if display else "inline")
         root = ElementTree.fromstring(mathml.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))

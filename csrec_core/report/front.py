@@ -5,12 +5,12 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from csrec_core.effect.answer import ARMS, amount, possible_range, sentences, subject, twofold
+from csrec_core.effect.answer import ARMS, headline, possible_range, sentences, subject, twofold
 from csrec_core.numbers import count, share, writer
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.provenance import facts, seconds, summary
-from csrec_core.report.run import QUESTIONS, ROLES, Run, of_kind
+from csrec_core.report.run import NOTEBOOK_ROLES, QUESTIONS, Run, of_kind
 from csrec_core.verdict import FAILS, WORST
 
 __all__ = ["LIGHTS", "day", "log_name", "render_run"]
@@ -32,7 +32,7 @@ def render_run(run: Run) -> str:
     key = next((card for card in cards if card["name"] == source), {})
     return TEMPLATES.get_template("run.html.j2").render(
         run=manifest["run"],
-        line=_line(manifest, found),
+        line=_run_line(manifest, found),
         answer=_answer(found) if found else None,
         key=key,
         said=[card for card in cards if card["sentence"] and card["role"] not in FOLDED],
@@ -40,7 +40,7 @@ def render_run(run: Run) -> str:
         failed=[card["title"] for card in cards if card["status"] == "failed"],
         listed=[card for card in cards if card["role"] not in FOLDED],
         folded=[card for card in cards if card["role"] in FOLDED],
-        warnings=_warnings(run),
+        warnings=_run_warnings(run),
         numbers=run.numbers.to_dict("records"),
         parameters=list(manifest["parameters"].items()),
         summary=summary(manifest, manifest),
@@ -64,7 +64,7 @@ def _card(run: Run, name: str) -> dict:
         "status": entry["status"],
         "error": entry["error"],
         "role": role,
-        "order": ROLES.index(role) if role in ROLES else ROLES.index(""),
+        "order": NOTEBOOK_ROLES.index(role) if role in NOTEBOOK_ROLES else NOTEBOOK_ROLES.index(""),
         "seconds": seconds(entry),
         "verdicts": verdicts,
         "light": light,
@@ -100,13 +100,13 @@ def _tiles(run: Run) -> list[dict]:
     return tiles
 
 
-def _warnings(run: Run) -> list[Mapping]:
+def _run_warnings(run: Run) -> list[Mapping]:
     """Return what all notebooks warn of; what several say alike, once."""
     entries = [entry for entries in run.said.values() for entry in of_kind(entries, "warning")]
     return [entry for place, entry in enumerate(entries) if entry not in entries[:place]]
 
 
-def _line(manifest: Mapping, found: Mapping) -> list[str]:
+def _run_line(manifest: Mapping, found: Mapping) -> list[str]:
     """Return what a run is: its name, its log, how much of it, and when."""
     size = [f"{count(found['users'])} users, {count(found['exposures'])} exposures"] if found else []
     return [f"Run {manifest['run']}", log_name(manifest), *size, day(manifest["started"])]
@@ -130,7 +130,7 @@ def day(iso: str) -> str:
 def _answer(found: Mapping) -> dict:
     """Return what the first screen says of the effect."""
     lead, falls = _lead(found), found["status"] != "bounded" and (found["upper"] or 0) < 0
-    value, ends = amount(_turned(found) if falls else found)
+    value, ends = headline(_turned(found) if falls else found)
     value, ends = (text.replace("+", "") if falls else text for text in (value, ends))
     word, colour = LIGHTS[found["status"]]
     rates = found["rates"] if found["unit"] == "probability" and found["status"] != "bounded" else None

@@ -20,10 +20,10 @@ from csrec_core.report.slide import save_slide
 
 __all__ = ["inline_svg", "part_of_page", "picture", "save_figure", "zip_figures"]
 
-LARGEST = 250_000  # bytes of an SVG, above which a page shows the PNG
+LARGEST_SVG = 250_000  # bytes of an SVG, above which a page shows the PNG
 SCALE = 1.62  # pixels of a report for a point of a figure: its letters are as large as the text
 NARROW = 0.92  # pixels for a point on a phone, below which letters cannot be read
-REFERENCE = re.compile(r"""(?<=\sid=")|(?<=\shref="#)|(?<=url\(#)""")
+ID_REFERENCE = re.compile(r"""(?<=\sid=")|(?<=\shref="#)|(?<=url\(#)""")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same figures make the same archive
 
 
@@ -40,7 +40,7 @@ def save_figure(
     table = save_csv(data, folder / f"{slug}.csv")
     script = []
     if callable(drawing) and hasattr(drawing, "__name__"):
-        options = {name: _literal(name, value) for name, value in options.items()}
+        options = {name: _python_value(name, value) for name, value in options.items()}
         # A function written in a notebook cannot be read again, so there is no script to write.
         if drawing.__module__ != "__main__":
             text = redraw_script(drawing, slug=slug, options=options)
@@ -60,7 +60,7 @@ def save_figure(
 
 def picture(png: Path, svg: Path, alt: str) -> str:
     """Return a figure as HTML: the SVG itself, or the PNG where that is a drawing of too many parts."""
-    if svg.stat().st_size <= LARGEST:
+    if svg.stat().st_size <= LARGEST_SVG:
         return inline_svg(svg, f"{svg.parent.parent.name}-{svg.stem}", alt)
     width, height = (round(n * 72 * SCALE / DPI) for n in unpack(">II", png.read_bytes()[16:24]))
     source = f"data:image/png;base64,{b64encode(png.read_bytes()).decode()}"
@@ -78,7 +78,7 @@ def inline_svg(svg: Path, prefix: str, alt: str) -> str:
 
 def part_of_page(svg: str, prefix: str, alt: str) -> str:
     """Return what `inline_svg` does, of the text of a drawing."""
-    tag, rest = REFERENCE.sub(f"{prefix}-", svg.strip()).split(">", 1)
+    tag, rest = ID_REFERENCE.sub(f"{prefix}-", svg.strip()).split(">", 1)
     box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', tag)
     assert box is not None  # as `drawing_svg` writes it
     width = float(box[1])
@@ -100,7 +100,7 @@ def zip_figures(run: Run, figures: list[dict], target: Path) -> Path:
     return target
 
 
-def _literal(name: str, value):
+def _python_value(name: str, value):
     """Return a value that a script can hold, as Python's own; raise TypeError where it is none."""
     value = value.item() if hasattr(value, "item") else value
     try:

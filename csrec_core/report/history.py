@@ -21,10 +21,10 @@ from csrec_core.report.table import table_html
 
 __all__ = ["Trend", "add_to_history", "read_history", "trends", "write_history"]
 
-NAME = "history.parquet"
+HISTORY_FILE = "history.parquet"
 TEXTS = ("entry", "started", "notebook", "kind", "name", "word", "unit", "data", "code")
-NUMBERS = ("value", "lower", "upper")
-COLUMNS = (*TEXTS, *NUMBERS)
+MEASURED = ("value", "lower", "upper")
+HISTORY_COLUMNS = (*TEXTS, *MEASURED)
 #: What is followed: its title, and the kind and the names of the rows that tell it, the first that is there.
 FOLLOWED = {
     "effect": ("Effect", "number", ("effect", "if_nothing_hidden")),
@@ -95,15 +95,15 @@ def entry_of(run: Run) -> pd.DataFrame:
             answer = finding.get("answer") or {}
             word, unit = answer.get("status", ""), answer.get("unit", "probability")
             for number, value in finding["numbers"].items():
-                ends = {end: value.get(end) for end in NUMBERS}
+                ends = {end: value.get(end) for end in MEASURED}
                 rows.append({**about, "kind": "number", "name": number, "word": word, "unit": unit, **ends})
             checks = answer.get("checks", ())
             rows += [{**about, "unit": unit, "kind": "check", **_of_verdict(one)} for one in checks]
         rows += [
             {**about, "kind": "verdict", **_of_verdict(one)} for one in of_kind(run.said[name], "verdict")
         ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = frame[list(NUMBERS)].apply(pd.to_numeric, errors="coerce").astype(float)
+    frame = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    numbers = frame[list(MEASURED)].apply(pd.to_numeric, errors="coerce").astype(float)
     return frame.astype(dict.fromkeys(TEXTS, str)).assign(**numbers)
 
 
@@ -115,17 +115,17 @@ def _of_verdict(one: Mapping) -> dict:
 
 def read_history(folder: Path) -> tuple[pd.DataFrame, str]:
     """Return a run's history, and what is to be said of it: where one that cannot be read was put."""
-    path = folder / NAME
-    empty = pd.DataFrame(columns=list(COLUMNS))
+    path = folder / HISTORY_FILE
+    empty = pd.DataFrame(columns=list(HISTORY_COLUMNS))
     if not path.exists():
         return empty, ""
     try:
         frame = pd.read_parquet(path)
-        wrong = set(COLUMNS) - set(frame.columns)
-        numbers = [frame[name].dtype.kind for name in NUMBERS] if not wrong else []
+        wrong = set(HISTORY_COLUMNS) - set(frame.columns)
+        numbers = [frame[name].dtype.kind for name in MEASURED] if not wrong else []
         if wrong or set(numbers) - {"f"}:
             raise ValueError(f"columns {', '.join(map(str, frame.columns[:12]))}")
-        return frame[list(COLUMNS)], ""
+        return frame[list(HISTORY_COLUMNS)], ""
     except Exception as error:  # whatever a reader of Parquet finds in a broken file
         aside = path.with_name(f"history-broken-{now().replace(':', '').replace('+0000', '')}.parquet")
         path.rename(aside)
@@ -141,7 +141,7 @@ def add_to_history(run: Run) -> tuple[pd.DataFrame, str]:
     entry = entry_of(run)
     if len(entry) and entry["entry"].iloc[0] not in set(history["entry"]):
         history = pd.concat([history, entry], ignore_index=True) if len(history) else entry
-        with whole_file(run.folder / NAME) as temporary:
+        with whole_file(run.folder / HISTORY_FILE) as temporary:
             history.to_parquet(temporary, index=False)
     return history, said
 
@@ -163,7 +163,7 @@ def _against_earlier(rows: pd.DataFrame) -> pd.DataFrame:
     for place in range(len(rows)):
         here, before = rows.iloc[[place]].reset_index(drop=True), rows.iloc[:place]
         before = before[before["data"] != here["data"].iloc[0]].drop_duplicates("data", keep="last")
-        mean = _mean(before)
+        mean = _pooled_mean(before)
         apart = difference(mean, here).iloc[0]
         worse = len(before) and _rank(here["word"].iloc[0]) > _rank(before["word"].iloc[-1])
         alert = bool(worse or apart["lower"] > 0 or apart["upper"] < 0)
@@ -172,7 +172,7 @@ def _against_earlier(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.join(pd.DataFrame(compared, columns=names))
 
 
-def _mean(rows: pd.DataFrame) -> pd.DataFrame:
+def _pooled_mean(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of independent values, and its interval put together from theirs."""
     value = rows["value"].mean()
     below, above = (
@@ -199,8 +199,8 @@ def write_history(run: Run) -> str:
             {
                 "key": key,
                 "trend": trend,
-                "picture": Markup(_picture(trend, key)),
-                "table": Markup(table_html(_readable(trend), key, caption=f"{trend.title}, by run.")),
+                "picture": Markup(_trend_picture(trend, key)),
+                "table": Markup(table_html(_readable_trend(trend), key, caption=f"{trend.title}, by run.")),
             }
             for key, trend in found.items()
         ],
@@ -209,7 +209,7 @@ def write_history(run: Run) -> str:
     return said
 
 
-def _picture(trend: Trend, key: str) -> str:
+def _trend_picture(trend: Trend, key: str) -> str:
     """Return the drawing of a trend; of a single run there is none."""
     if len(trend.table) < 2:
         return ""
@@ -227,7 +227,7 @@ def _picture(trend: Trend, key: str) -> str:
     return part_of_page(svg, key, trend.sentence)
 
 
-def _readable(trend: Trend) -> pd.DataFrame:
+def _readable_trend(trend: Trend) -> pd.DataFrame:
     """Return a trend's table as it is read, the newest first."""
     rows = []
     for row in trend.table.iloc[::-1].itertuples():

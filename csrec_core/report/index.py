@@ -7,13 +7,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from csrec_core.csvfile import save_csv
-from csrec_core.effect.answer import amount
+from csrec_core.effect.answer import headline
 from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
 from csrec_core.report.front import LIGHTS, day, log_name
 from csrec_core.report.markup import TEMPLATES, short
 from csrec_core.report.provenance import moment
-from csrec_core.report.run import NUMBERS, Run, read_run
+from csrec_core.report.run import NUMBER_COLUMNS, Run, read_run
 from csrec_core.report.table import table_html
 
 __all__ = ["write_index"]
@@ -59,7 +59,7 @@ def _run_and_card(folder: Path) -> tuple[Run, dict]:
     """Return a run, and what the list of runs says of it."""
     run = read_run(folder)
     manifest, (_, found) = run.manifest, run.answer
-    value, ends = amount(found) if found else ("", "")
+    value, ends = headline(found) if found else ("", "")
     return run, {
         "name": manifest["run"],
         "status": manifest["status"],
@@ -87,10 +87,10 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
     cards = {card["name"]: card for _, card in runs}
     tables = [run.numbers.assign(point=run.folder.name) for run, _ in runs]
     points = pd.DataFrame.from_dict(grid["points"], orient="index").rename_axis("point").reset_index()
-    empty = pd.DataFrame(columns=[*NUMBERS, "point"])
+    empty = pd.DataFrame(columns=[*NUMBER_COLUMNS, "point"])
     numbers = points.merge(pd.concat(tables, ignore_index=True) if tables else empty, on="point")
     save_csv(numbers, reports / "numbers.csv")
-    text = numbers.assign(text=[short(row) for row in _bounds(numbers)])
+    text = numbers.assign(text=[short(row) for row in _as_numbers(numbers)])
     wide = text.pivot_table("text", ["notebook", "number"], "point", aggfunc="first", sort=False)
     wide = wide.reindex(columns=[name for name in grid["points"] if name in wide]).fillna("–").reset_index()
     caption = "Every headline number at every point, with its 95% interval where it has one."
@@ -106,7 +106,7 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
     )
 
 
-def _bounds(numbers: pd.DataFrame) -> list[dict]:
+def _as_numbers(numbers: pd.DataFrame) -> list[dict]:
     """Return numbers with their intervals as mappings, what is missing left out."""
     rows = numbers[["value", "lower", "upper"]].to_dict("records")
     return [{"value": None} | {key: value for key, value in row.items() if pd.notna(value)} for row in rows]

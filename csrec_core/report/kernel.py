@@ -56,8 +56,8 @@ class Kernels:
         given = {**task.parameters, **({"out": str(self._folder)} if "out" in task.declared else {})}
         try:
             papermill.execute_notebook(
-                _literal(task.path),
-                _literal(output),
+                _papermill_path(task.path),
+                _papermill_path(output),
                 given,
                 kernel_name="python3",
                 language="python",
@@ -122,6 +122,6 @@ class Kernels:
         return Manager
 
 
-def _literal(path: Path) -> str:
+def _papermill_path(path: Path) -> str:
     """Return the path such that papermill, which formats it, leaves it as it is."""
     return str(path).replace("{", "{{").replace("}", "}}")

@@ -10,7 +10,7 @@ from csrec_core.report.report import Report
 
 __all__ = ["open_notebook"]
 
-LOG = ("data", "path", "map", "users", "items", "steps", "effect", "seed")
+LOG_PARAMETERS = ("data", "path", "map", "users", "items", "steps", "effect", "seed")
 
 
 def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple[Report, Dataset, dict]:
@@ -31,7 +31,7 @@ def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple
         Where a parameter is not of its type or range, or the log or the design cannot be read.
     """
     parameters = check_parameters(notebook, namespace)
-    kind, *names = LOG
+    kind, *names = LOG_PARAMETERS
     dataset = make_dataset(parameters[kind], **{name: parameters[name] for name in names})
     out, seen = str(parameters["out"]), dataset.fingerprint
     report = Report(notebook, out=out, parameters=parameters, data_hash=seen, role=role)

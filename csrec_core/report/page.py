@@ -77,7 +77,7 @@ def render_notebook(
     html = TEMPLATES.get_template("page.html.j2").render(
         cells=Markup(explain(cells)),
         appendix=Markup(explain(appendix.strip())),
-        title=_text(title),
+        title=_plain_text(title),
         title_html=Markup(title),
         contents=[heading for heading in outline.headings if heading["level"] < 4],
         run=manifest["run"],
@@ -90,7 +90,7 @@ def render_notebook(
         summary=summary(manifest, entry),
         provenance=facts(manifest, entry),
     )
-    return Page(_text(title), html)
+    return Page(_plain_text(title), html)
 
 
 def render_guide(run: str) -> str:
@@ -101,7 +101,7 @@ def render_guide(run: str) -> str:
     cells = _Exporter(outline, str(folder)).from_notebook_node(nbformat.v4.new_notebook(cells=[text]))[0]
     return TEMPLATES.get_template("guide.html.j2").render(
         cells=Markup(cells),
-        title=_text(outline.title),
+        title=_plain_text(outline.title),
         terms=TERMS,
         contents=[heading for heading in outline.headings if heading["level"] < 3],
         run=run,
@@ -123,7 +123,7 @@ class _Outline:
             return ""
         above = self.headings[-1]["level"] if self.headings else 1
         level = max(2, min(level, above + 1))
-        base = identity = re.sub(r"\W+", "-", _text(html).lower()).strip("-") or "section"
+        base = identity = re.sub(r"\W+", "-", _plain_text(html).lower()).strip("-") or "section"
         count = 1
         while identity in self._taken:
             count += 1
@@ -157,7 +157,7 @@ class _Renderer(IPythonRenderer):
     def image(self, text, url, title=None):
         # A picture that is not in the page would be asked for where it is; its description stays.
         html = super().image(text, url, title)
-        return html if 'src="data:' in html else escape(_text(text))
+        return html if 'src="data:' in html else escape(_plain_text(text))
 
     def block_code(self, code, info=None):
         return super().block_code(code, info).replace("<pre>", '<pre tabindex="0">')
@@ -180,9 +180,9 @@ class _Exporter(HTMLExporter):
             exclude_output_prompt=True,
             filters={
                 "allowed": keep_allowed,
-                "formula": _formula,
+                "formula": _render_formula,
                 "file_label": file_label,
-                "picture": _picture,
+                "picture": _safe_picture,
             },
         )
         self._outline, self._folder = outline, folder
@@ -199,7 +199,7 @@ def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.Note
     notebook = copy.deepcopy(notebook)
     cells = [cell for cell in notebook.cells if not HIDDEN_TAGS & set(cell.metadata.get("tags", []))]
     if failed:
-        cells = cells[: _end(cells)]
+        cells = cells[: _cells_reached(cells)]
     for cell in cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_shown(output)]
@@ -237,7 +237,7 @@ def _without_appendix(notebook: nbformat.NotebookNode) -> Iterator[nbformat.Note
         yield part
 
 
-def _end(cells: Sequence[nbformat.NotebookNode]) -> int:
+def _cells_reached(cells: Sequence[nbformat.NotebookNode]) -> int:
     """Return how many cells were reached: up to the error, or the last that ran before the kernel died."""
     reached = [i + 1 for i, cell in enumerate(cells) if cell.get("execution_count")]
     errors = [i for i in reached if any(output.output_type == "error" for output in cells[i - 1].outputs)]
@@ -255,16 +255,16 @@ def _is_shown(output: nbformat.NotebookNode) -> bool:
     return WIDGET not in output.data and output.metadata.get("csrec", {}).get("kind") != "style"
 
 
-def _formula(latex: str) -> str:
+def _render_formula(latex: str) -> str:
     return to_mathml(latex.strip().strip("$"), display=True)
 
 
-def _picture(svg: str) -> str:
+def _safe_picture(svg: str) -> str:
     """Return a drawing as a picture, in which nothing runs."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
-def _text(html: str) -> str:
+def _plain_text(html: str) -> str:
     return BeautifulSoup(html, "html.parser").get_text()
 
 

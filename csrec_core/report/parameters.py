@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 TYPES = {"bool": bool, "float": float, "int": int, "str": str}
-WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-TABLES = {"BACKBONES": BACKBONES}  # choices that a cell need not list
-LONGEST = 4096  # characters of a text
+BOOLEAN_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+CHOICE_TABLES = {"BACKBONES": BACKBONES}  # choices that a cell need not list
+LONGEST_TEXT = 4096  # characters of a text
 COMMENT = re.compile(r"#\s*(?P<rule>\[[^\]]*\]|\{[^}]*\})?\s*(?P<help>.*)")
 
 
@@ -88,7 +88,7 @@ def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
 def parse_value(parameter: Parameter, text: str):
     """Return the value that `text`, from the command line, stands for."""
     try:
-        value = WORDS[text.strip().lower()] if parameter.type is bool else parameter.type(text)
+        value = BOOLEAN_WORDS[text.strip().lower()] if parameter.type is bool else parameter.type(text)
     except (KeyError, ValueError):
         raise _wrong(parameter, text) from None
     return validate(parameter, value)
@@ -101,7 +101,7 @@ def validate(parameter: Parameter, value: Any) -> Any:
     # bool is a kind of int to Python, but True is no number of users.
     if type(value) is not parameter.type or (isinstance(value, float) and not math.isfinite(value)):
         raise _wrong(parameter, value)
-    if isinstance(value, str) and (len(value) > LONGEST or any(map(_is_control, value))):
+    if isinstance(value, str) and (len(value) > LONGEST_TEXT or any(map(_is_control, value))):
         raise _wrong(parameter, value)
     if parameter.choices is not None and value not in parameter.choices:
         raise _wrong(parameter, value)
@@ -207,7 +207,7 @@ def _ruled(plain: Parameter, rule: str | None) -> Parameter:
     """Return the parameter with the range or the choices its comment begins with."""
     if not rule:
         return plain
-    parts = TABLES.get(rule[1:-1]) or [part.strip() for part in rule[1:-1].split(",")]
+    parts = CHOICE_TABLES.get(rule[1:-1]) or [part.strip() for part in rule[1:-1].split(",")]
     if rule.startswith("{"):
         return replace(plain, choices=tuple(parse_value(plain, part) for part in parts))
     try:

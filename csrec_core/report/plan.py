@@ -12,14 +12,14 @@ from pathlib import Path
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import COMPUTING, hash_files, versions
 from csrec_core.report.parameters import Parameter, read_parameters, resolve
-from csrec_core.suites import NOTEBOOKS, PARTS
+from csrec_core.suites import NOTEBOOKS, SUITE_PARTS
 
 __all__ = [
     "NOTEBOOKS",
     "PACKAGES",
-    "PARTS",
     "READS",
     "SUITES",
+    "SUITE_PARTS",
     "RunSpec",
     "Task",
     "grid_points",

@@ -13,7 +13,7 @@ from csrec_core.plots.files import draw_files, use_style
 
 __all__ = ["redraw_script"]
 
-HEAD = '"""Draw this figure again from its data alone; matplotlib and pandas are all that it needs."""'
+SCRIPT_HEAD = '"""Draw this figure again from its data alone; matplotlib and pandas are all that it needs."""'
 CALL = """\
 folder = Path(__file__).parent
 use_style()
@@ -41,7 +41,7 @@ def redraw_script(function: Callable, *, slug: str, options: Mapping[str, object
     words = "".join(f", {name}={value!r}" for name, value in options.items())
     call = CALL.format(function=function.__name__, slug=slug, options=words)
     imports = sorted({*found.imports, "from pathlib import Path"})
-    return "\n".join([HEAD, "", *imports, "", "", "\n\n\n".join([*found.parts.values(), call])])
+    return "\n".join([SCRIPT_HEAD, "", *imports, "", "", "\n\n\n".join([*found.parts.values(), call])])
 
 
 class _Sources:
@@ -53,7 +53,7 @@ class _Sources:
 
     def add(self, name: str, module: ModuleType) -> None:
         """Add what binds a name in a module, and first what that needs; built-in names are bound nowhere."""
-        source, statements = _read(module)
+        source, statements = _read_module(module)
         for statement in statements:
             if name not in _bound(statement):
                 continue
@@ -84,7 +84,7 @@ def _read_names(statement: ast.AST) -> set[str]:
 
 
 @functools.cache
-def _read(module: ModuleType) -> tuple[str, list[ast.stmt]]:
+def _read_module(module: ModuleType) -> tuple[str, list[ast.stmt]]:
     source = inspect.getsource(module)
     return source, ast.parse(source).body
 

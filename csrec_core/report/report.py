@@ -23,7 +23,7 @@ from csrec_core.files import write_json
 from csrec_core.plots.files import use_style
 from csrec_core.report.formula import prose, to_mathml
 from csrec_core.report.handover import picture, save_figure
-from csrec_core.report.run import QUESTIONS, ROLES
+from csrec_core.report.run import NOTEBOOK_ROLES, QUESTIONS
 from csrec_core.report.table import table_html
 from csrec_core.verdict import Verdict
 
@@ -72,7 +72,7 @@ class Report:
     data_hash : str, optional
         Hash of the data the numbers come from.
     role : str
-        What the notebook is for, one of `csrec_core.report.run.ROLES`: its place on the run's page, where its
+        What the notebook is for, one of `csrec_core.report.run.NOTEBOOK_ROLES`: its place on the run's page, where its
         first finding is its headline.
 
     Examples
@@ -87,8 +87,8 @@ class Report:
     ):
         if not notebook or re.search(r"[/\\]", notebook):
             raise ValueError(f"a report is named after its notebook, like '03_train', not {notebook!r}")
-        if role not in ROLES:
-            raise unknown("role", role, ROLES)
+        if role not in NOTEBOOK_ROLES:
+            raise unknown("role", role, NOTEBOOK_ROLES)
         self.notebook = notebook
         self.folder = run_folder(out)
         self._about = {"notebook": notebook, "role": role, "parameters": dict(parameters or {})}

@@ -16,13 +16,23 @@ from csrec_core.files import check_path, check_shape, file_hash, read_json
 from csrec_core.verdict import FAILS, HOLDS, STATUSES, WORDS, Verdict
 
 __all__ = [
-    "NUMBERS", "QUESTIONS", "ROLES", "Run", "changed_files", "find_folder", "find_run", "of_kind",
-    "read_manifest", "read_record", "read_run", "verify_run",
+    "NOTEBOOK_ROLES",
+    "NUMBER_COLUMNS",
+    "QUESTIONS",
+    "Run",
+    "changed_files",
+    "find_folder",
+    "find_run",
+    "of_kind",
+    "read_manifest",
+    "read_record",
+    "read_run",
+    "verify_run",
 ]  # fmt: skip
 
-NUMBERS = ["notebook", "number", "value", "lower", "upper"]
+NUMBER_COLUMNS = ["notebook", "number", "value", "lower", "upper"]
 #: What a notebook is for, in the order in which a run's page has them; the last two it folds.
-ROLES = ("effect", "log", "models", "policy", "", "theorem", "reproduction")
+NOTEBOOK_ROLES = ("effect", "log", "models", "policy", "", "theorem", "reproduction")
 #: The questions beside the effect, and the notebook that answers each (`Report.tile`).
 QUESTIONS = {
     "For whom?": "04_treatment_effect",
@@ -31,11 +41,11 @@ QUESTIONS = {
     "Do the models know anything?": "03_train",
 }
 NUMBER, NONE = (int, float), type(None)
-ENDS = {"lower": (NONE, *NUMBER), "upper": (NONE, *NUMBER)}
+INTERVAL_ENDS = {"lower": (NONE, *NUMBER), "upper": (NONE, *NUMBER)}
 #: Of `csrec_core.effect.answer.as_dict`, what the pages of runs read.
 ANSWER = {
-    **ENDS, "effect": (NONE, *NUMBER), "unit": str, "rates": (NONE, {...: NUMBER}), "arm": str, "baseline": str,
-    "status": str, "reasons": [str], "remedies": [str], "band": [{"odds": NUMBER, **ENDS}],
+    **INTERVAL_ENDS, "effect": (NONE, *NUMBER), "unit": str, "rates": (NONE, {...: NUMBER}), "arm": str,
+    "baseline": str, "status": str, "reasons": [str], "remedies": [str], "band": [{"odds": NUMBER, **INTERVAL_ENDS}],
     "tipping": (NONE, *NUMBER), "benchmark": {"name": str, "odds": NUMBER}, "checks": [{"verdict": str}],
     "users": int, "exposures": int, "arms": {...: {"exposures": int, "accepted": NUMBER}}, "target": str,
 }  # fmt: skip
@@ -49,15 +59,15 @@ MANIFEST = {
     "code": {"version": str, "git": (NONE, {"commit": str, "dirty": bool})},
     "notebooks": {...: NOTEBOOK},
 }  # fmt: skip
-DRAWN = {"slug": str, "caption": str, "files": [str]}
+FIGURE_ENTRY = {"slug": str, "caption": str, "files": [str]}
 #: What is written down of each kind of thing said.
 SAID = {
     "finding": {"text": str, "numbers": {...: {...: (NONE, *NUMBER)}}, "answer": (NONE, ANSWER)},
     "tile": {"question": str, "title": str, "text": str},
     "warning": {"text": str},
     "verdict": {"name": str, "verdict": str, "detail": str},
-    "figure": {**DRAWN, "alt": str, "key": (NONE, str)},
-    "table": DRAWN,
+    "figure": {**FIGURE_ENTRY, "alt": str, "key": (NONE, str)},
+    "table": FIGURE_ENTRY,
 }
 
 
@@ -75,7 +85,7 @@ class Run:
     parameters : mapping
         Every notebook's parameters, given or default, but the folder that it wrote to.
     roles : mapping
-        What each notebook is for: one of `ROLES`.
+        What each notebook is for: one of `NOTEBOOK_ROLES`.
     """
 
     folder: Path
@@ -97,13 +107,13 @@ class Run:
     def numbers(self) -> pd.DataFrame:
         """The headline numbers: `notebook`, `number`, `value`, `lower`, `upper` (NaN: none)."""
         rows = [
-            (name, number, *(value.get(end) for end in NUMBERS[2:]))
+            (name, number, *(value.get(end) for end in NUMBER_COLUMNS[2:]))
             for name, entry in self.manifest["notebooks"].items()
             if entry["status"] == "done"
             for finding in of_kind(self.said[name], "finding")
             for number, value in finding["numbers"].items()
         ]
-        return pd.DataFrame(rows, columns=NUMBERS).astype(dict.fromkeys(NUMBERS[2:], float))
+        return pd.DataFrame(rows, columns=NUMBER_COLUMNS).astype(dict.fromkeys(NUMBER_COLUMNS[2:], float))
 
     @property
     def verdicts(self) -> dict[str, dict[str, dict]]:

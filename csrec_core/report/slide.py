@@ -19,8 +19,8 @@ def save_slide(png: Path, caption: str, path: Path) -> Path:
     """Write a slide of a picture: the caption's first sentence is its title, the rest, method and n, its foot."""
     title, foot = split_caption(caption)
     slide = Image.new("RGB", SIZE, "white")
-    _write(slide, title, top=MARGIN // 2 + 12, lines=3, look=TITLE)
-    _write(slide, foot, top=FOOT, lines=3, look=SMALL)
+    _write_text(slide, title, top=MARGIN // 2 + 12, lines=3, look=TITLE)
+    _write_text(slide, foot, top=FOOT, lines=3, look=SMALL)
     with Image.open(png) as picture:
         room = SIZE[0] - 2 * MARGIN, FOOT - TOP - 24
         scale = min(have / need for have, need in zip(room, picture.size, strict=True))
@@ -46,7 +46,7 @@ def split_caption(caption: str) -> tuple[str, str]:
     return (f"{counted[1]}.", f"{counted[2]}.") if counted and not rest else (first, "".join(rest))
 
 
-def _write(slide: Image.Image, text: str, *, top: int, lines: int, look: tuple[int, str, str]) -> None:
+def _write_text(slide: Image.Image, text: str, *, top: int, lines: int, look: tuple[int, str, str]) -> None:
     """Write text in lines as wide as the slide; letters get smaller where it needs more lines than there are."""
     size, name, colour = look
     file = Path(mpl.get_data_path()) / "fonts" / "ttf" / name

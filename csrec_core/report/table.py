@@ -17,12 +17,12 @@ __all__ = ["table_html"]
 
 INTERVAL = re.compile(r"(\S+) (\[(\S+), (\S+)\])")
 NUMBER = re.compile(r"[-−+<>]*\s?[\d.,]*\d(?:e[-−+]?\d+)?(?!\w)")
-MARKS = {
+CELL_MARKS = {
     "": Markup("{}"),
     "best": Markup('<strong>{}</strong><span class="unseen"> (best)</span>'),
     "alike": Markup('<span class="alike">{}</span><span class="unseen"> (not told from the best)</span>'),
 }
-NOTE = "Bold: the best of its column. Dotted: not told apart from the best, their intervals overlap."
+TABLE_NOTE = "Bold: the best of its column. Dotted: not told apart from the best, their intervals overlap."
 
 
 def table_html(
@@ -41,7 +41,7 @@ def table_html(
     for name, column in shown.items():
         marks = [""] * len(column)
         if best and name in best:
-            marks = _marks(*_bounds(shown, name), high_wins=best[name] == "high", compared=compared)
+            marks = _best_marks(*_bounds(shown, name), high_wins=best[name] == "high", compared=compared)
             marked |= any(marks)
         columns.append(
             {
@@ -56,7 +56,7 @@ def table_html(
         slug=slug,
         caption=caption,
         caption_html=Markup(prose(caption)),
-        note=NOTE if marked else "",
+        note=TABLE_NOTE if marked else "",
         columns=columns,
         rows=range(len(shown)),
         headed=shown is not frame,
@@ -79,7 +79,7 @@ def _bounds(shown: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.
     return value, lower, upper
 
 
-def _marks(
+def _best_marks(
     value: np.ndarray, low: np.ndarray, high: np.ndarray, *, high_wins: bool, compared: np.ndarray
 ) -> list[str]:
     """Return "best", "alike" (its interval overlaps the best one's) or "" for each row."""
@@ -102,14 +102,14 @@ def _is_number(column: pd.Series) -> bool:
 
 def _cell(value, mark: str, digits: int) -> str:
     """Return a cell's HTML: an estimate stands out from its interval, and bears the mark."""
-    text = _text(value, digits)
+    text = _cell_text(value, digits)
     parts = INTERVAL.fullmatch(text)
     estimate, interval = parts.group(1, 2) if parts else (text, "")
-    estimate = MARKS[mark].format(estimate)
+    estimate = CELL_MARKS[mark].format(estimate)
     return estimate + Markup(' <span class="interval">{}</span>').format(interval) if interval else estimate
 
 
-def _text(value, digits: int) -> str:
+def _cell_text(value, digits: int) -> str:
     if isinstance(value, str):
         return value
     if pd.api.types.is_scalar(value) and pd.isna(value):

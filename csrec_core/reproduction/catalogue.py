@@ -20,7 +20,7 @@ from csrec_core.models.train import seeded
 
 __all__ = ["accepted_history", "rank_shares", "softmax_readouts", "with_repeats"]
 
-READ_WINDOWS = 2048  # windows read at a time
+SCORED_WINDOWS = 2048  # windows read at a time
 
 
 def accepted_history(sequences: Sequences, rows: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def _after_accepted(model: Encoder, sequences: Sequences, reject: Tensor, wanted
     asked[:, 0] = False  # nothing was exposed before the first
     accept = reject.clone()
     rows, steps = asked.nonzero(as_tuple=True)
-    for part in torch.arange(len(rows), device=rows.device).split(READ_WINDOWS):
+    for part in torch.arange(len(rows), device=rows.device).split(SCORED_WINDOWS):
         row, step = rows[part], steps[part]
         window = torch.cat([accepted_history(sequences, row), exposed[row, step - 1][:, None]], dim=1)
         scores = model.score(model.encode_end(window[:, 1:], users=row))

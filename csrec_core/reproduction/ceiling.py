@@ -21,7 +21,7 @@ CEILING = "Bayes filter"
 WORLD = World()
 USERS_AT_ONCE = 16
 TRUST_IN_LOOKS = 0.5  # of the self-chosen books, how many count in the draw of the first particles
-FEWEST = 1 / 3  # effective share of the particles below which they are drawn again
+FEWEST_PARTICLES = 1 / 3  # effective share of the particles below which they are drawn again
 
 
 def filter_books(
@@ -116,7 +116,7 @@ def _draw_again(rng, log_preference: np.ndarray, trust: np.ndarray, log_weight: 
     """Replace, in place, the particles of the readers of whom few count, by systematic resampling."""
     weight = _normalised(log_weight)
     particles = weight.shape[1]
-    for reader in np.flatnonzero(1 / (weight**2).sum(axis=1) < FEWEST * particles):
+    for reader in np.flatnonzero(1 / (weight**2).sum(axis=1) < FEWEST_PARTICLES * particles):
         places = (np.arange(particles) + rng.random()) / particles
         drawn = np.searchsorted(np.cumsum(weight[reader]), places).clip(max=particles - 1)
         log_preference[reader], trust[reader] = log_preference[reader, drawn], trust[reader, drawn]

@@ -32,12 +32,12 @@ from csrec_core.models.preference import Readouts, rank_by_acceptance, read_out,
 from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.sequences import Sequences, to_sequences
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
-from csrec_core.reproduction.presets import FEWEST, Effort, Preset, tested_steps
+from csrec_core.reproduction.presets import FEWEST_READ, Effort, Preset, tested_steps
 from csrec_core.reproduction.samples import sample_users
 
 __all__ = ["Reproduction", "Trial", "Wanted"]
 
-FOLDS = 2
+STUDY_FOLDS = 2
 Wanted = tuple[str, int, Preset | None]  # a trial: backbone, seed, preset; None is the next-item baseline
 
 
@@ -94,7 +94,7 @@ class Reproduction:
     def context(self) -> Sequences:
         """The log as f reads it."""
         real = self.sequences.self_items > 0
-        context = self.effort.context or max(FEWEST, int(real.sum(dim=1).min()))
+        context = self.effort.context or max(FEWEST_READ, int(real.sum(dim=1).min()))
         if context >= real.shape[1]:
             return self.sequences
         return to_sequences(self.dataset, length=context)
@@ -170,7 +170,7 @@ class Reproduction:
         training = replace(self.effort.csrec, seed=seed)
         start = f_tilde if self.context is self.sequences else None
         ranks = []
-        for number in range(FOLDS if preset.crossed else 1):
+        for number in range(STUDY_FOLDS if preset.crossed else 1):
             own = torch.from_numpy(self._fold) == number if preset.crossed else torch.ones(len(learn)) > 0
             users = _some((~own if preset.crossed else own).nonzero()[:, 0], preset.share, seed)
             known = self.context, readouts, users, preset
@@ -247,7 +247,7 @@ class Reproduction:
 
     @cached_property
     def _fold(self) -> np.ndarray:
-        return draw_folds(len(self.sequences.users), FOLDS, seed=0)
+        return draw_folds(len(self.sequences.users), STUDY_FOLDS, seed=0)
 
     @cached_property
     def _smaller(self) -> "Reproduction":

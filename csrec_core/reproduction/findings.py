@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS, CONTROLS, HISTORY_CONTROLS
-from csrec_core.evaluation.scores import CELL
+from csrec_core.evaluation.scores import MEAN_COLUMNS
 from csrec_core.numbers import interval_text
 from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.mssd_tables import session_gain, source_effect
@@ -33,8 +33,8 @@ Summaries = Mapping[str, pd.DataFrame]
 
 def paper_claim(summaries: Summaries, backbone: str) -> Finding:
     """Say in one sentence with one number whether CSRec, scored as published, beats accepting everything."""
-    always = _score(summaries["paper"], ALWAYS, AHR)["mean"]
-    mean, lower, upper = _score(summaries["paper"], csrec_name(backbone), AHR) - always
+    always = _model_score(summaries["paper"], ALWAYS, AHR)["mean"]
+    mean, lower, upper = _model_score(summaries["paper"], csrec_name(backbone), AHR) - always
     said = f"Scored as in the paper, {csrec_name(backbone)} is"
     if lower <= 0 <= upper:
         said += " not known to be right more often than accepting every exposure, right in "
@@ -47,9 +47,9 @@ def paper_claim(summaries: Summaries, backbone: str) -> Finding:
 
 def accuracy_finding(summaries: Summaries, backbone: str, *, last: int) -> Finding:
     """Say how often CSRec is right under three presets, beside what knows no items."""
-    csrec = {name: _score(summaries[name], csrec_name(backbone), AHR) for name in summaries}
-    always, position = (_score(summaries["paper"], name, AHR) for name in (ALWAYS, "position"))
-    lookup = _score(summaries["crossed"], "history lookup", AHR)
+    csrec = {name: _model_score(summaries[name], csrec_name(backbone), AHR) for name in summaries}
+    always, position = (_model_score(summaries["paper"], name, AHR) for name in (ALWAYS, "position"))
+    lookup = _model_score(summaries["crossed"], "history lookup", AHR)
     matched = " What lifts a score over the position is a match with users of the same decisions, no effect."
     sentence = (
         f"On the last {last} exposures, accepting everything is right in {always['mean']:.2%} of the decisions, "
@@ -73,7 +73,7 @@ def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) ->
         Scores as they fell and after shuffling, as `csrec_core.reproduction.tables.hidden_position` returns.
     """
     name = f"{csrec_name(backbone)}, sound"
-    shown, hidden = (tuple(_score(decisive, model, "AUC")) for model in (name, f"{name}, shuffled"))
+    shown, hidden = (tuple(_model_score(decisive, model, "AUC")) for model in (name, f"{name}, shuffled"))
     sentence = (
         f"The position explains {share['position']:.1%} of the variance of the decisions, the previous decision "
         f"{share['previous decision']:.1%}, the item within a position {share['item, within position']:.1%}, the "
@@ -87,8 +87,8 @@ def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) ->
 def margin_finding(summaries: Summaries, backbone: str) -> Finding:
     """Say how CSRec ranks decisions of users it never saw, beside trees and an oracle."""
     name, free = csrec_name(backbone), summaries["free"]
-    best, trees = (tuple(_score(free, model, "AUC")) for model in (name, TABULAR))
-    crossed = _score(summaries["crossed"], name, "AUC")
+    best, trees = (tuple(_model_score(free, model, "AUC")) for model in (name, TABULAR))
+    crossed = _model_score(summaries["crossed"], name, "AUC")
     sentence = (
         f"On users it never saw, CSRec's AUC ({backbone}) is {interval_text(*best)} without the constraint and "
         f"{interval_text(*crossed)} with it, that of boosted trees {interval_text(*trees)}"
@@ -102,7 +102,7 @@ def margin_finding(summaries: Summaries, backbone: str) -> Finding:
         if CEILING in margin:
             sentence += ", and a Bayes filter that knows all of the world but the reader "
             sentence += f"{margin[CEILING]:.0%}"
-    ece, sound = (_score(summaries[preset], name, "ECE")["mean"] for preset in ("free", "sound"))
+    ece, sound = (_model_score(summaries[preset], name, "ECE")["mean"] for preset in ("free", "sound"))
     sentence += (
         f". Its ECE is {ece:.3f} (free, calibrated on other users), {sound:.3f} (sound, calibrated on "
     )
@@ -114,7 +114,7 @@ def beats_controls(summary: pd.DataFrame, backbone: str) -> Verdict:
     auc = summary[summary["metric"] == "AUC"].set_index("model")["mean"]
     known = auc.reindex([*CONTROLS, *HISTORY_CONTROLS]).dropna()
     detail = f"Its AUC on users it never saw is above that of every control; the best is '{known.idxmax()}'."
-    mean, lower, upper = _score(summary, csrec_name(backbone), "AUC")
+    mean, lower, upper = _model_score(summary, csrec_name(backbone), "AUC")
     word = against(lower, upper, known.max())
     return Verdict("CSRec beats the one-number controls", word, detail, mean, lower, upper, known.max())
 
@@ -130,7 +130,7 @@ def beats_trees(cells: pd.DataFrame, trees: pd.Series) -> Verdict:
 def ece_words(summaries: Summaries, backbone: str) -> str:
     """Return the calibration error of the presets that a calibration plot shows, such as `paper 0.021`."""
     errors = {
-        preset: _score(summaries[preset], csrec_name(backbone), "ECE")["mean"]
+        preset: _model_score(summaries[preset], csrec_name(backbone), "ECE")["mean"]
         for preset in ("paper", "sound", "crossed")
     }
     return ", ".join(f"{preset} {error:.3f}" for preset, error in errors.items())
@@ -153,7 +153,7 @@ def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
     gain : DataFrame
         Of `csrec_core.reproduction.mssd_tables.session_gain`.
     """
-    mean, lower, upper = gain.set_index("metric").loc["AUC", CELL]
+    mean, lower, upper = gain.set_index("metric").loc["AUC", MEAN_COLUMNS]
     kind, better = "simulated" if simulated else "real", "better" if mean > 0 else "worse"
     said = f"On {kind} sessions CS-Few-Shot orders decisions {better} than Few-Shot by "
     said += f"{100 * abs(mean):.1f} points of AUC{', which may be chance' * (not (lower > 0 or upper < 0))}."
@@ -175,7 +175,7 @@ def table_two_finding(
         The mean effect of a simulated world.
     """
     gain, beyond = (
-        session_gain(cs, cs["f_marginal"], few[name]).set_index("metric")[CELL]
+        session_gain(cs, cs["f_marginal"], few[name]).set_index("metric")[MEAN_COLUMNS]
         for name in ("f_marginal", "f_level")
     )
     said = (
@@ -188,6 +188,6 @@ def table_two_finding(
     return f"{said}.", {"brier_gain_cs_few_shot": tuple(gain.loc["Brier"])}
 
 
-def _score(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
+def _model_score(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
     """Return a model's `mean`, `lower`, `upper` in a metric."""
-    return summary.set_index(["model", "metric"]).loc[(model, metric), CELL].astype(float)
+    return summary.set_index(["model", "metric"]).loc[(model, metric), MEAN_COLUMNS].astype(float)

@@ -50,7 +50,7 @@ __all__ = ["SYSTEMS", "SessionTrials"]
 BASELINES = [name for name in BACKBONES.values() if name in MSSD_PUBLISHED.index]
 SYSTEMS = (*BASELINES, "CSRec", "Few-Shot", "CS-Few-Shot")
 TESTED = 0.2  # share of the sessions
-LARGE = 20_000  # tracks beyond which a softmax over the catalogue is sampled
+LARGE_CATALOGUE = 20_000  # tracks beyond which a softmax over the catalogue is sampled
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # cells and ranks of a `Trial`
 
 
@@ -159,7 +159,7 @@ class SessionTrials:
         learned, read, tested = self.log.learned, self.log.read, self.log.tested
         window = learned.self_items.shape[1] - max(HELD_OUT.values())
         common: dict[str, Any] = {"backbone": backbone, **self.effort.hyper}
-        loss = "softmax" if len(learned.catalogue) <= LARGE else "sampled_softmax"
+        loss = "softmax" if len(learned.catalogue) <= LARGE_CATALOGUE else "sampled_softmax"
         model = self._cache.model(
             f"next-{backbone}-{seed}",
             partial(build_backbone, learned, positions=window - 1, **common),

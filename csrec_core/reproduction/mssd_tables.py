@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from csrec_core.data.log import SYSTEM
-from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores
+from csrec_core.evaluation.scores import MEAN_COLUMNS, RANDOM_RANKING, chance_scores
 from csrec_core.evaluation.skips import predict_skip_controls, skip_scores
 from csrec_core.metrics import brier, resample
 from csrec_core.numbers import interval_text
@@ -18,8 +18,8 @@ from csrec_core.reproduction.tables import DRAWS, ORACLE, auc_gain, model_scores
 
 __all__ = [
     "BY_EFFECT",
-    "LEVEL",
-    "MARKS",
+    "EMPTY_MARKS",
+    "PLAYLIST_LEVEL",
     "REFERENCE_ROWS",
     "run_systems",
     "session_gain",
@@ -28,12 +28,12 @@ __all__ = [
     "table_two",
 ]
 
-LEVEL = "Few-Shot, level of playlists"
+PLAYLIST_LEVEL = "Few-Shot, level of playlists"
 BY_EFFECT = ", by effect"
 SKIP_ROWS = ("majority", "position", "track")  # controls of `csrec_core.evaluation.skips`
-REFERENCE_ROWS = (*SKIP_ROWS, RANDOM, LEVEL, ORACLE)
+REFERENCE_ROWS = (*SKIP_ROWS, RANDOM_RANKING, PLAYLIST_LEVEL, ORACLE)
 #: Why a cell is empty, as the notes of `table_two` have it.
-MARKS = (
+EMPTY_MARKS = (
     "a, published of the real sessions, and these are simulated",
     "b, not in the paper",
     "c, ranks no tracks",
@@ -62,7 +62,7 @@ def _trial_scores(trial: Trial, system: str) -> pd.DataFrame:
     cells, ranks = trial.cells, trial.ranks
     if "rank_share" in cells:
         return model_scores(trial, system)
-    names = {"f_marginal": system, "f_level": LEVEL}
+    names = {"f_marginal": system, "f_level": PLAYLIST_LEVEL}
     parts = [
         skip_scores(
             cells, cells[[name for name in names if name in cells]].rename(columns=names), draws=DRAWS
@@ -109,11 +109,11 @@ def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
     -------
     DataFrame
         `system`, for each of `MSSD_METRICS` what is `published` and `reproduced` (text, with its interval)
-        and, of real sessions, their `difference`; and `note`, the marks of what is empty (`MARKS`).
+        and, of real sessions, their `difference`; and `note`, the marks of what is empty (`EMPTY_MARKS`).
     """
     if summary is None:
-        summary = pd.DataFrame(columns=["model", "metric", *CELL])
-    own = summary.set_index(["model", "metric"])[CELL]
+        summary = pd.DataFrame(columns=["model", "metric", *MEAN_COLUMNS])
+    own = summary.set_index(["model", "metric"])[MEAN_COLUMNS]
     present = summary["model"].unique()
     rows = []
     for system in dict.fromkeys([*SYSTEMS, *present]):
@@ -142,7 +142,7 @@ def source_effect(cells: pd.DataFrame, *, estimand: str = "filtered") -> tuple[f
     """
     ending = {"filtered": "", "marginal": "_marginal"}[estimand]
     apart = cells[f"f{ending}"] - cells[f"f_tilde{ending}"]
-    return _mean(apart, cells["user"])
+    return _bootstrap_mean(apart, cells["user"])
 
 
 def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.DataFrame:
@@ -151,12 +151,12 @@ def session_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> pd.Da
     The interval is a bootstrap over sessions of the paired difference; positive is better.
     """
     error = brier(cells["decision"], other) - brier(cells["decision"], own)
-    rows = {"AUC": auc_gain(cells, own, other), "Brier": _mean(pd.Series(error), cells["user"])}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=CELL)
+    rows = {"AUC": auc_gain(cells, own, other), "Brier": _bootstrap_mean(pd.Series(error), cells["user"])}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=MEAN_COLUMNS)
     return table.reset_index(names="metric")
 
 
-def _mean(values: pd.Series, user: pd.Series) -> tuple[float, float, float]:
+def _bootstrap_mean(values: pd.Series, user: pd.Series) -> tuple[float, float, float]:
     """Return the mean of the rows' values, with a bootstrap over users."""
     sums = pd.DataFrame({"x": values.to_numpy(), "rows": 1.0}).groupby(user.to_numpy()).sum().to_numpy()
     lower, upper = resample(sums, lambda total: total[..., :1] / total[..., 1:], draws=DRAWS)

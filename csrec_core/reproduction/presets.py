@@ -6,9 +6,9 @@ from csrec_core.errors import InputError
 from csrec_core.models.csrec import Objective
 from csrec_core.models.train import Training
 
-__all__ = ["FEWEST", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps", "with_penalty"]
+__all__ = ["FEWEST_READ", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps", "with_penalty"]
 
-FEWEST = 5  # self-chosen exposures that f reads where some users have less
+FEWEST_READ = 5  # self-chosen exposures that f reads where some users have less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Preset(Objective):
     share : float
         Of the users whose exposures are learned from, in (0, 1].
     parts : {"both", "encoder", "user state"}
-        What f is made of (`csrec_core.models.acceptance.PARTS`); as published, the encoder alone.
+        What f is made of (`csrec_core.models.acceptance.LOGIT_PARTS`); as published, the encoder alone.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Effort:
     length : int
         Self-chosen exposures that the baselines and f~ read.
     context : int
-        Of these, the last that f reads; 0 is as many as every user has, and at least `FEWEST`. Where no user
+        Of these, the last that f reads; 0 is as many as every user has, and at least `FEWEST_READ`. Where no user
         has fewer, the place of an exposure in the window is its number.
     baseline, csrec : Training
         Of the next-item models and f~, and of f; the seed is set by each trial.

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.evaluation.controls import ALWAYS
-from csrec_core.evaluation.scores import CELL
+from csrec_core.evaluation.scores import MEAN_COLUMNS
 from csrec_core.numbers import interval_text
 
 __all__ = [
+    "AHR_REASONS",
     "METRICS",
     "MSSD_METRICS",
     "MSSD_PUBLISHED",
     "PUBLISHED",
-    "REASONS",
     "compare_presets",
     "compare_with_published",
     "with_footnotes",
@@ -33,7 +33,7 @@ METRICS = ("AHR@0.2", "AHR@0.5", "HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", 
 MSSD_METRICS = ("AHR@0.2", "AHR@0.5", "HR@10")
 
 #: Why CSRec's AHR differs from the published one, by preset.
-REASONS = {
+AHR_REASONS = {
     "paper": "f~ is a frozen softmax near 1 / N: the constraint draws f below the threshold",
     "unconstrained": "nothing that f learns from tells the last two decisions: it extrapolates",
 }
@@ -94,7 +94,7 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
         `model`, `metric`, `mean`, `lower`, `upper`, as `csrec_core.reproduction.tables.summarise` returns them
         for one preset; the control that accepts everything among them, if it is to be told when f does so.
     preset : str
-        Which, to say why a figure differs (`REASONS`).
+        Which, to say why a figure differs (`AHR_REASONS`).
 
     Returns
     -------
@@ -103,13 +103,13 @@ def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd
         `difference` (reproduced - published), `agrees`, whether the interval, widened by half a unit of the
         last printed digit, holds the published value, and `note`, why it does not. NaN where it was not run.
     """
-    own = scores.set_index(["model", "metric"])[CELL]
+    own = scores.set_index(["model", "metric"])[MEAN_COLUMNS]
     table = PUBLISHED.join(own, on=["model", "metric"]).rename(columns={"mean": "reproduced"})
     table["difference"] = table["reproduced"] - table["published"]
     half = np.where(table["published"].round(3) == table["published"], 5e-4, 5e-5)
     inside = (table["lower"] - half <= table["published"]) & (table["published"] <= table["upper"] + half)
     decided = table["model"].str.startswith("CSRec") & table["metric"].str.startswith("AHR")
-    note = np.where(decided, REASONS.get(preset, OUTSIDE), OUTSIDE)
+    note = np.where(decided, AHR_REASONS.get(preset, OUTSIDE), OUTSIDE)
     always = table["metric"].map(own["mean"].xs(ALWAYS)) if ALWAYS in own.index else np.nan
     note = np.where(decided & ((table["reproduced"] - always).abs() < NEARLY), ACCEPTS_ALL, note)
     note = np.where(inside, "", np.where(table["reproduced"].isna(), NOT_RUN, note))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.simulate import World, simulate_mssd
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.data.mssd.slots import SLOTS, Sessions
 from csrec_core.errors import InputError
 from csrec_core.models.sequences import UNKNOWN, Sequences, to_sequences
@@ -154,11 +154,11 @@ def rank_first(scores: np.ndarray) -> np.ndarray:
 def simulate_sessions(folder: str | Path, sessions: int, *, seed: int = 0, **world: Any) -> Path:
     """Simulate sessions for a demonstration, and return their folder; those that are there are read again.
 
-    `world` is of `csrec_core.data.mssd.simulate.World`.
+    `world` is of `csrec_core.data.mssd.simulate.Listeners`.
     """
     named = "".join(f"-{name}-{value:g}" for name, value in sorted(world.items()))
     folder = Path(folder) / f"simulated-{sessions}-{seed}{named}"
     if not (folder / "summary.json").exists():
         shutil.rmtree(folder, ignore_errors=True)  # what a run cut short has left
-        ingest(*simulate_mssd(folder / "csv", sessions, World(seed=seed, **world)), folder)
+        ingest(*simulate_mssd(folder / "csv", sessions, Listeners(seed=seed, **world)), folder)
     return folder

@@ -23,7 +23,13 @@ from csrec_core.evaluation.controls import (
     predict_controls,
     predict_history_controls,
 )
-from csrec_core.evaluation.scores import CELL, RANDOM, chance_scores, decision_scores, ranking_scores
+from csrec_core.evaluation.scores import (
+    MEAN_COLUMNS,
+    RANDOM_RANKING,
+    chance_scores,
+    decision_scores,
+    ranking_scores,
+)
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.reproduction.ceiling import CEILING
@@ -54,10 +60,10 @@ __all__ = [
 
 ORACLE = "oracle"
 TABULAR = "boosted trees"  # on what is known before each exposure: what a sequence model has to beat
-REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM, CEILING, ORACLE)
+REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM_RANKING, CEILING, ORACLE)
 DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
 DRAWS = 300  # resamples of users
-PARTS = 5  # of the users that trees are fitted on: item statistics are cross-fitted between them
+TREE_PARTS = 5  # of the users that trees are fitted on: item statistics are cross-fitted between them
 
 
 def csrec_name(backbone: str) -> str:
@@ -227,7 +233,7 @@ def predict_trees(dataset: Dataset, cells: pd.DataFrame) -> pd.Series:
         Probabilities, indexed as `cells`.
     """
     rows, known, place = _known_before(dataset, cells)
-    decision, part = cells["decision"].to_numpy(), fold_of(rows["user"].to_numpy(), PARTS, 0)
+    decision, part = cells["decision"].to_numpy(), fold_of(rows["user"].to_numpy(), TREE_PARTS, 0)
     predicted = np.empty(len(cells))
     for held in cells["fold"].unique():
         own = (cells["fold"] == held).to_numpy()
@@ -235,7 +241,7 @@ def predict_trees(dataset: Dataset, cells: pd.DataFrame) -> pd.Series:
             predicted[own] = decision[~own].mean() if len(decision[~own]) else 0.5
             continue
         counted = ~rows["user"].isin(cells["user"][own]).to_numpy()
-        counts = ItemCounts.count(rows[counted], part[counted], PARTS)
+        counts = ItemCounts.count(rows[counted], part[counted], TREE_PARTS)
         item = counts.measure(rows["item"].to_numpy()[place], part[place])
         features = pd.concat([known, item], axis=1)
         many = len(decision[~own]) >= 1000
@@ -291,7 +297,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     one = ~several  # a single seed keeps the bootstrap's own interval, which need not be symmetric
     first = groups[["lower", "upper"]].first()
     table.loc[one, ["lower", "upper"]] = first.loc[one, ["lower", "upper"]]
-    return table.reset_index()[["model", "metric", *CELL, "seeds", "spread"]]
+    return table.reset_index()[["model", "metric", *MEAN_COLUMNS, "seeds", "spread"]]
 
 
 def auc_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> tuple[float, float, float]:
@@ -301,7 +307,7 @@ def auc_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> tuple[flo
     """
     of_own, of_other = (auc_by_user(cells["decision"], said, cells["user"]) for said in (own, other))
     gain = resample_means((of_own - of_other).to_frame("gain"), draws=DRAWS).loc["gain"]
-    mean, lower, upper = (float(gain[name]) for name in CELL)
+    mean, lower, upper = (float(gain[name]) for name in MEAN_COLUMNS)
     return mean, lower, upper
 
 

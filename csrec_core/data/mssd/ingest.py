@@ -142,7 +142,7 @@ def ingest(
     _sweep(folder, parts)
     if parts:
         bring_together(folder, parts)
-    summary = _summary(folder, options)
+    summary = _ingest_summary(folder, options)
     write_json(folder / "summary.json", summary)
     return Ingestion(summary, len(tasks) - len(failures), len(fresh), dict(sorted(failures.items())))
 
@@ -203,7 +203,7 @@ def _sweep(folder: Path, parts: list[str]) -> None:
                 path.unlink()
 
 
-def _summary(folder: Path, options: Options) -> dict:
+def _ingest_summary(folder: Path, options: Options) -> dict:
     parts = parts_of(folder)
     notes = [read_note(folder, part) for part in parts]
     problems = sum((Counter(note["problems"]) for note in notes), Counter())

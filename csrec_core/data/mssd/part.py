@@ -24,11 +24,11 @@ from csrec_core.data.mssd.schema import (
     TRACK,
     TRACK_ID,
     TRACKS,
-    Column,
+    FileColumn,
     Options,
     whole_numbers,
 )
-from csrec_core.data.tables import literal
+from csrec_core.data.tables import sql_text
 from csrec_core.errors import InputError
 from csrec_core.files import read_json, whole_file, write_json
 
@@ -54,13 +54,13 @@ __all__ = [
 LOG_COLUMNS = tuple(column.name for column in (SESSION, TRACK, *LOG))
 TRACK_COLUMNS = tuple(column.name for column in (TRACK_ID, *TRACKS))
 DUPLICATE = "duplicated position"
-MEMORY = "512MB"  # of DuckDB, past which it works on disk
-ROWS = ", ".join(("user", "t", "item", "decision", "source", *(column.target for column in LOG[1:])))
+PART_MEMORY = "512MB"  # of DuckDB, past which it works on disk
+LOG_NAMES = ", ".join(("user", "t", "item", "decision", "source", *(column.target for column in LOG[1:])))
 #: The tables that each part has a file in, from its `good` rows. A session is a user; two that became one
 #: number are still two in the index, to be found.
 TABLES = {
-    "log": f"SELECT {ROWS} FROM good WHERE source IS NOT NULL ORDER BY user, t",
-    "apart": f"SELECT {ROWS} FROM good WHERE source IS NULL ORDER BY user, t",
+    "log": f"SELECT {LOG_NAMES} FROM good WHERE source IS NOT NULL ORDER BY user, t",
+    "apart": f"SELECT {LOG_NAMES} FROM good WHERE source IS NULL ORDER BY user, t",
     "index": "SELECT user, session, count(*)::INTEGER AS rows, arg_min(session_length, t)::INTEGER AS length "
     "FROM good GROUP BY user, session ORDER BY user, session",
 }
@@ -94,9 +94,9 @@ def ingest_file(path: Path, folder: Path, options: Options) -> dict:
     """
     name, source = part_name(path), identity(path)
     with open_database(options.key) as base:
-        _judge(base, [path], (SESSION, TRACK, *LOG))
+        _judge_lines(base, [path], (SESSION, TRACK, *LOG))
         base.execute("ALTER TABLE judged ADD COLUMN item BIGINT; UPDATE judged SET item = number(track)")
-        known = f"SELECT item FROM read_parquet({literal(folder / 'items.parquet')})"
+        known = f"SELECT item FROM read_parquet({sql_text(folder / 'items.parquet')})"
         _reject(
             base,
             "track not in the track table",
@@ -129,7 +129,7 @@ def ingest_tracks(paths: Sequence[Path], folder: Path, options: Options) -> None
     Rows with a cell that is no number, and of a track that came before, are quarantined.
     """
     with open_database(options.key) as base:
-        _judge(base, paths, (TRACK_ID, *TRACKS))
+        _judge_lines(base, paths, (TRACK_ID, *TRACKS))
         _reject_all_but_first(base, "duplicated track", "a second row for this track", "title")
         _refuse_nothing(base, ", ".join(map(str, paths)))
         base.execute("CREATE TABLE good AS SELECT number(title) AS item, * FROM judged WHERE problem IS NULL")
@@ -150,7 +150,7 @@ def open_database(key: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
 
     with (
         tempfile.TemporaryDirectory(prefix="csrec-") as folder,
-        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": 1}) as base,
+        duckdb.connect(config={"memory_limit": PART_MEMORY, "temp_directory": folder, "threads": 1}) as base,
     ):
         base.execute("SET enable_progress_bar = false")
         base.create_function("number", number, [VARCHAR], BIGINT, type=PythonUDFType.ARROW)
@@ -166,12 +166,12 @@ def write_table(base: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
     """Write the rows of a query to a file, whole or absent, of the form that its ending says."""
     form = "FORMAT parquet, COMPRESSION zstd" if path.suffix == ".parquet" else "FORMAT csv, HEADER"
     with whole_file(path) as temporary:
-        base.execute(f"COPY ({sql}) TO {literal(temporary)} ({form})")
+        base.execute(f"COPY ({sql}) TO {sql_text(temporary)} ({form})")
 
 
 def rows_of(folder: Path, parts: Sequence[str], *tables: str) -> str:
     """Return SQL of the rows of tables of parts, each with the `part` it lies in."""
-    paths = (literal(folder / table / f"{part}.parquet") for table in tables for part in parts)
+    paths = (sql_text(folder / table / f"{part}.parquet") for table in tables for part in parts)
     rows = f"read_parquet([{', '.join(paths)}], filename = true)"
     return f"(SELECT * EXCLUDE (filename), parse_filename(filename, true) AS part FROM {rows})"
 
@@ -197,34 +197,36 @@ def read_note(folder: Path, part: str) -> dict:
     return read_json(folder / "done" / f"{part}.json")
 
 
-def _judge(base: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Sequence[Column]) -> None:
+def _judge_lines(
+    base: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Sequence[FileColumn]
+) -> None:
     """Make the table `judged`: a row a line, with `file`, `line`, `text`, `problem`, `detail` and its values."""
     typed = "".join(f", {column.target} {column.type}" for column in columns)
     base.execute(f"CREATE TABLE judged (file TEXT, line BIGINT, text TEXT, problem TEXT, detail TEXT{typed})")
     for path in paths:
         for block in read_blocks(path, [column.name for column in columns]):
             base.register("block", block.lines)
-            base.execute(f"INSERT INTO judged {_verdicts(block, columns)}")
+            base.execute(f"INSERT INTO judged {_line_verdicts(block, columns)}")
 
 
-def _verdicts(block: Lines, columns: Sequence[Column]) -> str:
+def _line_verdicts(block: Lines, columns: Sequence[FileColumn]) -> str:
     """Return the SQL that judges the lines of a block: the first of its faults is the problem of a row."""
     values, problems, details = [], [], []
     for column in columns:
         cell = f"cell[{block.header.index(column.name) + 1}]"
         values.append(f"CAST({column.value.format(cell)} AS {column.type}) AS {column.target}")
-        problems.append(f"WHEN {column.target} IS NULL THEN {literal(column.name)}")
-        said = literal(f"'; expected {column.expected}")
+        problems.append(f"WHEN {column.target} IS NULL THEN {sql_text(column.name)}")
+        said = sql_text(f"'; expected {column.expected}")
         found = f"'{column.name} = ''', {cell}, {said}"
-        details.append(f"WHEN {literal(column.name)} THEN concat({found})")
+        details.append(f"WHEN {sql_text(column.name)} THEN concat({found})")
     width = len(block.header)
     targets = ", ".join(column.target for column in columns)
     return f"""
         WITH cells AS (SELECT line, text, string_split(text, ',') AS cell FROM block),
         valued AS (SELECT *, {", ".join(values)} FROM cells),
-        faulty AS (SELECT *, CASE WHEN text IN ('', {literal("," * (width - 1))}) THEN 'blank line'
+        faulty AS (SELECT *, CASE WHEN text IN ('', {sql_text("," * (width - 1))}) THEN 'blank line'
             WHEN len(cell) <> {width} THEN 'number of columns' {" ".join(problems)} END AS problem FROM valued)
-        SELECT {literal(block.file)}, line, text, problem,
+        SELECT {sql_text(block.file)}, line, text, problem,
             CASE problem WHEN 'blank line' THEN 'a blank line'
             WHEN 'number of columns' THEN concat(len(cell), ' columns; expected {width}')
             {" ".join(details)} END, {targets}

@@ -22,8 +22,8 @@ __all__ = ["ENDINGS", "Lines", "read_blocks", "read_header"]
 
 ENDINGS = (".csv", ".csv.gz", ".tar.gz")
 Stream = IO[bytes] | BufferedIOBase
-BLOCK = 8 << 20  # bytes of text that are read at once
-LONGEST = 1 << 20  # bytes of a line
+BLOCK_BYTES = 8 << 20  # bytes of text that are read at once
+LONGEST_LINE = 1 << 20  # bytes of a line
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,27 @@ class Lines:
     lines: pa.Table
 
 
-def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK) -> Iterator[Lines]:
+def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK_BYTES) -> Iterator[Lines]:
     """Yield the lines of a file, or of all the tables in an archive, in blocks of `block_size` bytes.
 
     Each table's header must have `columns`, in any order and beside any others.
     """
-    with _readable(path):
+    with _readable_file(path):
         for name, stream in _tables(path):
-            header, line, rest = _names(name, stream, columns), 2, b""
+            header, line, rest = _header_names(name, stream, columns), 2, b""
             while piece := stream.read(block_size):
                 # Cells hold neither quotes nor line ends, so a line is a row whatever is in it.
                 *whole, rest = (rest + piece).split(b"\n")
-                yield Lines(name, header, _numbered(whole, line))
+                yield Lines(name, header, _number_lines(whole, line))
                 line += len(whole)
-                if len(rest) > LONGEST:
-                    raise InputError(f"{path}: no CSV table: line {line} has more than {LONGEST:,} bytes")
-            yield Lines(name, header, _numbered([rest] if rest else [], line))
+                if len(rest) > LONGEST_LINE:
+                    raise InputError(
+                        f"{path}: no CSV table: line {line} has more than {LONGEST_LINE:,} bytes"
+                    )
+            yield Lines(name, header, _number_lines([rest] if rest else [], line))
 
 
-def _numbered(lines: list[bytes], first: int) -> pa.Table:
+def _number_lines(lines: list[bytes], first: int) -> pa.Table:
     """Return lines as text beside their numbers."""
     texts = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines]
     numbers = pa.array(range(first, first + len(lines)), pa.int64())
@@ -74,15 +76,15 @@ def read_header(path: Path, columns: Sequence[str]) -> None:
     """Refuse a file whose (first) table does not begin with the names of all columns."""
     if not path.name.endswith(ENDINGS):
         raise InputError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}")
-    with _readable(path):
+    with _readable_file(path):
         tables = _tables(path)  # held, as its end closes the stream
         if (first := next(tables, None)) is None:
             raise InputError(f"{path}: no .csv in this archive")
-        _names(*first, columns)
+        _header_names(*first, columns)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable_file(path: Path) -> Iterator[None]:
     try:
         yield
     except EOFError:
@@ -108,11 +110,11 @@ def _tables(path: Path) -> Iterator[tuple[str, Stream]]:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content and member.name.endswith(".csv"):
                     yield f"{path.name}/{member.name}", content
-        while unpacked.read(BLOCK):  # to the end, where a truncated archive shows itself
+        while unpacked.read(BLOCK_BYTES):  # to the end, where a truncated archive shows itself
             pass
 
 
-def _names(name: str, stream: Stream, columns: Sequence[str]) -> list[str]:
+def _header_names(name: str, stream: Stream, columns: Sequence[str]) -> list[str]:
     header = stream.readline(1 << 16).decode("utf-8-sig", "replace").strip()
     found = [column.strip() for column in header.split(",")]
     check_header(found, columns, name)

@@ -18,7 +18,7 @@ __all__ = [
     "TRACK",
     "TRACKS",
     "TRACK_ID",
-    "Column",
+    "FileColumn",
     "Options",
     "check_header",
     "whole_numbers",
@@ -27,11 +27,11 @@ __all__ = [
 CONTEXTS = ("user_collection", "personalized_playlist", "editorial_playlist", "radio", "catalog", "charts")
 BREAKS = ("context_switch", *(f"{length}_pause_before_play" for length in ("no", "short", "long")))
 LABELS = ("skip_1", "skip_2", "skip_3", "not_skipped")
-KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
+SESSION_HASH_KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
 
 
 @dataclass(frozen=True)
-class Column:
+class FileColumn:
     """A column of the files.
 
     Attributes
@@ -55,63 +55,65 @@ class Column:
     type: str
 
 
-def _whole(name: str, lower: int, upper: int, *, target: str = "", type: str = "SMALLINT") -> Column:
+def _whole_column(
+    name: str, lower: int, upper: int, *, target: str = "", type: str = "SMALLINT"
+) -> FileColumn:
     expected = "0 or 1" if (lower, upper) == (0, 1) else f"a whole number from {lower} to {upper}"
     number = "TRY_CAST({0} AS BIGINT)"
     value = f"CASE WHEN regexp_full_match({{0}}, '\\d+') AND {number} BETWEEN {lower} AND {upper} THEN {number} END"
-    return Column(name, expected, value, target or name, type)
+    return FileColumn(name, expected, value, target or name, type)
 
 
-def _truth(name: str, *, target: str = "", type: str = "BOOLEAN") -> Column:
+def _truth(name: str, *, target: str = "", type: str = "BOOLEAN") -> FileColumn:
     value = "CASE WHEN lower({0}) IN ('true', '1') THEN true WHEN lower({0}) IN ('false', '0') THEN false END"
-    return Column(name, "true or false", value, target or name, type)
+    return FileColumn(name, "true or false", value, target or name, type)
 
 
-def _text(name: str, expected: str, *, target: str = "", type: str = "VARCHAR") -> Column:
+def _text_column(name: str, expected: str, *, target: str = "", type: str = "VARCHAR") -> FileColumn:
     # What is no UTF-8 was read as U+FFFD.
     value = "CASE WHEN {0} <> '' AND NOT contains({0}, '\ufffd') THEN {0} END"
-    return Column(name, expected, value, target or name, type)
+    return FileColumn(name, expected, value, target or name, type)
 
 
-def _number(name: str) -> Column:
+def _number_column(name: str) -> FileColumn:
     number = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
     if name != "mode":
-        return Column(name, "a number", number, name, "FLOAT")
+        return FileColumn(name, "a number", number, name, "FLOAT")
     value = f"CASE {{0}} WHEN 'major' THEN 1 WHEN 'minor' THEN 0 ELSE {number} END"
-    return Column(name, "major or minor", value, name, "FLOAT")
+    return FileColumn(name, "major or minor", value, name, "FLOAT")
 
 
 #: What is known before a track is heard is a feature of the exposure; what the listener then does is not.
 _BEFORE = "feature_"
 _PLAYS = "hist_user_behavior_"
-SESSION = _text("session_id", "an id", target="session")
-TRACK = _text("track_id_clean", "an id", target="track")
-TRACK_ID = _text("track_id", "an id", target="title")
+SESSION = _text_column("session_id", "an id", target="session")
+TRACK = _text_column("track_id_clean", "an id", target="track")
+TRACK_ID = _text_column("track_id", "an id", target="title")
 #: The session logs, beside their two ids.
-LOG: tuple[Column, ...] = (
-    _whole("session_position", 1, 1000, target="t", type="INTEGER"),
-    _whole("session_length", 1, 1000),
+LOG: tuple[FileColumn, ...] = (
+    _whole_column("session_position", 1, 1000, target="t", type="INTEGER"),
+    _whole_column("session_length", 1, 1000),
     *(_truth(name) for name in LABELS),
-    *(_whole(name, 0, 1, target=_BEFORE + name, type="TINYINT") for name in BREAKS),
-    _whole(f"{_PLAYS}n_seekfwd", 0, 32767, target="n_seekfwd"),
-    _whole(f"{_PLAYS}n_seekback", 0, 32767, target="n_seekback"),
+    *(_whole_column(name, 0, 1, target=_BEFORE + name, type="TINYINT") for name in BREAKS),
+    _whole_column(f"{_PLAYS}n_seekfwd", 0, 32767, target="n_seekfwd"),
+    _whole_column(f"{_PLAYS}n_seekback", 0, 32767, target="n_seekback"),
     _truth(f"{_PLAYS}is_shuffle", target=f"{_BEFORE}is_shuffle", type="TINYINT"),
-    _whole("hour_of_day", 0, 23, target=f"{_BEFORE}hour_of_day", type="TINYINT"),
-    Column("date", "a day such as 2018-07-15", "TRY_CAST({0} AS DATE)", "date", "DATE"),
+    _whole_column("hour_of_day", 0, 23, target=f"{_BEFORE}hour_of_day", type="TINYINT"),
+    FileColumn("date", "a day such as 2018-07-15", "TRY_CAST({0} AS DATE)", "date", "DATE"),
     _truth("premium", target=f"{_BEFORE}premium", type="TINYINT"),
-    Column(
+    FileColumn(
         "context_type",
         f"one of {', '.join(CONTEXTS)}",
         f"CASE WHEN {{0}} IN {CONTEXTS} THEN {{0}} END",
         "context_type",
         "VARCHAR",
     ),
-    _text(f"{_PLAYS}reason_start", "a reason such as trackdone", target="reason_start"),
-    _text(f"{_PLAYS}reason_end", "a reason such as trackdone", target="reason_end"),
+    _text_column(f"{_PLAYS}reason_start", "a reason such as trackdone", target="reason_start"),
+    _text_column(f"{_PLAYS}reason_end", "a reason such as trackdone", target="reason_end"),
 )
 #: The features of the tracks, 29 numbers.
-TRACKS: tuple[Column, ...] = tuple(
-    _number(name)
+TRACKS: tuple[FileColumn, ...] = tuple(
+    _number_column(name)
     for name in (
         "duration release_year us_popularity_estimate acousticness beat_strength bounciness danceability "
         "dyn_range_mean energy flatness instrumentalness key liveness loudness mechanism mode organism "
@@ -155,7 +157,7 @@ class Options:
     @property
     def key(self) -> str:
         """The key of the hash function."""
-        return KEY[:-5] + f"{self.salt:05d}"
+        return SESSION_HASH_KEY[:-5] + f"{self.salt:05d}"
 
     @property
     def source(self) -> str:

@@ -35,25 +35,27 @@ from csrec_core.data.mssd.schema import CONTEXTS, TRACKS
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 
-__all__ = ["World", "read_truth", "simulate_mssd", "truth_files", "truth_rows"]
+__all__ = ["Listeners", "read_truth", "simulate_mssd", "truth_files", "truth_rows"]
 
 TOGETHER = 1000  # sessions of one random stream
 SHORTEST, LONGEST = 10, 20
-SHARES = (0.40, 0.20, 0.14, 0.10, 0.13, 0.03)  # of the contexts, as `CONTEXTS`
+CONTEXT_SHARES = (0.40, 0.20, 0.14, 0.10, 0.13, 0.03)  # of the contexts, as `CONTEXTS`
 ELSEWHERE = {"editorial_playlist": -0.2, "radio": -0.1, "catalog": 0.1, "charts": -0.4}
-CHOICES = 12  # tracks that a listener or the recommender chooses from
+TRACKS_OFFERED = 12  # tracks that a listener or the recommender chooses from
 SESSION, TRACK = LOG_COLUMNS[:2]
 LOG_ORDER = [SESSION, *LOG_COLUMNS[2:4], TRACK, *LOG_COLUMNS[4:]]
 OWN, PERSONAL, CATALOG = (
     CONTEXTS.index(name) for name in ("user_collection", "personalized_playlist", "catalog")
 )
 
-NAMES = ("p_system", "p_self", "marginal_system", "marginal_self")
-TRUTH = pa.schema([("session", pa.string()), ("t", pa.int32()), *((name, pa.float64()) for name in NAMES)])
+TRUTH_NAMES = ("p_system", "p_self", "marginal_system", "marginal_self")
+TRUTH = pa.schema(
+    [("session", pa.string()), ("t", pa.int32()), *((name, pa.float64()) for name in TRUTH_NAMES)]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class Listeners:
     """What drives the simulated listeners; the weights of the equation above, in logits.
 
     Attributes
@@ -76,8 +78,8 @@ class World:
     trend: float = -0.02
 
     def __post_init__(self):
-        if self.tracks < CHOICES:
-            raise InputError(f"tracks = {self.tracks}; expected at least {CHOICES}")
+        if self.tracks < TRACKS_OFFERED:
+            raise InputError(f"tracks = {self.tracks}; expected at least {TRACKS_OFFERED}")
 
     def stream(self, number: int) -> np.random.Generator:
         """Return the random stream of a block of sessions, counted from 1; 0 is that of the tracks."""
@@ -85,7 +87,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Tracks:
     """The tracks: their table as in the files, acoustic vectors, appeal in logits, cumulated fame."""
 
     table: pd.DataFrame
@@ -94,7 +96,7 @@ class Catalogue:
     fame: np.ndarray
 
     @classmethod
-    def draw(cls, world: World) -> "Catalogue":
+    def draw(cls, world: Listeners) -> "Tracks":
         rng, size = world.stream(0), world.tracks
         vector = rng.normal(size=(size, 8))
         fame = rng.pareto(1.2, size) + 0.05
@@ -122,7 +124,7 @@ class Catalogue:
 
 
 def simulate_mssd(
-    folder: str | Path, sessions: int, world: World | None = None, *, per_file: int = 50_000
+    folder: str | Path, sessions: int, world: Listeners | None = None, *, per_file: int = 50_000
 ) -> tuple[list[Path], list[Path]]:
     """Write files of session logs, of tracks, and of the truth.
 
@@ -145,8 +147,8 @@ def simulate_mssd(
         raise InputError(
             f"sessions = {sessions}, per file = {per_file}; expected at least 1, and a multiple of {TOGETHER}"
         )
-    folder, world = Path(folder), world or World()
-    catalogue = Catalogue.draw(world)
+    folder, world = Path(folder), world or Listeners()
+    catalogue = Tracks.draw(world)
     tracks, logs = folder / "tf_000000000000.csv", []
     with whole_file(tracks) as temporary:
         catalogue.table.to_csv(temporary, index=False)
@@ -154,7 +156,7 @@ def simulate_mssd(
     for number, start in enumerate(tqdm(starts, desc="MSSD", disable=None, leave=False, unit="file")):
         logs.append(folder / f"log_{number:012d}.csv")
         blocks = _sessions(catalogue, world, start, min(start + per_file, sessions))
-        _write(logs[-1], folder / f"truth_{number:012d}.parquet", blocks)
+        _write_files(logs[-1], folder / f"truth_{number:012d}.parquet", blocks)
     return logs, [tracks]
 
 
@@ -190,7 +192,7 @@ def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
     return known
 
 
-def _write(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) -> None:
+def _write_files(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) -> None:
     options = csv.WriteOptions(include_header=False, quoting_style="none")
     with (
         whole_file(truth) as beside,
@@ -205,7 +207,7 @@ def _write(log: Path, truth: Path, blocks: Iterator[tuple[pa.Table, pa.Table]]) 
 
 
 def _sessions(
-    catalogue: Catalogue, world: World, start: int, stop: int
+    catalogue: Tracks, world: Listeners, start: int, stop: int
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield the rows of the sessions from `start` to `stop`, and their truth, block by block."""
     for block in range(start // TOGETHER, -(-stop // TOGETHER)):
@@ -220,7 +222,7 @@ def _sessions(
         yield rows, pa.table(keys | {name: pa.array(values[real]) for name, values in truth.items()})
 
 
-def _listen(catalogue: Catalogue, world: World, rng: np.random.Generator):
+def _listen(catalogue: Tracks, world: Listeners, rng: np.random.Generator):
     """Return the columns of a log and of its truth, each (1000, 20) or broadcast to it, and the lengths."""
     shape, everyone = (TOGETHER, LONGEST), np.arange(TOGETHER)
     length = np.where(rng.random(TOGETHER) < 0.5, LONGEST, rng.integers(SHORTEST, LONGEST, TOGETHER))
@@ -234,7 +236,7 @@ def _listen(catalogue: Catalogue, world: World, rng: np.random.Generator):
     lift = np.array([ELSEWHERE.get(name, 0.0) for name in CONTEXTS])[context]
     lift = np.where(context == PERSONAL, trust[:, None], lift)
     draw, accepted = rng.random(shape), np.zeros((TOGETHER, LONGEST + 1), dtype=bool)
-    truth = {name: np.zeros(shape) for name in NAMES}
+    truth = {name: np.zeros(shape) for name in TRUTH_NAMES}
     believed = {"system": np.zeros(TOGETHER), "self": np.zeros(TOGETHER)}
     for t in range(LONGEST):
         before = world.carry_over * accepted[:, t]
@@ -244,13 +246,13 @@ def _listen(catalogue: Catalogue, world: World, rng: np.random.Generator):
             truth[f"marginal_{source}"][:, t] = believed[source]
             truth[f"p_{source}"][:, t] = expit(logit[:, t] + raised + before)
         accepted[everyone, t + 1] = draw[:, t] < expit(logit[:, t] + lift[:, t] + before)
-    columns = _columns(rng, length, context, switched, track, ~accepted[:, 1:])
+    columns = _file_columns(rng, length, context, switched, track, ~accepted[:, 1:])
     return columns, truth, length
 
 
 def _contexts(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Draw contexts that change at one track in ten, and tell where they do."""
-    drawn = rng.choice(len(CONTEXTS), size=shape, p=SHARES)
+    drawn = rng.choice(len(CONTEXTS), size=shape, p=CONTEXT_SHARES)
     changes = rng.random(shape) < 0.1
     changes[:, 0] = True
     since = np.maximum.accumulate(np.where(changes, np.arange(shape[1]), 0), axis=1)
@@ -259,7 +261,7 @@ def _contexts(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndar
 
 
 def _tracks(
-    catalogue: Catalogue, rng: np.random.Generator, taste: np.ndarray, context: np.ndarray
+    catalogue: Tracks, rng: np.random.Generator, taste: np.ndarray, context: np.ndarray
 ) -> np.ndarray:
     """Choose the tracks: by taste, by fame, any, or one that was heard before."""
     shape, everyone = context.shape, np.arange(len(context))
@@ -269,7 +271,7 @@ def _tracks(
     earlier = (rng.random(shape) * np.arange(shape[1])).astype(int)
     track = np.zeros(shape, dtype=int)
     for t in range(shape[1]):
-        drawn = np.searchsorted(catalogue.fame, rng.random((shape[0], CHOICES)))
+        drawn = np.searchsorted(catalogue.fame, rng.random((shape[0], TRACKS_OFFERED)))
         drawn = np.minimum(drawn, len(catalogue.fame) - 1)
         likes = np.einsum("sce,se->sc", catalogue.vector[drawn], taste) / np.sqrt(8)
         best = (leaning[context[:, t], None] * likes + rng.gumbel(size=drawn.shape)).argmax(axis=1)
@@ -278,7 +280,7 @@ def _tracks(
     return track
 
 
-def _columns(rng, length, context, switched, track, skipped) -> dict[str, np.ndarray]:
+def _file_columns(rng, length, context, switched, track, skipped) -> dict[str, np.ndarray]:
     """Return the columns of the files, (1000, 20) each or broadcast to it, from what happened."""
     shape = skipped.shape
     briefly = skipped & (rng.random(shape) < 0.8)

@@ -21,11 +21,11 @@ from csrec_core.files import read_json
 __all__ = ["LOG_FEATURES", "SLOTS", "Sessions", "read_sessions"]
 
 SLOTS = 20  # tracks of the longest session
-OTHER = "other"  # any reason that is not named
-REASONS = {"backbtn", "clickrow", "endplay", "fwdbtn", "playbtn", "remote", "trackdone", "trackerror"}
-STARTS, ENDS = sorted({*REASONS, "appload"}), sorted({*REASONS, "logout"})
+OTHER_REASON = "other"  # any reason that is not named
+REASON_WORDS = {"backbtn", "clickrow", "endplay", "fwdbtn", "playbtn", "remote", "trackdone", "trackerror"}
+STARTS, ENDS = sorted({*REASON_WORDS, "appload"}), sorted({*REASON_WORDS, "logout"})
 #: Each number, and the largest that it can be.
-NUMBERS = {
+LARGEST_NUMBERS = {
     "t": SLOTS,
     "session_length": SLOTS,
     **dict.fromkeys(LABELS, 1),
@@ -34,9 +34,13 @@ NUMBERS = {
     "feature_hour_of_day": 24,
     "feature_premium": 1,
 }
-NAMES = {"context_type": CONTEXTS, "reason_start": (*STARTS, OTHER), "reason_end": (*ENDS, OTHER)}
+NAMES = {
+    "context_type": CONTEXTS,
+    "reason_start": (*STARTS, OTHER_REASON),
+    "reason_end": (*ENDS, OTHER_REASON),
+}
 #: The 41 features of a slot: 15 numbers, each over its largest, and 26 names as zeros and ones.
-LOG_FEATURES = (*NUMBERS, *(f"{column}={name}" for column, names in NAMES.items() for name in names))
+LOG_FEATURES = (*LARGEST_NUMBERS, *(f"{column}={name}" for column, names in NAMES.items() for name in names))
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int 
     folder = Path(folder)
     if not (folder / "options.json").exists():
         raise InputError(f"{folder}: no folder that csrec data mssd wrote")
-    users = _whole(folder, sessions, seed)
+    users = _whole_sessions(folder, sessions, seed)
     if not len(users):
         raise InputError(f"{folder}: no session of 2 to {SLOTS} tracks is whole")
     rows = read_users(folder, users, "log", "apart").astype({"source": object})
@@ -116,7 +120,7 @@ def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int 
     return _layout(rows, users, items, label)
 
 
-def _whole(folder: Path, sessions: int | None, seed: int) -> np.ndarray:
+def _whole_sessions(folder: Path, sessions: int | None, seed: int) -> np.ndarray:
     """Return the users whose session is whole, or some of them."""
 
     def batches():
@@ -137,7 +141,7 @@ def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: s
         table[session, slot] = values
         return table
 
-    numbers = [rows[name].to_numpy(dtype=np.float32) / most for name, most in NUMBERS.items()]
+    numbers = [rows[name].to_numpy(dtype=np.float32) / most for name, most in LARGEST_NUMBERS.items()]
     for name, names in NAMES.items():
         code = pd.Index(names).get_indexer(rows[name].astype(str))
         # What is not named has code -1: it is the last, `other`.

@@ -14,13 +14,13 @@ from csrec_core.data.mssd.part import (
     write_note,
     write_table,
 )
-from csrec_core.data.tables import literal
+from csrec_core.data.tables import sql_text
 from csrec_core.errors import InputError
 
 __all__ = ["SPLIT", "bring_together"]
 
 SPLIT = "sessions-of-several-files"  # the part
-FEW = 1000  # split sessions that are mended however few sessions there are
+FEW_SESSIONS = 1000  # split sessions that are mended however few sessions there are
 
 
 def bring_together(folder: Path, parts: list[str]) -> None:
@@ -38,13 +38,13 @@ def bring_together(folder: Path, parts: list[str]) -> None:
         base.execute(f"CREATE VIEW places AS FROM {rows_of(folder, parts, 'index')}")
         base.execute("CREATE TABLE split AS SELECT user FROM places GROUP BY user HAVING count(*) > 1")
         base.execute("CREATE TABLE lie AS SELECT user, session, part FROM places WHERE user IN (FROM split)")
-        _refuse(base)
+        _refuse_clashes(base)
         shares = [part for (part,) in base.execute("SELECT DISTINCT part FROM lie ORDER BY part").fetchall()]
         if set(shares) - {SPLIT}:
             _move(base, folder, shares)
 
 
-def _refuse(base: duckdb.DuckDBPyConnection) -> None:
+def _refuse_clashes(base: duckdb.DuckDBPyConnection) -> None:
     """Raise InputError on sessions of one number, and on more split ones than chance makes."""
     alike = "SELECT min(session), max(session) FROM lie GROUP BY user HAVING min(session) <> max(session)"
     if pair := base.execute(f"{alike} ORDER BY user LIMIT 1").fetchone():
@@ -52,7 +52,7 @@ def _refuse(base: duckdb.DuckDBPyConnection) -> None:
             f"sessions {pair[0]} and {pair[1]} became one number; choose another --salt and --out"
         )
     (total,), (split,) = (one(base, f"SELECT count(*) FROM {name}") for name in ("places", "split"))
-    if split > max(FEW, total / 100):
+    if split > max(FEW_SESSIONS, total / 100):
         where = "SELECT string_agg(part, ' and ' ORDER BY part) AS parts FROM lie GROUP BY user"
         (most,) = one(base, f"SELECT mode(parts) FROM ({where})")
         raise InputError(
@@ -72,12 +72,12 @@ def _move(base: duckdb.DuckDBPyConnection, folder: Path, shares: list[str]) -> N
     for part in shares:
         for table in TABLES:
             path = folder / table / f"{part}.parquet"
-            write_table(base, f"FROM read_parquet({literal(path)}) WHERE user NOT IN (FROM split)", path)
+            write_table(base, f"FROM read_parquet({sql_text(path)}) WHERE user NOT IN (FROM split)", path)
     base.execute("CREATE VIEW good AS FROM moved WHERE place = 1")
     for table, sql in TABLES.items():
         write_table(base, sql, folder / table / f"{SPLIT}.parquet")
     bad = (
-        f"SELECT part AS file, 0 AS line, {literal(DUPLICATE)} AS problem, "
+        f"SELECT part AS file, 0 AS line, {sql_text(DUPLICATE)} AS problem, "
         "'another file has a row for this session_position of the session' AS detail, "
         "concat(session, ',', t) AS text FROM moved WHERE place > 1 ORDER BY part, user, t"
     )
