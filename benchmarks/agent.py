@@ -1,9 +1,9 @@
 """How fast readers are simulated, and whom the quality gate stops: python benchmarks/agent.py [seeds].
 
 First, seconds and peak memory of a study by simulated readers, in processes of their own, and how many times
-those of the smallest they are. Then, by the weight of tastes in the decisions of simulated readers, the share
-of seeds at which the pilot of 50 readers and 20 exposures is stopped (at weight 0 it should be, for taste
-explains nothing), and what the stated taste explains of the decisions.
+those of the smallest they are. Then, by the weight of preferences in the decisions of simulated readers, the share
+of seeds at which the pilot of 50 readers and 20 exposures is stopped (at weight 0 it should be, for preference
+explains nothing), and what the stated preference explains of the decisions.
 """
 
 import multiprocessing
@@ -36,7 +36,7 @@ def measure(users: int) -> tuple[float, float]:
 
 
 def stopped(affinity: float, seeds: int) -> tuple[float, float]:
-    """Return the share of seeds at which the gate stops the pilot, and the mean share explained by taste."""
+    """Return the share of seeds at which the gate stops the pilot, and the mean share explained by preference."""
     catalogue = load_catalogue()
     genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
     stops, shares = [], []
@@ -46,7 +46,7 @@ def stopped(affinity: float, seeds: int) -> tuple[float, float]:
         agent = Simulator(catalogue, seed=seed, affinity=affinity)
         quality = judge_pilot(pilot_table(agent, block, genre=genre, books=len(kept)), seed=seed)
         stops.append(not quality.passed)
-        shares.append(quality.explained.loc["stated taste", "share"])
+        shares.append(quality.explained.loc["stated preference", "share"])
     return float(np.mean(stops)), float(np.mean(shares))
 
 
@@ -60,10 +60,10 @@ def main() -> None:
             seconds, memory = pool.submit(measure, users).result()
         first = first or (seconds, memory)
         print(f"{users:8,} {seconds:7.2f} {memory:7.0f} {seconds / first[0]:8.1f} {memory / first[1]:8.1f}")
-    print(f"\n{'weight of tastes':>16} {'stopped':>8} {'explained by taste':>19}   ({seeds} seeds)")
+    print(f"\n{'weight of preferences':>16} {'stopped':>8} {'explained by preference':>19}   ({seeds} seeds)")
     for weight in WEIGHTS:
-        share, taste = stopped(weight, seeds)
-        print(f"{weight:16.2f} {share:8.1%} {taste:19.1%}")
+        share, preference = stopped(weight, seeds)
+        print(f"{weight:16.2f} {share:8.1%} {preference:19.1%}")
 
 
 if __name__ == "__main__":

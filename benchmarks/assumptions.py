@@ -3,7 +3,7 @@
 One line per world: the share of seeds at which each assumption is found violated at the level 0.05 of all
 tests together, and of seeds at which any is. A world departs from the clean one, which has no source effect,
 by what its line says. The last lines are of the clean world again: the share of p-values up to 0.05, before
-Holm's correction, and the tests of the history model, when the log does not hold the tastes.
+Holm's correction, and the tests of the history model, when the log does not hold the preferences.
 """
 
 import sys
@@ -22,7 +22,7 @@ WORLDS = {
     "clean, drift=0.3": {"drift": 0.3},
     "carry_over_exposure=0.5": {"carry_over_exposure": 0.5},
     "second_order=0.5": {"second_order": 0.5},
-    "lagged_taste=3, drift=0.3": {"lagged_taste": 3.0, "drift": 0.3},
+    "lagged_preference=3, drift=0.3": {"lagged_preference": 3.0, "drift": 0.3},
     "amplification=0.2": {"amplification": 0.2},
     "confounder=1.5": {"confounder": 1.5},
     "trust_spread=0.5": {"trust_spread": 0.5},
@@ -65,7 +65,7 @@ def main() -> None:
         clean = p if clean is None else clean
         print_rates(name, holm)
     print_rates("clean, before Holm", clean, any_of_them=False)
-    print_rates("clean, tastes hidden", p_values({}, seeds, hidden=True)[1])
+    print_rates("clean, preferences hidden", p_values({}, seeds, hidden=True)[1])
     tests = seeds * (len(WORLDS) + 1)
     print(f"{(time.perf_counter() - start) / tests:.2f} s a world and its tests")
 

@@ -8,7 +8,7 @@ tracks is new: no model learns from a row of theirs. Printed are, with standard 
 - the AUC of f at exposures by the system (X_intv) of users it did not learn from, of known and of new tracks;
 - the AUC of a new track that a user chose, by next-item score, against the other new ones and against all;
 
-and then each as a ratio to the model without features. The truth knows tastes and trust.
+and then each as a ratio to the model without features. The truth knows preferences and trust.
 """
 
 import argparse

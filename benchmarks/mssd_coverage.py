@@ -6,8 +6,8 @@ error, coverage of the 95% intervals with its own, and how often zero is rejecte
 p_system - p_self over the world's exposures by the system. A world of 2,000 sessions takes some 15 CPU
 seconds, one deal of sessions into folds.
 
-Scenarios: `known` (tastes move no decision, so nothing is hidden), `no effect` (nor does the system), and
-`hidden` (the default world: tastes move decisions and choices, and no one has written them down).
+Scenarios: `known` (preferences move no decision, so nothing is hidden), `no effect` (nor does the system), and
+`hidden` (the default world: preferences move decisions and choices, and no one has written them down).
 """
 
 import argparse

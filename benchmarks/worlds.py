@@ -50,8 +50,8 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
     """Return a log, and a row for each exposure of the target: `user`, `t`, `source`, `step`, `p1`, `p0`."""
     rng = np.random.default_rng([seed, 77])
     n, m, k = world.users, world.items, 4
-    taste, vector = rng.normal(size=(n, k)) / np.sqrt(k), rng.normal(size=(m, k))
-    affinity = taste @ vector.T  # standard deviation 1 over pairs
+    preference, vector = rng.normal(size=(n, k)) / np.sqrt(k), rng.normal(size=(m, k))
+    affinity = preference @ vector.T  # standard deviation 1 over pairs
     quality, fame = rng.normal(0, 0.4, m), rng.normal(0, 0.8, m)
     chances = {"self": softmax(world.chosen * affinity + fame, axis=1)}
     if world.policy == "as chosen":

@@ -26,9 +26,9 @@ def ask(out, url, books, *, users=USERS, steps=STEPS, resume=False, force=False,
     return run_study(study, out, resume=resume, force=force)
 
 
-def some_readers(taste, *, steps=1, **draws):
-    """Readers of these tastes; what is not given of their draws is the same for all."""
-    n = len(taste)
+def some_readers(preference, *, steps=1, **draws):
+    """Readers of these preferences; what is not given of their draws is the same for all."""
+    n = len(preference)
     plain = {
         "reader": np.arange(1, n + 1),
         "shelf": np.zeros((n, 1), dtype=int),
@@ -38,7 +38,7 @@ def some_readers(taste, *, steps=1, **draws):
         "accept_first": np.zeros((n, steps), dtype=bool),
         "other_order": np.zeros((n, steps), dtype=int),
     }
-    return Readers(taste=taste, **plain | draws)
+    return Readers(preference=preference, **plain | draws)
 
 
 def call(out, url, books, *words, users=25):

@@ -43,8 +43,8 @@ def exposure(library):
 
 @pytest.fixture(scope="module")
 def purchase(library):
-    tastes, number, shelf = np.array([[1.0, 0.0]]), np.array([7]), np.array([[3, 1, 4, 5]])
-    return library.purchase(some_readers(tastes, reader=number, shelf=shelf, count=np.array([2])), 0)
+    preferences, number, shelf = np.array([[1.0, 0.0]]), np.array([7]), np.array([[3, 1, 4, 5]])
+    return library.purchase(some_readers(preferences, reader=number, shelf=shelf, count=np.array([2])), 0)
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def failing(quality):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_it_passes_readers_who_decide_by_taste(catalogue, seed):
+def test_it_passes_readers_who_decide_by_preference(catalogue, seed):
     quality = quality_of(Simulator(catalogue, seed=seed), catalogue, seed=seed)
     assert quality.passed, quality.failures
 
@@ -126,7 +126,7 @@ def test_it_passes_readers_who_decide_by_taste(catalogue, seed):
         (Coin, "by book"),
         (Flatterer, "both decisions"),
         (FirstNamed, "not by answer order"),
-        (BestSeller, "by taste"),
+        (BestSeller, "by preference"),
         (Echo, "not anchored"),
         (Silent, "usable"),
     ],
@@ -185,15 +185,15 @@ def test_shares_are_eta_squared_and_squared_correlation(catalogue):
     decision = table["accepted"].astype(float)
     between = decision.groupby(table["position"]).transform("mean").var() / decision.var()
     assert explained.loc["position", "share"] == pytest.approx(between)
-    slope = table["taste"].rank().corr(decision) ** 2
-    assert explained.loc["stated taste", "share"] == pytest.approx(slope)
+    slope = table["preference"].rank().corr(decision) ** 2
+    assert explained.loc["stated preference", "share"] == pytest.approx(slope)
     between = decision.groupby(table["item"]).transform("mean").var() / decision.var()
     assert explained.loc["item", "share"] == pytest.approx(between)
 
 
 def test_few_decisions_hold_no_weak_link_against_an_agent(catalogue):
     quality = quality_of(Coin(catalogue), catalogue, steps=4, readers=10)
-    assert quality.verdicts["by book"]["holds"] and quality.verdicts["by taste"]["holds"]
+    assert quality.verdicts["by book"]["holds"] and quality.verdicts["by preference"]["holds"]
     assert "too few decisions" in quality.verdicts["by book"]["detail"]
 
 

@@ -27,14 +27,14 @@ def genre(catalogue):
     return pd.Categorical(catalogue["genre"]).codes.astype(int)
 
 
-def exposures(item, taste, *, accepted=False):
+def exposures(item, preference, *, accepted=False):
     """Questions after one purchase, or none, of a book that no question is about."""
     before = np.full((len(item), 1), 1000)
-    return Exposure(some_readers(taste), item, before, np.full(before.shape, accepted))
+    return Exposure(some_readers(preference), item, before, np.full(before.shape, accepted))
 
 
 def test_probabilities_are_those_of_the_equation(catalogue, genre):
-    """Differences of logits: taste, previous decision and book add up; a reader's trust is one number."""
+    """Differences of logits: preference, previous decision and book add up; a reader's trust is one number."""
     even = np.full((400, 10), 0.1)
     fond = np.where(np.arange(10) == genre[7], 0.55, 0.05) + np.zeros((400, 1))
     agent = Simulator(catalogue, effect=0.4, trust_spread=0.5, affinity=3.0, carry_over=0.6, seed=1)
@@ -78,29 +78,29 @@ def test_decisions_are_drawn_with_their_probability(catalogue):
 def test_the_same_question_has_the_same_answer_in_any_company(catalogue):
     rng = np.random.default_rng(1)
     agent = Simulator(catalogue, seed=2)
-    item, taste = rng.integers(1000, size=50), rng.dirichlet(np.full(10, 0.3), 50)
-    whole, _ = agent.decide(exposures(item, taste))
+    item, preference = rng.integers(1000, size=50), rng.dirichlet(np.full(10, 0.3), 50)
+    whole, _ = agent.decide(exposures(item, preference))
     last = np.arange(40, 50)
-    question = exposures(item[last], taste[last])
+    question = exposures(item[last], preference[last])
     readers = replace(question.readers, reader=last + 1)
     part, _ = agent.decide(replace(question, readers=readers))
     np.testing.assert_array_equal(part, whole[last])
-    assert (Simulator(catalogue, seed=3).decide(exposures(item, taste))[0] != whole).any()
+    assert (Simulator(catalogue, seed=3).decide(exposures(item, preference))[0] != whole).any()
 
 
 def test_purchases_are_first_accepted_looks(catalogue, genre):
     """Against a simulation, look by look, of two purchases from a small shelf."""
-    shelf, taste = np.array([0, 150, 151, 300, 301]), np.full(10, 0.02)
-    taste[genre[[0, 150, 300]]] = [0.5, 0.25, 0.11]
-    taste /= taste.sum()
+    shelf, preference = np.array([0, 150, 151, 300, 301]), np.full(10, 0.02)
+    preference[genre[[0, 150, 300]]] = [0.5, 0.25, 0.11]
+    preference /= preference.sum()
     n = 40_000
     agent = Simulator(catalogue, seed=5)
     draws = {"shelf": np.tile(shelf, (n, 1)), "count": np.full(n, 2)}
-    bought = agent.buy(some_readers(np.tile(taste, (n, 1)), reader=np.arange(n), **draws))
+    bought = agent.buy(some_readers(np.tile(preference, (n, 1)), reader=np.arange(n), **draws))
     assert (bought[:, 0] != bought[:, 1]).all()
     books, rng = agent._books, np.random.default_rng(0)
-    look = 0.8 * taste[genre[shelf]] * books.share[shelf] + 0.2 / len(catalogue)
-    logit = -1.2 + 3.0 * (taste[genre[shelf]] - 0.1) + books.quality[shelf]
+    look = 0.8 * preference[genre[shelf]] * books.share[shelf] + 0.2 / len(catalogue)
+    logit = -1.2 + 3.0 * (preference[genre[shelf]] - 0.1) + books.quality[shelf]
     counts = {}
     for _ in range(20_000):
         own, last = [], 0
@@ -132,7 +132,7 @@ def test_the_first_readers_are_the_same_however_many_there_are(genre):
     kept = np.arange(len(genre))
     few = next(draw_blocks(7, genre=genre, kept=kept, steps=4, seed=3))
     many = next(draw_blocks(BLOCK_READERS + 5, genre=genre, kept=kept, steps=4, seed=3))
-    for name in ("taste", "shelf", "count", "candidates", "time", "accept_first", "other_order"):
+    for name in ("preference", "shelf", "count", "candidates", "time", "accept_first", "other_order"):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:7])
     sizes = [
         len(block.reader) for block in draw_blocks(BLOCK_READERS + 5, genre=genre, kept=kept, steps=4, seed=3)
@@ -176,8 +176,8 @@ def test_a_log_by_simulated_readers(catalogue):
     turned = order.groupby("user", observed=True)["source"].agg(lambda s: (s != s.shift()).sum())
     assert (turned == 2).all()  # first all purchases, then all exposures
     assert not log.duplicated(["user", "item"]).any()
-    tastes = done.dataset.users
-    np.testing.assert_allclose(tastes.drop(columns="user").sum(axis=1), 1)
+    preferences = done.dataset.users
+    np.testing.assert_allclose(preferences.drop(columns="user").sum(axis=1), 1)
     again = collect(Simulator(catalogue, seed=1), catalogue, users=60, steps=20, seed=1)
     assert again.dataset.fingerprint == done.dataset.fingerprint
 
@@ -192,7 +192,7 @@ def test_what_the_agent_does_not_know_takes_no_part(catalogue):
 
     done = collect(Forgetful(catalogue), catalogue, users=5, steps=4, force=True)
     assert set(catalogue["genre"]) - set(done.dataset.items["genre"]) == {"crime", "romance"}
-    assert (done.dataset.users[["taste: crime", "taste: romance"]] == 0).all(axis=None)
+    assert (done.dataset.users[["preference: crime", "preference: romance"]] == 0).all(axis=None)
     assert done.made_up > 0.8
     assert set(done.dataset.log["item"]) <= set(done.dataset.items["item"])
 

@@ -30,7 +30,7 @@ ON_SYSTEM_ROWS = (SHAPING, TRAIT, AMPLIFICATION)
 STRENGTHS = {  # knobs at which 1,500 users show each violation
     "carry_over_exposure": {"carry_over_exposure": 0.6},
     "second_order": {"second_order": 0.6},
-    "lagged_taste": {"lagged_taste": 4.0, "drift": 0.3},
+    "lagged_preference": {"lagged_preference": 4.0, "drift": 0.3},
     "amplification": {"amplification": 0.3},
 }
 
@@ -143,9 +143,9 @@ def test_a_clean_world_shows_no_sign():
     assert sum(map(bool, families)) <= 3
 
 
-def test_tastes_that_answer_to_the_exposure_are_found(clean):
+def test_preferences_that_answer_to_the_exposure_are_found(clean):
     shaped = clean.truth.copy()
-    shaped.loc[shaped["source"] == "system", "taste"] *= 1.1
+    shaped.loc[shaped["source"] == "system", "preference"] *= 1.1
     assert SHAPING in violated(Dataset(clean.log, items=clean.items, truth=shaped))
 
 
@@ -169,7 +169,7 @@ def test_decisions_that_repeat_for_ever_leave_nothing_to_test(clean):
     }
 
 
-def test_hidden_tastes(clean):
+def test_hidden_preferences(clean):
     table = assumption_tests(Dataset(clean.log, items=clean.items)).set_index("assumption")
     tested = table["p"].notna()
     assert table.loc[tested, "testable"].str.startswith("of the history model, not of the graph").all()
@@ -181,10 +181,10 @@ def test_hidden_tastes(clean):
             assert not tested[assumption.name]
 
 
-def test_tastes_that_stay_leave_nothing_to_test():
+def test_preferences_that_stay_leave_nothing_to_test():
     still = simulate_books(users=300, items=60, steps=8, drift=0, **NO_EFFECT)
     table = assumption_tests(still).set_index("assumption")
-    assert table.loc[AMPLIFICATION.name, "testable"] == "no: tastes stay as they are"
+    assert table.loc[AMPLIFICATION.name, "testable"] == "no: preferences stay as they are"
     assert table["p"].notna().sum() == 6
 
 

@@ -143,7 +143,7 @@ def rows_of(dataset):
     [
         ("carry_over_exposure", lambda rows: rows["genre"] == rows["last_genre"]),
         ("second_order", lambda rows: rows["before_last"]),
-        ("lagged_taste", lambda rows: (rows["taste_before"] - 0.1).fillna(0)),
+        ("lagged_preference", lambda rows: (rows["preference_before"] - 0.1).fillna(0)),
     ],
 )
 def test_a_knob_adds_its_term_to_the_logit_and_leaves_all_else(knob, adds):
@@ -152,22 +152,22 @@ def test_a_knob_adds_its_term_to_the_logit_and_leaves_all_else(knob, adds):
         rows_of(simulate_books(users=40, items=20, steps=6, carry_over=0.6, seed=8, **{knob: value}))
         for value in (0.0, 0.7)
     )
-    for column in ("item", "propensity", "taste"):
+    for column in ("item", "propensity", "preference"):
         np.testing.assert_array_equal(without[column], with_knob[column])
     for column in ("p_system", "p_self"):
         before, after = (logit(rows[column]) - 0.6 * rows["last"] for rows in (without, with_knob))
         np.testing.assert_allclose(after - before, 0.7 * adds(with_knob), atol=1e-9)
 
 
-def test_amplification_adds_to_the_log_taste_of_accepted_genres():
-    """Of two genres, the log odds of one tell both tastes, whichever of the two a row shows."""
+def test_amplification_adds_to_the_log_preference_of_accepted_genres():
+    """Of two genres, the log odds of one tell both preferences, whichever of the two a row shows."""
     odds = []
     for value in (0.0, 0.4):
         rows = rows_of(simulate_books(users=40, items=20, genres=2, steps=6, seed=8, amplification=value))
         sign = np.where(rows["genre"] == "genre 1", 1, -1)
         accepted = (sign * rows["decision"]).groupby(rows["user"])
         rows["gain"] = accepted.cumsum() - sign * rows["decision"]
-        odds.append(logit(rows["taste"]) * sign - value * rows["gain"])
+        odds.append(logit(rows["preference"]) * sign - value * rows["gain"])
         assert rows["marginal_system"].isna().all() == (value > 0)
     np.testing.assert_allclose(odds[1], odds[0], atol=1e-9)
 
@@ -195,7 +195,7 @@ def test_the_mood_confounds_self_chosen_decisions_only():
     assert abs(error.mean()["system"]) < 4 * noise["system"]
 
 
-def test_propensities_know_tastes_and_no_mood():
+def test_propensities_know_preferences_and_no_mood():
     dataset = simulate_books(users=20_000, items=12, steps=2, genres=3, seed=1, confounder=1.5)
     chosen = dataset.log[dataset.log["source"] == "self"]
     by_item = (1 / chosen["propensity"]).groupby(chosen["item"]).sum() / len(chosen)
@@ -206,7 +206,7 @@ def test_propensities_know_tastes_and_no_mood():
 def test_truth_under_all_violations_is_the_sum_over_paths_and_moods(regime):
     """Enumerate decisions and moods; the logit of a row without them is found from its one-step truth."""
     first, second, mood, genres = 0.9, 0.5, 0.8, 4
-    knobs = {"carry_over_exposure": 0.6, "second_order": second, "lagged_taste": 1.0, "confounder": mood}
+    knobs = {"carry_over_exposure": 0.6, "second_order": second, "lagged_preference": 1.0, "confounder": mood}
     rows = rows_of(
         simulate_books(users=5, items=12, steps=4, genres=genres, carry_over=first, seed=2, **knobs)
     )
@@ -234,14 +234,16 @@ def test_truth_under_all_violations_is_the_sum_over_paths_and_moods(regime):
             assert marginal == pytest.approx(total, abs=1e-9)
 
 
-def test_measured_tastes():
+def test_measured_preferences():
     rows = rows_of(simulate_books(users=40, items=20, genres=1, steps=3))
-    np.testing.assert_array_equal(rows["taste"], 1)  # of a single genre
+    np.testing.assert_array_equal(rows["preference"], 1)  # of a single genre
     first = (rows["t"] == 1) & (rows["source"] == "self")
-    np.testing.assert_array_equal(rows["taste_before"].isna(), first)
+    np.testing.assert_array_equal(rows["preference_before"].isna(), first)
     still = rows_of(simulate_books(users=40, items=20, steps=3, drift=0))
-    seen = still["taste_before"].notna()
-    np.testing.assert_allclose(still.loc[seen, "taste"], still.loc[seen, "taste_before"], atol=1e-15)
+    seen = still["preference_before"].notna()
+    np.testing.assert_allclose(
+        still.loc[seen, "preference"], still.loc[seen, "preference_before"], atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("regime", ["system", "self"])
@@ -274,9 +276,9 @@ def test_truth_under_fatigue_is_the_sum_over_all_decision_paths(regime):
 
 
 def test_the_see_term_is_bayes_over_moods_and_decisions():
-    """One book a genre and published tastes: enumerate mood, look and decision of the readers' own regime.
+    """One book a genre and published preferences: enumerate mood, look and decision of the readers' own regime.
 
-    P(D_t, S_{1:t}) / P(S_{1:t}) by enumeration of all moods and decisions, given the tastes.
+    P(D_t, S_{1:t}) / P(S_{1:t}) by enumeration of all moods and decisions, given the preferences.
     """
     genres, browsing, mood, affinity, carry, base = 3, 0.2, 1.1, 3.0, 0.6, -1.2
     rows_per_user = 3
@@ -285,9 +287,9 @@ def test_the_see_term_is_bayes_over_moods_and_decisions():
         browsing=browsing, confounder=mood, affinity=affinity, carry_over=carry, base=base,
         publish="users", seed=3,
     )  # fmt: skip
-    tastes = world.users.set_index("user")
+    preferences = world.users.set_index("user")
     for user, own in rows_of(world).groupby("user"):
-        taste = tastes.loc[user, [f"taste: genre {k + 1}" for k in range(genres)]].to_numpy()
+        preference = preferences.loc[user, [f"preference: genre {k + 1}" for k in range(genres)]].to_numpy()
         for source in ("self", "system"):
             phase = own[own["source"] == source]
             before = int(phase["last"].iloc[0])
@@ -297,10 +299,10 @@ def test_the_see_term_is_bayes_over_moods_and_decisions():
                 for path in itertools.product(itertools.product(range(genres), (0, 1)), repeat=t + 1):
                     weight, last = 1.0, before
                     for genre, (feeling, decision) in zip(shown, path, strict=False):
-                        odds = taste * np.exp(mood * (np.arange(genres) == feeling))
+                        odds = preference * np.exp(mood * (np.arange(genres) == feeling))
                         look = (1 - browsing) * odds[genre] / odds.sum() + browsing / genres
                         craving = mood * ((feeling == genre) - 1 / genres)
-                        p = expit(base + affinity * (taste[genre] - 1 / genres) + carry * last + craving)
+                        p = expit(base + affinity * (preference[genre] - 1 / genres) + carry * last + craving)
                         weight *= look * (p if decision else 1 - p) / genres
                         last = decision
                     joint[last] += weight
@@ -343,18 +345,18 @@ def test_a_logged_policy_knows_its_propensities():
     assert shown["system"] > plain.groupby("source")["liked"].mean()["system"] + 0.2
 
 
-def test_published_tastes_are_the_tastes():
+def test_published_preferences_are_the_preferences():
     plain = simulate_books(users=30, items=20, steps=4, seed=5)
     by_row = simulate_books(users=30, items=20, steps=4, seed=5, publish="rows")
-    np.testing.assert_array_equal(by_row.log["feature_taste"], plain.truth["taste"])
-    assert by_row.log.drop(columns="feature_taste").equals(plain.log)
+    np.testing.assert_array_equal(by_row.log["feature_preference"], plain.truth["preference"])
+    assert by_row.log.drop(columns="feature_preference").equals(plain.log)
     still = simulate_books(users=30, items=20, steps=4, seed=5, publish="users", drift=0)
-    wide = still.users.set_index("user").rename(columns=lambda name: name.removeprefix("taste: "))
+    wide = still.users.set_index("user").rename(columns=lambda name: name.removeprefix("preference: "))
     np.testing.assert_allclose(wide.sum(axis=1), 1)
     rows = rows_of(still)
     np.testing.assert_allclose(
         [wide.loc[user, genre] for user, genre in zip(rows["user"], rows["genre"], strict=True)],
-        rows["taste"],
+        rows["preference"],
     )
 
 

@@ -92,14 +92,14 @@ def test_formulas_are_exact_where_the_graph_proves_them_and_wrong_elsewhere():
     assert worst["theorem 3.1"] < TOLERANCE
     assert worst["recursion"] < TOLERANCE
     assert worst["equation 6"] > 0.01
-    assert worst["equation 6, given both tastes"] < TOLERANCE
+    assert worst["equation 6, given both preferences"] < TOLERANCE
     broken = variant_graph("preference amplification D[t-1] → P[t]", 3)
     worst = recursion_errors(broken, 3, models=10).groupby("formula").error.max()
     assert worst["theorem 3.1"] < TOLERANCE
     assert worst["recursion"] > 0.01
 
 
-def test_the_error_of_equation_6_counts_a_pair_of_tastes_as_often_as_it_occurs():
+def test_the_error_of_equation_6_counts_a_pair_of_preferences_as_often_as_it_occurs():
     errors = recursion_errors(sequential_graph(2), 2, models=1, seed=4).set_index("formula")["error"]
     model = random_model(sequential_graph(2), np.random.default_rng(4))
     by_hand = 0.0
@@ -109,14 +109,14 @@ def test_the_error_of_equation_6_counts_a_pair_of_tastes_as_often_as_it_occurs()
             d1 = model.tables["D1"]  # axes: its parents in the order of the nodes, then D1
             order = [model.order[axis] for axis in model.parents["D1"]]
 
-            def first(taste, s1=s1, d1=d1, order=order):
-                return d1[tuple({"P1": taste, "S1": s1}[name] for name in order)]
+            def first(preference, s1=s1, d1=d1, order=order):
+                return d1[tuple({"P1": preference, "S1": s1}[name] for name in order)]
 
             def second(last, p2=p2, s2=s2, d2=d2):
                 names = [model.order[axis] for axis in model.parents["D2"]]
                 return model.tables["D2"][(*({"P2": p2, "S2": s2, "D1": last}[n] for n in names), d2)]
 
-            odds = model.tables["P1"] * model.tables["P2"][:, p2]  # yesterday's taste given today's
+            odds = model.tables["P1"] * model.tables["P2"][:, p2]  # yesterday's preference given today's
             of_today = (odds / odds.sum()) @ np.array([first(0), first(1)])
             found, truth = (sum(second(d) * law[d] for d in (0, 1)) for law in (first(p1), of_today))
             by_hand += joint * abs(found - truth) / 8

@@ -31,8 +31,8 @@ def world(*, told: bool, seed: int = 0) -> tuple[Dataset, Dataset]:
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(2, ITEMS))
     side = rng.choice([-2.0, 2.0], USERS)
-    by_taste = np.exp(side[:, None] * x)
-    share = np.cumsum(by_taste / by_taste.sum(axis=1, keepdims=True), axis=1)
+    by_preference = np.exp(side[:, None] * x)
+    share = np.cumsum(by_preference / by_preference.sum(axis=1, keepdims=True), axis=1)
     chosen = (rng.random((USERS, STEPS, 1)) > share[:, None]).sum(axis=2).clip(max=ITEMS - 1)
     exposed = rng.integers(ITEMS, size=(USERS, STEPS))
     parts = []
@@ -65,12 +65,12 @@ def test_a_new_item_is_ranked_by_its_features_alone(fitted):
     told, whole, f_tilde, _ = fitted
     new = torch.from_numpy(COLD)
     wanted = torch.isin(whole.self_items, new)
-    wanted[:, :3] = False  # the first choices have no taste to go by
+    wanted[:, :3] = False  # the first choices have no preference to go by
     scores = f_tilde.backbone.score(f_tilde.backbone.encode_at(whole.self_items, wanted))
     own = scores.gather(1, whole.self_items[wanted][:, None] - 1)
     auc = ((scores[:, new - 1] < own).sum(dim=1) / (len(new) - 1)).mean().item()
     if told:
-        assert auc > 0.77  # who knows the taste has .805
+        assert auc > 0.77  # who knows the preference has .805
     else:
         assert auc == pytest.approx(0.5, abs=0.12)  # of twelve items, whose order is by chance
 

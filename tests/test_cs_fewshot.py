@@ -152,7 +152,7 @@ def test_calibration_by_hand():
 
 @pytest.mark.parametrize("effect", [0.0, 1.0])
 def test_the_source_effect_is_found_where_there_is_one_and_not_where_there_is_none(effect, tmp_path):
-    """Without tastes the tracks that are played are like those that are chosen, and f - f~ is the effect."""
+    """Without preferences the tracks that are played are like those that are chosen, and f - f~ is the effect."""
     world = {"affinity": 0.0, "effect": effect, "trust_spread": 0.0}
     folder = simulate(tmp_path, 3000, **world)
     sessions = read_sessions(folder)

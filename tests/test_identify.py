@@ -221,9 +221,9 @@ def test_a_latent_cause_of_exposure_and_decision_is_all_that_hides_the_effect(na
 
 
 @pytest.mark.parametrize("exposure", ["observational", "randomised"])
-def test_with_hidden_tastes_only_randomised_exposure_identifies(exposure):
+def test_with_hidden_preferences_only_randomised_exposure_identifies(exposure):
     graph = sequential_graph(2, exposure=exposure, online=True)
-    table = identifiability_table(graph, 2).groupby("tastes")["identifiable"]
+    table = identifiability_table(graph, 2).groupby("preferences")["identifiable"]
     assert table.get_group("measured").all()
     assert (table.get_group("hidden") == (exposure == "randomised")).all()
     hidden = causal_graph(graph.edges, latent=["P1", "P2"])

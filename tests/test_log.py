@@ -221,14 +221,14 @@ def test_features_of_exposures_survive_a_write_and_a_read(tmp_path):
     log = simulate_books(users=20, publish="rows").log
     for name in ("log.parquet", "log.csv"):
         again = read_log(write_log(log, tmp_path / name)).log
-        np.testing.assert_allclose(again["feature_taste"], log["feature_taste"])
+        np.testing.assert_allclose(again["feature_preference"], log["feature_preference"])
 
 
 def test_a_feature_that_is_no_number_is_refused():
     log = simulate_books(users=20, publish="rows").log
-    log["feature_taste"] = log["feature_taste"].astype(object)
-    log.loc[3, "feature_taste"] = "much"
-    with pytest.raises(InputError, match=r"row 4: feature_taste = 'much'; expected a finite number"):
+    log["feature_preference"] = log["feature_preference"].astype(object)
+    log.loc[3, "feature_preference"] = "much"
+    with pytest.raises(InputError, match=r"row 4: feature_preference = 'much'; expected a finite number"):
         validate_log(log)
 
 

@@ -84,7 +84,7 @@ def test_the_source_effect_is_the_sessions_trust(rows):
 
 
 def test_acoustic_features_matter_as_stated(rows):
-    """Where tracks come up whatever the taste, the logit is linear in the moods with the stated weights."""
+    """Where tracks come up whatever the preference, the logit is linear in the moods with the stated weights."""
     own = rows[rows["context_type"] == "catalog"]
     fitted = LinearRegression().fit(own[MOODS], logit(own["p_self"])).coef_
     np.testing.assert_allclose(fitted, WORLD.appeal * np.array([1.5, 1.0, 1.5, -1.0]), atol=0.25)

@@ -64,7 +64,7 @@ def here(parted, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory):
-    """Sessions in which tastes move no decision, and their truth."""
+    """Sessions in which preferences move no decision, and their truth."""
     folder = tmp_path_factory.mktemp("mssd")
     ingest(*simulate_mssd(folder, 2000, Listeners(tracks=60, affinity=0.0), per_file=1000), folder / "data")
     return PartedLog.find(folder / "data")

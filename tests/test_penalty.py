@@ -26,7 +26,7 @@ def test_the_penalised_fit_solves_its_equation():
 
 def test_the_path_falls_as_the_shrinkage_says():
     world = simulate_books(users=300, items=60, steps=8, seed=3, publish="rows")
-    effect = estimate_effect(world, splits=1, confounders=("feature_taste",), propensity="unused")
+    effect = estimate_effect(world, splits=1, confounders=("feature_preference",), propensity="unused")
     path = constraint_path(effect, world, (1.0, 30.0))
     assert path["penalty"].to_list() == [0.0, 1.0, 30.0]
     assert path["effect"].is_monotonic_decreasing and (path["lower"] < path["effect"]).all()

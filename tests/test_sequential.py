@@ -1,4 +1,4 @@
-"""Sequential weights against an enumerated world of two items and hidden tastes."""
+"""Sequential weights against an enumerated world of two items and hidden preferences."""
 
 import numpy as np
 import pandas as pd
@@ -12,35 +12,36 @@ from csrec_core.errors import InputError
 DESIGN = Design()
 
 STEPS = 16
-LOOK = {0: 0.85, 1: 0.2}  # a taste's probability of looking at item 1, by themselves
+LOOK = {0: 0.85, 1: 0.2}  # a preference's probability of looking at item 1, by themselves
 
 
-def accept(taste, item, last, system):
+def accept(preference, item, last, system):
     """Probability of acceptance: a liked item, habit, and what the system adds."""
-    return 0.15 + 0.3 * (taste != item) + 0.3 * last + 0.1 * system
+    return 0.15 + 0.3 * (preference != item) + 0.3 * last + 0.1 * system
 
 
 def true_effects():
     """E[D_t | do(uniform S), system] - the same under self, after a self-chosen phase as it was lived."""
     habit = {}
-    for taste in (0, 1):
+    for preference in (0, 1):
         chance = 0.0  # that the last decision was an acceptance
         for _ in range(STEPS):
             chance = sum(
-                look * ((1 - chance) * accept(taste, item, 0, 0) + chance * accept(taste, item, 1, 0))
-                for item, look in ((0, LOOK[taste]), (1, 1 - LOOK[taste]))
+                look
+                * ((1 - chance) * accept(preference, item, 0, 0) + chance * accept(preference, item, 1, 0))
+                for item, look in ((0, LOOK[preference]), (1, 1 - LOOK[preference]))
             )
-        habit[taste] = chance
+        habit[preference] = chance
     means = np.zeros((2, STEPS))
     for system in (0, 1):
-        for taste in (0, 1):
-            chance = habit[taste]
+        for preference in (0, 1):
+            chance = habit[preference]
             for t in range(STEPS):
                 chance = sum(
                     0.5
                     * (
-                        (1 - chance) * accept(taste, item, 0, system)
-                        + chance * accept(taste, item, 1, system)
+                        (1 - chance) * accept(preference, item, 0, system)
+                        + chance * accept(preference, item, 1, system)
                     )
                     for item in (0, 1)
                 )
@@ -49,15 +50,15 @@ def true_effects():
 
 
 def simulate(users, *, effect=True, uniform=True, seed=0):
-    """Draw the world; LOOK is the probability of item 0, so that tastes look at what they like less often."""
+    """Draw the world; LOOK is the probability of item 0, so that preferences look at what they like less often."""
     rng = np.random.default_rng(seed)
-    taste, last, rows = rng.integers(2, size=users), np.zeros(users, dtype=int), []
-    look = np.array([LOOK[0], LOOK[1]])[taste]
+    preference, last, rows = rng.integers(2, size=users), np.zeros(users, dtype=int), []
+    look = np.array([LOOK[0], LOOK[1]])[preference]
     for source in ("self", "system"):
         for t in range(STEPS):
             first = look if source == "self" else np.full(users, 0.5 if uniform else 0.3)
             item = (rng.random(users) >= first).astype(int)
-            p = accept(taste, item, last, (source == "system") * effect)
+            p = accept(preference, item, last, (source == "system") * effect)
             last = (rng.random(users) < p).astype(int)
             propensity = np.where(item == 0, first, 1 - first)
             rows.append(

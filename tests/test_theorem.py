@@ -43,7 +43,7 @@ KNOWN = {
     "latent D[t-1] ↔ D[t]": {"A3", "H4", "H5", "T1"},
     "second order D[t-2] → D[t]": {"A3", "H4", "H5", "T1"},
     "carry-over S[t-1] → D[t]": {"A3", "H4", "H5", "T1"},
-    "lagged taste P[t-1] → D[t]": {"A3", "H5", "T1"},
+    "lagged preference P[t-1] → D[t]": {"A3", "H5", "T1"},
     "instant shaping S[t] → P[t], randomised": {"A1"},
     "preference amplification D[t-1] → P[t]": {"E2", "H2"},
 }
@@ -122,7 +122,7 @@ def test_bad_time_steps_are_refused(t, message):
         derive_theorem(sequential_graph(3), t)
 
 
-def test_a_graph_with_hidden_taste_is_refused():
+def test_a_graph_with_hidden_preference_is_refused():
     edges = list(sequential_graph(2).edges)
     with pytest.raises(InputError, match="latent node 'P"):
         derive_theorem(causal_graph(edges, latent=["P1", "P2"]), 2)
@@ -210,7 +210,7 @@ def test_every_breaking_edge_breaks_its_steps_and_no_other():
 
 
 def test_repairs_are_named():
-    table = repair_table(audit(variant_graph("lagged taste P[t-1] → D[t]", 3), 3))
+    table = repair_table(audit(variant_graph("lagged preference P[t-1] → D[t]", 3), 3))
     assert ("A3", "condition on", "P2") in set(table.itertuples(index=False, name=None))
     confounded = repair_table(audit(variant_graph("latent S[t] ↔ D[t]", 3), 3))
     assert ("A2", "rule out", "D3 ↔ S3") in set(confounded.itertuples(index=False, name=None))
@@ -244,7 +244,7 @@ def test_a_separation_that_has_lost_its_cuts_is_another_one():
     assert table.loc["A2", "separation"].startswith("D3 ⊥ S3 | D2, P3, S1, S2 in G")
 
 
-def test_an_exposure_that_acts_on_a_taste_is_told():
+def test_an_exposure_that_acts_on_a_preference_is_told():
     assert blocked_ways(sequential_graph(3)) == []
     assert blocked_ways(variant_graph("shaping S[t-1] → P[t]", 3)) == ["S1 → P2", "S2 → P3"]
 

@@ -51,7 +51,7 @@ def load_catalogue(path: str | Path | None = None) -> pd.DataFrame:
     _refuse_cell(path, table, names.duplicated(), "title", "each book once")
     if table["genre"].nunique() < 2:
         raise InputError(
-            f"{path}: all books are of one genre; expected two at least, or tastes are all alike"
+            f"{path}: all books are of one genre; expected two at least, or preferences are all alike"
         )
     table["year"] = year.astype("Int64")
     table.insert(0, "item", range(1, len(table) + 1))

@@ -24,7 +24,7 @@ class Collected:
     Attributes
     ----------
     dataset : Dataset or None
-        The log, its books and the readers' true tastes; None where the gate held the run.
+        The log, its books and the readers' true preferences; None where the gate held the run.
     knowledge : DataFrame
         A row a book: see `check_knowledge`.
     made_up : float
@@ -69,7 +69,7 @@ def collect(
     genre = pd.Categorical(catalogue["genre"], categories=genres_of(catalogue)).codes.astype(int)
     pilot, books = min(PILOT, users), len(catalogue) + _made_up(catalogue)
     parts: list[pd.DataFrame] = []
-    tastes, silent = [], 0
+    preferences, silent = [], 0
     # Both rounds of the pilot are asked before all readers are, who find the first round answered.
     with _progress(agent, total=books + (2 * pilot + users) * (1 + steps)):
         knowledge, made_up = check_knowledge(agent, catalogue, seed=seed)
@@ -84,10 +84,10 @@ def collect(
             bought, exposed = live_block(agent, block, books=len(kept))
             silent += int((~exposed["answered"]).sum() + (bought < 0).all(axis=1).sum())
             parts.append(_log_rows(block, bought, exposed, catalogue["item"].to_numpy()))
-            tastes.append(block.taste)
+            preferences.append(block.preference)
     log = validate_log(pd.concat(parts, ignore_index=True), where=agent.name)
     readers = pd.DataFrame(
-        np.concatenate(tastes), columns=[f"taste: {name}" for name in genres_of(catalogue)]
+        np.concatenate(preferences), columns=[f"preference: {name}" for name in genres_of(catalogue)]
     )
     readers.insert(0, "user", np.arange(1, users + 1))
     items = catalogue.iloc[kept].reset_index(drop=True)
@@ -215,8 +215,10 @@ def pilot_table(agent: Agent, block: Readers, *, genre: np.ndarray, books: int) 
     rounds = []
     for number in (0, 1):
         _, table = live_block(agent, block, books=books, other_order=bool(number))
-        taste = np.take_along_axis(block.taste, genre[table["item"]].reshape(-1, block.steps), axis=1)
-        rounds.append(table.assign(round=number, taste=taste.ravel()))
+        preference = np.take_along_axis(
+            block.preference, genre[table["item"]].reshape(-1, block.steps), axis=1
+        )
+        rounds.append(table.assign(round=number, preference=preference.ravel()))
     return pd.concat(rounds, ignore_index=True)
 
 

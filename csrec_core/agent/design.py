@@ -29,7 +29,7 @@ class Readers:
     ----------
     reader : array of int (n,)
         From 1.
-    taste : array (n, genres)
+    preference : array (n, genres)
         Dirichlet over the genres that the catalogue still holds, 0 for the others.
     shelf : array of int (n, 3 steps)
         Distinct books, by their place in the catalogue, in random order.
@@ -46,7 +46,7 @@ class Readers:
     """
 
     reader: np.ndarray
-    taste: np.ndarray
+    preference: np.ndarray
     shelf: np.ndarray
     count: np.ndarray
     candidates: np.ndarray
@@ -89,13 +89,13 @@ def draw_blocks(
     genres = int(genre.max()) + 1
     for number, start in enumerate(range(0, users, BLOCK_READERS)):
         rng = np.random.default_rng([seed, 2, number])
-        taste = np.zeros((BLOCK_READERS, genres))
-        taste[:, present] = rng.dirichlet(np.full(len(present), CONCENTRATION), BLOCK_READERS)
+        preference = np.zeros((BLOCK_READERS, genres))
+        preference[:, present] = rng.dirichlet(np.full(len(present), CONCENTRATION), BLOCK_READERS)
         gaps = rng.exponential(GAP, (BLOCK_READERS, 2 * steps)).astype(np.int64) + 1
         begins = START_TIME + rng.integers(YEAR, size=BLOCK_READERS).astype("timedelta64[s]")
         block = Readers(
             reader=np.arange(start + 1, start + BLOCK_READERS + 1),
-            taste=taste,
+            preference=preference,
             shelf=kept[_distinct(rng, len(kept), SHELF * steps)],
             count=rng.integers((steps + 1) // 2, steps + 1, size=BLOCK_READERS),
             candidates=kept[_distinct(rng, len(kept), 2 * steps)],

@@ -8,19 +8,19 @@ __all__ = ["ANCHORING", "NAMED_FIRST", "verdicts_on"]
 NAMED_FIRST = "acceptance added by naming it first"
 ANCHORING = "anchoring: probability added by a preceding acceptance"
 
-FEW_DECISIONS = 1000  # decisions below which a missing link to book or taste is held against nobody
+FEW_DECISIONS = 1000  # decisions below which a missing link to book or preference is held against nobody
 POSITIONAL = 0.2  # share of the variance, above chance, that a position may explain
 RECITED = 0.1  # decisions alike, above chance, that a position may bring with it, whatever is shown there
 ORDER = 0.2  # difference of acceptance that the order of the two answers may make
 ANCHORED = 0.4  # probability that a preceding acceptance may add to the same book
 SILENT_SHARE = 0.2  # share of questions that may go without a usable answer
 DEFECT_P = 0.01  # p-value below which a defect is one
-LINKED = 0.05  # p-value below which there is a link to book or taste
+LINKED = 0.05  # p-value below which there is a link to book or preference
 
 
 def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[str, float]) -> dict[str, dict]:
     """Return for each demand whether it `holds`, and the `detail` in words; the tables are of `Quality`."""
-    position, taste = explained.loc["position"], explained.loc["stated taste"]
+    position, preference = explained.loc["position"], explained.loc["stated preference"]
     book, place = agreement.loc["same book, other position"], agreement.loc["same position, other book"]
     enough = facts["pilot decisions"] >= FEW_DECISIONS
     excess = position["share"] - position["chance"]
@@ -49,10 +49,10 @@ def verdicts_on(explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[st
             f"({book['chance']:.0%} by chance), its stated probabilities correlate by "
             f"{book['correlation']:.2f} (p = {as_book:.3f}){_few(as_book, enough)}",
         ),
-        "by taste": (
-            not enough or taste["p"] < LINKED,
-            f"the stated taste explains {taste['share']:.1%} of the decisions ({taste['chance']:.1%} by "
-            f"chance, p = {taste['p']:.3f}){_few(taste['p'], enough)}",
+        "by preference": (
+            not enough or preference["p"] < LINKED,
+            f"the stated preference explains {preference['share']:.1%} of the decisions ({preference['chance']:.1%} by "
+            f"chance, p = {preference['p']:.3f}){_few(preference['p'], enough)}",
         ),
         "rows differ": (
             distinct >= expected / 2,

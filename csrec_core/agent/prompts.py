@@ -150,7 +150,7 @@ class Library:
     def _reader(self, readers: Readers, row: int) -> dict:
         """Return who the reader is; the order of the genres is the reader's own."""
         number = int(readers.reader[row])
-        percent = np.round(100 * readers.taste[row]).astype(int)
+        percent = np.round(100 * readers.preference[row]).astype(int)
         order = np.random.default_rng(number).permutation(len(percent))
         tastes = {self.genres[genre]: int(percent[genre]) for genre in order if percent[genre]}
         return {"number": number, "tastes": tastes}

@@ -28,7 +28,7 @@ class Quality:
     Attributes
     ----------
     explained : DataFrame
-        By factor (position, item, stated taste, previous decision): the `share` of the variance of decisions,
+        By factor (position, item, stated preference, previous decision): the `share` of the variance of decisions,
         in [0, 1], its mean by `chance` under permutation, and the permutation `p`.
     agreement : DataFrame
         For the same book at another position, and for the same position with another book: the `share` of
@@ -70,7 +70,7 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
     ----------
     pilot : DataFrame
         A row for each question put: `round` (0, and 1 for the other order), `user`, `position`, `item`,
-        `taste` (stated taste of the book's genre), `accept_first`, `answered`, `accepted`, `probability`.
+        `preference` (stated preference of the book's genre), `accept_first`, `answered`, `accepted`, `probability`.
     """
     rng = np.random.default_rng([seed, 3])
     rows = pilot[pilot["answered"]].sort_values(["round", "user", "position"], ignore_index=True)
@@ -110,12 +110,12 @@ def _permuted_shares(rows: pd.DataFrame, rng: np.random.Generator, permutations:
     """Return the shares of the variance of decisions beside those of permuted factors."""
     decision = rows["accepted"].to_numpy()
     row = np.arange(len(rows))
-    # A book and its taste are permuted for both decisions of a reader at once: they are no two samples.
+    # A book and its preference are permuted for both decisions of a reader at once: they are no two samples.
     pair = rows.groupby(["user", "item"], sort=False).ngroup().to_numpy()
     factors = {
         "position": (rows["position"], row, share_of_groups),
         "item": (pd.factorize(rows["item"])[0], pair, share_of_groups),
-        "stated taste": (rankdata(rows["taste"]), pair, _share_of_slope),
+        "stated preference": (rankdata(rows["preference"]), pair, _share_of_slope),
         "previous decision": (pd.factorize(rows["previous"])[0], row, share_of_groups),
     }
     table = {}

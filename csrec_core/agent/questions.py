@@ -1,7 +1,7 @@
 """What an agent is asked and what it answers: the interface that every agent has.
 
 Questions come for many readers at once, as arrays of n rows; a book is named by its place in the catalogue
-(from 0), and -1 means none. A reader's `taste` is a distribution over the genres of the catalogue, in the
+(from 0), and -1 means none. A reader's `preference` is a distribution over the genres of the catalogue, in the
 order of `genres_of`.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["Agent", "Exposure", "genres_of"]
 
 
 def genres_of(catalogue: pd.DataFrame) -> list[str]:
-    """Return the genres in the order in which tastes list them."""
+    """Return the genres in the order in which preferences list them."""
     return sorted(catalogue["genre"].unique())
 
 

@@ -24,7 +24,7 @@ __all__ = ["Simulator"]
 
 
 class Simulator:
-    """Readers who decide by taste, book and previous decision, as in `simulate_books`.
+    """Readers who decide by preference, book and previous decision, as in `simulate_books`.
 
     Parameters
     ----------
@@ -59,13 +59,13 @@ class Simulator:
         return pd.DataFrame(said | {"keywords": [self._keywords[place] for place in title]})
 
     def buy(self, readers: Readers) -> np.ndarray:
-        """Buy by looking at the books of the shelf by taste and fame until one is accepted, and again."""
+        """Buy by looking at the books of the shelf by preference and fame until one is accepted, and again."""
         n, k = readers.shelf.shape
         places = readers.shelf.ravel()
-        taste = np.repeat(readers.taste, k, axis=0)
-        model = self._model(taste)
-        look = model.propensity(taste, places).reshape(n, k)
-        liking = taste[np.arange(n * k), self._books.genre[places]]
+        preference = np.repeat(readers.preference, k, axis=0)
+        model = self._model(preference)
+        look = model.propensity(preference, places).reshape(n, k)
+        liking = preference[np.arange(n * k), self._books.genre[places]]
         logit = model.logit(places, None, liking, None)
         habit = model.habit[0, :, 0, 0]
         after = [look * model.accept(logit + habit[last]).reshape(n, k) for last in (0, 1)]
@@ -89,9 +89,9 @@ class Simulator:
 
     def decide(self, question: Exposure) -> tuple[np.ndarray, np.ndarray]:
         """Decide by the equation of the books world, with the source effect of an exposure by the system."""
-        reader, taste, item = question.readers.reader, question.readers.taste, question.item
-        model = self._model(taste)
-        liking = taste[np.arange(len(item)), self._books.genre[item]]
+        reader, preference, item = question.readers.reader, question.readers.preference, question.item
+        model = self._model(preference)
+        liking = preference[np.arange(len(item)), self._books.genre[item]]
         trust = self._world.effect + self._world.trust_spread * ndtri(self._uniform(reader, kind=2))
         habit = model.habit[0, question.last_accepted.astype(int), 0, 0]
         probability = model.accept(model.logit(item, None, liking, None) + trust + habit)
@@ -99,11 +99,11 @@ class Simulator:
         self.progress(len(item))
         return draw < probability, probability
 
-    def _model(self, taste: np.ndarray) -> ReaderModel:
-        """Return the model of readers of still tastes, without any of the world's violations."""
-        still = np.zeros((len(taste), 1))
-        log_taste = np.log(np.maximum(taste, 1e-12))[:, None, :]
-        return ReaderModel(self._world, self._books, log_taste=log_taste, lift=still, mood=still)
+    def _model(self, preference: np.ndarray) -> ReaderModel:
+        """Return the model of readers of still preferences, without any of the world's violations."""
+        still = np.zeros((len(preference), 1))
+        log_preference = np.log(np.maximum(preference, 1e-12))[:, None, :]
+        return ReaderModel(self._world, self._books, log_preference=log_preference, lift=still, mood=still)
 
     def _uniform(self, reader: np.ndarray, **keys: np.ndarray | int) -> np.ndarray:
         """Return a uniform draw in (0, 1) for each reader, the same for the same reader and keys."""

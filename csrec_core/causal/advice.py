@@ -7,26 +7,26 @@ from csrec_core.causal.audit import Audit, blocked_ways, verdicts
 __all__ = ["log_advice"]
 
 
-def log_advice(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> tuple[str, str]:
+def log_advice(audit: Audit, log: pd.DataFrame, *, preferences_measured: bool) -> tuple[str, str]:
     """Say what the graph means for a log, and what to log or randomise.
 
     Parameters
     ----------
     audit : the audited graph
     log : an interaction log, of whose columns `source` and `propensity` are read
-    tastes_measured : whether the log comes with the users' tastes
+    preferences_measured : whether the log comes with the users' preferences
 
     Returns
     -------
     tuple of str
         One sentence each.
     """
-    return _meaning(audit), _what_to_do(audit, log, tastes_measured=tastes_measured)
+    return _meaning(audit), _what_to_do(audit, log, preferences_measured=preferences_measured)
 
 
 def _meaning(audit: Audit) -> str:
     holds = verdicts(audit)
-    alike = "exposures of the same item to users of the same taste and the same last decision"
+    alike = "exposures of the same item to users of the same preference and the same last decision"
     if not holds["identifiable"]:
         return (
             "By this graph something unmeasured moves both what a user sees and what they decide, so no "
@@ -42,19 +42,19 @@ def _meaning(audit: Audit) -> str:
             f"By this graph {alike} are decided alike, whoever chose them, but the step-by-step formula that "
             "CSRec trains on misses a way in which the past acts."
         )
-    rest = "; what an exposure does by changing tastes is left out" if blocked_ways(audit.graph) else ""
+    rest = "; what an exposure does by changing preferences is left out" if blocked_ways(audit.graph) else ""
     return (
-        "By this graph self-chosen and recommended exposures of the same item can be compared once taste and "
+        "By this graph self-chosen and recommended exposures of the same item can be compared once preference and "
         f"last decision are the same: nothing else moves both{rest}."
     )
 
 
-def _what_to_do(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> str:
+def _what_to_do(audit: Audit, log: pd.DataFrame, *, preferences_measured: bool) -> str:
     if not verdicts(audit)["identifiable"]:
         return "Randomise a share of what the system shows, and log each exposure's chance (the column propensity)."
-    if tastes_measured:
+    if preferences_measured:
         return (
-            "This log holds the tastes, so nothing more has to be logged if the graph is right; randomise "
+            "This log holds the preferences, so nothing more has to be logged if the graph is right; randomise "
             "a share of the exposures to test what no log shows, that nothing hidden moves both "
             "exposure and decision."
         )
@@ -63,11 +63,11 @@ def _what_to_do(audit: Audit, log: pd.DataFrame, *, tastes_measured: bool) -> st
     known, bare = sorted(set(sources[chances])), sorted(set(sources[~chances]))
     if not bare:
         return (
-            "Tastes are not in this log, but the chance of every exposure is: weigh by it (the column propensity), "
-            "and go on logging it."
+            "Preferences are not in this log, but the chance of every exposure is: weigh by it (the column "
+            "propensity), and go on logging it."
         )
     some = f" ({' and '.join(known)} exposures have it)" if known else ""
     return (
-        f"Tastes are not in this log: log the chance of every {' and '.join(bare)} exposure (the column propensity)"
-        f"{some}, or randomise a share of the exposures."
+        f"Preferences are not in this log: log the chance of every {' and '.join(bare)} exposure (the column "
+        f"propensity){some}, or randomise a share of the exposures."
     )

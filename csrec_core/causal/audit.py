@@ -77,7 +77,10 @@ def audit(
     seed : of the random models of the certificates
     """
     chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
-    identifications = {"today": _history(graph, t, tastes=slice(-1, None)), "history": _history(graph, t)}
+    identifications = {
+        "today": _history(graph, t, preferences=slice(-1, None)),
+        "history": _history(graph, t),
+    }
     steps = chain[-1].steps if certificates else ()
     certified = {step.name: certify(step.check, seed=seed) for step in steps}
     return Audit(graph, t, chain, identifications, certified, prove_steps(unroll) if unroll else {})
@@ -117,7 +120,7 @@ def every_t(audit: Audit) -> dict[str, bool | None]:
 
 
 def blocked_ways(graph: nx.DiGraph) -> list[str]:
-    """Return the arrows from an exposure to a taste: ways of the effect that tastes given block."""
+    """Return the arrows from an exposure to a preference: ways of the effect that preferences given block."""
     return [f"{a} → {b}" for a, b in graph.edges if a[0] + b[0] == "SP" and time_of(a) and time_of(b)]
 
 
@@ -239,10 +242,10 @@ def _failing(graph: nx.DiGraph, t: int) -> list[str]:
     return [step.name for step in derive_theorem(graph, t) if not step.check]
 
 
-def _history(graph: nx.DiGraph, t: int, *, tastes: slice = slice(None)) -> Identifiability:
-    """Identify P(D_t | do S_{1:t}, P), given the whole taste history, or some `tastes` of it."""
+def _history(graph: nx.DiGraph, t: int, *, preferences: slice = slice(None)) -> Identifiability:
+    """Identify P(D_t | do S_{1:t}, P), given the whole preference history, or some `preferences` of it."""
     history, actions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PS")
-    return identify(graph, y=f"D{t}", do=actions, given=history[tastes])
+    return identify(graph, y=f"D{t}", do=actions, given=history[preferences])
 
 
 def _testable(figure_1: nx.DiGraph, graph: nx.DiGraph) -> str:

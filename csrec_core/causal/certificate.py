@@ -217,8 +217,8 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
     -------
     DataFrame
         One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over
-        exposures and tastes. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t),
-        "recursion" against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both tastes" against
+        exposures and preferences. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t),
+        "recursion" against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both preferences" against
         P(D_t | do S_{1:t}, P_{t-1}, P_t). What speaks of P_{t-1} and P_t is weighted by how often the two
         occur together; all exposures, and in the recursion all histories, count alike.
 
@@ -276,11 +276,11 @@ def _formula_errors(model: StructuralModel, t: int) -> dict[str, float]:
     theorem = step(t, conditional(model, [last], do=s[:-1], given=p[-1:]))
     equation = step(t, conditional(model, [last], do=s[:-1], given=p[-2:-1]))
     on_both = conditional(model, [f"D{t}"], do=s, given=p[-2:])
-    both = conditional(model, p[-2:])  # how often yesterday's and today's taste occur together
+    both = conditional(model, p[-2:])  # how often yesterday's and today's preference occur together
     pairs: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | float]] = {
         "theorem 3.1": (theorem, on_today, 1.0),
         "equation 6": (equation, on_today, both),
-        "equation 6, given both tastes": (equation, on_both, both),
+        "equation 6, given both preferences": (equation, on_both, both),
         "recursion": (history, conditional(model, [f"D{t}"], do=s, given=p), 1.0),
     }
     return {formula: _mean_error(*parts) for formula, parts in pairs.items()}

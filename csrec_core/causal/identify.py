@@ -170,22 +170,22 @@ def identify(
 
 
 def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
-    """Say which estimands at time `t` are identifiable, with tastes measured and with tastes hidden.
+    """Say which estimands at time `t` are identifiable, with preferences measured and with preferences hidden.
 
     Returns
     -------
     DataFrame
-        One row per estimand: `estimand` (words), `tastes` ("measured" or "hidden"), `identifiable`.
+        One row per estimand: `estimand` (words), `preferences` ("measured" or "hidden"), `identifiable`.
     """
-    tastes = [f"P{i}" for i in range(1, t + 1)]
+    preferences = [f"P{i}" for i in range(1, t + 1)]
     actions = [f"S{i}" for i in range(1, t + 1)]
     decisions = [f"D{i}" for i in range(1, t)]
     hidden = graph.copy()
-    nx.set_node_attributes(hidden, dict.fromkeys(tastes, True), "latent")
+    nx.set_node_attributes(hidden, dict.fromkeys(preferences, True), "latent")
     log = [*actions[:-1], *decisions]
     queries = [
-        ("under set exposures, given all tastes", graph, actions, tastes),
-        ("under set exposures, given today's taste", graph, actions, tastes[-1:]),
+        ("under set exposures, given all preferences", graph, actions, preferences),
+        ("under set exposures, given today's preference", graph, actions, preferences[-1:]),
         ("under set exposures", graph, actions, []),
         ("under set exposures", hidden, actions, []),
         ("under set exposures, given the earlier decisions", hidden, actions, decisions),
@@ -199,7 +199,7 @@ def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
         )
         for words, world, do, given in queries
     ]
-    return pd.DataFrame(rows, columns=["estimand", "tastes", "identifiable"])
+    return pd.DataFrame(rows, columns=["estimand", "preferences", "identifiable"])
 
 
 def _hidden(graph: nx.DiGraph, measured: Nodes) -> nx.DiGraph:

@@ -19,14 +19,14 @@ MEANINGS = {
     "A1": "the next exposure does not act on the last decision",
     "A2": "seeing the exposure is as good as setting it",
     "A3": "earlier exposures act through the last decision only",
-    "E1": "given today's taste, yesterday's adds nothing about yesterday's decision",
-    "E2": "given yesterday's taste, today's adds nothing about yesterday's decision",
+    "E1": "given today's preference, yesterday's adds nothing about yesterday's decision",
+    "E2": "given yesterday's preference, today's adds nothing about yesterday's decision",
     "H0": "the first exposure may be read as an action",
     "H1": "the next exposure does not act on the last decision",
-    "H2": "given the earlier tastes, today's adds nothing about yesterday's decision",
+    "H2": "given the earlier preferences, today's adds nothing about yesterday's decision",
     "H3": "seeing the exposure is as good as setting it",
     "H4": "earlier exposures act through the last decision only",
-    "H5": "earlier tastes act through today's taste and the last decision only",
+    "H5": "earlier preferences act through today's preference and the last decision only",
     "T1": "who chose the exposure does not matter, given the exposure",
 }
 

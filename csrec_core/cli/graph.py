@@ -77,7 +77,7 @@ def _print_audit(checked, plain) -> None:
         click.echo(f"The graph repeats no slice: nothing is claimed beyond t = {checked.t}.")
     if ways := audits.blocked_ways(checked.graph):
         click.echo(
-            f"{', '.join(ways)}: part of what an exposure does goes through tastes; given the tastes that "
+            f"{', '.join(ways)}: part of what an exposure does goes through preferences; given the preferences that "
             "part is blocked, so these formulas do not speak of the whole effect."
         )
 

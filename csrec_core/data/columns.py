@@ -5,7 +5,7 @@ __all__ = ["COLUMNS", "FEATURE", "KEY", "SELF", "SOURCES", "SYSTEM"]
 SELF, SYSTEM = "self", "system"
 SOURCES = (SELF, SYSTEM)  # the arms of the paper; a log may have others
 KEY = ["user", "t", "source"]
-FEATURE = "feature_"  # how the columns begin that describe an exposure, such as `feature_taste`; numbers
+FEATURE = "feature_"  # how the columns begin that describe an exposure, such as `feature_preference`; numbers
 #: What a file may hold, and what a message expects in it.
 COLUMNS = {
     "user": "a whole number or text",

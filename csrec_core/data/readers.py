@@ -31,20 +31,20 @@ class World:
     carry_over : float
         What an accepted exposure adds to the logit of the next decision.
     affinity, quality_spread, base : float
-        Weight of taste, spread of item quality, and intercept, in logits.
+        Weight of preference, spread of item quality, and intercept, in logits.
     drift : float
-        Standard deviation of the step of the random walk of the log tastes; 0 holds tastes still.
+        Standard deviation of the step of the random walk of the log preferences; 0 holds preferences still.
     browsing : float
         Share of self-chosen exposures that are uniform over the catalogue, in [0, 1].
     carry_over_exposure : float
         S_{t-1} -> D_t: what an exposure of the same genre just before adds to the logit.
     second_order : float
         D_{t-2} -> D_t: what accepting the last but one exposure adds to the logit.
-    lagged_taste : float
-        P_{t-1} -> D_t: weight of the taste of one exposure earlier, in logits, as `affinity`.
+    lagged_preference : float
+        P_{t-1} -> D_t: weight of the preference of one exposure earlier, in logits, as `affinity`.
     amplification : float
         D_{t-1} -> P_t (and, as it is the exposed genre that grows, S_{t-1} -> P_t): what accepting a book
-        adds to the log taste of its genre, for good.
+        adds to the log preference of its genre, for good.
     confounder : float
         S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing
         and the system know no mood) and in logits of accepting it.
@@ -54,9 +54,9 @@ class World:
         Share of the system's exposures that are aimed, in [0, 1): at a genre by how often the reader has
         accepted it (one added to each count), then a book by fame. The rest is uniform over the catalogue.
     publish : {"nothing", "users", "rows"}
-        What the log's owner knows of tastes. `users`: the tastes at the start, a column `taste: <genre>` each
-        in the users table (right for good where `drift` and `amplification` are 0); `rows`: the taste of
-        the exposed genre at each exposure, a column `feature_taste` of the log.
+        What the log's owner knows of preferences. `users`: those at the start, a column `preference: <genre>`
+        each in the users table (right for good where `drift` and `amplification` are 0); `rows`: the preference of
+        the exposed genre at each exposure, a column `feature_preference` of the log.
     """
 
     users: int = 2000
@@ -75,7 +75,7 @@ class World:
     browsing: float = 0.2
     carry_over_exposure: float = 0.0
     second_order: float = 0.0
-    lagged_taste: float = 0.0
+    lagged_preference: float = 0.0
     amplification: float = 0.0
     confounder: float = 0.0
     fatigue: float = 0.0
@@ -131,7 +131,7 @@ class ReaderModel:
 
     world: World
     catalogue: Catalogue
-    log_taste: np.ndarray  # (users, 2 steps, genres)
+    log_preference: np.ndarray  # (users, 2 steps, genres)
     lift: np.ndarray  # (users, 2 steps): the source effect in logits
     mood: np.ndarray  # (users, 2 steps)
 
@@ -142,10 +142,10 @@ class ReaderModel:
         before_last, last, run = np.indices((2, 2, longest + 1))[..., None]
         return self.world.carry_over * last + self.world.second_order * before_last - self.world.fatigue * run
 
-    def look(self, taste: np.ndarray, mood: np.ndarray, glance: dict[str, np.ndarray]) -> np.ndarray:
-        """Return what each reader looks at by themselves, (users,): a genre by taste, then a book by fame."""
-        leaning = np.exp(self.world.confounder * (mood[:, None] == np.arange(taste.shape[1])))
-        cumulative = np.cumsum(taste * leaning * self.catalogue.present, axis=1)
+    def look(self, preference: np.ndarray, mood: np.ndarray, glance: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what each reader looks at by themselves, (users,): a genre by preference, then a book by fame."""
+        leaning = np.exp(self.world.confounder * (mood[:, None] == np.arange(preference.shape[1])))
+        cumulative = np.cumsum(preference * leaning * self.catalogue.present, axis=1)
         genre = (glance["genre"][:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
         famous = self.catalogue.famous(genre, glance["book"])
         return np.where(glance["browses"], glance["any book"], famous)
@@ -172,41 +172,41 @@ class ReaderModel:
         aimed = self.world.targeting * share * self.catalogue.share[item]
         return item, aimed + (1 - self.world.targeting) / books
 
-    def seen_mood(self, taste: np.ndarray, item: np.ndarray) -> np.ndarray | float:
+    def seen_mood(self, preference: np.ndarray, item: np.ndarray) -> np.ndarray | float:
         """Return the probability that who looks at this item by themselves is in the mood for its genre."""
-        moods = taste.shape[1]
+        moods = preference.shape[1]
         if not self.world.confounder:
             return 1 / moods
         users, genre, odds = np.arange(len(item)), self.catalogue.genre[item], np.exp(self.world.confounder)
-        weight = taste * self.catalogue.present
-        by_mood = taste[users, genre][:, None] / (weight.sum(axis=1)[:, None] + (odds - 1) * weight)
+        weight = preference * self.catalogue.present
+        by_mood = preference[users, genre][:, None] / (weight.sum(axis=1)[:, None] + (odds - 1) * weight)
         by_mood[users, genre] *= odds
         looks = (1 - self.world.browsing) * by_mood * self.catalogue.share[item][
             :, None
         ] + self.world.browsing / len(self.catalogue.genre)
         return looks[users, genre] / looks.sum(axis=1)
 
-    def propensity(self, taste: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """Return the probability, given the tastes, that exactly this item is looked at, (users,)."""
+    def propensity(self, preference: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Return the probability, given the preferences, that exactly this item is looked at, (users,)."""
         genre, users = self.catalogue.genre[item], np.arange(len(item))
-        weight = taste * self.catalogue.present
+        weight = preference * self.catalogue.present
         total = weight.sum(axis=1)
-        share = taste[users, genre] / total
+        share = preference[users, genre] / total
         if self.world.confounder:  # the mean over the moods, each of which raises one genre's weight
             odds = np.exp(self.world.confounder)
-            by_mood = taste[users, genre][:, None] / (total[:, None] + (odds - 1) * weight)
+            by_mood = preference[users, genre][:, None] / (total[:, None] + (odds - 1) * weight)
             by_mood[users, genre] *= odds
             share = by_mood.mean(axis=1)
-        by_taste = (1 - self.world.browsing) * share * self.catalogue.share[item]
-        return by_taste + self.world.browsing / len(self.catalogue.genre)
+        by_preference = (1 - self.world.browsing) * share * self.catalogue.share[item]
+        return by_preference + self.world.browsing / len(self.catalogue.genre)
 
     def logit(self, item, last_item, liking, liking_before) -> np.ndarray:
         """Return the logit but for source, mood and earlier decisions; (users,), as each argument is."""
-        genre, even = self.catalogue.genre, 1 / self.log_taste.shape[2]
+        genre, even = self.catalogue.genre, 1 / self.log_preference.shape[2]
         logit = self.world.base + self.world.affinity * (liking - even) + self.catalogue.quality[item]
         if last_item is not None:
             logit += self.world.carry_over_exposure * (genre[last_item] == genre[item])
-            logit += self.world.lagged_taste * (liking_before - even)
+            logit += self.world.lagged_preference * (liking_before - even)
         return logit
 
     def accept(self, logit: np.ndarray, hit: np.ndarray | float | None = None) -> np.ndarray:
@@ -216,7 +216,7 @@ class ReaderModel:
         """
         if not self.world.confounder:
             return expit(logit)
-        even = 1 / self.log_taste.shape[2]
+        even = 1 / self.log_preference.shape[2]
         hit = even if hit is None else hit
         craved, other = (
             expit(logit + self.world.confounder * (1 - even)),
@@ -241,31 +241,31 @@ def live(
     }
     regimes = ("system", "self", "seen")
     names = [f"{kind}_{regime}" for regime in regimes for kind in ("p", "marginal")]
-    truth = {name: np.full((users, total), np.nan) for name in (*names, "taste", "taste_before")}
+    truth = {name: np.full((users, total), np.nan) for name in (*names, "preference", "preference_before")}
     habit = reader.habit
     before_last = last = run = np.zeros(users, dtype=int)  # decisions, and rejections in a row
-    accepted = np.zeros((users, reader.log_taste.shape[2]))  # books of each genre
-    grown = np.zeros_like(accepted)  # what accepting added to the log tastes
-    taste = item = None
+    accepted = np.zeros((users, reader.log_preference.shape[2]))  # books of each genre
+    grown = np.zeros_like(accepted)  # what accepting added to the log preferences
+    preference = item = None
     for t in range(total):
-        taste_before, last_item = taste, item
-        taste = softmax(reader.log_taste[:, t] + grown, axis=1)
+        preference_before, last_item = preference, item
+        preference = softmax(reader.log_preference[:, t] + grown, axis=1)
         system = t >= steps
         glance = {name: noise[:, t % steps] for name, noise in glances.items()}
         if system:
             item, log["propensity"][:, t] = reader.recommend(accepted, glance)
         else:
-            item = reader.look(taste, reader.mood[:, t], glance)
-            log["propensity"][:, t] = reader.propensity(taste, item)
-        truth["taste"][:, t] = taste[everyone, genre[item]]
-        if taste_before is not None:
-            truth["taste_before"][:, t] = taste_before[everyone, genre[item]]
+            item = reader.look(preference, reader.mood[:, t], glance)
+            log["propensity"][:, t] = reader.propensity(preference, item)
+        truth["preference"][:, t] = preference[everyone, genre[item]]
+        if preference_before is not None:
+            truth["preference_before"][:, t] = preference_before[everyone, genre[item]]
         if t in (0, steps):  # a phase starts from what is known: the realised decisions before it
             known = np.zeros((*habit.shape[:3], users))
             known[before_last, last, run, everyone] = 1
             believed = dict.fromkeys(regimes, known)
-        logit = reader.logit(item, last_item, truth["taste"][:, t], truth["taste_before"][:, t])
-        seen = reader.seen_mood(taste, item)
+        logit = reader.logit(item, last_item, truth["preference"][:, t], truth["preference_before"][:, t])
+        seen = reader.seen_mood(preference, item)
         happened = (before_last, last, run, everyone)
         _write_truth(reader, truth, believed, t=t, logit=logit + habit, seen=seen, happened=happened)
         mood = reader.world.confounder * ((reader.mood[:, t] == genre[item]) - 1 / accepted.shape[1])

@@ -37,15 +37,17 @@ LONG_RECORD = 50  # exposures, after which a position has no intercept of its ow
 USER_PARTS = 10  # of the users: the appeal of an item is told by the other nine
 RECORDED = ("user_rate", "genre_rate", "genre_share", "seen")
 PAST = ("step", "last", "before_last", "same_genre", *RECORDED)
-NOISE = 1e-9  # below it, a change of taste is rounding
+NOISE = 1e-9  # below it, a change of preference is rounding
 
 DECISION_STEPS = ("A3", "H4", "H5", "T1")
-TASTES_NEEDED = "no: it needs measured tastes, which this log does not hold"
-TASTES_HIDDEN = (
-    "no: propensities given tastes do not show it; the two sources would (T1), but mixed with the effect"
+PREFERENCES_NEEDED = "no: it needs measured preferences, which this log does not hold"
+PREFERENCES_HIDDEN = (
+    "no: propensities given preferences do not show it; the two sources would (T1), but mixed with the effect"
 )
-OF_THE_RECORD = "of the history model, not of the graph: tastes are not measured, the user's record stands in"
-RECORD = "no: tastes are not measured, and the user's record that stands in holds these decisions"
+OF_THE_RECORD = (
+    "of the history model, not of the graph: preferences are not measured, the user's record stands in"
+)
+RECORD = "no: preferences are not measured, and the user's record that stands in holds these decisions"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Assumption:
 
 
 SHAPING = Assumption(
-    "an exposure does not change today's taste",
+    "an exposure does not change today's preference",
     ("A1",),
     "P[t] ⊥ S[t]",
     "instant shaping S[t] → P[t], randomised",
@@ -82,20 +84,20 @@ SECOND_ORDER = Assumption(
     "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]",
     "second order D[t-2] → D[t]",
 )
-LAGGED_TASTE = Assumption(
-    "only today's taste acts",
+LAGGED_PREFERENCE = Assumption(
+    "only today's preference acts",
     ("A3", "H5", "T1"),
     "D[t] ⊥ P[t-1] | S[t], D[t-1], P[t]",
-    "lagged taste P[t-1] → D[t]",
+    "lagged preference P[t-1] → D[t]",
 )
 TRAIT = Assumption(
-    "no lasting trait beside taste moves the decisions on the system's exposures",
+    "no lasting trait beside preference moves the decisions on the system's exposures",
     DECISION_STEPS,
     "D[t] ⊥ D[t-2], D[t-3] | S[t], D[t-1], P[t]",
     "latent D[t-1] ↔ D[t], randomised",
 )
 AMPLIFICATION = Assumption(
-    "a decision does not change the taste",
+    "a decision does not change the preference",
     ("E2", "H2"),
     "P[t] ⊥ D[t-1] | P[t-1], S[t-1]",
     "preference amplification D[t-1] → P[t]",
@@ -114,11 +116,13 @@ class _Rows:
 
     Columns are those of `lay_rows`; of `describe`, `PAST`; `genre_size` (items of the genre in the catalogue, NaN
     without genres), `earlier` (share accepted in the arm up to the last but one), `appeal`, `last_appeal`, those of
-    `tastes`, and `taste_before` where tastes are measured.
+    `preferences`, and `preference_before` where preferences are measured.
     """
 
     frame: pd.DataFrame
-    tastes: tuple[str, ...]  # what stands for P_t: the taste, if the truth of a world has it, or `RECORDED`
+    preferences: tuple[
+        str, ...
+    ]  # what stands for P_t: the preference, if the truth of a world has it, or `RECORDED`
     measured: bool
     names: tuple[str, str]  # of the baseline and of the arm
 
@@ -152,13 +156,13 @@ class _Rows:
         own = frame.groupby(["user", "arm"])["decision"]
         frame["earlier"] = (own.cumsum() - frame["decision"] - own.shift()) / np.maximum(frame["step"] - 1, 1)
         truth, names = dataset.truth, (design.baseline, design.arm)
-        if truth is None or not {"taste", "taste_before"} <= set(truth.columns):
+        if truth is None or not {"preference", "preference_before"} <= set(truth.columns):
             return cls(frame, RECORDED, False, names)
         key = dataset.log[KEY].iloc[rows["place"]].astype({"source": str}).reset_index(drop=True)
         known = key.merge(truth.astype({"source": str}), on=KEY, how="left", validate="one_to_one")
-        frame[["taste", "taste_before"]] = known[["taste", "taste_before"]]
-        frame["taste_squared"] = frame["taste"] ** 2
-        return cls(frame, ("taste", "taste_squared"), True, names)
+        frame[["preference", "preference_before"]] = known[["preference", "preference_before"]]
+        frame["preference_squared"] = frame["preference"] ** 2
+        return cls(frame, ("preference", "preference_squared"), True, names)
 
 
 def _genre_sizes(dataset: Dataset, item: pd.Series) -> pd.Series | float:
@@ -179,9 +183,9 @@ class _Outcome(NamedTuple):
 def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) -> pd.DataFrame:
     """Test every assumption of the theorem that the log lets one test.
 
-    Tastes are measured where `truth` has `taste` and `taste_before`; else the user's record so far stands in for
-    them, and a test is one of that history model. `alpha` is the level of all tests together (Holm), `seed` that of
-    the choice of one row a user, for dowhy.
+    Preferences are measured where `truth` has `preference` and `preference_before`; else the user's record so far
+    stands in for them, and a test is one of that history model. `alpha` is the level of all tests together (Holm),
+    `seed` that of the choice of one row a user, for dowhy.
 
     Returns a row for each of `ASSUMPTIONS`: `assumption`, `steps` it guards, `statement`, `testable` (on what, or why
     not), `statistic` (of a score test: chi-squared), `p`, `p_holm`, and `verdict`: "no sign against it", "violated" or
@@ -201,19 +205,21 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
 
 
 def _score_test(rows: _Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:
-    """Test the columns on the decisions of `frame`, given item, position, last decision and taste."""
+    """Test the columns on the decisions of `frame`, given item, position, last decision and preference."""
     if frame["user"].nunique() < FEWEST_TEST_USERS:
         return _Outcome(f"no: too few users with a past on {where}, it takes {FEWEST_TEST_USERS}")
     position = np.minimum(frame["step"], LONG_RECORD - 1)
     # A position at which all users decide alike has no finite intercept, and its rows say nothing.
     frame = frame[frame.groupby(position)["decision"].transform("nunique") == 2]
     position = np.unique(position[frame.index], return_inverse=True)[1]
-    given = np.column_stack([frame[["last", *rows.tastes]], np.eye(position.max(initial=-1) + 1)[position]])
+    given = np.column_stack(
+        [frame[["last", *rows.preferences]], np.eye(position.max(initial=-1) + 1)[position]]
+    )
     count = frame.groupby("item")["item"].transform("size")
     level = frame["item"].where(count >= RARE, -1 - frame["genre"])
     statistic, p = clustered_score(frame["decision"], frame[columns], given, level, frame["user"])
     if np.isnan(p):
-        return _Outcome(f"no: item, position, last decision and taste leave nothing open on {where}")
+        return _Outcome(f"no: item, position, last decision and preference leave nothing open on {where}")
     return _Outcome(_tested_on(rows, where), statistic, p)
 
 
@@ -235,8 +241,8 @@ def _on_decisions(*columns: str, arm: int | None = None) -> Callable:
     return test
 
 
-def _needs_tastes(test: Callable, why: str = TASTES_NEEDED) -> Callable:
-    """Return the test, not done where tastes are not measured."""
+def _needs_preferences(test: Callable, why: str = PREFERENCES_NEEDED) -> Callable:
+    """Return the test, not done where preferences are not measured."""
     return lambda rows, rng: test(rows, rng) if rows.measured else _Outcome(why)
 
 
@@ -249,14 +255,14 @@ def _test_transport(rows: _Rows, rng: np.random.Generator) -> _Outcome:
 
 
 def _test_shaping(rows: _Rows, rng: np.random.Generator) -> _Outcome:
-    """Weigh the tastes of exposed genres by 1 / chance: those of all genres sum to 1, if all have items."""
+    """Weigh the preferences of exposed genres by 1 / chance: those of all genres sum to 1, if all have items."""
     frame = rows.frame[rows.frame["arm"] == 1]
     chance = frame["genre_size"] * frame["propensity"]
     if chance.isna().any() or frame["user"].nunique() < FEWEST_TEST_USERS:
         return _Outcome(
             f"no: it takes genres, and system exposures of {FEWEST_TEST_USERS} users with known propensities"
         )
-    error = frame["taste"] / chance - 1
+    error = frame["preference"] / chance - 1
     by_user = error.groupby(frame["user"]).sum()
     statistic = float(by_user.sum() ** 2 / (by_user**2).sum())
     where = f"{len(frame):,} system exposures"
@@ -264,15 +270,15 @@ def _test_shaping(rows: _Rows, rng: np.random.Generator) -> _Outcome:
 
 
 def _test_amplification(rows: _Rows, rng: np.random.Generator) -> _Outcome:
-    """Does the taste of a genre grow after it was accepted? On system exposures, as they ignore tastes."""
+    """Does the preference of a genre grow after it was accepted? On system exposures, as they ignore preferences."""
     frame = rows.of(1)
     frame = _one_a_user(frame[frame["same_genre"] == 1], rng)
     if len(frame) < FEWEST_TEST_USERS or frame["last"].std() == 0:
         return _Outcome("no: too few users met the same genre twice in a row, by the system")
-    growth = np.log(frame["taste"]) - np.log(frame["taste_before"])
+    growth = np.log(frame["preference"]) - np.log(frame["preference_before"])
     if growth.std() < NOISE:
-        return _Outcome("no: tastes stay as they are")
-    p = covariance_test(*(part.to_numpy() for part in (frame["last"], growth, frame[["taste_before"]])))
+        return _Outcome("no: preferences stay as they are")
+    p = covariance_test(*(part.to_numpy() for part in (frame["last"], growth, frame[["preference_before"]])))
     return _Outcome(_tested_on(rows, f"one system exposure of {len(frame):,} users, by dowhy"), p=p)
 
 
@@ -281,10 +287,10 @@ def _test_markov(rows: _Rows, rng: np.random.Generator) -> _Outcome:
     frame = _one_a_user(rows.of(rows.arm), rng)
     if len(frame) < FEWEST_TEST_USERS or frame["decision"].std() == 0:
         return _Outcome("no: too few users, or decisions that are all alike")
-    parents = ["appeal", "step", "last", *rows.tastes]
+    parents = ["appeal", "step", "last", *rows.preferences]
     others = [name for name in ("before_last", "same_genre") if frame[name].std() > 0]
-    if rows.measured and (frame["taste"] - frame["taste_before"]).std() > NOISE:
-        others.append("taste_before")
+    if rows.measured and (frame["preference"] - frame["preference_before"]).std() > NOISE:
+        others.append("preference_before")
     nodes = [*others, *parents]  # all joined, so that D[t] is the one node with something to test
     graph = nx.DiGraph([(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]])
     graph.add_edges_from((parent, "decision") for parent in parents)
@@ -302,13 +308,13 @@ def _one_a_user(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 _TESTS = {
-    SHAPING: _needs_tastes(_test_shaping),
-    CONFOUNDING: lambda rows, rng: _Outcome(TASTES_HIDDEN),
+    SHAPING: _needs_preferences(_test_shaping),
+    CONFOUNDING: lambda rows, rng: _Outcome(PREFERENCES_HIDDEN),
     CARRY_OVER: _on_decisions("same_genre", "last_appeal"),
     SECOND_ORDER: _on_decisions("before_last"),
-    LAGGED_TASTE: _needs_tastes(_on_decisions("taste_before")),
-    TRAIT: _needs_tastes(_on_decisions("earlier", arm=1), RECORD),
-    AMPLIFICATION: _needs_tastes(_test_amplification),
+    LAGGED_PREFERENCE: _needs_preferences(_on_decisions("preference_before")),
+    TRAIT: _needs_preferences(_on_decisions("earlier", arm=1), RECORD),
+    AMPLIFICATION: _needs_preferences(_test_amplification),
     TRANSPORT: _test_transport,
     MARKOV: _test_markov,
 }

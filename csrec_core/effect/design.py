@@ -67,7 +67,7 @@ class Design:
 
     Examples
     --------
-    >>> Design(confounders=("feature_taste",)).target
+    >>> Design(confounders=("feature_preference",)).target
     'exposed'
     """
 
@@ -174,7 +174,7 @@ def read_design(text: str) -> dict:
     """Return what a design file, or the same in a line, declares: arguments of `find_design`.
 
     The text is a path that ends in .yaml, .yml or .json, or declarations such as
-    `confounders: [feature_taste], target: uniform`.
+    `confounders: [feature_preference], target: uniform`.
 
     Raises
     ------
@@ -183,8 +183,8 @@ def read_design(text: str) -> dict:
 
     Examples
     --------
-    >>> read_design("confounders: [feature_taste], unit: users")
-    {'confounders': ('feature_taste',), 'unit': 'users'}
+    >>> read_design("confounders: [feature_preference], unit: users")
+    {'confounders': ('feature_preference',), 'unit': 'users'}
     """
     where, text = "design", str(text).strip()
     if text.endswith((".yaml", ".yml", ".json")):
@@ -202,7 +202,7 @@ def read_design(text: str) -> dict:
         raise InputError(f"{where}: not YAML: {str(error).splitlines()[0][:200]}") from None
     found = {} if found is None else found
     if not isinstance(found, dict):
-        raise InputError(f"{where}: expected declarations such as confounders: [feature_taste]")
+        raise InputError(f"{where}: expected declarations such as confounders: [feature_preference]")
     valid = [field.name for field in fields(Design)]
     for name in found:
         if name not in valid:

@@ -114,7 +114,7 @@ def covariance_test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
     """Return dowhy's p-value of the covariance of x and y beyond quadratic regressions of both on z.
 
     Of dowhy's tests it is the one whose level holds here: its kernel regression takes a better fit of a
-    variable that z nearly determines, such as yesterday's taste by today's, for a dependence.
+    variable that z nearly determines, such as yesterday's preference by today's, for a dependence.
     """
     gcm = _dowhy_gcm()
     model = gcm.ml.create_polynom_regressor

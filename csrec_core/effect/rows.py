@@ -8,7 +8,8 @@ from csrec_core.effect.design import Design
 
 __all__ = ["beside", "covariates", "genres", "lay_rows", "shares_clock", "table_moments"]
 
-TASTE = "taste: "  # columns of the users table that hold the preference for the genre named after it
+#: How the columns of the users table begin that hold the preference for a genre, whose name follows.
+GENRE_PREFERENCE = "preference: "
 PREFERENCE = "preference"
 POSITION = "item: position"  # in a list: set with the item, so part of the arm where items are
 
@@ -32,10 +33,10 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
     `moments` are those of the whole tables, where the dataset's hold what a part of the log needs.
 
     Indexed as `dataset.log`, float32; no column where there is nothing. The columns `feature_...` of the log; its
-    `position`, where every exposure has one; `preference`, from the columns `taste: <genre>` of the users table, at the
-    exposed item's genre; the other numbers of the users table, as `user: ...`, and of the item table, as `item: ...`,
-    these of mean 0 and standard deviation 1. A value that is missing is the mean of its table, so that the parts of a
-    log agree on it, with a column `missing: ...` of ones beside it.
+    `position`, where every exposure has one; `preference`, from the columns `preference: <genre>` of the users table,
+    at the exposed item's genre; the other numbers of the users table, as `user: ...`, and of the item table, as
+    `item: ...`, these of mean 0 and standard deviation 1. A value that is missing is the mean of its table, so that
+    the parts of a log agree on it, with a column `missing: ...` of ones beside it.
     """
     log, users, items = dataset.log, dataset.users, dataset.items
     moments = table_moments(users, items) if moments is None else moments
@@ -46,13 +47,15 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
     if users is not None:
         by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
         row = by_user.index.get_indexer(log["user"])
-        tastes = [name for name in by_user.columns if str(name).startswith(TASTE)]
-        if tastes and items is not None and "genre" in items.columns:
-            genre = pd.Index([name.removeprefix(TASTE) for name in tastes]).get_indexer(genres(dataset))
-            value = by_user[tastes].to_numpy()[row, genre]
+        genre_columns = [name for name in by_user.columns if str(name).startswith(GENRE_PREFERENCE)]
+        if genre_columns and items is not None and "genre" in items.columns:
+            genre = pd.Index([name.removeprefix(GENRE_PREFERENCE) for name in genre_columns]).get_indexer(
+                genres(dataset)
+            )
+            value = by_user[genre_columns].to_numpy()[row, genre]
             known[PREFERENCE] = np.where((row >= 0) & (genre >= 0), value, np.nan)
-            fill[PREFERENCE] = float(np.mean([fill[f"user: {name}"] for name in tastes]))
-        rest = by_user.drop(columns=tastes)
+            fill[PREFERENCE] = float(np.mean([fill[f"user: {name}"] for name in genre_columns]))
+        rest = by_user.drop(columns=genre_columns)
         known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
     if items is not None:
         by_item = items.drop_duplicates("item").set_index("item").select_dtypes("number")

@@ -41,12 +41,12 @@ def plot_graph(graph: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     width = nodes["x"].max() - nodes["x"].min() + 1.6
     inches = ax.figure.get_figwidth() / ax.get_gridspec().ncols
     size = float(np.clip(inches / width * 72 * 0.5, 9, 22))  # diameter of a node in points
-    tastes = nodes.loc[nodes["kind"] == "P", "y"].max()
+    preferences = nodes.loc[nodes["kind"] == "P", "y"].max()
     for edge in edges.itertuples():
         ax.add_patch(_arrow(edge, shrink=size / 2 + 2))
     for node in nodes.itertuples():
-        # Below a taste its arrows come out, so what is noted of it stands above.
-        _draw_node(ax, node, size, above=node.y >= tastes)
+        # Below a preference its arrows come out, so what is noted of it stands above.
+        _draw_node(ax, node, size, above=node.y >= preferences)
     ax.set_xlim(nodes["x"].min() - 0.8, nodes["x"].max() + 0.8)
     ax.set_ylim(nodes["y"].min() - 0.75, nodes["y"].max() + 0.65)
     ax.set_aspect("equal")

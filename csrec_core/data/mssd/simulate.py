@@ -1,7 +1,7 @@
 """Files like those of MSSD, from a world whose source effect is known.
 
-A listener of a session has a taste z, a track an acoustic vector a. Contexts last for some tracks; in each a
-track comes up by other means: from one's own collection and in a personalised playlist by taste among a few
+A listener of a session has a preference z, a track an acoustic vector a. Contexts last for some tracks; in each a
+track comes up by other means: from one's own collection and in a personalised playlist by preference among a few
 drawn by fame, in the catalogue any, elsewhere by fame; now and then one that was heard before in the session.
 The track is not skipped by skip_2 with probability
 
@@ -226,11 +226,11 @@ def _listen(catalogue: Tracks, world: Listeners, rng: np.random.Generator):
     """Return the columns of a log and of its truth, each (1000, 20) or broadcast to it, and the lengths."""
     shape, everyone = (TOGETHER, LONGEST), np.arange(TOGETHER)
     length = np.where(rng.random(TOGETHER) < 0.5, LONGEST, rng.integers(SHORTEST, LONGEST, TOGETHER))
-    taste, trust = rng.normal(size=(TOGETHER, 8)), rng.normal(world.effect, world.trust_spread, TOGETHER)
+    preference, trust = rng.normal(size=(TOGETHER, 8)), rng.normal(world.effect, world.trust_spread, TOGETHER)
     context, switched = _contexts(rng, shape)
-    track = _tracks(catalogue, rng, taste, context)
+    track = _tracks(catalogue, rng, preference, context)
     repeated = (track[:, :, None] == track[:, None, :]) & np.tri(LONGEST, k=-1, dtype=bool)
-    likes = np.einsum("ste,se->st", catalogue.vector[track], taste) / np.sqrt(8)
+    likes = np.einsum("ste,se->st", catalogue.vector[track], preference) / np.sqrt(8)
     logit = world.base + catalogue.appeal[track] + world.affinity * likes
     logit += world.familiar * repeated.any(axis=2) + world.trend * np.arange(LONGEST)
     lift = np.array([ELSEWHERE.get(name, 0.0) for name in CONTEXTS])[context]
@@ -261,9 +261,9 @@ def _contexts(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndar
 
 
 def _tracks(
-    catalogue: Tracks, rng: np.random.Generator, taste: np.ndarray, context: np.ndarray
+    catalogue: Tracks, rng: np.random.Generator, preference: np.ndarray, context: np.ndarray
 ) -> np.ndarray:
-    """Choose the tracks: by taste, by fame, any, or one that was heard before."""
+    """Choose the tracks: by preference, by fame, any, or one that was heard before."""
     shape, everyone = context.shape, np.arange(len(context))
     leaning = np.zeros(len(CONTEXTS))
     leaning[[OWN, PERSONAL]] = 1.0, 0.6
@@ -273,7 +273,7 @@ def _tracks(
     for t in range(shape[1]):
         drawn = np.searchsorted(catalogue.fame, rng.random((shape[0], TRACKS_OFFERED)))
         drawn = np.minimum(drawn, len(catalogue.fame) - 1)
-        likes = np.einsum("sce,se->sc", catalogue.vector[drawn], taste) / np.sqrt(8)
+        likes = np.einsum("sce,se->sc", catalogue.vector[drawn], preference) / np.sqrt(8)
         best = (leaning[context[:, t], None] * likes + rng.gumbel(size=drawn.shape)).argmax(axis=1)
         chosen = np.where(context[:, t] == CATALOG, any_track[:, t], drawn[everyone, best])
         track[:, t] = np.where(again[:, t] & (t > 0), track[everyone, earlier[:, t]], chosen)
