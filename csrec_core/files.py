@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from csrec_core.errors import InputError, shown
+from csrec_core.errors import InputError, one_line, readable, shown, unreadable
 
 __all__ = [
     "COMPUTING",
@@ -23,10 +23,10 @@ __all__ = [
     "check_shape",
     "file_hash",
     "hash_files",
-    "load_yaml",
     "locked",
     "now",
     "read_json",
+    "read_mapping",
     "sweep",
     "sweep_scratch",
     "versions",
@@ -39,6 +39,7 @@ UNDER_WAY = ".csrec-"  # how the names of unfinished files begin: what a killed 
 SCRATCH = f"{UNDER_WAY}scratch-"
 JSON_KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
 LARGEST_JSON = 2**27  # bytes of a JSON file that is read
+LARGEST_YAML = 100_000  # bytes of YAML that is read
 MOST_VALUES = 20_000  # values in YAML, each alias counted as all that it stands for
 #: What decides the numbers, beside the code of this package.
 COMPUTING = ("numpy", "pandas", "scipy", "scikit-learn", "torch")
@@ -197,15 +198,42 @@ def _misfit(value: Any, shape: Any, at: str) -> str | None:
     return next((fault for place, each, of in parts if (fault := _misfit(each, of, place))), None)
 
 
-def load_yaml(text: str, *, typed: bool = True) -> object:
-    """Return what YAML holds, `typed` or as text alone; ValueError where its aliases stand for too much."""
+def read_mapping(source: str | Path, where: str = "", *, typed: bool = True) -> dict:
+    """Return the mapping that a text, or a file, of YAML holds: `typed`, or as text alone.
+
+    Raises InputError, which says where, for what cannot be read, is no YAML, stands by aliases for too much, or is no
+    mapping of names.
+    """
+    where = where or readable(source)
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as stream:
+                source = stream.read(LARGEST_YAML + 1).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise unreadable(where, error) from None
+    if len(source) > LARGEST_YAML:
+        raise InputError(f"{where}: over {LARGEST_YAML:,} bytes; expected lines 'name: value'")
+    try:
+        content = _load_yaml(source, typed)
+    # Whatever is raised, the text is why: PyYAML lets out errors of Python's own as well, RecursionError too.
+    except Exception as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        reason = one_line(str(error), 200) if isinstance(error, InputError) else f"line {line}: no YAML"
+        raise InputError(f"{where}: {reason}; expected lines 'name: value'") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"{where}: {type(content).__name__}; expected lines 'name: value'")
+    return content
+
+
+def _load_yaml(text: str, typed: bool) -> object:
     import yaml
 
     loader = yaml.SafeLoader if typed else yaml.BaseLoader
     # A few lines of aliases to aliases can stand for more than fits into memory, so they are counted first.
     tree = yaml.compose(text, Loader=loader)
     if tree is not None and _values_in(tree, {}) > MOST_VALUES:
-        raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+        raise InputError(f"its aliases stand for more than {MOST_VALUES:,} values")
     return yaml.load(text, Loader=loader)
 
 

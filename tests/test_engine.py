@@ -400,9 +400,9 @@ def test_a_design_is_found_and_declared(tmp_path):
     ("text", "message"),
     [
         ("arms: 2", "did you mean 'arm'"),
-        ("[1, 2", "not YAML"),
-        ("unit: 2026-01-02 10:00:00+25:00", "not YAML"),  # a time that is none
-        ("unit: 0000-00-00", "not YAML"),
+        ("[1, 2", "no YAML"),
+        ("unit: 2026-01-02 10:00:00+25:00", "no YAML"),  # a time that is none
+        ("unit: 0000-00-00", "no YAML"),
         ("confounders: 3", "expected a list"),
         (
             ", ".join(
@@ -410,7 +410,7 @@ def test_a_design_is_found_and_declared(tmp_path):
             ),
             "its aliases stand",
         ),
-        ("nothing.yaml", "no such file"),
+        ("nothing.yaml", "cannot be read: No such file"),
     ],
 )
 def test_what_is_no_design_is_refused(text, message):

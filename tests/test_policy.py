@@ -275,7 +275,7 @@ def test_a_policy_of_a_file_is_valued_and_its_support_checked(tmp_path):
         ("user,item,score\n1,2,1\n1,2,1\n", "row 2.*once"),
         ("user,item,probability\n1,2,.5\n1,3,.4\n", r"user 1 add up to 0.900"),
         ("item,probability\n2,.5\n", "all items add up to 0.500"),
-        ("", "cannot be read"),
+        ("", "the file is empty"),
     ],
 )
 def test_a_bad_policy_file_is_refused(tmp_path, content, message):

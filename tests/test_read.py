@@ -250,7 +250,7 @@ def test_options_are_one_line_one_file_and_one_command(tmp_path):
     ("text", "message"),
     [
         ("whre: x", "unknown option 'whre' in .*log.yaml.*did you mean 'where'"),
-        ("- 1", "list; expected lines 'option: value'"),
+        ("- 1", "list; expected lines 'name: value'"),
         ("map: {usr: a}", "unknown log column 'usr'"),
         ("map: [a]", r"map: \['a'\]; expected lines 'ours: yours'"),
         ("arms: {a: {b: c}}", "arms: .*; expected lines"),

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from csrec_core.errors import InputError, one_line, shown
-from csrec_core.files import load_yaml
+from csrec_core.errors import InputError, shown
+from csrec_core.files import read_mapping
 
 __all__ = ["read_pairs", "read_yaml"]
-
-LARGEST_PARAMETERS = 2**17  # bytes of a file of parameters
 
 
 def read_pairs(texts, option):
@@ -30,15 +28,7 @@ def read_yaml(file: Path | None) -> tuple[dict, dict]:
     """
     if file is None:
         return {}, {}
-    try:
-        if file.stat().st_size > LARGEST_PARAMETERS:
-            raise ValueError(f"more than {LARGEST_PARAMETERS:,} bytes")
-        content = load_yaml(file.read_text("utf-8"))
-    # Whatever is raised, the file is why: PyYAML lets out errors of Python's own as well, RecursionError too.
-    except Exception as error:
-        raise InputError(f"cannot read {file}: {one_line(str(error)) or type(error).__name__}") from None
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{file}: expected lines 'name: value', not {type(content).__name__}")
+    content = read_mapping(file)
     grid = content.pop("grid", None) or {}
     if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
         raise InputError(f"{file}: expected 'grid:' to hold lines 'name: [value, value]'")

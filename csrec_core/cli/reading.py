@@ -1,47 +1,40 @@
 """The options that say how a log is read, the same for every command that reads one."""
 
+from dataclasses import fields
+
 import click
 
 from csrec_core.cli.program import FILE
+from csrec_core.data.options import ReadOptions, from_content, read_options
 
 __all__ = ["chosen_options", "guessed_options", "read_guessed", "reading_options"]
 
-OPTIONS = (
-    click.option(
-        "--map", "map_", multiple=True, metavar="OURS=YOURS,...", help="Which of your columns is which."
-    ),
-    click.option(
-        "--arms", multiple=True, metavar="NAME[=WORD+WORD],...", help="The arms; others are left out."
-    ),
-    click.option("--where", metavar="SQL", help="The rows to keep: \"channel != 'search'\"."),
-    click.option("--accept", metavar="WORDS|SQL", help='What is accepted: yes, click+buy, "rating >= 4".'),
-    click.option("--explode", multiple=True, metavar="COLUMN,...", help="Lists, a row for each element."),
-    click.option("--feature", "features", multiple=True, metavar="COLUMN,...", help="What else to keep."),
-    click.option("--header", multiple=True, metavar="NAME,...", help="Names for a file without a header."),
-    click.option("--separator", metavar="TEXT", help="Between the columns.  [default: found]"),
-    click.option("--time", metavar="FORMAT", help="How times are written, such as %d/%m/%Y."),
-    click.option(
-        "--merge", type=click.FloatRange(0), metavar="SECONDS", help="A click belongs to its exposure."
-    ),
-    click.option("--distinct", is_flag=True, help="Keep the first of rows that are alike."),
-    click.option("--as", "file", type=FILE, metavar="FILE", help="All these, from a log.yaml."),
-)
+#: What the command line makes of a kind of option beside text.
+CLICK_KINDS = {
+    "seconds": {"type": click.FloatRange(0)},
+    "truth": {"is_flag": True},
+    **{kind: {"multiple": True} for kind in ("columns", "arms", "words")},
+}
 
 
 def reading_options(command):
     """Add the options to a command, which passes them to `chosen_options`."""
-    for option in reversed(OPTIONS):
-        command = option(command)
+    command = click.option("--as", "file", type=FILE, metavar="FILE", help="All these, from a log.yaml.")(
+        command
+    )
+    for each in reversed(fields(ReadOptions)):
+        about = dict(each.metadata)
+        more = CLICK_KINDS.get(about.pop("kind"), {})
+        flag, metavar = about.pop("flag") or f"--{each.name}", about.pop("metavar") or None
+        command = click.option(flag, each.name, metavar=metavar, **about, **more)(command)
     return command
 
 
-def chosen_options(map_, arms, file, **others):
+def chosen_options(map, arms, file, **others):
     """Return the `ReadOptions` that the options of a command say, over those of a file."""
-    from csrec_core.data.options import ReadOptions, from_content, read_options
-
     content = {name: _names(value) if isinstance(value, tuple) else value for name, value in others.items()}
     content = {name: value for name, value in content.items() if value not in (None, [], False)}
-    given = from_content(content, "options").over(ReadOptions.parse(",".join(map_)).with_arms(_names(arms)))
+    given = from_content(content, "options").over(ReadOptions.parse(",".join(map)).with_arms(_names(arms)))
     return given.over(read_options(file)) if file else given
 
 

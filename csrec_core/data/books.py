@@ -111,7 +111,9 @@ def simulate_books(**knobs) -> Dataset:
 
 def draw_catalogue(world: World) -> Catalogue:
     """Return the books of a world, with the quality that no log holds."""
-    return Catalogue.draw(_streams(world.seed)[0], world.items, world.genres, world.quality_spread)
+    rng = _streams(world.seed)[0]
+    genre = rng.permutation(np.arange(world.items) % world.genres)
+    return Catalogue.of_genres(rng, genre, world.genres, world.quality_spread)
 
 
 def _streams(seed: int) -> list[np.random.Generator]:

@@ -71,18 +71,12 @@ ACCEPTING = (
 
 @dataclass(frozen=True)
 class Guess:
-    """Options that may read a table, and why.
-
-    Attributes
-    ----------
-    options : ReadOptions
-        What to read it with.
-    reasons : dict
-        {column of the log: the column of the file, and the evidence}.
-    """
+    """Options that may read a table, and why."""
 
     options: ReadOptions
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(
+        default_factory=dict
+    )  # by column of the log: that of the file, the evidence
 
 
 def guess_options(table: Table) -> Guess:

@@ -10,13 +10,53 @@ from typing import Any
 import yaml
 
 from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
-from csrec_core.errors import InputError, readable, shown, unknown, unreadable
-from csrec_core.files import load_yaml, write_text
+from csrec_core.errors import InputError, shown, unknown
+from csrec_core.files import read_mapping, write_text
 
 __all__ = ["ABSENT", "ReadOptions", "from_content", "read_options", "write_options"]
 
 ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
-LARGEST_OPTIONS = 100_000  # bytes of a file of options
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, str | list | tuple):
+        raise TypeError(value)
+    return (value,) if isinstance(value, str) else tuple("" + word for word in value)
+
+
+def _seconds(text: str | float) -> float:
+    if not 0 <= (seconds := float(text)) < 1e12:
+        raise ValueError(text)
+    return seconds
+
+
+def _separator(text: str) -> str:
+    text = "\t" if text in ("tab", "\\t") else "" + text
+    if len(text) > 1:
+        raise ValueError(text)
+    return text
+
+
+#: By kind of option what a message expects, how a value becomes that, or raises TypeError, and the default.
+OPTION_KINDS: dict[str, tuple[str, Callable[[Any], object], object]] = {
+    "columns": (
+        "lines 'ours: yours'",
+        lambda of: {name: "+".join(_words(one)) for name, one in of.items()},
+        {},
+    ),
+    "arms": ("lines 'arm: words'", lambda of: {arm: _words(words) for arm, words in of.items()}, {}),
+    "text": ("text", lambda value: "" + value, ""),
+    "words": ("words", _words, ()),
+    "separator": ("one character, or tab", _separator, ""),
+    "seconds": ("seconds", _seconds, None),
+    "truth": ("true or false", {"true": True, "false": False, True: True, False: False}.__getitem__, False),
+}
+
+
+def _option(kind: str, metavar: str, says: str, flag: str = "") -> Any:
+    """Declare an option, once for files, Python and the command line (`csrec_core.cli.reading`)."""
+    about = {"kind": kind, "metavar": metavar, "help": says, "flag": flag}
+    return field(default_factory=lambda: OPTION_KINDS[kind][2], metadata=about)
 
 
 @dataclass(frozen=True)
@@ -57,24 +97,26 @@ class ReadOptions:
     {'self': ('organic', 'search'), 'system': ('recommended',)}
     """
 
-    map: Mapping[str, str] = field(default_factory=dict)
-    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    where: str = ""
-    accept: str = ""
-    explode: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    header: tuple[str, ...] = ()
-    separator: str = ""
-    time: str = ""
-    merge: float | None = None
-    distinct: bool = False
+    map: Mapping[str, str] = _option("columns", "OURS=YOURS,...", "Which of your columns is which.")
+    arms: Mapping[str, tuple[str, ...]] = _option(
+        "arms", "NAME[=WORD+WORD],...", "The arms; others are left out."
+    )
+    where: str = _option("text", "SQL", "The rows to keep: \"channel != 'search'\".")
+    accept: str = _option("text", "WORDS|SQL", 'What is accepted: yes, click+buy, "rating >= 4".')
+    explode: tuple[str, ...] = _option("words", "COLUMN,...", "Lists, a row for each element.")
+    features: tuple[str, ...] = _option("words", "COLUMN,...", "What else to keep.", "--feature")
+    header: tuple[str, ...] = _option("words", "NAME,...", "Names for a file without a header.")
+    separator: str = _option("separator", "TEXT", "Between the columns.  [default: found]")
+    time: str = _option("text", "FORMAT", "How times are written, such as %d/%m/%Y.")
+    merge: float | None = _option("seconds", "SECONDS", "A click belongs to its exposure.")
+    distinct: bool = _option("truth", "", "Keep the first of rows that are alike.")
 
     @classmethod
     def parse(cls, text: str) -> "ReadOptions":
         """Read pairs such as `user=customer_id,self=organic`, or the line that `str` gives."""
         text = text.strip()
         if text.startswith("{"):
-            return _from_yaml(text, "map")
+            return from_content(read_mapping(text, "map", typed=False), "map")
         columns, arms = _read_pairs(text)
         return cls(map=columns, arms=arms)
 
@@ -82,7 +124,9 @@ class ReadOptions:
         """Return the options as one line that `parse` reads."""
         content = self.content()
         if content.keys() <= {"map", "arms"} and set(self.arms) <= set(SOURCES) and not _unsafe(self):
-            return _as_pairs([*self.map.items(), *self._arm_words()])
+            return _as_pairs(
+                [*self.map.items(), *((arm, "+".join(words)) for arm, words in self.arms.items())]
+            )
         return yaml.safe_dump(content, default_flow_style=True, width=1 << 30, sort_keys=False).strip()
 
     def content(self) -> dict[str, Any]:
@@ -94,23 +138,21 @@ class ReadOptions:
 
     def command(self) -> str:
         """Return the options as words of the command line."""
-        paper = set(self.arms) <= set(SOURCES)
-        arms = [arm if words == arm else f"{arm}={words}" for arm, words in self._arm_words()]
-        texts = {each.name: "" for each in fields(self)}
-        for name, value in self.content().items():
-            texts[name] = ",".join(value) if isinstance(value, list) else str(value)
+        arms = [(arm, "+".join(words)) for arm, words in self.arms.items()]
+        paper = set(self.arms) <= set(SOURCES)  # --map names them beside the columns
+        texts = {"map": _as_pairs([*self.map.items(), *(arms if paper else [])])}
         texts |= {
-            "map": _as_pairs([*self.map.items(), *(self._arm_words() if paper else [])]),
-            "arms": "" if paper else ",".join(arms),
-            "merge": "" if self.merge is None else f"{self.merge:g}",
-            "distinct": "",
+            "arms": ""
+            if paper
+            else ",".join(arm if words == arm else f"{arm}={words}" for arm, words in arms)
         }
-        flags = {name: "--feature" if name == "features" else f"--{name}" for name in texts}
-        given = [f"{flags[name]} {shlex.quote(text)}" for name, text in texts.items() if text]
-        return " ".join([*given, *(["--distinct"] if self.distinct else [])])
-
-    def _arm_words(self) -> list[tuple[str, str]]:
-        return [(arm, "+".join(words)) for arm, words in self.arms.items()]
+        for name, value in self.content().items():
+            if name not in texts:
+                texts[name] = ",".join(value) if isinstance(value, list) else str(value).removesuffix(".0")
+        flags = {each.name: each.metadata["flag"] or f"--{each.name}" for each in fields(self)}
+        if self.distinct:
+            flags["distinct"], texts["distinct"] = "", "--distinct"
+        return " ".join(f"{flags[name]} {shlex.quote(text)}".strip() for name, text in texts.items() if text)
 
     def with_arms(self, texts: Sequence[str]) -> "ReadOptions":
         """Add arms, each `name` or `name=word+word`."""
@@ -138,15 +180,7 @@ def read_options(path: str | Path) -> ReadOptions:
     InputError
         Where it is no YAML, stands by aliases for too much, or holds what is no option.
     """
-    where = readable(path)
-    try:
-        with Path(path).open("rb") as stream:
-            text = stream.read(LARGEST_OPTIONS + 1).decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from None
-    if len(text) > LARGEST_OPTIONS:
-        raise InputError(f"{where}: over {LARGEST_OPTIONS:,} bytes; expected the options of a log")
-    return _from_yaml(text, where)
+    return from_content(read_mapping(Path(path), typed=False), str(path))
 
 
 def write_options(options: ReadOptions, path: str | Path) -> Path:
@@ -192,27 +226,14 @@ def _check_map(columns: Mapping[str, str]) -> None:
             raise InputError(f"map: {ours}=*; expected a column (only user and item may be absent)")
 
 
-def _from_yaml(text: str, where: str) -> ReadOptions:
-    try:
-        content = load_yaml(text, typed=False)  # text alone: `yes` and 01 stay what they are
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        reason = error if isinstance(error, ValueError) else f"line {line}: no YAML"
-        raise InputError(f"{where}: {reason}; expected lines such as 'where: rating > 0'") from None
-    return from_content(content, where)
-
-
-def from_content(content: object, where: str) -> ReadOptions:
+def from_content(content: Mapping[str, Any], where: str) -> ReadOptions:
     """Return the options that a mapping of their names holds; InputError, which says where, for what is none."""
-    if not isinstance(content := {} if content is None else content, dict):
-        raise InputError(
-            f"{where}: {type(content).__name__}; expected lines 'option: value', such as 'where: ...'"
-        )
+    kinds = {each.name: each.metadata["kind"] for each in fields(ReadOptions)}
     values: dict[str, Any] = {}
     for name, value in content.items():
-        if name not in KINDS:
-            raise unknown("option", name, KINDS, where=where)
-        expected, convert = KINDS[name]
+        if name not in kinds:
+            raise unknown("option", name, kinds, where=where)
+        expected, convert, _ = OPTION_KINDS[kinds[name]]
         try:
             values[name] = convert(value)
         except (TypeError, ValueError, KeyError, AttributeError):
@@ -220,40 +241,3 @@ def from_content(content: object, where: str) -> ReadOptions:
     options = ReadOptions(**values)
     _check_map(options.map)
     return options
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, str | list | tuple):
-        raise TypeError(value)
-    return (value,) if isinstance(value, str) else tuple("" + word for word in value)
-
-
-def _seconds(text: str | float) -> float:
-    if not 0 <= (seconds := float(text)) < 1e12:
-        raise ValueError(text)
-    return seconds
-
-
-def _separator(text: str) -> str:
-    text = "\t" if text in ("tab", "\\t") else "" + text
-    if len(text) > 1:
-        raise ValueError(text)
-    return text
-
-
-WORD_LIST = ("words", _words)
-TEXT = ("text", lambda value: "" + value)
-#: What each option may be, and how it becomes that; what is no text raises TypeError.
-KINDS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "map": ("lines 'ours: yours'", lambda value: {ours: "+".join(_words(of)) for ours, of in value.items()}),
-    "arms": ("lines 'arm: words'", lambda value: {arm: _words(words) for arm, words in value.items()}),
-    "where": TEXT,
-    "accept": TEXT,
-    "explode": WORD_LIST,
-    "features": WORD_LIST,
-    "header": WORD_LIST,
-    "separator": ("one character, or tab", _separator),
-    "time": TEXT,
-    "merge": ("seconds", _seconds),
-    "distinct": ("true or false", {"true": True, "false": False, True: True, False: False}.__getitem__),
-}

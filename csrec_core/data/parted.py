@@ -22,19 +22,11 @@ TEXT_HASH_KEY = "csrec-text-00000"  # of the hash that numbers ids of text alike
 
 @dataclass(frozen=True)
 class PartedLog:
-    """A folder whose log lies in parts: that `csrec data mssd` wrote, or one with `log/*.parquet`.
-
-    Attributes
-    ----------
-    folder : Path
-    parts : tuple of str
-    options : ReadOptions
-        What the columns and rows of a part mean.
-    """
+    """A folder whose log lies in parts: that `csrec data mssd` wrote, or one with `log/*.parquet`."""
 
     folder: Path
     parts: tuple[str, ...]
-    options: ReadOptions
+    options: ReadOptions  # what the columns and rows of a part mean
 
     @classmethod
     def find(cls, folder: str | Path, options: ReadOptions | None = None) -> "PartedLog | None":

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import Dataset
+from csrec_core.data.tables import read_table
 from csrec_core.errors import InputError, unknown
 
 __all__ = ["read_policy"]
 
 
 def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
-    """Read a policy from CSV or Parquet: `item`, `probability` or `score`, and the columns that it depends on.
+    """Read a policy from a table of any form: `item`, `probability` or `score`, and the columns that it depends on.
 
     Parameters
     ----------
@@ -32,13 +33,7 @@ def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
     InputError
         Names the file, the row, or the context whose probabilities do not add up to 1.
     """
-    path = Path(path)
-    if path.suffix not in (".csv", ".parquet") or not path.is_file():
-        raise InputError(f"{path}: expected a .csv or .parquet file with the columns user, item, probability")
-    try:
-        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read: {str(error)[:200]}") from None
+    table = read_table(path := Path(path))
     value = next((name for name in ("probability", "score") if name in table.columns), None)
     if value is None or "item" not in table.columns:
         have = ", ".join(map(str, table.columns))[:150]
@@ -48,9 +43,11 @@ def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
         if name not in dataset.log.columns:
             raise unknown("column", name, list(dataset.log.columns), where=str(path))
     for key in {"user", "item"} & {*table.columns}:
-        if table[key].dtype.kind not in "iu" and (names := dataset.names(key)) is not None:
+        ids, names = pd.to_numeric(table[key], errors="coerce"), dataset.names(key)
+        if ids.isna().any() and names is not None:
             first = names.drop_duplicates()
-            table[key] = table[key].map(pd.Series(first.index, index=first))
+            ids = table[key].map(pd.Series(first.index, index=first))
+        table[key] = ids
     number = pd.to_numeric(table[value], errors="coerce")
     bad = ~np.isfinite(number) | ((number < 0) & (value == "probability"))
     bad |= table[[*context, "item"]].isna().any(axis=1) | table.duplicated([*context, "item"])

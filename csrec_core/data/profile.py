@@ -20,35 +20,23 @@ TELLING = 0.8  # share of decisions that a guess without the item must get right
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """What `profile_log` found.
-
-    Attributes
-    ----------
-    sources : DataFrame
-        By arm: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and
-        `propensities`, the share of rows with a known propensity.
-    facts : dict
-        Users, items, item overlap, distinct decision rows, the accuracy of the position alone.
-    explained : DataFrame
-        By factor (position, item, user, previous decision): the `share` of the variance of the decisions
-        on what the user did not choose that its group means explain, the share expected by `chance` from
-        groups of that size, and the p-value of the F test of the one against the other.
-    positions : DataFrame
-        By `source` and exposure number `step`: `mean` acceptance with its 95% interval `lower`, `upper` and the
-        number of `rows`.
-    items : DataFrame
-        By `source` and `item`: the `share` of the source's exposures.
-    warnings : list of str
-        What to know before believing an effect from this log.
-    """
+    """What `profile_log` found."""
 
     name: str
+    #: By arm: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and `propensities`,
+    #: the share of rows with a known propensity.
     sources: pd.DataFrame
-    facts: dict[str, float]
+    facts: dict[
+        str, float
+    ]  # users, items, item overlap, distinct decision rows, accuracy of the position alone
+    #: By factor (position, item, user, previous decision): the `share` of the variance of the decisions on what the
+    #: user did not choose that its group means explain, the share expected by `chance` from groups of that size, and
+    #: the `p` of the F test of the one against the other.
     explained: pd.DataFrame
+    #: By `source` and exposure number `step`: `mean` acceptance, 95% interval `lower`, `upper`, and `rows`.
     positions: pd.DataFrame
-    items: pd.DataFrame
-    warnings: list[str]
+    items: pd.DataFrame  # by `source` and `item`: the `share` of the source's exposures
+    warnings: list[str]  # what to know before believing an effect from this log
 
     @property
     def facts_table(self) -> pd.DataFrame:
@@ -177,9 +165,7 @@ def _as_whole(value: float) -> float | int:
 
 def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
     """Return acceptance by source and exposure number, with Jeffreys intervals."""
-    rows = log[["source", "decision"]].assign(
-        step=log.groupby(["user", "source"], observed=True).cumcount() + 1
-    )
+    rows = _number_steps(log[["user", "source", "decision"]])
     table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
     accepted, rejected = table.pop("sum"), table["size"]
     rejected = rejected - accepted

@@ -14,72 +14,39 @@ FATIGUE_RUN = 5  # rejections in a row after which fatigue grows no more
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The knobs of the books world (`csrec_core.data.books` has the equations).
-
-    Attributes
-    ----------
-    users, items, steps, genres : int
-        Sizes; `steps` counts the exposures of each of the two phases.
-    effect : float
-        Mean source effect, in logits of acceptance; 0 with `trust_spread=0` means that TER is 0 everywhere.
-    seed : int
-        Same seed, same log.
-    trust_spread : float
-        Standard deviation over users of the source effect, in logits.
-    trend : float
-        Relative change of the source effect from the middle of the system phase to its end.
-    carry_over : float
-        What an accepted exposure adds to the logit of the next decision.
-    affinity, quality_spread, base : float
-        Weight of preference, spread of item quality, and intercept, in logits.
-    drift : float
-        Standard deviation of the step of the random walk of the log preferences; 0 holds preferences still.
-    browsing : float
-        Share of self-chosen exposures that are uniform over the catalogue, in [0, 1].
-    carry_over_exposure : float
-        S_{t-1} -> D_t: what an exposure of the same genre just before adds to the logit.
-    second_order : float
-        D_{t-2} -> D_t: what accepting the last but one exposure adds to the logit.
-    lagged_preference : float
-        P_{t-1} -> D_t: weight of the preference of one exposure earlier, in logits, as `affinity`.
-    amplification : float
-        D_{t-1} -> P_t (and, as it is the exposed genre that grows, S_{t-1} -> P_t): what accepting a book
-        adds to the log preference of its genre, for good.
-    confounder : float
-        S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing
-        and the system know no mood) and in logits of accepting it.
-    fatigue : float
-        What each rejection in a row just before takes off the logit, up to five of them.
-    targeting : float
-        Share of the system's exposures that are aimed, in [0, 1): at a genre by how often the reader has
-        accepted it (one added to each count), then a book by fame. The rest is uniform over the catalogue.
-    publish : {"nothing", "users", "rows"}
-        What the log's owner knows of preferences. `users`: those at the start, a column `preference: <genre>`
-        each in the users table (right for good where `drift` and `amplification` are 0); `rows`: the preference of
-        the exposed genre at each exposure, a column `feature_preference` of the log.
-    """
+    """The knobs of the books world (`csrec_core.data.books` has the equations); weights are in logits."""
 
     users: int = 2000
     items: int = 200
-    steps: int = 20
-    effect: float = 0.6
+    steps: int = 20  # exposures of each of the two phases
+    effect: float = 0.6  # mean effect of the source; 0 with `trust_spread=0` means that TER is 0 everywhere
     seed: int = 0
     genres: int = 10
-    trust_spread: float = 0.5
-    trend: float = 0.5
-    carry_over: float = 0.6
-    affinity: float = 3.0
+    trust_spread: float = 0.5  # standard deviation over users of the effect of the source
+    trend: float = 0.5  # relative change of that effect from the middle of the system phase to its end
+    carry_over: float = 0.6  # what an accepted exposure adds to the next decision
+    affinity: float = 3.0  # weight of preference
     quality_spread: float = 0.5
     base: float = -1.2
-    drift: float = 0.1
-    browsing: float = 0.2
-    carry_over_exposure: float = 0.0
-    second_order: float = 0.0
-    lagged_preference: float = 0.0
+    drift: float = 0.1  # standard deviation of a step of the log preferences' random walk; 0 holds them still
+    browsing: float = 0.2  # share of self-chosen exposures that are uniform over the catalogue, in [0, 1]
+    carry_over_exposure: float = 0.0  # S_{t-1} -> D_t: what an exposure of the same genre just before adds
+    second_order: float = 0.0  # D_{t-2} -> D_t: what accepting the last but one exposure adds
+    lagged_preference: float = (
+        0.0  # P_{t-1} -> D_t: weight of the preference of one exposure earlier, as `affinity`
+    )
+    #: D_{t-1} -> P_t (and S_{t-1} -> P_t): what accepting a book adds to the log preference of its genre, for good.
     amplification: float = 0.0
+    #: S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing and the
+    #: system know no mood) and in logits of accepting it.
     confounder: float = 0.0
-    fatigue: float = 0.0
+    fatigue: float = 0.0  # what each rejection in a row just before takes off, up to five of them
+    #: Share of the system's exposures that are aimed, in [0, 1): at a genre by how often the reader has accepted it
+    #: (one added to each count), then a book by fame. The rest is uniform over the catalogue.
     targeting: float = 0.0
+    #: What the log's owner knows of preferences: "nothing"; "users", those at the start, a column `preference: <genre>`
+    #: each of the users table (right for good where `drift` and `amplification` are 0); or "rows", the preference of
+    #: the exposed genre at each exposure, a column `feature_preference` of the log.
     publish: str = "nothing"
 
     def __post_init__(self):
@@ -102,10 +69,6 @@ class Catalogue:
     quality: np.ndarray
     share: np.ndarray
     present: np.ndarray  # with few items a genre may hold none
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, items: int, genres: int, quality_spread: float) -> "Catalogue":
-        return cls.of_genres(rng, rng.permutation(np.arange(items) % genres), genres, quality_spread)
 
     @classmethod
     def of_genres(

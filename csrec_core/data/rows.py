@@ -34,27 +34,13 @@ NO_TIME = "(-9223372036854775807 - 1)::BIGINT"  # what numpy takes for no time
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The columns of the log in the order of the file.
+    """The columns of the log in the order of the file."""
 
-    Attributes
-    ----------
-    columns : dict
-        {column: array (N,)}; `row`, the number in the file, `place` in an exploded list.
-    labels : dict
-        {"user" or "item": texts by code from 1}, where they are named by text.
-    arms : tuple of str
-        By code of `source`.
-    times : str
-        The type of `timestamp` for numpy where it is a time.
-    left_out : dict
-        {reason: rows}.
-    """
-
-    columns: dict[str, np.ndarray]
-    labels: dict[str, list[str]]
-    arms: tuple[str, ...]
-    times: str = ""
-    left_out: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, np.ndarray]  # (N,) each; `row`, the number in the file, `place` in an exploded list
+    labels: dict[str, list[str]]  # of "user" or "item": texts by code from 1, where they are named by text
+    arms: tuple[str, ...]  # by code of `source`
+    times: str = ""  # the type of `timestamp` for numpy where it is a time
+    left_out: dict[str, int] = field(default_factory=dict)  # rows by reason
 
 
 @dataclass(frozen=True)

@@ -31,27 +31,13 @@ MEMORY = "1GB"  # of DuckDB, past which it works on disk
 
 @dataclass(frozen=True)
 class Table:
-    """An open table, or what a query leaves of it: a view, whose rows know their number in the file as `ROW`.
+    """An open table, or what a query leaves of it: a view, whose rows know their number in the file as `ROW`."""
 
-    Attributes
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        Sees no other file, and cannot be told to.
-    name : str
-        What messages call it.
-    columns : tuple of str
-        Those of the file.
-    types : dict
-        {column of the view: type as DuckDB names it}; text files have VARCHAR alone.
-    view : str
-        Its name in SQL.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    name: str
-    columns: tuple[str, ...] = ()
-    types: dict[str, str] = field(default_factory=dict)
-    view: str = "file"
+    connection: duckdb.DuckDBPyConnection  # sees no other file, and cannot be told to
+    name: str  # what messages call it
+    columns: tuple[str, ...] = ()  # those of the file
+    types: dict[str, str] = field(default_factory=dict)  # of DuckDB, by column; text files have VARCHAR alone
+    view: str = "file"  # its name in SQL
 
     def query(self, sql: str) -> list[tuple]:
         """Return the rows of a query; what DuckDB refuses becomes one message."""
@@ -120,7 +106,9 @@ def open_table(
                 hive = any("=" in part for part in paths[0].parts)
                 options = f"union_by_name=true, hive_partitioning={hive}, hive_types_autocast=false"
                 source = f"read_parquet({_texts(map(str, paths))}, {options})"
-                _check_names(_parquet_names(paths[0], name), name)
+                with _parquet(name):  # DuckDB would make different names of those that are alike
+                    names = pq.read_schema(paths[0]).names
+                _check_names(names, name)
             elif text.lstrip()[:1] in ("{", "["):
                 source = _json_source(table, paths[0], compression, text)
             else:
@@ -142,10 +130,8 @@ def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a whole table, of Parquet with its types, of text with numbers where all are; ids stay text."""
     if read_head(path)[0].startswith(b"PAR1"):
-        try:
+        with _parquet(readable(path)):
             return pd.read_parquet(path)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise InputError(f"{readable(path)}: not a Parquet table: {shown(str(error), 200)}") from None
     with open_table(path) as table, table.spoken():
         frame = table.connection.sql(f"SELECT * EXCLUDE {ROW} FROM file").df()
     for column in frame.columns.difference(KEYS):
@@ -163,10 +149,11 @@ def quoted(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
-def _parquet_names(path: Path, name: str) -> list[str]:
-    """Return the names of the columns, of which DuckDB would make different ones."""
+@contextmanager
+def _parquet(name: str) -> Iterator[None]:
+    """Say of a file that begins as Parquet that it is none."""
     try:
-        return pq.read_schema(path).names
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{name}: not a Parquet table: {shown(str(error).splitlines()[0], 200)}") from None
 

@@ -9,10 +9,13 @@ from csrec_core.data.forms import VALUE
 from csrec_core.data.tables import ROW, Table, quoted
 from csrec_core.errors import InputError, shown
 
-__all__ = ["FORMS", "ISO", "Cells", "Column", "check_columns", "kind", "number", "parsed", "spelled"]
+__all__ = ["FORMS", "ISO", "Cells", "Column", "check_columns", "parsed"]
 
 INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")}
-INTEGERS |= {"INTEGER", "UINTEGER", "BIGNUM"}
+#: What the types of DuckDB hold; all that begin with TIMESTAMP are times, all others nested or binary.
+TYPE_KINDS = dict.fromkeys({*INTEGERS, "INTEGER", "UINTEGER", "BIGNUM"}, "whole")
+TYPE_KINDS |= {"VARCHAR": "text", "ENUM": "text", "JSON": "text", "UUID": "text", "BOOLEAN": "truth"}
+TYPE_KINDS |= {"FLOAT": "real", "DOUBLE": "real", "DECIMAL": "real", "DATE": "time", "LIST": "list"}
 NO_VALUE = "('', 'na', 'n/a', 'nan', 'nat', 'null', 'none', '\\n')"  # in a column of numbers or times
 EXACT = 2**53  # past which a float is no longer one whole number
 ISO = "ISO"
@@ -33,33 +36,15 @@ NESTED = {"time": "times", "list": "lists", "other": "values of a nested or bina
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the log as SQL over the table.
+    """A column of the log as SQL over the table."""
 
-    Attributes
-    ----------
-    name : str
-        In the log.
-    own : str
-        In the file, for messages.
-    value : str
-        Its typed value; NULL where it is missing or bad.
-    expected : str
-        What a message expects.
-    raw : str
-        What stands in the file.
-    missing : str
-        Whether nothing does.
-    required : bool
-        Whether a missing value is refused.
-    """
-
-    name: str
-    own: str
-    value: str
-    expected: str
-    raw: str = "NULL"
-    missing: str = "false"
-    required: bool = True
+    name: str  # in the log
+    own: str  # in the file, for messages
+    value: str  # its typed value; NULL where it is missing or bad
+    expected: str  # for messages
+    raw: str = "NULL"  # what stands in the file
+    missing: str = "false"  # whether nothing does
+    required: bool = True  # whether a missing value is refused
 
     @property
     def bad(self) -> str:
@@ -82,7 +67,9 @@ class Cells:
     @property
     def kind(self) -> str:
         """What they are: text, whole, real, truth, time, list or other."""
-        return kind(self.table.types[self.own])
+        type_ = self.table.types[self.own]
+        base = "LIST" if type_.endswith("]") else type_.partition("(")[0]
+        return "time" if base.startswith("TIMESTAMP") else TYPE_KINDS.get(base, "other")
 
     def missing(self, *, words: bool = False) -> str:
         """Whether there is no value; among `words` only nothing at all is none, and `NA` is a name."""
@@ -174,7 +161,8 @@ class Cells:
             value = f"CASE WHEN isfinite(CAST({self.raw} AS TIMESTAMPTZ)) THEN epoch_{unit}({self.raw}) END"
             type_ = f"datetime64[{unit}]"
         elif form:
-            expected = f"a time such as {_example(form)}" if form != ISO else expected
+            example = datetime.datetime(2026, 11, 23, 14, 5, tzinfo=datetime.UTC)
+            expected = f"a time such as {example:{form}}" if form != ISO else expected
             value, type_ = f"epoch_us({parsed(self.raw, form)})", "datetime64[us]"
         else:
             whole = canonical(self.raw) if self.kind == "text" else str(self.kind == "whole").lower()
@@ -202,15 +190,6 @@ class Cells:
                 f"say which by --time '{likely[0]}'"
             )
         return likely[0]
-
-
-def kind(type_: str) -> str:
-    """Return text, whole, real, truth, time, list or other for a type as DuckDB names it."""
-    base = "LIST" if type_.endswith("]") else type_.partition("(")[0]
-    kinds = {"VARCHAR": "text", "ENUM": "text", "JSON": "text", "UUID": "text", "BOOLEAN": "truth"}
-    kinds |= {"FLOAT": "real", "DOUBLE": "real", "DECIMAL": "real", "DATE": "time", "LIST": "list"}
-    kinds |= dict.fromkeys(INTEGERS, "whole")
-    return "time" if base.startswith("TIMESTAMP") else kinds.get(base, "other")
 
 
 def number(raw: str) -> str:
@@ -261,7 +240,3 @@ def parsed(raw: str, form: str) -> str:
             f"CASE WHEN regexp_matches({raw}, '^\\s*\\d{{4}}[-/]\\d') THEN TRY_CAST({raw} AS TIMESTAMPTZ) END"
         )
     return f"try_strptime(trim({raw}), '{form}')"
-
-
-def _example(form: str) -> str:
-    return datetime.datetime(2026, 11, 23, 14, 5, tzinfo=datetime.UTC).strftime(form)

@@ -125,15 +125,13 @@ def known_before(effect: Effect, dataset: Dataset) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Uplift:
-    """What `uplift` found.
+    """What `uplift` found."""
 
-    `curves` has `score`, `share` of the target that goes to the arm, highest score first, in [0, 1], and the `gain` in
-    the mean decision of the whole target, with `lower`, `upper`. `areas` has, a row a score, `auuc`, the area under the
-    gain curve, and `qini`, that area less the one under the straight line to its end, which a random score has on
-    average; with `qini_lower`, `qini_upper`.
-    """
-
+    #: `score`, `share` of the target that goes to the arm, highest score first, in [0, 1], and the `gain` in the mean
+    #: decision of the whole target, with `lower`, `upper`.
     curves: pd.DataFrame
+    #: A row a score: `auuc`, the area under the gain curve, and `qini`, that area less the one under the straight line
+    #: to its end, which a random score has on average; with `qini_lower`, `qini_upper`.
     areas: pd.DataFrame
 
 

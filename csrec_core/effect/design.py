@@ -4,11 +4,9 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import yaml
-
 from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError, unknown
-from csrec_core.files import load_yaml
+from csrec_core.files import read_mapping
 
 __all__ = ["ESTIMANDS", "TARGETS", "UNITS", "Design", "find_design", "read_design"]
 
@@ -38,7 +36,6 @@ CONTROL = re.compile(
     r"(control|none|no|not|off|holdout|baseline|random|placebo|default|current|old|popular|self|0|a$)(?![a-z])",
     re.I,
 )
-LARGEST_DESIGN = 100_000  # characters of a design file
 
 
 @dataclass(frozen=True)
@@ -186,23 +183,9 @@ def read_design(text: str) -> dict:
     >>> read_design("confounders: [feature_preference], unit: users")
     {'confounders': ('feature_preference',), 'unit': 'users'}
     """
-    where, text = "design", str(text).strip()
-    if text.endswith((".yaml", ".yml", ".json")):
-        where = text
-        if not Path(text).is_file():
-            raise InputError(f"{text}: no such file; expected a design in YAML")
-        text = Path(text).read_text("utf-8", errors="replace")
-    else:
-        text = "{" + text + "}"
-    if len(text) > LARGEST_DESIGN:
-        raise InputError(f"{where}: too large; expected a few declarations")
-    try:
-        found = load_yaml(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
-        raise InputError(f"{where}: not YAML: {str(error).splitlines()[0][:200]}") from None
-    found = {} if found is None else found
-    if not isinstance(found, dict):
-        raise InputError(f"{where}: expected declarations such as confounders: [feature_preference]")
+    text = str(text).strip()
+    where = text if text.endswith((".yaml", ".yml", ".json")) else "design"
+    found = read_mapping(Path(text) if where == text else "{" + text + "}", where)
     valid = [field.name for field in fields(Design)]
     for name in found:
         if name not in valid:

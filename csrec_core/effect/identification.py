@@ -31,33 +31,19 @@ NO_DRIFT = "acceptance does not drift between the phases but for what the histor
 
 @dataclass(frozen=True)
 class Overlap:
-    """How comparable the arms are.
+    """How comparable the arms are."""
 
-    Attributes
-    ----------
-    arm, baseline : float
-        Effective sample sizes, in users, of either side as weighted.
-    largest : float
-        Share of the baseline's weight on one user, in [0, 1].
-    trimmed : float
-        Share of the arm's exposures left out, as hardly any of the baseline is like them.
-    support : float
-        Share of the arm's exposures whose item the baseline exposes too; NaN where items are not compared.
-    auc : float
-        How well the arms are told apart by the model of the arm; .5 is not at all.
-    rows, users, accepted : tuple
-        Exposures, users, and share accepted (mean outcome) of the baseline, then of the arm.
-    """
-
-    arm: float
+    arm: float  # effective sample size, in users, as weighted
     baseline: float
-    largest: float
-    trimmed: float
-    support: float
-    auc: float
-    rows: tuple[int, ...]
+    largest: float  # share of the baseline's weight on one user, in [0, 1]
+    trimmed: float  # share of the arm's exposures left out, as hardly any of the baseline is like them
+    support: (
+        float  # share of the arm's exposures whose item the baseline exposes; NaN where none are compared
+    )
+    auc: float  # how well a model tells the arms apart; .5 is not at all
+    rows: tuple[int, ...]  # exposures of the baseline, then of the arm
     users: tuple[int, ...]
-    accepted: tuple[float, ...]
+    accepted: tuple[float, ...]  # share accepted (mean outcome)
 
 
 def tally_overlap(scores: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -99,27 +85,13 @@ def measure_overlap(
 
 @dataclass(frozen=True)
 class Identification:
-    """Whether a log tells an effect.
+    """Whether a log tells an effect."""
 
-    Attributes
-    ----------
-    status : str
-        A key of `csrec_core.verdict.STATUSES`.
-    reasons : tuple of str
-        Why the status is what it is, the weightiest first.
-    assumptions : tuple of str
-        What the effect rests on.
-    evidence : tuple of Verdict
-        For and against the assumptions, from this log.
-    remedies : tuple of str
-        What would raise the status, in numbers where possible.
-    """
-
-    status: str
-    reasons: tuple[str, ...]
-    assumptions: tuple[str, ...]
-    evidence: tuple[Verdict, ...]
-    remedies: tuple[str, ...]
+    status: str  # a key of `csrec_core.verdict.STATUSES`
+    reasons: tuple[str, ...]  # why the status is what it is, the weightiest first
+    assumptions: tuple[str, ...]  # what the effect rests on
+    evidence: tuple[Verdict, ...]  # for and against the assumptions, from this log
+    remedies: tuple[str, ...]  # what would raise the status, in numbers where possible
     overlap: Overlap
     design: Design
 

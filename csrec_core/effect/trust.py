@@ -40,25 +40,16 @@ TITLE = "trust changes over time"
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """What `trust_changes` found.
+    """What `trust_changes` found."""
 
-    Attributes
-    ----------
-    verdict : Verdict
-        Holds where the arm's decisions change beyond the baseline's; fails where by less than 2 points and a
-        tenth of the mean decision; undecided also where drift cannot be told from trust; not tested where the
-        status forbids it.
-    users : DataFrame
-        Sorted by `p`: `user`, `exposures`, `p` (by permutation), `changed` (at the false discovery rate of
-        Benjamini and Hochberg 1995), `step` (the last exposure before the change), `before`, `after` (mean
-        contrasts). Empty where no user may be named.
-    rate : float
-        Expected share of users wrongly named among those named.
-    """
-
+    #: Holds where the arm's decisions change beyond the baseline's; fails where by less than 2 points and a tenth of
+    #: the mean decision; undecided also where drift cannot be told from trust; not tested where the status forbids it.
     verdict: Verdict
+    #: Sorted by `p` (by permutation): `user`, `exposures`, `changed` (at the false discovery rate of Benjamini and
+    #: Hochberg 1995), `step` (the last exposure before the change), `before`, `after` (mean contrasts). Empty where no
+    #: user may be named.
     users: pd.DataFrame
-    rate: float
+    rate: float = RATE  # expected share of users wrongly named among those named
 
 
 def trust_changes(effect: Effect, *, permutations: int = 499, seed: int = 0) -> Trust:
@@ -70,16 +61,16 @@ def trust_changes(effect: Effect, *, permutations: int = 499, seed: int = 0) -> 
         raise InputError(f"permutations = {permutations}; expected at least 19")
     nobody = pd.DataFrame(columns=["user", "p", "changed"])
     if not effect.identification.allows:
-        return Trust(Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody, RATE)
+        return Trust(Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody)
     cells = contrasts(effect.cells, binary=effect.known.binary)
     rows = cells[cells["arm"] == 1]
     rows = rows[_enough(rows, binary=effect.known.binary)]
     if rows.empty or (cells["arm"] == 1).all():
         why = f"no user has {FEWEST_ORDERED} exposures by the arm, {EDGE} of either decision, and some by the baseline"
-        return Trust(Verdict(TITLE, NOT_TESTED, why), nobody, RATE)
+        return Trust(Verdict(TITLE, NOT_TESTED, why), nobody)
     found = later_less_earlier(cells, binary=effect.known.binary, level=effect.level, seed=seed)
     verdict, named = _judge_users(found, effect.known)
-    return Trust(verdict, _test_users(rows, permutations, seed) if named else nobody, RATE)
+    return Trust(verdict, _test_users(rows, permutations, seed) if named else nobody)
 
 
 def _enough(rows: pd.DataFrame, *, binary: bool) -> np.ndarray:

@@ -45,24 +45,15 @@ __all__ = ["Ingestion", "ingest", "match_files"]
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What an ingestion did.
+    """What an ingestion did."""
 
-    Attributes
-    ----------
-    summary : dict
-        Counts of everything in the folder: `files`, `read` rows, `rows` and `accept_rate` by source,
-        `contexts`, `problems`, `skip_rate` by label, `sessions`, `incomplete` ones (rows are missing),
-        `merged` ones (they lay in several places), `tracks`.
-    done, kept : int
-        Files that were read now, and that had been before.
-    failures : dict
-        {part: what is wrong with its file}.
-    """
-
+    #: Counts of everything in the folder: `files`, `read` rows, `rows` and `accept_rate` by source, `contexts`,
+    #: `problems`, `skip_rate` by label, `sessions`, `incomplete` ones (rows are missing), `merged` ones (they lay in
+    #: several places), `tracks`.
     summary: dict
-    done: int
-    kept: int
-    failures: dict[str, str] = field(default_factory=dict)
+    done: int  # files that were read now
+    kept: int  # files that had been before
+    failures: dict[str, str] = field(default_factory=dict)  # by part: what is wrong with its file
 
     def __str__(self) -> str:
         facts, lines = self.summary, []

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from duckdb.func import PythonUDFType
 from duckdb.sqltypes import BIGINT, VARCHAR
 
-from csrec_core.data.mssd.reader import ENDINGS, Lines, read_blocks
+from csrec_core.data.mssd.reader import ENDINGS, read_blocks
 from csrec_core.data.mssd.schema import (
     LOG,
     SESSION,
@@ -204,29 +204,29 @@ def _judge_lines(
     typed = "".join(f", {column.target} {column.type}" for column in columns)
     base.execute(f"CREATE TABLE judged (file TEXT, line BIGINT, text TEXT, problem TEXT, detail TEXT{typed})")
     for path in paths:
-        for block in read_blocks(path, [column.name for column in columns]):
-            base.register("block", block.lines)
-            base.execute(f"INSERT INTO judged {_line_verdicts(block, columns)}")
+        for table, header, lines in read_blocks(path, [column.name for column in columns]):
+            base.register("block", lines)
+            base.execute(f"INSERT INTO judged {_line_verdicts(table, header, columns)}")
 
 
-def _line_verdicts(block: Lines, columns: Sequence[FileColumn]) -> str:
+def _line_verdicts(table: str, header: list[str], columns: Sequence[FileColumn]) -> str:
     """Return the SQL that judges the lines of a block: the first of its faults is the problem of a row."""
     values, problems, details = [], [], []
     for column in columns:
-        cell = f"cell[{block.header.index(column.name) + 1}]"
+        cell = f"cell[{header.index(column.name) + 1}]"
         values.append(f"CAST({column.value.format(cell)} AS {column.type}) AS {column.target}")
         problems.append(f"WHEN {column.target} IS NULL THEN {sql_text(column.name)}")
         said = sql_text(f"'; expected {column.expected}")
         found = f"'{column.name} = ''', {cell}, {said}"
         details.append(f"WHEN {sql_text(column.name)} THEN concat({found})")
-    width = len(block.header)
+    width = len(header)
     targets = ", ".join(column.target for column in columns)
     return f"""
         WITH cells AS (SELECT line, text, string_split(text, ',') AS cell FROM block),
         valued AS (SELECT *, {", ".join(values)} FROM cells),
         faulty AS (SELECT *, CASE WHEN text IN ('', {sql_text("," * (width - 1))}) THEN 'blank line'
             WHEN len(cell) <> {width} THEN 'number of columns' {" ".join(problems)} END AS problem FROM valued)
-        SELECT {sql_text(block.file)}, line, text, problem,
+        SELECT {sql_text(table)}, line, text, problem,
             CASE problem WHEN 'blank line' THEN 'a blank line'
             WHEN 'number of columns' THEN concat(len(cell), ' columns; expected {width}')
             {" ".join(details)} END, {targets}

@@ -8,17 +8,15 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 
-from csrec_core.data.mssd.schema import check_header
-from csrec_core.errors import InputError
+from csrec_core.errors import InputError, nearest
 
-__all__ = ["ENDINGS", "Lines", "read_blocks", "read_header"]
+__all__ = ["ENDINGS", "read_blocks", "read_header"]
 
 ENDINGS = (".csv", ".csv.gz", ".tar.gz")
 Stream = IO[bytes] | BufferedIOBase
@@ -26,29 +24,11 @@ BLOCK_BYTES = 8 << 20  # bytes of text that are read at once
 LONGEST_LINE = 1 << 20  # bytes of a line
 
 
-@dataclass(frozen=True)
-class Lines:
-    """Some lines of a table.
-
-    Attributes
-    ----------
-    file : str
-        Where they are.
-    header : list of str
-        The names of its columns.
-    lines : pyarrow.Table
-        `line`, from 1, the header's; `text`, what is no UTF-8 replaced by U+FFFD.
-    """
-
-    file: str
-    header: list[str]
-    lines: pa.Table
-
-
-def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK_BYTES) -> Iterator[Lines]:
+def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK_BYTES) -> Iterator[tuple]:
     """Yield the lines of a file, or of all the tables in an archive, in blocks of `block_size` bytes.
 
-    Each table's header must have `columns`, in any order and beside any others.
+    Each is the name of the table, the names of its columns, and a pyarrow.Table: `line`, from 1, the header's, and
+    `text`, what is no UTF-8 replaced by U+FFFD. Headers must have `columns`, in any order and beside any others.
     """
     with _readable_file(path):
         for name, stream in _tables(path):
@@ -56,13 +36,13 @@ def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK_B
             while piece := stream.read(block_size):
                 # Cells hold neither quotes nor line ends, so a line is a row whatever is in it.
                 *whole, rest = (rest + piece).split(b"\n")
-                yield Lines(name, header, _number_lines(whole, line))
+                yield name, header, _number_lines(whole, line)
                 line += len(whole)
                 if len(rest) > LONGEST_LINE:
                     raise InputError(
                         f"{path}: no CSV table: line {line} has more than {LONGEST_LINE:,} bytes"
                     )
-            yield Lines(name, header, _number_lines([rest] if rest else [], line))
+            yield name, header, _number_lines([rest] if rest else [], line)
 
 
 def _number_lines(lines: list[bytes], first: int) -> pa.Table:
@@ -115,7 +95,16 @@ def _tables(path: Path) -> Iterator[tuple[str, Stream]]:
 
 
 def _header_names(name: str, stream: Stream, columns: Sequence[str]) -> list[str]:
+    """Read the header of a table; refuse one that lacks a column, or names one twice."""
     header = stream.readline(1 << 16).decode("utf-8-sig", "replace").strip()
     found = [column.strip() for column in header.split(",")]
-    check_header(found, columns, name)
+    begin = f"{name}: line 1: wrong header: "
+    if missing := [column for column in columns if column not in found]:
+        near = nearest(missing[0], found)
+        hint = f" (did you rename it to {near!r}?)" if near and near not in columns else ""
+        shown = ", ".join(found) if len(found) < 40 else f"{', '.join(found[:40])}, ..."
+        plural = "s" * (len(missing) > 1)
+        raise InputError(f"{begin}no column{plural} {', '.join(missing)}{hint}; found {shown}")
+    if twice := {column for column in found if found.count(column) > 1}:
+        raise InputError(f"{begin}{', '.join(sorted(twice))} more than once")
     return found

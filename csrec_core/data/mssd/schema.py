@@ -1,13 +1,12 @@
 """The columns of MSSD: what a cell may hold, what becomes of it, and how files become a log."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import SELF, SYSTEM
-from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.errors import InputError, unknown
 
 __all__ = [
     "BREAKS",
@@ -20,7 +19,6 @@ __all__ = [
     "TRACK_ID",
     "FileColumn",
     "Options",
-    "check_header",
     "whole_numbers",
 ]
 
@@ -32,27 +30,13 @@ SESSION_HASH_KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of
 
 @dataclass(frozen=True)
 class FileColumn:
-    """A column of the files.
+    """A column of the files."""
 
-    Attributes
-    ----------
-    name : str
-        As it is in the header.
-    expected : str
-        What a cell holds, for messages.
-    value : str
-        SQL of the value of the cell `{}`; NULL where the cell is bad.
-    target : str
-        The column of the Parquet files.
-    type : str
-        Its type there, as DuckDB names it.
-    """
-
-    name: str
-    expected: str
-    value: str
-    target: str
-    type: str
+    name: str  # as it is in the header
+    expected: str  # what a cell holds, for messages
+    value: str  # SQL of the value of the cell `{}`; NULL where the cell is bad
+    target: str  # the column of the Parquet files
+    type: str  # its type there, as DuckDB names it
 
 
 def _whole_column(
@@ -124,23 +108,15 @@ TRACKS: tuple[FileColumn, ...] = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the files become a log.
+    """How the files become a log."""
 
-    Attributes
-    ----------
-    label : {"skip_1", "skip_2", "skip_3", "not_skipped"}
-        What decides: accepted is not skipped (by then), or played to the end. The challenge asks for skip_2.
-    self_contexts, system_contexts : tuple of str
-        Which values of `context_type` count as the listener's own choice and as the system's. Rows of the
-        others lie apart, as their source is neither.
-    salt : int
-        Names the hash function of the ids, from 0 to 99999; to be changed if two ids ever collide.
-    """
-
-    label: str = "skip_2"
+    label: str = (
+        "skip_2"  # accepted is not skipped (by then), or played to the end; the challenge asks for skip_2
+    )
+    #: The `context_type` of the listener's own choice, and of the system's; rows of others lie apart.
     self_contexts: tuple[str, ...] = ("user_collection",)
     system_contexts: tuple[str, ...] = ("personalized_playlist",)
-    salt: int = 0
+    salt: int = 0  # names the hash function of the ids, 0 to 99999; to be changed if two ids ever collide
 
     def __post_init__(self):
         if self.label not in LABELS:
@@ -181,19 +157,3 @@ def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
     if not len(names):
         return np.zeros(0, dtype=np.int64)
     return (pd.util.hash_array(names, hash_key=key, categorize=False) >> np.uint64(1)).astype(np.int64)
-
-
-def check_header(found: Sequence[str], expected: Sequence[str], where: str) -> None:
-    """Refuse a header that lacks a column, or names one twice."""
-    missing = [name for name in expected if name not in found]
-    if missing:
-        near = nearest(missing[0], found)
-        hint = f" (did you rename it to {near!r}?)" if near and near not in expected else ""
-        shown = ", ".join(found) if len(found) < 40 else f"{', '.join(found[:40])}, ..."
-        raise InputError(
-            f"{where}: line 1: wrong header: no column{'s' * (len(missing) > 1)} {', '.join(missing)}{hint}; "
-            f"found {shown}"
-        )
-    twice = {name for name in found if list(found).count(name) > 1}
-    if twice:
-        raise InputError(f"{where}: line 1: wrong header: {', '.join(sorted(twice))} more than once")

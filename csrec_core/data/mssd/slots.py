@@ -45,32 +45,17 @@ LOG_FEATURES = (*LARGEST_NUMBERS, *(f"{column}={name}" for column, names in NAME
 
 @dataclass(frozen=True)
 class Sessions:
-    """S sessions in slots; those after the end of a session are zero.
+    """S sessions in slots; those after the end of a session are zero."""
 
-    Attributes
-    ----------
-    users : array (S,) int64
-    length : array (S,) int64
-        Tracks of each session; the first `length // 2` are given, the rest is to be predicted.
-    track : array (S, 20) int64
-        Row of the track in `features`, from 1.
-    accepted : array (S, 20) bool
-        Not skipped, by the label of the folder.
-    source : array (S, 20) str
-        `self`, `system`, or empty.
-    log : array (S, 20, 41) float32
-        `LOG_FEATURES` of each slot.
-    features : array (tracks + 1, 29) float32
-        Acoustic features, each of mean 0 and standard deviation 1 over the tracks; row 0 is padding.
-    """
-
-    users: np.ndarray
-    length: np.ndarray
-    track: np.ndarray
-    accepted: np.ndarray
-    source: np.ndarray
-    log: np.ndarray
-    features: np.ndarray
+    users: np.ndarray  # (S,) int64
+    length: np.ndarray  # (S,) int64, tracks; the first `length // 2` are given, the rest is to be predicted
+    track: np.ndarray  # (S, 20) int64, row of the track in `features`, from 1
+    accepted: np.ndarray  # (S, 20) bool, not skipped, by the label of the folder
+    source: np.ndarray  # (S, 20) str, `self`, `system`, or empty
+    log: np.ndarray  # (S, 20, 41) float32, `LOG_FEATURES`
+    features: (
+        np.ndarray
+    )  # (tracks + 1, 29) float32, acoustic, mean 0, deviation 1 over the tracks; row 0 is padding
 
     @property
     def given(self) -> np.ndarray:
@@ -122,14 +107,10 @@ def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int 
 
 def _whole_sessions(folder: Path, sessions: int | None, seed: int) -> np.ndarray:
     """Return the users whose session is whole, or some of them."""
-
-    def batches():
-        for part in parts_of(folder):
-            index = pq.read_table(folder / "index" / f"{part}.parquet", columns=["user", "rows", "length"])
-            rows, length = index["rows"].to_numpy(), index["length"].to_numpy()
-            yield index["user"].to_numpy()[(rows == length) & (length <= SLOTS) & (length > 1)]
-
-    return draw_users(batches(), sessions, seed=seed)
+    paths = (folder / "index" / f"{part}.parquet" for part in parts_of(folder))
+    every = (pq.read_table(path, columns=["user", "rows", "length"]).to_pandas() for path in paths)
+    whole = (index.query(f"rows == length and 1 < length <= {SLOTS}") for index in every)
+    return draw_users((index["user"].to_numpy() for index in whole), sessions, seed=seed)
 
 
 def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: str) -> Sessions:
