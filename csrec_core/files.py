@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -266,9 +267,12 @@ def hash_files(paths: Iterable[str | Path]) -> str:
     return digest.hexdigest()
 
 
+_version = cache(metadata.version)  # reads a file of each package, which do not change under a process
+
+
 def versions(packages: Iterable[str] = COMPUTING) -> dict[str, str]:
     """Return the versions of Python and of packages."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
 def now() -> str:

@@ -95,6 +95,10 @@ def predictions(books, settings, models):
 def scheduler(tmp_path_factory):
     """A scheduler and two workers, processes of their own that speak TCP."""
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    # While they wait for work they are to leave the cores to the other tests.
+    idle = {"WORKER__PROFILE__ENABLED": "False", "ADMIN__TICK__INTERVAL": "1s", "ADMIN__TICK__CYCLE": "10s"}
+    idle |= {"ADMIN__SYSTEM_MONITOR__INTERVAL": "10s"}
+    one_thread |= {f"DASK_DISTRIBUTED__{name}": value for name, value in idle.items()}
     options = {"env": one_thread, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     note = tmp_path_factory.mktemp("cluster") / "scheduler.json"

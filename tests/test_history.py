@@ -16,7 +16,7 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.words import ladder
 from csrec_core.errors import InputError
 from csrec_core.report.gate import REQUIREMENTS, gate, read_requirements
-from csrec_core.report.history import read_history, trends, write_history
+from csrec_core.report.history import add_to_history, read_history, trends, write_history
 from csrec_core.report.run import read_run
 
 EVIL = "<script>alert(1)</script>"
@@ -94,8 +94,8 @@ def test_a_history_only_grows_and_the_same_run_is_kept_once(weekly):
 )  # fmt: skip
 def test_an_alert_is_an_interval_without_zero_or_a_worse_word(weekly, last, alerts):
     for week in range(4):
-        write_history(write_week(weekly, week, 0.10))
-    write_history(write_week(weekly, 4, **{"effect": 0.10, **last}))
+        add_to_history(write_week(weekly, week, 0.10))
+    add_to_history(write_week(weekly, 4, **{"effect": 0.10, **last}))
     found = trends(read_history(weekly)[0])
     assert {name for name, trend in found.items() if trend.table["alert"].iloc[-1]} == alerts
 

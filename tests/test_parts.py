@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,21 @@ from csrec_core.effect.engine import look_over
 from csrec_core.effect.estimate import estimate_effect, learn_engines
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.nuisance import LEARNERS
 from csrec_core.effect.parts import SHARED, estimate_parts
 from csrec_core.effect.rows import lay_rows
 from csrec_core.effect.score import effects_of, split_sums
 from csrec_core.errors import InputError
 
 ONE = {"splits": 1, "folds": 3}  # what is tested here does not depend on how often it is done
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """Fewer trees for what is logged without noise: parts find what the whole log does, however many there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LEARNERS, "fine", partial(LEARNERS["fine"], trees=10))
+        yield
 
 
 def write_parts(folder, log, count=3, **tables):

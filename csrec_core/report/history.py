@@ -159,27 +159,32 @@ def trends(history: pd.DataFrame) -> dict[str, Trend]:
 
 def _against_earlier(rows: pd.DataFrame) -> pd.DataFrame:
     """Compare each row with the mean of the earlier rows on other data, of each data the last."""
-    compared = []
+    data = rows["data"].to_numpy()
+    earlier = []
     for place in range(len(rows)):
-        here, before = rows.iloc[[place]].reset_index(drop=True), rows.iloc[:place]
-        before = before[before["data"] != here["data"].iloc[0]].drop_duplicates("data", keep="last")
-        mean = _pooled_mean(before)
-        apart = difference(mean, here).iloc[0]
-        worse = len(before) and _rank(here["word"].iloc[0]) > _rank(before["word"].iloc[-1])
-        alert = bool(worse or apart["lower"] > 0 or apart["upper"] < 0)
-        compared.append([mean["value"].iloc[0], *apart, alert])
-    names = ["earlier", "difference", "difference_lower", "difference_upper", "alert"]
-    return rows.join(pd.DataFrame(compared, columns=names))
+        last = {data[i]: i for i in range(place) if data[i] != data[place]}  # of each data
+        earlier.append(sorted(last.values()))
+    mean = pd.DataFrame(
+        [_pooled_mean(rows.iloc[before]) for before in earlier], columns=["value", "lower", "upper"]
+    )
+    apart = difference(mean, rows)
+    ranks = [_rank(word) for word in rows["word"]]
+    worse = pd.Series(
+        [bool(before) and rank > ranks[before[-1]] for rank, before in zip(ranks, earlier, strict=True)]
+    )
+    found = apart.set_axis(["difference", "difference_lower", "difference_upper"], axis=1)
+    found.insert(0, "earlier", mean["value"])
+    return rows.join(found.assign(alert=worse | (apart["lower"] > 0) | (apart["upper"] < 0)))
 
 
-def _pooled_mean(rows: pd.DataFrame) -> pd.DataFrame:
+def _pooled_mean(rows: pd.DataFrame) -> tuple[float, float, float]:
     """Return the mean of independent values, and its interval put together from theirs."""
     value = rows["value"].mean()
     below, above = (
         ((rows["value"] - rows[end]) ** 2).sum(min_count=1) ** 0.5 / max(len(rows), 1)
         for end in ("lower", "upper")
     )
-    return pd.DataFrame({"value": [value], "lower": [value - below], "upper": [value + above]})
+    return value, value - below, value + above
 
 
 def _rank(word: str) -> int:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
 
 import nbformat
 from bs4 import BeautifulSoup
-from jinja2 import pass_context
+from jinja2 import Environment, pass_context
+from jinja2.bccache import Bucket, BytecodeCache
 from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -167,6 +169,23 @@ class _Renderer(IPythonRenderer):
         return f"{box}\n<table>\n{text}</table>\n</div>\n"
 
 
+class _Compiled(BytecodeCache):
+    """Templates compiled once a process: nbconvert gives each exporter an environment that knows of none."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+COMPILED = _Compiled()
+
+
 class _Exporter(HTMLExporter):
     """nbconvert's exporter with the templates of this package; gives the cells without a page around."""
 
@@ -186,6 +205,11 @@ class _Exporter(HTMLExporter):
             },
         )
         self._outline, self._folder = outline, folder
+
+    def _create_environment(self) -> Environment:
+        environment = super()._create_environment()
+        environment.bytecode_cache = COMPILED
+        return environment
 
     @pass_context
     def markdown2html(self, context, source):
