@@ -39,9 +39,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 import csrec_core.data.loaders
 import csrec_core.report.report
 import csrec_core.report.suite  # noqa: F401  once for all runs, which are forks of this process
+from csrec_core import suites
 from csrec_core.cli import cli
 from csrec_core.files import SCRATCH, UNDER_WAY
-from csrec_core.report import parameters, plan
+from csrec_core.report import parameters
 
 LONGEST = 300.0  # seconds in which a run has to end
 PARAMETERS = """\
@@ -97,7 +98,7 @@ def write_notebooks(folder: Path) -> None:
         ]
         write(new_notebook(cells=cells), folder / f"{name}.ipynb")
     parameters.notebooks_folder = lambda: folder
-    plan.SUITE_PARTS["shop"] = tuple(NOTEBOOKS)
+    suites.NOTEBOOKS = {name: suites.Notebook(suites=("shop",)) for name in NOTEBOOKS}
     local_provisioner.launch_kernel = Kernel.launch
 
 

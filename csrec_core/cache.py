@@ -20,8 +20,6 @@ from csrec_core.errors import InputError
 from csrec_core.files import file_hash, hash_files, read_json, versions, whole_file, write_json
 from csrec_core.models.train import load_weights, save_weights
 
-__all__ = ["Cache", "code_files"]
-
 NOTE_SHAPE = {"files": {...: str}, "versions": {...: str}, "about": dict, "sum": str}
 TRIAL = ("cells", "ranks")
 M = TypeVar("M", bound=nn.Module)

@@ -7,8 +7,6 @@ from tqdm import tqdm
 
 from csrec_core.errors import InputError
 
-__all__ = ["run_tasks", "work_place"]
-
 SCHEDULER_PATIENCE = 10.0  # seconds in which a scheduler has to answer
 LARGE_BYTES = (
     2**25

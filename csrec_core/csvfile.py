@@ -9,8 +9,6 @@ import pandas as pd
 
 from csrec_core.files import write_text
 
-__all__ = ["as_csv", "read_csv", "save_csv"]
-
 # What a spreadsheet takes for a formula and runs, and what of it is a number with or without an interval.
 SPREADSHEET_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 SIGNED_NUMBER = re.compile(r"[-+](inf|[\d\s.,:%e\[\]–−+-]*)")

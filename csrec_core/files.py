@@ -17,25 +17,6 @@ from typing import Any
 
 from csrec_core.errors import InputError, one_line, readable, shown, unreadable
 
-__all__ = [
-    "COMPUTING",
-    "Scratch",
-    "check_path",
-    "check_shape",
-    "file_hash",
-    "hash_files",
-    "locked",
-    "now",
-    "read_json",
-    "read_mapping",
-    "sweep",
-    "sweep_scratch",
-    "versions",
-    "whole_file",
-    "write_json",
-    "write_text",
-]
-
 UNDER_WAY = ".csrec-"  # how the names of unfinished files begin: what a killed process leaves is known by it
 SCRATCH = f"{UNDER_WAY}scratch-"
 JSON_KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}

@@ -9,28 +9,6 @@ from scipy.stats import t as student
 
 from csrec_core.errors import InputError
 
-__all__ = [
-    "SMALL_IS_GOOD",
-    "accept_by_probability",
-    "accept_by_rank",
-    "auc_by_user",
-    "average_accuracy",
-    "brier",
-    "calibration_bin",
-    "calibration_curve",
-    "cross_entropy",
-    "directions",
-    "effective_size",
-    "expected_calibration_error",
-    "first_accuracy",
-    "hit_rate",
-    "holm",
-    "ndcg",
-    "resample",
-    "resample_means",
-    "two_sided",
-]
-
 SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
 SMALLEST_PROBABILITY = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
 

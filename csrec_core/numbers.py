@@ -4,19 +4,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-__all__ = [
-    "count",
-    "counted",
-    "decimals",
-    "interval",
-    "interval_text",
-    "p_value",
-    "plain",
-    "points",
-    "share",
-    "writer",
-]
-
 DASH = "–"
 FINEST = 6  # decimals, whatever is written
 

@@ -3,20 +3,6 @@
 import math
 from dataclasses import asdict, dataclass
 
-__all__ = [
-    "ALLOWED",
-    "FAILS",
-    "HOLDS",
-    "NOT_TESTED",
-    "STATUSES",
-    "UNDECIDED",
-    "WORDS",
-    "WORST",
-    "Verdict",
-    "against",
-    "within",
-]
-
 WORDS = HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
 WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)  # of several, the first of these stands for all
 NAN = float("nan")

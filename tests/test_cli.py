@@ -13,11 +13,12 @@ from nbformat import read, write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import csrec_core
+from csrec_core import suites
 from csrec_core.cli import cli
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import read_log
 from csrec_core.data.options import ReadOptions
-from csrec_core.report import kernel, parameters, plan, suite
+from csrec_core.report import kernel, parameters, suite
 from csrec_core.suites import Notebook
 
 CELL = """\
@@ -42,9 +43,8 @@ def project(tmp_path, monkeypatch):
         write(new_notebook(), output)
 
     monkeypatch.setattr(parameters, "notebooks_folder", lambda: folder)
-    monkeypatch.setattr(plan, "NOTEBOOKS", {"01_a": Notebook(seconds=60)})
-    monkeypatch.setattr(plan, "SUITES", {"quick": {"users": 3}, "shop": {"users": 3}, "full": {}})
-    monkeypatch.setattr(plan, "SUITE_PARTS", {})
+    monkeypatch.setattr(suites, "NOTEBOOKS", {"01_a": Notebook(seconds=60)})
+    monkeypatch.setattr(suites, "SUITES", {"quick": {"users": 3}, "shop": {"users": 3}, "full": {}})
     monkeypatch.setattr(kernel.papermill, "execute_notebook", execute)
     monkeypatch.chdir(tmp_path)
     return given

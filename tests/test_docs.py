@@ -15,7 +15,7 @@ from conftest import PROJECT
 import csrec_core
 from csrec_core.cli import cli
 from csrec_core.report.parameters import read_parameters
-from csrec_core.report.plan import NOTEBOOKS
+from csrec_core.suites import NOTEBOOKS
 
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 LARGEST = 150_000  # bytes of a picture

@@ -353,9 +353,10 @@ RUNNER = """\
 import sys
 from pathlib import Path
 from csrec_core.cli import main
-from csrec_core.report import parameters, plan
+from csrec_core import suites
+from csrec_core.report import parameters
 parameters.notebooks_folder = lambda folder=Path(sys.argv[1]): folder
-plan.NOTEBOOKS, plan.SUITES = ("01_slow",), {"quick": {}}
+suites.NOTEBOOKS, suites.SUITES = {"01_slow": suites.Notebook()}, {"quick": {}}
 sys.argv[1:] = ["report", "--run", "r", "--out", sys.argv[2]]
 main()
 """

@@ -14,8 +14,9 @@ from page_words import marks
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import read_log
-from csrec_core.report.plan import NOTEBOOKS, SUITE_PARTS, RunSpec
+from csrec_core.report.plan import RunSpec
 from csrec_core.report.suite import run_suite
+from csrec_core.suites import NOTEBOOKS, notebooks_of
 
 SMALL = {"users": 300, "items": 30, "steps": 6, "epochs": 2, "hidden": 8, "worlds": 1, "seed": 1}
 LESS = {"sample": 120, "passes": 2, "penalties": "3", "horizon": 2}  # of the paper's experiment and the graph
@@ -101,7 +102,7 @@ def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
         item=world.log["item"].where(world.log["source"] == "self", world.log["item"] + 1000)
     )
     log[["user", "t", "item", "decision", "source"]].to_csv(tmp_path / "log.csv", index=False)
-    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in SUITE_PARTS["shop"]]
+    notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in notebooks_of("shop")]
     given = {"data": "log", "path": str(tmp_path / "log.csv")}
     run_suite(
         RunSpec(run="open", notebooks=notebooks, reports=tmp_path, values=given, data=tmp_path / "log.csv")
@@ -118,7 +119,7 @@ def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
     # Nothing of what the status forbids: no effect by exposure, estimator, group or user, no theorem, no AHR.
     headings = " ".join(h.text for h in page.find_all("h2"))
     assert not re.search("For whom|estimators|hidden|paper", headings)
-    for name in SUITE_PARTS["shop"]:
+    for name in notebooks_of("shop"):
         html = (tmp_path / "open" / f"{name}.html").read_text()
         assert not marks(html) and not re.search(r"AHR|Theorem|simulated books world", html)
     front = BeautifulSoup((tmp_path / "open" / "index.html").read_text(), "html.parser")

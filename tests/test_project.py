@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from csrec_core.cli import cli
 from csrec_core.report.clean import notebook_faults
 from csrec_core.report.parameters import read_parameters
-from csrec_core.report.plan import NOTEBOOKS, SUITES
+from csrec_core.suites import NOTEBOOKS, SUITES
 
 NOTEBOOK_FILES = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 README = (PROJECT / "README.md").read_text()

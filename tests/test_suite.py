@@ -13,8 +13,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from csrec_core.errors import InputError
 from csrec_core.report import kernel
 from csrec_core.report import plan as planning
-from csrec_core.report.plan import NOTEBOOKS, READS, SUITE_PARTS, SUITES, RunSpec, grid_points, plan
+from csrec_core.report.plan import RunSpec, grid_points, plan
 from csrec_core.report.suite import run_grid, run_suite
+from csrec_core.suites import NOTEBOOKS, SUITES, notebooks_of
 
 PARAMETERS = 'users: int = 5  # [1, 100] users\nseed: int = 1  # seed\nout: str = ""  # the run\n'
 GOOD = """\
@@ -265,9 +266,12 @@ def test_text_goes_before_values_and_each_notebook_gets_what_it_declares(tmp_pat
 def test_the_suites_name_notebooks_in_order():
     assert list(NOTEBOOKS) == sorted(NOTEBOOKS)
     assert {"shop", "quick", "full", "effect", "reproduction"} == SUITES.keys()
-    assert set().union(*(book.suites for book in NOTEBOOKS.values())) == SUITE_PARTS.keys() <= SUITES.keys()
-    assert SUITE_PARTS["shop"] == ("02_data", "04_treatment_effect", "06_policy")
-    assert READS.keys() <= set(NOTEBOOKS) and {n for names in READS.values() for n in names} <= set(NOTEBOOKS)
+    assert set().union(*(book.suites for book in NOTEBOOKS.values())) <= SUITES.keys()
+    assert notebooks_of("shop") == ["02_data", "04_treatment_effect", "06_policy"]
+    assert notebooks_of("quick") == list(NOTEBOOKS)
+    assert all(
+        set(book.reads) <= set(list(NOTEBOOKS)[:place]) for place, book in enumerate(NOTEBOOKS.values())
+    )
 
 
 def grid(paths, tmp_path, axes, echo=lambda line: None, **options):

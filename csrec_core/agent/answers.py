@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from csrec_core.agent.prompts import Prompt
 
-__all__ = ["REFUSALS", "Unusable", "read_answer", "writable"]
-
 #: Why an answer is of no use: what the model is told, by the name it is counted under.
 REFUSALS = {
     "refused": "it was a refusal",
@@ -50,17 +48,10 @@ class Unusable(ValueError):
 
 
 def read_answer(prompt: Prompt, text: str) -> list:
-    """Return what the answer `text` says to a question.
+    """Return what the answer `text` says to a question; raises `Unusable`.
 
-    Returns
-    -------
-    list
-        familiarity: (known, genres, keywords) of each book in the question's order; purchase: ids in order;
-        exposure: (accepted, probability).
-
-    Raises
-    ------
-    Unusable
+    Of a familiarity: (known, genres, keywords) of each book in the question's order; of a purchase: ids in
+    order; of an exposure: accepted and probability.
     """
     text = text[:LONGEST_ANSWER].rpartition("</think>")[2]  # some servers leave the thoughts in
     objects = _json_objects(text)

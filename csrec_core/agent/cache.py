@@ -15,8 +15,6 @@ from pathlib import Path
 from csrec_core.agent.prompts import Prompt
 from csrec_core.errors import InputError
 
-__all__ = ["AnswerCache", "question_key"]
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, task TEXT NOT NULL, question TEXT NOT NULL, answer TEXT, reason TEXT
@@ -35,12 +33,7 @@ def question_key(model: str, messages: list[dict[str, str]]) -> str:
 
 
 class AnswerCache:
-    """The answers and requests of a run.
-
-    Parameters
-    ----------
-    path : path
-        The SQLite file; made where there is none.
+    """The answers and requests of a run, in the SQLite file `path`; made where there is none.
 
     Attributes
     ----------
@@ -49,10 +42,7 @@ class AnswerCache:
     tokens : tuple of int
         Tokens of their prompts and of their answers.
 
-    Raises
-    ------
-    InputError
-        Where the file is none of these, or another process holds it.
+    Raises InputError where the file is none of these, or another process holds it.
     """
 
     def __init__(self, path: Path):

@@ -8,8 +8,6 @@ import pandas as pd
 
 from csrec_core.errors import InputError
 
-__all__ = ["BOOK_COLUMNS", "OWN", "load_catalogue", "plain_title"]
-
 BOOK_COLUMNS = ("title", "author", "year", "genre")
 OWN = Path(__file__).with_name("catalogue.csv")
 LONGEST_TITLE = 300  # characters of a title, an author or a genre: each is sent with many questions
@@ -32,10 +30,7 @@ def load_catalogue(path: str | Path | None = None) -> pd.DataFrame:
         `item` from 1 in the order of the file, `title`, `author`, `year` (Int64, missing where empty),
         `genre`, and `keywords` where the file has them.
 
-    Raises
-    ------
-    InputError
-        Names the file, the row (from 1, the header not counted), and what was expected.
+    Raises InputError, which names the file, the row (from 1, the header not counted), and what was expected.
     """
     path = Path(path) if path else OWN
     table = _read_books(path)

@@ -15,25 +15,14 @@ from csrec_core.agent.endpoint import Endpoint
 from csrec_core.agent.prompts import Library, Prompt
 from csrec_core.agent.questions import Exposure
 
-__all__ = ["ChatAgent"]
-
 BOOKS = 20  # books asked about at a time
 
 
 class ChatAgent:
     """Asks a model each question once, and reads the answer from the cache ever after.
 
-    A context manager: it holds connections and the cache.
-
-    Parameters
-    ----------
-    catalogue : DataFrame
-        See `load_catalogue`.
-    endpoint : Endpoint
-    cache : AnswerCache
-        Closed with the agent.
-    prices : tuple of float, optional
-        US dollars for a million tokens of prompts and of answers.
+    A context manager: it holds connections and the cache, which is closed with it. `prices` are US dollars for
+    a million tokens of prompts and of answers.
     """
 
     name = "openai"

@@ -14,8 +14,6 @@ from csrec_core.agent.prompts import Prompt
 from csrec_core.agent.transport import Failed, Reply, post
 from csrec_core.errors import InputError
 
-__all__ = ["Client"]
-
 PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
 SECRET = 8  # characters; a shorter key, such as a local server's, is none, and may be part of any word
@@ -25,20 +23,14 @@ CHARACTERS = 4  # a token, for estimates before the server has counted
 
 
 class Client:
-    """Asks questions; keeps what comes back.
-
-    Parameters
-    ----------
-    endpoint : Endpoint
-    cache : AnswerCache
-    """
+    """Asks the endpoint questions; keeps what comes back in the cache."""
 
     def __init__(self, endpoint: Endpoint, cache: AnswerCache):
         address, self._key = check_endpoint(endpoint)
         self._endpoint, self._cache = endpoint, cache
         self._address = f"{address.rstrip('/')}/chat/completions"
         self._http = httpx.AsyncClient(
-            headers={"authorization": f"Bearer {self._key}", "accept-encoding": "gzip"},
+            headers={"authorization": f"Bearer {self._key}", "accept-encoding": "identity"},
             limits=httpx.Limits(max_connections=endpoint.concurrency),
             timeout=endpoint.timeout,
         )

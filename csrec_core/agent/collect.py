@@ -14,8 +14,6 @@ from csrec_core.agent.quality import PILOT, Quality, judge_pilot
 from csrec_core.agent.questions import Agent, Exposure, genres_of
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 
-__all__ = ["Collected", "check_knowledge", "collect", "live_block", "pilot_table"]
-
 
 @dataclass(frozen=True, eq=False)
 class Collected:
@@ -47,24 +45,10 @@ class Collected:
 def collect(
     agent: Agent, catalogue: pd.DataFrame, *, users: int, steps: int = 20, seed: int = 0, force: bool = False
 ) -> Collected:
-    """Ask an agent to be `users` readers.
+    """Ask an agent to be readers of the books of a catalogue (`csrec_core.agent.run.Study` has the sizes).
 
-    Parameters
-    ----------
-    agent : Agent
-    catalogue : DataFrame
-        See `load_catalogue`.
-    users, steps : int
-        Readers, and exposures of each by the system.
-    seed : int
-        Of readers, shelves, recommendations and times.
-    force : bool
-        Go on where the pilot fails the gate.
-
-    Raises
-    ------
-    InputError
-        Where too few books are known.
+    `seed` is of readers, shelves, recommendations and times. With `force` it goes on where the pilot fails the
+    gate. Raises InputError where too few books are known.
     """
     genre = pd.Categorical(catalogue["genre"], categories=genres_of(catalogue)).codes.astype(int)
     pilot, books = min(PILOT, users), len(catalogue) + _made_up(catalogue)

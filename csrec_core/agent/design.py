@@ -12,8 +12,6 @@ import numpy as np
 from csrec_core.data.books import CONCENTRATION
 from csrec_core.errors import InputError
 
-__all__ = ["Readers", "check_size", "draw_blocks", "recommend"]
-
 DRAWS_HELD = 2**21  # random numbers held at a time
 BLOCK_READERS = 1000  # readers drawn, and answered for, at a time
 SHELF = 3  # books on the shelf for each one bought at most
@@ -67,7 +65,7 @@ class Readers:
 def draw_blocks(
     users: int, *, genre: np.ndarray, kept: np.ndarray, steps: int, seed: int
 ) -> Iterator[Readers]:
-    """Draw the readers of a study, a block at a time.
+    """Draw the readers of a study, a block at a time; raises InputError where `check_size` does.
 
     Parameters
     ----------
@@ -77,12 +75,6 @@ def draw_blocks(
         The genre of each book of the catalogue, numbered from 0.
     kept : array of int
         The places in the catalogue of the books that take part.
-    seed : int
-
-    Raises
-    ------
-    InputError
-        Where there are too few books: a shelf takes three for each purchase, and none is shown twice.
     """
     check_size(len(kept), steps)
     present = np.unique(genre[kept])
@@ -107,7 +99,7 @@ def draw_blocks(
 
 
 def check_size(books: int, steps: int) -> None:
-    """Raise InputError where a study has too few books for its steps."""
+    """Raise InputError where there are too few books: a shelf takes three a purchase, none is shown twice."""
     if books < SHELF * steps:
         raise InputError(
             f"{books:,} books take part, too few for {steps} steps; expected at least {SHELF * steps:,} "
@@ -118,14 +110,8 @@ def check_size(books: int, steps: int) -> None:
 def recommend(block: Readers, bought: np.ndarray, *, books: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what the system exposes, (n, steps), and the probability of exactly that.
 
-    Each exposure is uniform over the books that a reader neither bought nor was shown before.
-
-    Parameters
-    ----------
-    bought : array of int (n, at most steps)
-        -1 beyond a reader's purchases.
-    books : int
-        How many take part.
+    Each exposure is uniform over the `books` that take part and that a reader neither bought nor was shown
+    before; `bought`, (n, at most steps), is -1 beyond a reader's purchases.
     """
     owned = (block.candidates[:, :, None] == bought[:, None, :]).any(axis=2)
     order = np.argsort(owned, axis=1, kind="stable")[:, : block.steps]

@@ -6,8 +6,6 @@ from urllib.parse import urlsplit
 
 from csrec_core.errors import InputError
 
-__all__ = ["KEY_NAMES", "Endpoint", "Stopped", "check_endpoint"]
-
 KEY_NAMES = ("CSREC_API_KEY", "OPENAI_API_KEY")
 LONGEST_REQUEST = 86_400  # seconds
 OPENAI = "https://api.openai.com/v1"

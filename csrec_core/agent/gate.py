@@ -2,8 +2,6 @@
 
 import pandas as pd
 
-__all__ = ["ANCHORING", "NAMED_FIRST", "verdicts_on"]
-
 # Facts of the pilot.
 NAMED_FIRST = "acceptance added by naming it first"
 ANCHORING = "anchoring: probability added by a preceding acceptance"

@@ -9,8 +9,6 @@ from csrec_core.agent.quality import Quality
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.table import table_html
 
-__all__ = ["render_quality"]
-
 BOOKS_LISTED = 200  # books left out that the page lists
 PILOT_TEXT = (
     "A few readers decide twice about the same books, the second time in another order. Shares are of the "
@@ -28,19 +26,7 @@ RUN_TEXT = "What was asked, and how the requests ended, each counted before it w
 def render_quality(
     quality: Quality, report: Mapping, knowledge: pd.DataFrame, *, title: str, settings: Mapping
 ) -> str:
-    """Return the page.
-
-    Parameters
-    ----------
-    quality : Quality
-    report : mapping
-        What `quality.json` holds beside it: `books`, `requests`, `tokens`, `warnings`.
-    knowledge : DataFrame
-        See `csrec_core.agent.collect.check_knowledge`.
-    title : str
-    settings : mapping
-        Of the run.
-    """
+    """Return the page of a run's `quality`, of what `quality.json` holds beside it, and of `check_knowledge`."""
     explained, agreement = quality.explained, quality.agreement
     left_out = knowledge[~knowledge["kept"]].drop(columns="kept")
     shown = left_out.head(BOOKS_LISTED).reset_index(drop=True)

@@ -15,8 +15,6 @@ from scipy.stats import rankdata
 from csrec_core.agent.gate import ANCHORING, NAMED_FIRST, verdicts_on
 from csrec_core.data.profile import share_of_groups
 
-__all__ = ["PILOT", "Quality", "judge_pilot"]
-
 PILOT = 50  # readers asked before the budget is spent
 PERMUTATIONS = 500
 

@@ -14,8 +14,6 @@ import pandas as pd
 
 from csrec_core.agent.design import Readers
 
-__all__ = ["Agent", "Exposure", "genres_of"]
-
 
 def genres_of(catalogue: pd.DataFrame) -> list[str]:
     """Return the genres in the order in which preferences list them."""

@@ -22,8 +22,6 @@ from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import hash_files, read_json, whole_file, write_json, write_text
 
-__all__ = ["AGENTS", "Study", "run_study"]
-
 GUESSED = 0.2  # share of made-up books known from which on the rest is doubtful
 AGENTS = ("simulator", "openai")
 
@@ -81,9 +79,6 @@ def run_study(study: Study, out: str | Path, *, resume: bool = False, force: boo
 
     Parameters
     ----------
-    study : Study
-    out : path
-        The folder.
     resume : bool
         Go on in a folder that holds a run of the same settings.
     force : bool

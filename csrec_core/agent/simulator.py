@@ -20,20 +20,12 @@ from csrec_core.agent.design import Readers
 from csrec_core.agent.questions import Exposure, genres_of
 from csrec_core.data.readers import Catalogue, ReaderModel, World
 
-__all__ = ["Simulator"]
-
 
 class Simulator:
     """Readers who decide by preference, book and previous decision, as in `simulate_books`.
 
-    Parameters
-    ----------
-    catalogue : DataFrame
-        See `load_catalogue`.
-    seed : int
-        Same seed, same answers, whatever else was asked before.
-    **weights
-        Fields of `csrec_core.data.readers.World` but its sizes and violations.
+    The same `seed` gives the same answers, whatever else was asked before; `weights` are fields of
+    `csrec_core.data.readers.World` but its sizes and violations.
     """
 
     name = "simulator"

@@ -3,16 +3,12 @@
 import asyncio
 import math
 import time
-import zlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import httpx
 
-__all__ = ["Failed", "Reply", "post"]
-
-LARGEST_ANSWER = 2**22  # bytes of an answer, unpacked; one to twenty books has some thousands
+LARGEST_ANSWER = 2**22  # bytes of an answer; one to twenty books has some thousands
 
 
 class Failed(Exception):
@@ -28,7 +24,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the HTTP status, the unpacked content, and the seconds that a server asks to wait."""
+    """What came back: the HTTP status, the content, and the seconds that a server asks to wait."""
 
     status: int
     content: bytes
@@ -36,15 +32,10 @@ class Reply:
 
 
 async def post(client: httpx.AsyncClient, address: str, body: dict, timeout: float) -> Reply:
-    """Send JSON; return what comes back, in time and in little memory.
+    """Send JSON; return what comes back, in time and in little memory; raises `Failed`.
 
     The `timeout`, in seconds, is that of a whole request: one byte now and then keeps none alive. A redirect is
-    not followed, for the key would go along. Answers are unpacked here, piece by piece: a few packed bytes can
-    stand for gigabytes.
-
-    Raises
-    ------
-    Failed
+    not followed, for the key would go along. Packed answers are refused: a few bytes can stand for gigabytes.
     """
     try:
         async with (
@@ -56,8 +47,6 @@ async def post(client: httpx.AsyncClient, address: str, body: dict, timeout: flo
         raise Failed("time-out") from None
     except httpx.TransportError:
         raise Failed("no connection") from None
-    except zlib.error as error:
-        raise _refused(f"cannot be unpacked ({error})") from None
     return Reply(response.status_code, content, retry_after(response.headers.get("retry-after", "")))
 
 
@@ -75,24 +64,14 @@ def retry_after(text: str) -> float | None:
 
 async def _read(response: httpx.Response) -> bytes:
     encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("identity", "gzip"):
+    if encoding != "identity":
         raise _refused(f"is packed as {encoding[:40]!r}, which was not asked for")
     content = bytearray()
-    async for piece in _unpacked(response.aiter_raw(), encoding == "gzip"):
+    async for piece in response.aiter_raw():
         content += piece
         if len(content) > LARGEST_ANSWER:
             raise _refused(f"has more than {LARGEST_ANSWER:,} bytes")
     return bytes(content)
-
-
-async def _unpacked(pieces: AsyncIterator[bytes], packed: bool) -> AsyncIterator[bytes]:
-    unpack = zlib.decompressobj(wbits=31)  # a gzip header
-    async for piece in pieces:
-        if not packed:
-            yield piece
-        while packed and piece and not unpack.eof:
-            yield unpack.decompress(piece, LARGEST_ANSWER)
-            piece = unpack.unconsumed_tail
 
 
 def _refused(why: str) -> Failed:

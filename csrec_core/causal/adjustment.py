@@ -10,8 +10,6 @@ import networkx as nx
 from csrec_core.causal.docalculus import check_rule, separated
 from csrec_core.causal.graph import Nodes, descendants, observed, with_ancestors
 
-__all__ = ["adjustment_sets", "front_doors", "implications", "instruments"]
-
 TRIED = 1_000  # sets looked at in one search
 TOLD = 100  # independences told
 

@@ -4,8 +4,6 @@ import pandas as pd
 
 from csrec_core.causal.audit import Audit, blocked_ways, verdicts
 
-__all__ = ["log_advice"]
-
 
 def log_advice(audit: Audit, log: pd.DataFrame, *, preferences_measured: bool) -> tuple[str, str]:
     """Say what the graph means for a log, and what to log or randomise.

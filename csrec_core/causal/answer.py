@@ -13,8 +13,6 @@ from csrec_core.causal.repair import identifying_changes
 from csrec_core.causal.search import Source
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
-__all__ = ["Answer", "answer"]
-
 ENTRIES_LISTED = 12  # entries of a list that are printed
 LARGE_GRAPH = 60  # measured nodes, above which what takes every pair or set of nodes is left out
 

@@ -15,20 +15,6 @@ from csrec_core.causal.repair import additions, breaking_edges, find_repairs
 from csrec_core.causal.search import project_latents
 from csrec_core.causal.theorem import Derivation, derive_theorem
 
-__all__ = [
-    "Audit",
-    "assumption_table",
-    "audit",
-    "blocked_ways",
-    "breaking_table",
-    "every_t",
-    "repair_table",
-    "step_table",
-    "uncut_table",
-    "variant_table",
-    "verdicts",
-]
-
 VERDICTS = ("theorem", "equation_6", "recursion", "transport", "identifiable", "certificate")
 
 

@@ -12,19 +12,6 @@ from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import with_ancestors
 from csrec_core.causal.identify import Identifiability
 
-__all__ = [
-    "TOLERANCE",
-    "Certificate",
-    "StructuralModel",
-    "TooLarge",
-    "certify",
-    "certify_formula",
-    "conditional",
-    "marginal",
-    "random_model",
-    "recursion_errors",
-]
-
 TOLERANCE = 1e-9
 WIDEST = 20  # nodes of the largest table: 2^20 numbers, 8 MB
 MOST_NODES = 60  # an array has at most 64 axes

@@ -10,8 +10,6 @@ from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.graph import latents, plot_label, time_of
 from csrec_core.causal.theorem import Step
 
-__all__ = ["graph_frame", "stack_steps", "verdict_grid"]
-
 Point = tuple[float, float]
 
 STEP_WIDTH = 2.6  # distance between two time steps; one row is 1.25 high

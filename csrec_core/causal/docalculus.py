@@ -20,14 +20,6 @@ import networkx as nx
 from csrec_core.causal.graph import plain_names, require_acyclic, require_nodes, with_ancestors
 from csrec_core.errors import InputError
 
-__all__ = [
-    "Blocker",
-    "Path",
-    "RuleCheck",
-    "check_rule",
-    "separated",
-]
-
 State = tuple[str, bool]  # a node, and whether it is arrived at over an arrowhead
 
 

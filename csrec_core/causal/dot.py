@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from csrec_core.causal.drawing import Drawing
 from csrec_core.causal.scanner import DEEPEST, Place, Scanner
 
-__all__ = ["parse_dot"]
-
 SKIPPED = r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)*"
 LETTER = r"[\w\x80-\U0010ffff]"
 NAME = {"dot": rf"(?!\d){LETTER}+|-?(?:\.\d+|\d+(?:\.\d*)?)(?![\w.])", "dag": rf"(?:{LETTER}|\.)+"}

@@ -10,8 +10,6 @@ from csrec_core.causal.graph import Edge, causal_graph
 from csrec_core.causal.scanner import Place
 from csrec_core.errors import InputError
 
-__all__ = ["Arrow", "Drawing"]
-
 # What tells how a node or an arrow is drawn, and nothing of what causes what: of Graphviz and of editors.
 LAYOUT_WORDS = """
     area arrowsize bb beta bgcolor class color colorscheme comment constraint decorate distortion fillcolor

@@ -13,8 +13,6 @@ import numpy as np
 
 from csrec_core.causal.graph import Nodes, latex_names, plain_names
 
-__all__ = ["Conditional", "Product", "Ratio", "Sum", "factors_of", "product", "python_source"]
-
 Marginal = Callable[[Nodes, str], np.ndarray]
 Primes = Mapping[str, int]
 

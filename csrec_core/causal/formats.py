@@ -11,8 +11,6 @@ from csrec_core.causal.drawing import Drawing
 from csrec_core.causal.scanner import DEEPEST, Place, Scanner
 from csrec_core.errors import InputError, nearest
 
-__all__ = ["parse_csv", "parse_gml", "parse_graphml", "parse_json"]
-
 QUOTED_TEXT = r'"(?:[^"\\]|\\.)*"'
 ENDS = {"source": ("source", "from", "cause", "tail"), "target": ("target", "to", "effect", "head")}
 EDGE_SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}

@@ -9,29 +9,6 @@ import networkx as nx
 
 from csrec_core.errors import InputError, nearest, unknown
 
-__all__ = [
-    "VARIANTS",
-    "Nodes",
-    "arrows_and_pairs",
-    "causal_graph",
-    "descendants",
-    "edge_changes",
-    "extend_graph",
-    "latents",
-    "latex_names",
-    "observed",
-    "plain_names",
-    "plot_label",
-    "probability",
-    "require_acyclic",
-    "require_nodes",
-    "sequential_graph",
-    "time_of",
-    "unroll",
-    "variant_graph",
-    "with_ancestors",
-]
-
 Edge = tuple[str, str]
 
 Nodes = frozenset[str]

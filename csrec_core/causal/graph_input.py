@@ -26,16 +26,6 @@ from csrec_core.causal.graph import (
 )
 from csrec_core.errors import InputError
 
-__all__ = [
-    "DEFAULT_HORIZON",
-    "horizon_of",
-    "make_graph",
-    "parse_edges",
-    "read_drawing",
-    "read_graph",
-    "repeating",
-]
-
 DEFAULT_HORIZON = 3
 PARSERS = {
     ".dot": parse_dot,

@@ -16,8 +16,6 @@ from csrec_core.causal.search import Hedge, Line, Search, Source, project_latent
 from csrec_core.causal.simplify import simplify
 from csrec_core.errors import InputError
 
-__all__ = ["Identifiability", "identifiability_table", "identify"]
-
 MANY_NODES = 30  # measured nodes, above which fewer formulas are tried
 
 

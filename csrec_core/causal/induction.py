@@ -17,8 +17,6 @@ import networkx as nx
 from csrec_core.causal.docalculus import RuleCheck
 from csrec_core.causal.theorem import derive_theorem
 
-__all__ = ["Proof", "prove_steps"]
-
 _TIMES = re.compile(r"(?<=[PSD])\d+")
 FURTHEST = 16  # slices laid out to look for the repetition
 

@@ -11,8 +11,6 @@ from csrec_core.causal.graph import descendants, latents, observed, with_ancesto
 from csrec_core.causal.identify import Identifiability
 from csrec_core.causal.search import Source
 
-__all__ = ["Repairs", "additions", "breaking_edges", "find_repairs", "identifying_changes"]
-
 MOST_CHANGES = 2  # changes tried at once
 
 

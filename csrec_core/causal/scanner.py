@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from csrec_core.errors import InputError
 
-__all__ = ["DEEPEST", "Place", "Scanner"]
-
 DEEPEST = 100  # groups within groups, of a graph in any language
 
 

@@ -13,8 +13,6 @@ from csrec_core.causal.docalculus import RuleCheck, check_rule
 from csrec_core.causal.expression import Conditional, Product, Ratio, Sum, Term, factors_of, product
 from csrec_core.causal.graph import Nodes, latents, observed, plain_names, probability, with_ancestors
 
-__all__ = ["Hedge", "Line", "Search", "Source", "project_latents"]
-
 
 @dataclass(frozen=True)
 class Source:

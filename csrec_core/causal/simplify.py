@@ -11,8 +11,6 @@ from itertools import chain, combinations, permutations
 from csrec_core.causal.expression import Conditional, Ratio, Sum, Term, factors_of, product
 from csrec_core.causal.graph import Nodes
 
-__all__ = ["simplify"]
-
 Separated = Callable[[Nodes, Nodes, Nodes], bool]
 MOST_JOINED = 5  # conditionals joined at once: every order of them is tried
 

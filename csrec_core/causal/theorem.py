@@ -9,8 +9,6 @@ from csrec_core.causal.docalculus import RuleCheck, check_rule
 from csrec_core.causal.graph import latex_names, probability, require_nodes
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["Derivation", "Step", "derive_theorem"]
-
 NodeNames = Iterable[str] | str
 
 RULE_PARTS = {"A": "theorem", "E": "equation 6", "H": "recursion", "T": "transport"}

@@ -10,8 +10,6 @@ from csrec_core.causal.certificate import StructuralModel, TooLarge, marginal, r
 from csrec_core.causal.graph import observed, with_ancestors
 from csrec_core.causal.identify import Identifiability
 
-__all__ = ["Twins", "smallest_core", "twin_models"]
-
 DIFFERENCE = 0.1  # in the effect, at which the search stops
 TRIES = 12  # random models that the search starts from
 LOWEST = 0.01  # probability in a table

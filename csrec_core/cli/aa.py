@@ -5,8 +5,6 @@ import click
 from csrec_core.cli.program import FILE, cli
 from csrec_core.cli.reading import chosen_options, read_guessed, reading_options
 
-__all__ = ["aa"]
-
 
 @cli.command(epilog="Example: csrec aa shop.csv --map user=customer_id --times 60")
 @click.argument("path", metavar="LOG", type=FILE)

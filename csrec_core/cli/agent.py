@@ -10,8 +10,6 @@ from click.core import ParameterSource
 from csrec_core.cli.program import FILE
 from csrec_core.errors import InputError, shown
 
-__all__ = ["agent_options", "ask_agent", "named"]
-
 AGENT_OPTIONS = (
     click.option("--agent", metavar="simulator|openai", help="Who answers for the readers."),
     click.option(

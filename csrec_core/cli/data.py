@@ -9,8 +9,6 @@ from csrec_core.cli.program import FILE, FOLDER, OUTPUT, cli
 from csrec_core.cli.reading import chosen_options, reading_options
 from csrec_core.errors import InputError
 
-__all__ = ["data"]
-
 
 @cli.group()
 def data():

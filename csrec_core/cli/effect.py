@@ -6,8 +6,6 @@ from csrec_core.cli.program import FILE, FOLDER, cli
 from csrec_core.cli.reading import chosen_options, read_guessed, reading_options
 from csrec_core.errors import InputError
 
-__all__ = ["effect"]
-
 
 @cli.command(epilog="Example: csrec effect shop.csv --map user=customer_id,item=asin --out out")
 @click.argument("log", type=FILE)

@@ -5,8 +5,6 @@ from pathlib import Path
 from csrec_core.errors import InputError, shown
 from csrec_core.files import read_mapping
 
-__all__ = ["read_pairs", "read_yaml"]
-
 
 def read_pairs(texts, option):
     """Return `name=value` words as a mapping."""

@@ -8,8 +8,6 @@ from csrec_core.cli.program import FILE, OUTPUT, cli
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import write_json
 
-__all__ = ["graph", "identify"]
-
 
 @cli.command(
     epilog="Example: csrec graph --extra 'S[t-1]->D[t]' --latent 'S2<->D2' --require theorem,recursion"

@@ -5,9 +5,7 @@ import sys
 import click
 
 from csrec_core.cli.program import FILE, cli
-from csrec_core.errors import unknown
-
-__all__ = ["clean", "show"]
+from csrec_core.suites import notebooks_of
 
 
 @cli.command("list", epilog="Example: csrec list --suite effect")
@@ -16,14 +14,12 @@ __all__ = ["clean", "show"]
 )
 def show(suite):
     """Show what each notebook asks, and its parameters."""
-    from csrec_core.report import plan
     from csrec_core.report.parameters import notebooks_folder, read_parameters
+    from csrec_core.report.plan import read_title
 
-    if suite not in plan.SUITES:
-        raise unknown("suite", suite, plan.SUITES)
-    for name in plan.SUITE_PARTS.get(suite, plan.NOTEBOOKS):
+    for name in notebooks_of(suite):
         path = notebooks_folder() / f"{name}.ipynb"
-        click.secho(f"{name}: {plan.read_title(path)}", bold=True)
+        click.secho(f"{name}: {read_title(path)}", bold=True)
         for parameter in read_parameters(path).values():
             if parameter.name == "out":
                 continue

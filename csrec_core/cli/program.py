@@ -12,8 +12,6 @@ from csrec_core import __version__
 from csrec_core.errors import InputError, one_line
 from csrec_core.files import check_path
 
-__all__ = ["FILE", "FOLDER", "NUMBER", "OUTPUT", "Program", "cli"]
-
 
 class FilePath(click.ParamType):
     """A path that a file can have; of an output, one that can be written, known before any work is done."""

@@ -7,8 +7,6 @@ import click
 from csrec_core.cli.program import FILE
 from csrec_core.data.options import ReadOptions, from_content, read_options
 
-__all__ = ["chosen_options", "guessed_options", "read_guessed", "reading_options"]
-
 #: What the command line makes of a kind of option beside text.
 CLICK_KINDS = {
     "seconds": {"type": click.FloatRange(0)},

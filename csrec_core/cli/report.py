@@ -8,14 +8,13 @@ import time
 
 import click
 
+from csrec_core import suites
 from csrec_core.cli.given import read_pairs, read_yaml
 from csrec_core.cli.program import FILE, FOLDER, cli
 from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
 from csrec_core.cli.runs import reports_folder
-from csrec_core.errors import InputError, unknown
+from csrec_core.errors import InputError
 from csrec_core.files import check_path
-
-__all__ = ["report"]
 
 LONG_REPORT = 300  # expected seconds from which a sample is offered
 SAMPLE = 500_000  # exposures of a sample, at most
@@ -120,12 +119,11 @@ def _gate(folder, required):
 
 def _spec(suite, run, given, texts, **about):
     """Return what a run is to be, its log and design read once before anything is done."""
-    from csrec_core.report import plan
     from csrec_core.report.parameters import notebooks_folder
+    from csrec_core.report.plan import RunSpec
 
-    if suite not in plan.SUITES:
-        raise unknown("suite", suite, plan.SUITES)
-    values = plan.SUITES[suite] | given
+    names = suites.notebooks_of(suite)
+    values = suites.SUITES[suite] | given
     # However the data are named, the notebooks need the whole path, and the run its hash.
     if path := texts.get("path", values.get("path")):
         path = check_path(str(path), what="path")
@@ -133,16 +131,13 @@ def _spec(suite, run, given, texts, **about):
     if design := texts.get("design", values.get("design")):
         texts["design"] = _in_a_line(str(design))
     dataset, lacks = _check_data(values | texts)
-    names = plan.SUITE_PARTS.get(suite, plan.NOTEBOOKS)
     if dataset is not None:
-        asked = [
-            plan.NOTEBOOKS[name] for name in names if name not in lacks and name in (about["only"] or names)
-        ]
-        click.echo(_offer(dataset, asked), nl=False)
+        asked = [name for name in names if name not in lacks and name in (about["only"] or names)]
+        click.echo(_offer(dataset, [suites.NOTEBOOKS[name] for name in asked]), nl=False)
     for name in filter(lacks.get, names):
         click.echo(f"{name} is left out: it needs {lacks[name]}")
     notebooks = [notebooks_folder() / f"{name}.ipynb" for name in names if name not in lacks]
-    return plan.RunSpec(run=run, notebooks=notebooks, values=values, texts=texts, data=path or None, **about)
+    return RunSpec(run=run, notebooks=notebooks, values=values, texts=texts, data=path or None, **about)
 
 
 def _in_a_line(design):
@@ -174,9 +169,8 @@ def _offer(dataset, notebooks):
     """Return how long a large log will take, and the option that reads whole histories of some of its users."""
     from csrec_core.data.options import ABSENT
     from csrec_core.data.tables import quoted
-    from csrec_core.suites import expected_seconds
 
-    rows, seconds = len(dataset.log), expected_seconds(notebooks, len(dataset.log))
+    rows, seconds = len(dataset.log), suites.expected_seconds(notebooks, len(dataset.log))
     if seconds < LONG_REPORT:
         return ""
     said = f"{rows:,} exposures: expect about {seconds / 60:.0f} minutes of one core"
@@ -185,6 +179,6 @@ def _offer(dataset, notebooks):
         part = 10 ** math.ceil(math.log10(rows / SAMPLE))
         some = f"hash({quoted(user)}) % {part} = 0"
         some = shlex.quote(f"({where}) and {some}" if where else some)
-        less = expected_seconds(notebooks, rows // part) / 60
+        less = suites.expected_seconds(notebooks, rows // part) / 60
         said += f"; with one user in {part:,}, about {less:.0f}: --where {some}"
     return f"{said}\n\n"

@@ -10,8 +10,6 @@ import click
 from csrec_core.cli.program import FOLDER, OUTPUT, cli
 from csrec_core.errors import InputError
 
-__all__ = ["brief", "compare", "figures", "reports_folder", "verify"]
-
 OUT = click.option("--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: reports]")
 
 

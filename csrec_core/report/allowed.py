@@ -5,8 +5,6 @@ import re
 from bs4 import BeautifulSoup
 from bs4.element import PreformattedString, Tag
 
-__all__ = ["keep_allowed"]
-
 HTML = """a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2
 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp section small span strong sub summary sup table tbody
 td tfoot th thead tr u ul var"""

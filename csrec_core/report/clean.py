@@ -9,8 +9,6 @@ from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 from csrec_core.report.parameters import read_parameters
 
-__all__ = ["notebook_faults", "strip_notebook"]
-
 TRACES = {"papermill", "execution", "ExecuteTime", "collapsed", "scrolled", "widgets"}
 LONGEST_CELL = 25  # lines of a cell
 

@@ -16,8 +16,6 @@ from csrec_core.report.markup import TEMPLATES, short
 from csrec_core.report.run import Run, find_run
 from csrec_core.report.table import table_html
 
-__all__ = ["Comparison", "compare_runs", "comparison_text", "difference", "write_comparison"]
-
 ALIKE_WORDS = ("equal", "not told apart")
 
 

@@ -7,8 +7,6 @@ import matplotlib.pyplot as plt
 from IPython import get_ipython
 from IPython.display import display
 
-__all__ = ["explore"]
-
 
 def explore(draw: Callable, **choices) -> None:
     """Show controls, and below them what `draw` returns for what they are set to.

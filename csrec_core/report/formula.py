@@ -8,8 +8,6 @@ from latex2mathml.converter import convert
 
 from csrec_core.report.allowed import keep_allowed
 
-__all__ = ["literal", "prose", "to_mathml"]
-
 # Signs that few fonts have, put together from signs that all have; and one without its spaces.
 REPAIRS = {
     "<mi>⫫</mi>": '<mo rspace="0">⊥</mo><mo lspace="0" style="margin-left:-.5em">⊥</mo>',

@@ -13,8 +13,6 @@ from csrec_core.report.provenance import facts, seconds, summary
 from csrec_core.report.run import NOTEBOOK_ROLES, QUESTIONS, Run, of_kind
 from csrec_core.verdict import FAILS, WORST
 
-__all__ = ["LIGHTS", "day", "log_name", "render_run"]
-
 #: What a status comes to, in a word or two, and the colour of its light.
 LIGHTS = {
     "identified": ("Can be relied on", "holds"),

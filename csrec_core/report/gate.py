@@ -6,8 +6,6 @@ from csrec_core.errors import unknown
 from csrec_core.report.run import Run
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED
 
-__all__ = ["REQUIREMENTS", "gate", "read_requirements"]
-
 #: The verdicts that can be required, by a short name.
 REQUIREMENTS = {
     "finished": "finished",

@@ -18,8 +18,6 @@ from csrec_core.report.redraw import redraw_script
 from csrec_core.report.run import Run
 from csrec_core.report.slide import save_slide
 
-__all__ = ["inline_svg", "part_of_page", "picture", "save_figure", "zip_figures"]
-
 LARGEST_SVG = 250_000  # bytes of an SVG, above which a page shows the PNG
 SCALE = 1.62  # pixels of a report for a point of a figure: its letters are as large as the text
 NARROW = 0.92  # pixels for a point on a phone, below which letters cannot be read

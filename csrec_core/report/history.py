@@ -19,8 +19,6 @@ from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.run import Run, of_kind
 from csrec_core.report.table import table_html
 
-__all__ = ["Trend", "add_to_history", "read_history", "trends", "write_history"]
-
 HISTORY_FILE = "history.parquet"
 TEXTS = ("entry", "started", "notebook", "kind", "name", "word", "unit", "data", "code")
 MEASURED = ("value", "lower", "upper")

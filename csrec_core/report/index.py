@@ -16,8 +16,6 @@ from csrec_core.report.provenance import moment
 from csrec_core.report.run import NUMBER_COLUMNS, Run, read_run
 from csrec_core.report.table import table_html
 
-__all__ = ["write_index"]
-
 GRID = {"run": str, "started": str, "axes": {...: [str]}, "points": {...: {...: str}}}
 COMPARISON = {"runs": [str], "started": str}
 

@@ -21,8 +21,6 @@ from csrec_core.errors import one_line
 from csrec_core.files import UNDER_WAY
 from csrec_core.report.plan import Task
 
-__all__ = ["Kernels", "share_cores"]
-
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

@@ -11,8 +11,6 @@ from csrec_core.numbers import interval_text
 from csrec_core.report.formula import prose
 from csrec_core.report.terms import explain
 
-__all__ = ["TEMPLATES", "file_label", "short"]
-
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,

@@ -8,8 +8,6 @@ from csrec_core.effect.design import read_design
 from csrec_core.report.parameters import check_parameters
 from csrec_core.report.report import Report
 
-__all__ = ["open_notebook"]
-
 LOG_PARAMETERS = ("data", "path", "map", "users", "items", "steps", "effect", "seed")
 
 

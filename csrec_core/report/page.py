@@ -26,8 +26,6 @@ from csrec_core.report.provenance import facts, summary
 from csrec_core.report.run import of_kind
 from csrec_core.report.terms import TERMS, explain
 
-__all__ = ["Page", "render_guide", "render_notebook"]
-
 HIDDEN_TAGS = {"parameters", "injected-parameters", "papermill-error-cell-tag", "widget"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MIME_TYPES = [

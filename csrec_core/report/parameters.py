@@ -19,17 +19,6 @@ from typing import Any
 from csrec_core.errors import InputError, nearest, shown, unknown
 from csrec_core.models.backbones import BACKBONES
 
-__all__ = [
-    "Parameter",
-    "check_parameters",
-    "notebooks_folder",
-    "parse_value",
-    "read_parameters",
-    "resolve",
-    "shipped_folder",
-    "validate",
-]
-
 TYPES = {"bool": bool, "float": float, "int": int, "str": str}
 BOOLEAN_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 CHOICE_TABLES = {"BACKBONES": BACKBONES}  # choices that a cell need not list

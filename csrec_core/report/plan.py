@@ -1,4 +1,4 @@
-"""What a run is to do: the suites and their notebooks, the tasks with their keys, the points of a grid."""
+"""What a run is to do: its tasks with their keys, the points of a grid."""
 
 import hashlib
 import itertools
@@ -12,40 +12,7 @@ from pathlib import Path
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import COMPUTING, hash_files, versions
 from csrec_core.report.parameters import Parameter, read_parameters, resolve
-from csrec_core.suites import NOTEBOOKS, SUITE_PARTS
-
-__all__ = [
-    "NOTEBOOKS",
-    "PACKAGES",
-    "READS",
-    "SUITES",
-    "SUITE_PARTS",
-    "RunSpec",
-    "Task",
-    "grid_points",
-    "package_files",
-    "plan",
-    "read_title",
-]
-
-# What a suite sets where the command line says nothing.
-SUITES: dict[str, dict[str, object]] = {
-    "shop": {},
-    "quick": {"users": 2000, "patience": 3, "worlds": 5, "sample": 350, "penalties": "3"},
-    "full": {"users": 5000, "worlds": 50},
-    "effect": {},
-    "reproduction": {
-        "sample": 3000,
-        "backbones": "gru4rec, caser, sasrec, bert4rec, fmlprec, bsarec",
-        "over": "sasrec, fmlprec, bsarec, bert4rec",
-        "seeds": 3,
-        "passes": 7,
-        "jobs": 2,
-    },
-}
-# Whose artefacts a notebook reads: it runs after them, and is redone when they are.
-READS = {"03_train": ("02_data",), "04_treatment_effect": ("03_train",)}
-
+from csrec_core.suites import NOTEBOOKS
 
 #: Whose versions decide what a page says and shows.
 PACKAGES = (*COMPUTING, "networkx", "dowhy", "matplotlib", "papermill")
@@ -89,7 +56,9 @@ class RunSpec:
     only: Sequence[str] = ()
     force: bool = False
     jobs: int = 1
-    reads: Mapping[str, Sequence[str]] = field(default_factory=lambda: READS)
+    reads: Mapping[str, Sequence[str]] = field(
+        default_factory=lambda: {name: book.reads for name, book in NOTEBOOKS.items()}
+    )
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*", self.run) or len(self.run.encode()) > LONGEST_NAME:

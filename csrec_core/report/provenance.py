@@ -8,8 +8,6 @@ from csrec_core.errors import InputError
 from csrec_core.files import hash_files
 from csrec_core.report.report import project_folder
 
-__all__ = ["about_data", "facts", "git_state", "moment", "seconds", "summary"]
-
 
 def about_data(path: Path | None) -> dict:
     """Return where the data lies and its hash; both are None for a run that makes its own."""

@@ -11,8 +11,6 @@ from types import ModuleType
 from csrec_core.csvfile import read_csv
 from csrec_core.plots.files import draw_files, use_style
 
-__all__ = ["redraw_script"]
-
 SCRIPT_HEAD = '"""Draw this figure again from its data alone; matplotlib and pandas are all that it needs."""'
 CALL = """\
 folder = Path(__file__).parent

@@ -27,8 +27,6 @@ from csrec_core.report.run import NOTEBOOK_ROLES, QUESTIONS
 from csrec_core.report.table import table_html
 from csrec_core.verdict import Verdict
 
-__all__ = ["Report", "project_folder", "run_folder"]
-
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 # JupyterLab shows outputs outside the page, so the few rules they need travel with the notebook; they

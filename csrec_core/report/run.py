@@ -15,21 +15,6 @@ from csrec_core.errors import InputError, listed, shown, unknown
 from csrec_core.files import check_path, check_shape, file_hash, read_json
 from csrec_core.verdict import FAILS, HOLDS, STATUSES, WORDS, Verdict
 
-__all__ = [
-    "NOTEBOOK_ROLES",
-    "NUMBER_COLUMNS",
-    "QUESTIONS",
-    "Run",
-    "changed_files",
-    "find_folder",
-    "find_run",
-    "of_kind",
-    "read_manifest",
-    "read_record",
-    "read_run",
-    "verify_run",
-]  # fmt: skip
-
 NUMBER_COLUMNS = ["notebook", "number", "value", "lower", "upper"]
 #: What a notebook is for, in the order in which a run's page has them; the last two it folds.
 NOTEBOOK_ROLES = ("effect", "log", "models", "policy", "", "theorem", "reproduction")

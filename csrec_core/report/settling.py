@@ -5,8 +5,6 @@ import pandas as pd
 from csrec_core.effect.answer import possible_range
 from csrec_core.report.report import Report
 
-__all__ = ["LOGGING", "say_what_would_settle"]
-
 #: Lines that log what identifies an effect; `{arm}` and `{baseline}` are filled in.
 LOGGING = """\
 import csv

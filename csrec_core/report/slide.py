@@ -8,8 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from csrec_core.files import whole_file
 
-__all__ = ["save_slide", "split_caption"]
-
 SIZE, MARGIN, TOP, FOOT = (1920, 1080), 96, 250, 950  # pixels; the picture stands between top and foot
 TITLE, SMALL = (52, "DejaVuSans-Bold.ttf", "#1b2027"), (26, "DejaVuSans.ttf", "#59626e")
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")

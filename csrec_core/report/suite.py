@@ -36,8 +36,6 @@ from csrec_core.report.plan import PACKAGES, RunSpec, Task, package_files, plan
 from csrec_core.report.provenance import about_data, git_state
 from csrec_core.report.run import changed_files, read_manifest, read_record, read_run
 
-__all__ = ["run_grid", "run_suite"]
-
 Echo = Callable[[str], object]
 
 

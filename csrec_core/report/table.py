@@ -13,8 +13,6 @@ from csrec_core.numbers import count, decimals
 from csrec_core.report.formula import prose
 from csrec_core.report.markup import TEMPLATES
 
-__all__ = ["table_html"]
-
 INTERVAL = re.compile(r"(\S+) (\[(\S+), (\S+)\])")
 NUMBER = re.compile(r"[-−+<>]*\s?[\d.,]*\d(?:e[-−+]?\d+)?(?!\w)")
 CELL_MARKS = {

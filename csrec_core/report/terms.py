@@ -3,8 +3,6 @@
 import re
 from html import escape
 
-__all__ = ["TERMS", "explain"]
-
 TERMS = {
     "95% interval": "were the log drawn again from the same users, 95 of 100 such intervals would hold the value",
     "AHR": "share of decisions guessed right when a probability or a ranking is turned into yes or no",

@@ -18,16 +18,6 @@ from csrec_core.metrics import (
 from csrec_core.reproduction.experiment import Reproduction
 from csrec_core.reproduction.presets import PRESETS, Preset
 
-__all__ = [
-    "alpha_sweep",
-    "calibration_by_preset",
-    "constraint_floor",
-    "decisions_as_input",
-    "learning_curve",
-    "parts_compared",
-    "penalty_path",
-]
-
 EVERY_ALPHA = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2))
 
 

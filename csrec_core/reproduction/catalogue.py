@@ -18,8 +18,6 @@ from csrec_core.models.ranking import users_at_once
 from csrec_core.models.sequences import ACCEPT, Sequences
 from csrec_core.models.train import seeded
 
-__all__ = ["accepted_history", "rank_shares", "softmax_readouts", "with_repeats"]
-
 SCORED_WINDOWS = 2048  # windows read at a time
 
 

@@ -15,8 +15,6 @@ from csrec_core.data.log import SELF, Dataset
 from csrec_core.data.readers import World
 from csrec_core.errors import InputError
 
-__all__ = ["CEILING", "filter_books"]
-
 CEILING = "Bayes filter"
 WORLD = World()
 USERS_AT_ONCE = 16

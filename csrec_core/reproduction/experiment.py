@@ -35,8 +35,6 @@ from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, wit
 from csrec_core.reproduction.presets import FEWEST_READ, Effort, Preset, tested_steps
 from csrec_core.reproduction.samples import sample_users
 
-__all__ = ["Reproduction", "Trial", "Wanted"]
-
 STUDY_FOLDS = 2
 Wanted = tuple[str, int, Preset | None]  # a trial: backbone, seed, preset; None is the next-item baseline
 

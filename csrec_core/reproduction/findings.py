@@ -12,19 +12,6 @@ from csrec_core.reproduction.mssd_tables import session_gain, source_effect
 from csrec_core.reproduction.tables import ORACLE, TABULAR, auc_gain, csrec_name, margin_of_oracle
 from csrec_core.verdict import Verdict, against
 
-__all__ = [
-    "accuracy_finding",
-    "beats_controls",
-    "beats_trees",
-    "ece_words",
-    "line_words",
-    "margin_finding",
-    "paper_claim",
-    "position_finding",
-    "table_two_claim",
-    "table_two_finding",
-]
-
 AHR = "AHR@0.5"
 Finding = tuple[str, dict]  # a sentence, and its headline numbers
 #: From a preset to scores of `csrec_core.reproduction.tables.summarise`, of controls among them.

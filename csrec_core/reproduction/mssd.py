@@ -44,8 +44,6 @@ from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.published import MSSD_PUBLISHED
 from csrec_core.reproduction.sessions import Candidates, SessionLog, draw_candidates, rank_first
 
-__all__ = ["SYSTEMS", "SessionTrials"]
-
 # Of the sequence models those of the paper's table; one that came later has nothing published to stand beside.
 BASELINES = [name for name in BACKBONES.values() if name in MSSD_PUBLISHED.index]
 SYSTEMS = (*BASELINES, "CSRec", "Few-Shot", "CS-Few-Shot")

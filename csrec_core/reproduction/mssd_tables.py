@@ -16,18 +16,6 @@ from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
 from csrec_core.reproduction.tables import DRAWS, ORACLE, auc_gain, model_scores, rank_scores
 
-__all__ = [
-    "BY_EFFECT",
-    "EMPTY_MARKS",
-    "PLAYLIST_LEVEL",
-    "REFERENCE_ROWS",
-    "run_systems",
-    "session_gain",
-    "session_references",
-    "source_effect",
-    "table_two",
-]
-
 PLAYLIST_LEVEL = "Few-Shot, level of playlists"
 BY_EFFECT = ", by effect"
 SKIP_ROWS = ("majority", "position", "track")  # controls of `csrec_core.evaluation.skips`

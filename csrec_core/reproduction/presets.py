@@ -6,8 +6,6 @@ from csrec_core.errors import InputError
 from csrec_core.models.csrec import Objective
 from csrec_core.models.train import Training
 
-__all__ = ["FEWEST_READ", "PRESETS", "Effort", "Preset", "SessionEffort", "tested_steps", "with_penalty"]
-
 FEWEST_READ = 5  # self-chosen exposures that f reads where some users have less
 
 

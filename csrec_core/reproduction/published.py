@@ -17,17 +17,6 @@ from csrec_core.evaluation.controls import ALWAYS
 from csrec_core.evaluation.scores import MEAN_COLUMNS
 from csrec_core.numbers import interval_text
 
-__all__ = [
-    "AHR_REASONS",
-    "METRICS",
-    "MSSD_METRICS",
-    "MSSD_PUBLISHED",
-    "PUBLISHED",
-    "compare_presets",
-    "compare_with_published",
-    "with_footnotes",
-]
-
 METRICS = ("AHR@0.2", "AHR@0.5", "HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 
 MSSD_METRICS = ("AHR@0.2", "AHR@0.5", "HR@10")

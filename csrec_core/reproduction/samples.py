@@ -6,8 +6,6 @@ import numpy as np
 
 from csrec_core.data.log import SYSTEM, Dataset, validate_log
 
-__all__ = ["sample_users", "shuffle_exposures"]
-
 
 def shuffle_exposures(dataset: Dataset, *, seed: int = 0) -> Dataset:
     """Shuffle each user's exposures by the system together with their decisions: the position is hidden.

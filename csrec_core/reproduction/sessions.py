@@ -17,16 +17,6 @@ from csrec_core.data.mssd.slots import SLOTS, Sessions
 from csrec_core.errors import InputError
 from csrec_core.models.sequences import UNKNOWN, Sequences, to_sequences
 
-__all__ = [
-    "DEMONSTRATION",
-    "Candidates",
-    "SessionLog",
-    "draw_candidates",
-    "rank_first",
-    "session_dataset",
-    "simulate_sessions",
-]
-
 DEMONSTRATION = 500  # simulated sessions at most, where there are no real ones
 
 

@@ -37,27 +37,6 @@ from csrec_core.reproduction.experiment import Reproduction, Trial, Wanted
 from csrec_core.reproduction.presets import Preset
 from csrec_core.reproduction.samples import shuffle_exposures
 
-__all__ = [
-    "DECISION_METRICS",
-    "ORACLE",
-    "REFERENCES",
-    "TABULAR",
-    "auc_gain",
-    "control_probabilities",
-    "csrec_name",
-    "experiment",
-    "hidden_position",
-    "margin_of_oracle",
-    "model_scores",
-    "name_by_preset",
-    "predict_trees",
-    "rank_scores",
-    "reference_scores",
-    "run_presets",
-    "summarise",
-    "summarise_presets",
-]
-
 ORACLE = "oracle"
 TABULAR = "boosted trees"  # on what is known before each exposure: what a sequence model has to beat
 REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM_RANKING, CEILING, ORACLE)
