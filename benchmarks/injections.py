@@ -227,7 +227,7 @@ def drawn(draw: Callable, frame: pd.DataFrame, folder: Path) -> Iterator[str]:
     _, svg = plots.save_drawing(draw(frame), folder / "drawing")
     plt.close("all")
     yield svg.read_text()
-    yield "<!DOCTYPE html>" + inline_svg(svg, "x", "alt")
+    yield "<!DOCTYPE html>" + inline_svg(svg.read_text(), "x", "alt")
 
 
 def a_notebook() -> dict:

@@ -74,7 +74,9 @@ def test_a_drawing_in_a_page_has_text_values_on_hover_and_ids_of_its_own(run):
     drawn = []
     for notebook in ("03_train", "04_effect"):
         svg = run / "figures" / notebook / "scores" / "scores.svg"
-        drawn.append(BeautifulSoup(keep_allowed(inline_svg(svg, notebook, 'Dots "<b>".')), "html.parser"))
+        drawn.append(
+            BeautifulSoup(keep_allowed(inline_svg(svg.read_text(), notebook, 'Dots "<b>".')), "html.parser")
+        )
     texts = [text.get_text() for text in drawn[0].find_all("text")]
     assert {"AUC", "m", "c", "0.700"} <= set(texts)
     assert [title.get_text() for title in drawn[0].find_all("title")] == [

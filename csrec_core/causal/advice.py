@@ -6,18 +6,9 @@ from csrec_core.causal.audit import Audit, blocked_ways, verdicts
 
 
 def log_advice(audit: Audit, log: pd.DataFrame, *, preferences_measured: bool) -> tuple[str, str]:
-    """Say what the graph means for a log, and what to log or randomise.
+    """Say what the graph means for a log, and what to log or randomise: a sentence each.
 
-    Parameters
-    ----------
-    audit : the audited graph
-    log : an interaction log, of whose columns `source` and `propensity` are read
-    preferences_measured : whether the log comes with the users' preferences
-
-    Returns
-    -------
-    tuple of str
-        One sentence each.
+    Of the log `source` and `propensity` are read; `preferences_measured` is whether its users' are in it.
     """
     return _meaning(audit), _what_to_do(audit, log, preferences_measured=preferences_measured)
 

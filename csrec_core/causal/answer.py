@@ -137,14 +137,9 @@ def answer(
     certificate: bool = True,
     seed: int = 0,
 ) -> Answer:
-    """Ask all there is to ask of P(y | do, given) on a graph. Raises InputError as `identify` does.
+    """Ask all there is to ask of P(y | do, given) on a graph, as `identify` takes it; InputError as there.
 
-    Parameters
-    ----------
-    graph, y, do, given : as for `identify`
-    sources : where data come from, as for `identify`
-    certificate : whether to compare the formula with the effect in random models
-    seed : of the random models
+    With `certificate` the formula is compared with the effect in random models, which `seed` decides.
     """
     found = identify(graph, y=y, do=do, given=given, sources=sources)
     is_small = len(found.order) <= LARGE_GRAPH

@@ -53,14 +53,8 @@ def audit(
 ) -> Audit:
     """Check a graph for Theorem 3.1, the recursion at every step up to `t`, transport and identifiability.
 
-    Raises InputError as `derive_theorem` does.
-
-    Parameters
-    ----------
-    graph, t : as for `derive_theorem`
-    unroll : returns the graph over any number of steps, for the proof of every t; see `repeating`
-    certificates : whether to compute the numeric certificates
-    seed : of the random models of the certificates
+    `unroll` returns the graph over any number of steps, for the proof of every t, see `repeating`; `certificates`
+    are computed in random models, which `seed` decides. Raises InputError as `derive_theorem` does.
     """
     chain = tuple(derive_theorem(graph, i) for i in range(2, max(t, 2) + 1))
     identifications = {
@@ -162,12 +156,16 @@ def repair_table(audit: Audit) -> pd.DataFrame:
     """Return one row per broken step and smallest repair: `step`, `repair`, `change`."""
     rows = []
     for step in audit.derivation:
-        repairs = find_repairs(step.check)
-        rows += [(step.name, "condition on", ", ".join(sorted(nodes))) for nodes in repairs.conditioning]
-        for arrows in repairs.removal:
-            named = (f"{a} {b[0]} {b[1:]}" if b.startswith("↔") else f"{a} → {b}" for a, b in sorted(arrows))
-            rows.append((step.name, "rule out", ", ".join(named)))
+        for change, sets in find_repairs(step.check).items():
+            rows += [(step.name, change, ", ".join(map(_unit_text, sorted(names)))) for names in sets]
     return pd.DataFrame(rows, columns=["step", "repair", "change"])
+
+
+def _unit_text(unit: str | tuple[str, str]) -> str:
+    if isinstance(unit, str):
+        return unit
+    a, b = unit
+    return f"{a} {b[0]} {b[1:]}" if b.startswith("↔") else f"{a} → {b}"
 
 
 def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
@@ -198,15 +196,11 @@ def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
 
 
 def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataFrame:
-    """What each departure from Figure 1 breaks, whether a log could show it, and what it costs.
+    """Say what each departure from Figure 1 breaks, whether a log could show it, and what it costs, a row each.
 
-    Returns
-    -------
-    DataFrame
-        One row per variant: `variant`, `breaks` (steps beyond those that fail on Figure 1), `identifiable`,
-        `testable` (an independence that Figure 1 implies and the variant does not, to be sought in a log;
-        empty where there is none), `theorem` and `recursion` (mean absolute error of either formula in
-        random models of the variant).
+    `variant`, `breaks` (steps beyond those that fail on Figure 1), `identifiable`, `testable` (an independence that
+    Figure 1 implies and the variant does not, to be sought in a log; empty where there is none), `theorem` and
+    `recursion` (mean absolute error of either formula in random models of the variant).
     """
     rows = []
     for variant, options in VARIANTS.items():

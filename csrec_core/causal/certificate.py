@@ -59,12 +59,8 @@ def random_model(graph: nx.DiGraph, rng: np.random.Generator, *, hidden_states: 
     """Draw a model compatible with `graph`, latent nodes included, every probability in [0.03, 0.97].
 
     Measured nodes are binary, latent ones have `hidden_states`. The probabilities come from an arcsine law:
-    strong effects, so that an open path leaves a visible gap.
-
-    Raises
-    ------
-    TooLarge
-        Where a node has so many causes that its table is larger than 2^`WIDEST`.
+    strong effects, so that an open path leaves a visible gap. Raises TooLarge where a node has so many causes that
+    its table is larger than 2^`WIDEST`.
     """
     if len(graph) > MOST_NODES:
         raise TooLarge(f"{len(graph)} nodes bear on it, and {MOST_NODES} are as many as fit")
@@ -85,13 +81,7 @@ def random_model(graph: nx.DiGraph, rng: np.random.Generator, *, hidden_states: 
 def conditional(
     model: StructuralModel, y: Iterable[str], *, do: Iterable[str] = (), given: Iterable[str] = ()
 ) -> np.ndarray:
-    """Compute P(y | do, given) exactly.
-
-    Returns
-    -------
-    ndarray
-        One axis for each node of the model; length 1 for nodes that are not in the query.
-    """
+    """Compute P(y | do, given) exactly: an axis for each node of the model, of length 1 if not in the query."""
     y, do = set(y), set(do)
     joint = marginal(model, {*y, *do, *given}, do=do)
     return joint / joint.sum(axis=tuple(model.order.index(node) for node in y), keepdims=True)
@@ -114,14 +104,7 @@ def marginal(model: StructuralModel, kept: set[str], *, do: Iterable[str] = ()) 
 
 
 def certify(check: RuleCheck, *, models: int = 5, seed: int = 0) -> Certificate:
-    """Compare the two sides of a step in random models of the graph; they are equal iff the step holds.
-
-    Parameters
-    ----------
-    check : the step, with its graph
-    models : number of random models
-    seed : seed of their probabilities
-    """
+    """Compare the two sides of a step in random models of its graph; they are equal iff the step holds."""
     query = check.y | check.x | check.z | check.w
     return _certified(check.graph, query, lambda model: _gap(check, model), models, seed)
 
@@ -198,20 +181,16 @@ def _multiplied(factors, out: set[int]) -> tuple[np.ndarray, tuple[int, ...]]:
 
 
 def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int = 0) -> pd.DataFrame:
-    """Measure how far each formula is from the truth in random models of `graph`.
+    """Measure how far each formula is from the truth in random models of `graph`, as `random_model` draws them.
 
     Returns
     -------
     DataFrame
-        One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over
-        exposures and preferences. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t),
-        "recursion" against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both preferences" against
-        P(D_t | do S_{1:t}, P_{t-1}, P_t). What speaks of P_{t-1} and P_t is weighted by how often the two
-        occur together; all exposures, and in the recursion all histories, count alike.
-
-    Notes
-    -----
-    The models are those of `random_model`: every probability is drawn from .03 + .94 Beta(1/2, 1/2).
+    One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over
+    exposures and tastes. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t),
+    "recursion" against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both tastes" against
+    P(D_t | do S_{1:t}, P_{t-1}, P_t). What speaks of P_{t-1} and P_t is weighted by how often the two
+    occur together; all exposures, and in the recursion all histories, count alike.
     """
     rng = np.random.default_rng(seed)
     relevant = _relevant(graph, frozenset(f"{row}{i}" for row in "PSD" for i in range(1, t + 1)))

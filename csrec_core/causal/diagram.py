@@ -91,8 +91,8 @@ def _witness_marks(check: RuleCheck | None) -> dict[str, str]:
     if check is None or check.witness is None:
         return {}
     marks = dict.fromkeys(check.witness.colliders, "collider")
-    for blocker in check.witness.blockers[:1]:
-        marks[blocker.node] = "collider, blocks" if blocker.collider else "blocks"
+    for node in check.witness.blockers[:1]:
+        marks[node] = f"{marks[node]}, blocks" if node in marks else "blocks"
     return marks
 
 

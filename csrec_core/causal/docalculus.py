@@ -24,21 +24,16 @@ State = tuple[str, bool]  # a node, and whether it is arrived at over an arrowhe
 
 
 @dataclass(frozen=True)
-class Blocker:
-    """A node that closes a path: a conditioned non-collider, or a collider with no conditioned descendant."""
-
-    node: str
-    collider: bool
-
-
-@dataclass(frozen=True)
 class Path:
-    """A path between Y and Z in the mutilated graph, with what closes it (nothing, when it is open)."""
+    """A path between Y and Z in the mutilated graph, with the nodes that close it (none, when it is open).
+
+    A blocker is conditioned on, or a collider with no conditioned descendant.
+    """
 
     nodes: tuple[str, ...]
     arrows: tuple[str, ...]  # "→" or "←" between each node and the next
     colliders: tuple[str, ...]
-    blockers: tuple[Blocker, ...]
+    blockers: tuple[str, ...]
 
     @property
     def is_open(self) -> bool:
@@ -112,8 +107,8 @@ class RuleCheck:
         if self.witness.is_open:
             return f"open: {self.witness}"
         closing = self.witness.blockers[0]
-        kind = "an unconditioned collider" if closing.collider else "conditioned on"
-        return f"every path is blocked, the shortest at {closing.node} ({kind}): {self.witness}"
+        kind = "an unconditioned collider" if closing in self.witness.colliders else "conditioned on"
+        return f"every path is blocked, the shortest at {closing} ({kind}): {self.witness}"
 
     @property
     def separation(self) -> str:
@@ -146,14 +141,7 @@ def check_rule(
     rule : 1 (drop an observation), 2 (action to observation) or 3 (drop an action)
     y, x, z, w : disjoint sets of measured nodes: outcome, other actions, what the rule acts on, observations
 
-    Returns
-    -------
-    RuleCheck
-
-    Raises
-    ------
-    InputError
-        On an unknown rule or node, an empty `y`, overlapping sets, a latent node in a set, a cycle.
+    Raises InputError on an unknown rule or node, an empty `y`, overlapping sets, a latent node in a set, a cycle.
 
     Examples
     --------
@@ -256,5 +244,5 @@ def _describe_path(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str
         if is_collider:
             colliders.append(node)
         if node not in opens if is_collider else node in given:
-            blockers.append(Blocker(node, is_collider))
+            blockers.append(node)
     return Path(tuple(nodes), arrows, tuple(colliders), tuple(blockers))

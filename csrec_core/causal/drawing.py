@@ -91,7 +91,7 @@ class Drawing:
         for key in known.keys() - LAYOUT - {"dir", "arrowhead", "arrowtail", "type"}:
             raise place.wrong(f"the attribute {key!r} of the edge {edge} is not understood; take it out")
         if "invis" in known.get("style", ""):
-            self.notes.append(f"{edge} is invisible: layout, and no cause (line {place.line})")
+            self.notes.append(f"{edge} is invisible: layout, and no cause ({place.words})")
             return
         kind = known.get("type", "directed")
         if kind not in ("directed", "bidirected"):

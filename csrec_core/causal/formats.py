@@ -4,15 +4,18 @@ import csv
 import html
 import io
 import json
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
 
 from csrec_core.causal.drawing import Drawing
 from csrec_core.causal.scanner import DEEPEST, Place, Scanner
-from csrec_core.errors import InputError, nearest
+from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.files import check_shape
 
-QUOTED_TEXT = r'"(?:[^"\\]|\\.)*"'
 ENDS = {"source": ("source", "from", "cause", "tail"), "target": ("target", "to", "effect", "head")}
+GRAPH_KEYS = ("edges", "bidirected", "latent", "nodes")
 EDGE_SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}
 
 Record = tuple[dict[str, str], Place]  # what a file says of a node or an edge
@@ -26,7 +29,7 @@ def parse_gml(text: str) -> Drawing:
     if not scanner.is_done:
         raise scanner.place.wrong("a ] too many")
     graphs = [(value, place) for key, value, place in entries if key == "graph"]
-    content, start = graphs[0] if graphs else ("", Place(1))
+    content, start = graphs[0] if graphs else ("", scanner.place)
     if len(graphs) > 1 or not isinstance(content, list):
         raise (graphs[1][1] if len(graphs) > 1 else start).wrong("expected one graph [ … ]")
     if not any(key == "directed" and value == "1" for key, value, _ in content):
@@ -52,25 +55,23 @@ def parse_graphml(text: str) -> Drawing:
         reader.parser.Parse(text, True)
     except expat.ExpatError as error:
         message = expat.ErrorString(error.code)
-        raise Place(error.lineno, error.offset + 1).wrong(f"no XML: {message}") from error
+        raise _at_place(error.lineno, error.offset + 1).wrong(f"no XML: {message}") from error
     return _assembled(reader.parts["node"], reader.parts["edge"], name="name")
 
 
 def parse_json(text: str) -> Drawing:
     """Read {"edges": [[a, b], …], "bidirected", "latent", "nodes"}, node-link data or causalfusion's form."""
     try:
-        json.loads(text)
-        content, start = _json(Scanner(text, r"\s*"))
+        content = json.loads(text, object_pairs_hook=_object_once)
     except json.JSONDecodeError as error:
-        raise Place(error.lineno, error.colno).wrong(f"no JSON: {error.msg}") from error
+        raise _at_place(error.lineno, error.colno).wrong(f"no JSON: {error.msg}") from error
     except RecursionError:
-        raise InputError(f"no graph: nested more than {DEEPEST} deep") from None
+        raise InputError("no graph: nested too deep") from None
     if not isinstance(content, dict):
-        raise start.wrong('expected an object with the key "edges"')
-    nodes = content.get("nodes", ([], start))[0]
-    if isinstance(nodes, list) and any(isinstance(node, dict) for node, _ in nodes):
-        return _object_drawing(content)
-    return _lists(content, start)
+        raise InputError('expected an object with the key "edges"')
+    nodes = content.get("nodes", [])
+    are_objects = isinstance(nodes, list) and any(isinstance(node, dict) for node in nodes)
+    return _object_drawing(content) if are_objects else _lists(content)
 
 
 def parse_csv(text: str) -> Drawing:
@@ -81,9 +82,9 @@ def parse_csv(text: str) -> Drawing:
         header = [name.strip().lower() for name in next(rows, [])]
         named = [next((end for end, words in ENDS.items() if name in words), name) for name in header]
         if sorted(named) not in (["source", "target"], ["source", "target", "type"]):
-            raise Place(1).wrong("expected the header source,target or source,target,type")
+            raise Place("line 1").wrong("expected the header source,target or source,target,type")
         for row in filter(None, rows):
-            place = Place(rows.line_num)
+            place = Place(f"line {rows.line_num}")
             if len(row) != len(header):
                 raise place.wrong(f"expected {len(header)} cells, found {len(row)}")
             cells = dict(zip(named, map(str.strip, row), strict=True))
@@ -94,7 +95,7 @@ def parse_csv(text: str) -> Drawing:
                 drawing.add_node(cells[end], place)
             drawing.add_edge((cells["source"], cells["target"]), place, sign=EDGE_SIGNS[kind])
     except csv.Error as error:
-        raise Place(rows.line_num).wrong(f"no CSV: {error}") from error
+        raise Place(f"line {rows.line_num}").wrong(f"no CSV: {error}") from error
     return drawing
 
 
@@ -173,7 +174,7 @@ class _GraphML:
 
     @property
     def place(self) -> Place:
-        return Place(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber + 1)
+        return _at_place(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber + 1)
 
     def entity(self, *_) -> None:
         raise self.place.wrong("the document declares an entity, which no graph needs")
@@ -217,82 +218,62 @@ class _GraphML:
         self.owner = {} if tag in self.parts else self.owner
 
 
-def _json(text: Scanner) -> tuple[Any, Place]:
-    """Return what a text, known to be JSON, says next: the value and its place, so for every value within."""
-    place = text.place
-    found: Any = {}
-    if text.take(r"\["):
-        found = []
-        while not text.take("]"):
-            found.append(_json(text))
-            text.take(",")
-    elif text.take("{"):
-        while not text.take("}"):
-            key = _python_literal(text)
-            if key in found:
-                raise place.wrong(f"the key {key!r} stands twice in one object")
-            text.take(":")
-            found[key] = _json(text)
-            text.take(",")
-    else:
-        found = _python_literal(text)
-    return found, place
+def _at_place(line: int, column: int) -> Place:
+    return Place(f"line {line}, column {column}")
 
 
-def _python_literal(text: Scanner) -> Any:
-    found = text.take(rf"{QUOTED_TEXT}|[^\s\[\]{{}},:]+")
-    return json.loads(found[0]) if found else None
+def _object_once(pairs: list[tuple[str, Any]]) -> dict:
+    """Return the object of these pairs; InputError where a key has two."""
+    if len(dict(pairs)) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise InputError(f"the key {twice!r} stands twice in one object")
+    return dict(pairs)
 
 
-def _lists(content: dict, start: Place) -> Drawing:
+def _json_entries(content: dict, key: str) -> Iterator[tuple[Any, Place]]:
+    for number, entry in enumerate(content.get(key, ())):
+        yield entry, Place(f"{key}[{number}]")
+
+
+def _lists(content: dict) -> Drawing:
     """Read an object of lists of names and pairs."""
-    allowed = ("edges", "bidirected", "latent", "nodes")
-    for key, (value, place) in content.items():
-        if key not in allowed:
-            hint = nearest(key, allowed)
-            suggestion = f"; did you mean {hint!r}?" if hint else ""
-            raise place.wrong(f"unknown key {key!r}: expected {', '.join(allowed)}{suggestion}")
-        if not isinstance(value, list):
-            raise place.wrong("expected a list")
+    for key in content:
+        if key not in GRAPH_KEYS:
+            raise unknown("key", key, GRAPH_KEYS)
     if "edges" not in content:
-        raise start.wrong('expected an object with the key "edges"')
+        raise InputError('expected an object with the key "edges"')
+    check_shape(content, {...: list}, "the graph")
     drawing = Drawing()
-    listed = {key: content.get(key, ([], start))[0] for key in allowed}
-    for name, place in listed["nodes"]:
+    for name, place in _json_entries(content, "nodes"):
         drawing.add_node(_value_text(name, place), place)
     for key, sign in (("edges", "->"), ("bidirected", "<->")):
-        for pair, place in listed[key]:
+        for pair, place in _json_entries(content, key):
             if not isinstance(pair, list) or len(pair) != 2:
                 raise place.wrong("an edge is a pair of names [a, b]")
-            source, target = (_value_text(*end) for end in pair)
+            source, target = (_value_text(end, place) for end in pair)
             for name in (source, target):
                 if key == "edges":
                     drawing.add_node(name, place)
                 _known_name(name, drawing.nodes, place)
             drawing.add_edge((source, target), place, sign=sign)
-    drawing.latent |= {
-        _known_name(_value_text(name, place), drawing.nodes, place) for name, place in listed["latent"]
-    }
+    hidden = _json_entries(content, "latent")
+    drawing.latent |= {_known_name(_value_text(name, place), drawing.nodes, place) for name, place in hidden}
     return drawing
 
 
 def _object_drawing(content: dict) -> Drawing:
     """Read nodes and edges that are objects: networkx' node-link data, causalfusion."""
-    is_directed, place = content.get("directed", (True, Place(1)))
-    if is_directed is not True:
-        raise place.wrong("the graph is undirected: a causal graph needs arrows")
+    if content.get("directed", True) is not True:
+        raise InputError("the graph is undirected: a causal graph needs arrows")
     parts: list[list[Record]] = []
     for key in ("nodes", "edges" if "edges" in content else "links"):
-        listed, place = content.get(key, ([], Place(1)))
-        if not isinstance(listed, list):
-            raise place.wrong("expected a list of objects")
+        check_shape(content.get(key, []), [dict], key)
         parts.append([])
-        for entry, place in listed:
-            if not isinstance(entry, dict):
-                raise place.wrong("expected an object")
-            said = {name: one for name, one in entry.items() if one[0] is not None}
+        for entry, place in _json_entries(content, key):
+            said = {name: one for name, one in entry.items() if one is not None}
+            # What is nested tells how it is drawn.
             flat = {
-                name: "" if isinstance(one[0], (dict, list)) else _value_text(*one)
+                name: "" if isinstance(one, dict | list) else _value_text(one, place)
                 for name, one in said.items()
             }
             parts[-1].append((flat, place))

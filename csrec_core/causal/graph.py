@@ -60,6 +60,8 @@ def causal_graph(
 ) -> nx.DiGraph:
     """Build a causal graph, which is frozen: ``graph.copy()`` can be changed.
 
+    Every node has the attribute ``latent`` (bool), every edge ``role`` ("given" or "latent").
+
     Parameters
     ----------
     edges : pairs (cause, effect)
@@ -67,15 +69,7 @@ def causal_graph(
     latent : names among the nodes that are not measured
     nodes : names to add even where no edge touches them
 
-    Returns
-    -------
-    networkx.DiGraph
-        Every node has the attribute ``latent`` (bool), every edge ``role`` ("given" or "latent").
-
-    Raises
-    ------
-    InputError
-        On a pair that is no pair, a self-loop, a cycle, an unknown latent name.
+    Raises InputError on a pair that is no pair, a self-loop, a cycle, an unknown latent name.
     """
     graph = nx.DiGraph()
     graph.add_nodes_from(nodes, latent=False)
@@ -109,10 +103,7 @@ def sequential_graph(
     latent : pairs that share an unmeasured cause, named the same two ways
     regime : "none", "exposure" (R → every S_t: who chose the item) or "acceptance" (R → every D_t as well)
 
-    Raises
-    ------
-    InputError
-        On a bad option, an unknown node, or arrows that close a cycle.
+    Raises InputError on a bad option, an unknown node, or arrows that close a cycle.
     """
     if not isinstance(horizon, int) or horizon < 1:
         raise InputError(f"horizon must be a whole number of at least 1, got {horizon!r}")
@@ -227,7 +218,8 @@ def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> st
         if found := SERIES.match(node):
             series.setdefault(found[1], []).append(int(found[2]))
         else:
-            name = node if len(node) == 1 and node.isalpha() else rf"\text{{{_escape(node)}}}"
+            text = "".join(LATEX_SIGNS.get(sign, sign) for sign in node)  # in which no sign is a command
+            name = node if len(node) == 1 and node.isalpha() else rf"\text{{{text}}}"
             parts.append(f"{accent}{{{name}}}{mark}" if accent else name + mark)
     for name in sorted(series):  # each goes in front, so that S comes before P before D, the paper's order
         letter = name if len(name) == 1 else rf"\text{{{name}}}"
@@ -257,11 +249,6 @@ def probability(
     conditions = [f"do({write(do)})"] if do else []
     conditions += [write(given)] if given else []
     return f"P({write(y)}{bar if conditions else ''}{', '.join(conditions)})"
-
-
-def _escape(name: str) -> str:
-    """Return a name as LaTeX text in which no sign is a command."""
-    return "".join(LATEX_SIGNS.get(sign, sign) for sign in name)
 
 
 def time_of(node: str) -> int | None:

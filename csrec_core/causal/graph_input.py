@@ -56,11 +56,8 @@ def make_graph(
     ``role`` then marks as "extra". A `horizon` of 0 is the file's own, and `DEFAULT_HORIZON` without one; a
     file whose nodes are all templates, such as ``S[t-1]``, is unrolled over the horizon.
 
-    Raises
-    ------
-    InputError
-        On a file that is not read, one whose steps are not P1, S1, D1, P2, …, another horizon than the
-        file's, an arrow back in time.
+    Raises InputError on a file that is not read, one whose steps are not P1, S1, D1, P2, …, another horizon than
+    the file's, an arrow back in time.
     """
     figure_1 = partial(sequential_graph, exposure=exposure, online=online, regime=regime)
     if not str(file):
@@ -152,17 +149,10 @@ def read_graph(path: str | Path) -> nx.DiGraph:
 
 
 def read_drawing(path: str | Path) -> Drawing:
-    """Read what a file says of a graph.
+    """Read what a file says of a graph; raises InputError, with the place, for whatever is not understood.
 
-    Parameters
-    ----------
-    path : a file in DOT (.dot, .gv), DAGitty's text (.txt, or `dag {` in a .dot), GML (.gml), GraphML
-        (.graphml, .xml), JSON (.json: lists, node-link or causalfusion) or a table of edges (.csv)
-
-    Raises
-    ------
-    InputError
-        With line and column: whatever in the file is not understood.
+    A file in DOT (.dot, .gv), DAGitty's text (.txt, or `dag {` in a .dot), GML (.gml), GraphML (.graphml, .xml),
+    JSON (.json: lists, node-link or causalfusion) or a table of edges (.csv).
     """
     path = Path(path)
     if path.suffix.lower() not in PARSERS:

@@ -53,7 +53,9 @@ class Identifiability:
         if not (candidates and is_large):
             candidates.insert(0, self.found)
         if is_plain and not is_large:
-            candidates += [self._searched(self.graph, reverse=True), self._pruned()]
+            candidates += [self._searched(self.graph, reverse=True)]
+            # In the nodes that are needed, the axes being those of all.
+            candidates += [self._searched(_hidden(self.graph, self.needed))]
         return min(
             (simplify(term, partial(separated, self.graph)) for term in candidates),
             key=lambda term: term.size,
@@ -109,10 +111,6 @@ class Identifiability:
                     needed = needed - {node}
         return needed
 
-    def _pruned(self) -> Term:
-        """Return the formula in the nodes that are needed, the axes being those of all."""
-        return self._searched(_hidden(self.graph, self.needed))
-
     def _searched(self, graph: nx.DiGraph, *, reverse: bool = False) -> Term:
         """Return the formula that the algorithm finds on a graph, the axes being those of this one."""
         return Search(graph, self.order, self.sources, reverse).conditional(self.y, self.do, self.given)
@@ -144,12 +142,9 @@ def identify(
     graph : causal graph, latent causes as nodes marked ``latent=True``
     y, do, given : disjoint sets of measured nodes
     sources : where data come from; the default is one, in which nothing was set. With several, each
-        confounded part is taken from the first that gives it (Lee, Correa and Bareinboim 2019)
+    confounded part is taken from the first that gives it (Lee, Correa and Bareinboim 2019)
 
-    Raises
-    ------
-    InputError
-        On an unknown or latent node, an empty `y`, overlapping sets.
+    Raises InputError on an unknown or latent node, an empty `y`, overlapping sets.
 
     Examples
     --------
@@ -170,10 +165,7 @@ def identify(
 def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     """Say which estimands at time `t` are identifiable, with preferences measured and with preferences hidden.
 
-    Returns
-    -------
-    DataFrame
-        One row per estimand: `estimand` (words), `preferences` ("measured" or "hidden"), `identifiable`.
+    A row an estimand: `estimand` (words), `preferences` ("measured" or "hidden"), `identifiable`.
     """
     preferences = [f"P{i}" for i in range(1, t + 1)]
     actions = [f"S{i}" for i in range(1, t + 1)]

@@ -63,14 +63,8 @@ class Proof:
 def prove_steps(make: Callable[[int], nx.DiGraph]) -> dict[str, Proof]:
     """Prove or refute each step of `derive_theorem` at every t >= 2, but H0, which speaks of t = 1.
 
-    Parameters
-    ----------
-    make : returns the graph unrolled over a number of steps
-
-    Returns
-    -------
-    dict
-        For each step by name its `Proof`; `always` is None where `FURTHEST` slices show no repetition.
+    `make` returns the graph unrolled over a number of steps. A proof's `always` is None where `FURTHEST` slices
+    show no repetition.
     """
     last = 2 + FURTHEST
     graph = make(last)

@@ -1,7 +1,6 @@
 """What would break a step of do-calculus, and what would mend it: the smallest changes of graph or query."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import chain, combinations, permutations
 
 import networkx as nx
@@ -14,12 +13,8 @@ from csrec_core.causal.search import Source
 MOST_CHANGES = 2  # changes tried at once
 
 
-@dataclass(frozen=True)
-class Repairs:
-    """The smallest changes that make a broken step hold, each a set; empty when none was found."""
-
-    conditioning: tuple[frozenset[str], ...]  # nodes to condition on as well (both sides change)
-    removal: tuple[frozenset[tuple[str, str]], ...]  # arrows to rule out; (a, "↔" + b) is a latent cause
+#: By what is changed, the smallest sets of changes; an arrow is (cause, effect), a latent cause (a, "↔b").
+Changes = dict[str, tuple[frozenset, ...]]
 
 
 def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
@@ -58,34 +53,28 @@ def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
     return [("bidirected", a, b) for a, b in combinations(measured, 2)] + directed
 
 
-def find_repairs(check: RuleCheck) -> Repairs:
-    """Return the smallest sets of nodes to condition on, and of arrows to rule out, that mend a broken step.
+def find_repairs(check: RuleCheck) -> Changes:
+    """Return the smallest changes that mend a broken step: nodes to "condition on", arrows to "rule out".
 
     Only sets of at most `MOST_CHANGES` are tried. Nodes that come after the outcome are no candidates.
     """
     if check:
-        return Repairs((), ())
+        return {}
     asked = check.y | check.x | check.z | check.w
     spare = sorted(observed(check.graph) - asked - descendants(check.graph, check.y))
-    conditioning = _smallest(spare, lambda nodes: check.on(check.graph, given=nodes))
     units = _removable(check.graph)
-    removal = _smallest(sorted(units), lambda names: check.on(_shrunk(check.graph, units, names)))
-    return Repairs(conditioning, removal)
+    return {
+        "condition on": _smallest(spare, lambda nodes: check.on(check.graph, given=nodes)),
+        "rule out": _smallest(sorted(units), lambda names: check.on(_shrunk(check.graph, units, names))),
+    }
 
 
-def identifying_changes(found: Identifiability, core: nx.DiGraph) -> dict[str, tuple[frozenset, ...]]:
-    """Return the smallest changes that make an effect identifiable, each alone.
+def identifying_changes(found: Identifiability, core: nx.DiGraph) -> Changes:
+    """Return the smallest changes, each alone, that make an effect identifiable that is not.
 
-    Parameters
-    ----------
-    found : an effect that is not identifiable
-    core : a part of the graph in which it is not (`twins.smallest_core`): a change outside mends nothing
-
-    Returns
-    -------
-    dict
-        "measure": sets of latent nodes; "rule out": sets of arrows, as in `Repairs.removal`; "randomise":
-        sets of one node, neither the action nor what is asked, on which an experiment would do.
+    Latent nodes to "measure", arrows to "rule out", or a node to "randomise" that is neither the action nor
+    asked for. `core` is a part of the graph in which it is not (`twins.smallest_core`): a change outside mends
+    nothing.
     """
     units = _removable(found.graph)
     # To rule out a way of the effect itself would answer another question.

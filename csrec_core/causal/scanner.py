@@ -11,15 +11,13 @@ DEEPEST = 100  # groups within groups, of a graph in any language
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a text, both numbers from 1; `column` 0 means the whole line."""
+    """A place in a file, such as `line 3, column 7`, or `edges[2]` in JSON."""
 
-    line: int
-    column: int = 0
+    words: str
 
     def wrong(self, message: str) -> InputError:
         """Return the error that says what is wrong here."""
-        column = f", column {self.column}" if self.column else ""
-        return InputError(f"line {self.line}{column}: {message}")
+        return InputError(f"{self.words}: {message}")
 
 
 class Scanner:
@@ -58,4 +56,4 @@ class Scanner:
         """The place of the next token."""
         self.skip()
         line = bisect_right(self.lines, self.at)
-        return Place(line, self.at - self.lines[line - 1] + 1)
+        return Place(f"line {line}, column {self.at - self.lines[line - 1] + 1}")

@@ -44,11 +44,7 @@ class Hedge(Exception):
 def project_latents(graph: nx.DiGraph) -> tuple[nx.DiGraph, nx.Graph]:
     """Project the graph on its measured nodes.
 
-    Returns
-    -------
-    directed, confounded
-        The arrows between measured nodes (those through latent nodes included), and the pairs of measured
-        nodes that share a latent cause.
+    Return the arrows between them, those through latent nodes included, and the pairs that share a latent cause.
     """
     directed, confounded = nx.DiGraph(graph.edges), nx.Graph()
     directed.add_nodes_from(graph)

@@ -18,10 +18,7 @@ MOST_JOINED = 5  # conditionals joined at once: every order of them is tried
 def simplify(term: Term, separated: Separated) -> Term:
     """Return a term of the same value in every model of the graph, no longer than `term`.
 
-    Parameters
-    ----------
-    term : a formula
-    separated : whether the first two sets of nodes are independent given the third, by the graph
+    `separated` is whether the first two sets of nodes are independent given the third, by the graph.
     """
     found = term
     while (shorter := _shorten(found, separated)) != found and shorter.size <= found.size:

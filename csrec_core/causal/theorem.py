@@ -98,29 +98,19 @@ class Derivation:
 
 
 def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
-    """Check each step of the proof of Theorem 3.1 at time `t`, and of its use in Eq. (6).
+    """Check each step of the proof of Theorem 3.1 at time `t` >= 2, and of its use in Eq. (6).
 
-    Parameters
-    ----------
-    graph : a graph with the nodes P1..Pt, S1..St, D1..Dt, as `sequential_graph` makes them
-    t : time step, at least 2
+    The graph has the nodes P1..Pt, S1..St, D1..Dt, as `sequential_graph` makes them; raises InputError where one is
+    missing or latent.
 
-    Returns
-    -------
-    Derivation
-        A1 to A3 prove Theorem 3.1,
-        P(D_t | do S_{1:t}, P_t) = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_t).
-        E1 and E2 are what Eq. (6) needs on top: the last factor given P_{t-1} in the place of P_t.
-        H0 to H5 prove the recursion that is right, on f_t = P(D_t | do S_{1:t}, P_{1:t}):
-        f_t = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_{1:t-1}); H0 is where it starts,
-        f_1 = P(D_1 | S_1, P_1).
-        T1 says that what is learnt from self-chosen exposures carries over to the system's: D_t ⊥ R | S_t,
-        D_{t-1}, P_t, with R the regime (who chose the exposure).
-
-    Raises
-    ------
-    InputError
-        When `t` is under 2 or a node of the query is missing or latent.
+    A1 to A3 prove Theorem 3.1,
+    P(D_t | do S_{1:t}, P_t) = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_t).
+    E1 and E2 are what Eq. (6) needs on top: the last factor given P_{t-1} in the place of P_t.
+    H0 to H5 prove the recursion that is right, on f_t = P(D_t | do S_{1:t}, P_{1:t}):
+    f_t = Σ_d P(D_t | S_t, d, P_t) P(D_{t-1} = d | do S_{1:t-1}, P_{1:t-1}); H0 is where it starts,
+    f_1 = P(D_1 | S_1, P_1).
+    T1 says that what is learnt from self-chosen exposures carries over to the system's: D_t ⊥ R | S_t,
+    D_{t-1}, P_t, with R the regime (who chose the exposure).
     """
     if not isinstance(t, int) or t < 2:
         raise InputError(

@@ -71,16 +71,9 @@ def smallest_core(found: Identifiability) -> nx.DiGraph:
 def twin_models(found: Identifiability, *, core: nx.DiGraph, seed: int = 0) -> Twins | str:
     """Return two models with the same observed law and different effects, or why none was built.
 
-    Parameters
-    ----------
-    found : an effect that is not identifiable
-    core : `smallest_core` of it, what the models are models of
-    seed : of the random models that the search starts from
-
-    Notes
-    -----
-    The observed law is linear in the table of one node. So in a random model of the core, the table of one
-    node is moved where the law stays as it is and the effect grows, as far as probabilities go in both ways.
+    The observed law is linear in the table of one node. So in a random model of the core (`smallest_core` of the
+    effect), the table of one node is moved where the law stays as it is and the effect grows, as far as
+    probabilities go in both ways.
     """
     best: Twins | None = None
     for number in range(TRIES):

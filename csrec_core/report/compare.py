@@ -50,7 +50,8 @@ class Comparison:
         """Whether the data changed, whether the settings did, what moved and what is not told apart."""
         logs = self.facts.set_index("fact").loc["data"]
         same = len(set(logs)) == 1
-        data = "All runs read the same data." if same else f"The data changed: {_listed(logs.items())}."
+        changed = ", ".join(f"{name} {log}" for name, log in logs.items())
+        data = "All runs read the same data." if same else f"The data changed: {changed}."
         names = self.parameters["parameter"].unique().tolist()
         settings = f"Settings that differ: {', '.join(names)}." if names else "All settings are the same."
         counts = self.numbers["verdict"].value_counts()
@@ -142,17 +143,9 @@ def difference(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Return second less first, with an interval as if both were independent.
 
     It is put together from those of the two sides (Zou and Donner 2008, Statistics in Medicine 27, eq. 3). Of
-    runs on the same users it is too wide, so that what it tells apart did move.
-
-    Parameters
-    ----------
-    first, second : DataFrame
-        `value`, `lower`, `upper`; one without an interval is taken as exact.
-
-    Returns
-    -------
-    DataFrame
-        `difference`, `lower`, `upper` (NaN where neither side has an interval).
+    runs on the same users it is too wide, so that what it tells apart did move. Either side has `value`, `lower`
+    and `upper`, and one without an interval is taken as exact; the difference has `difference`, and `lower` and
+    `upper`, NaN where neither side has them.
     """
     gap = second["value"] - first["value"]
     known = first["lower"].notna() | second["lower"].notna()
@@ -233,10 +226,5 @@ def _verdict_table(runs: dict[str, Run]) -> pd.DataFrame:
 
 def _number_text(row: pd.Series, name: str) -> str:
     """Return a number of a row with its interval: of `name`, or where that is empty of the run itself."""
-    found = {"value": row[name or "value"]}
-    found |= {end: row[f"{name}_{end}".lstrip("_")] for end in ("lower", "upper")}
-    return short({end: value for end, value in found.items() if pd.notna(value)})
-
-
-def _listed(pairs) -> str:
-    return ", ".join(f"{name} {log}" for name, log in pairs)
+    ends = {end: row[f"{name}_{end}".lstrip("_")] for end in ("lower", "upper")}
+    return short({"value": row[name or "value"], **ends})

@@ -59,23 +59,18 @@ def save_figure(
 def picture(png: Path, svg: Path, alt: str) -> str:
     """Return a figure as HTML: the SVG itself, or the PNG where that is a drawing of too many parts."""
     if svg.stat().st_size <= LARGEST_SVG:
-        return inline_svg(svg, f"{svg.parent.parent.name}-{svg.stem}", alt)
+        return inline_svg(svg.read_text("utf-8"), f"{svg.parent.parent.name}-{svg.stem}", alt)
     width, height = (round(n * 72 * SCALE / DPI) for n in unpack(">II", png.read_bytes()[16:24]))
     source = f"data:image/png;base64,{b64encode(png.read_bytes()).decode()}"
     return f'<img src="{source}" alt="{escape(alt)}" width="{width}" height="{height}">'
 
 
-def inline_svg(svg: Path, prefix: str, alt: str) -> str:
-    """Return a drawing of `save_drawing` as a part of a page, its ids made the page's own by a prefix.
+def inline_svg(svg: str, prefix: str, alt: str) -> str:
+    """Return a drawing of `drawing_svg` as a part of a page, its ids made the page's own by a prefix.
 
     It is as wide as its page, up to where its letters are as large as the text, and no narrower than they can
     be read.
     """
-    return part_of_page(svg.read_text("utf-8"), prefix, alt)
-
-
-def part_of_page(svg: str, prefix: str, alt: str) -> str:
-    """Return what `inline_svg` does, of the text of a drawing."""
     tag, rest = ID_REFERENCE.sub(f"{prefix}-", svg.strip()).split(">", 1)
     box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', tag)
     assert box is not None  # as `drawing_svg` writes it

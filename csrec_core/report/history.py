@@ -221,13 +221,13 @@ def _trend_picture(trend: Trend, key: str) -> str:
 
     from csrec_core.plots import plot_trend, use_style
     from csrec_core.plots.svg import drawing_svg
-    from csrec_core.report.handover import part_of_page
+    from csrec_core.report.handover import inline_svg
 
     use_style()
     figure = plot_trend(trend.table, unit=trend.unit).figure
     svg = drawing_svg(figure)
     plt.close(figure)
-    return part_of_page(svg, key, trend.sentence)
+    return inline_svg(svg, key, trend.sentence)
 
 
 def _readable_trend(trend: Trend) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
     empty = pd.DataFrame(columns=[*NUMBER_COLUMNS, "point"])
     numbers = points.merge(pd.concat(tables, ignore_index=True) if tables else empty, on="point")
     save_csv(numbers, reports / "numbers.csv")
-    text = numbers.assign(text=[short(row) for row in _as_numbers(numbers)])
+    text = numbers.assign(text=[short(row) for row in numbers.to_dict("records")])
     wide = text.pivot_table("text", ["notebook", "number"], "point", aggfunc="first", sort=False)
     wide = wide.reindex(columns=[name for name in grid["points"] if name in wide]).fillna("–").reset_index()
     caption = "Every headline number at every point, with its 95% interval where it has one."
@@ -102,12 +102,6 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
         table=Markup(table_html(wide.rename_axis(columns=None), "numbers", caption=caption)),
         broken=broken,
     )
-
-
-def _as_numbers(numbers: pd.DataFrame) -> list[dict]:
-    """Return numbers with their intervals as mappings, what is missing left out."""
-    rows = numbers[["value", "lower", "upper"]].to_dict("records")
-    return [{"value": None} | {key: value for key, value in row.items() if pd.notna(value)} for row in rows]
 
 
 def _newest_first(entries: Sequence[Mapping]) -> list[Mapping]:

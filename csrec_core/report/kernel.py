@@ -31,15 +31,7 @@ def share_cores(jobs: int) -> dict[str, str]:
 
 
 class Kernels:
-    """The kernels of a run.
-
-    Parameters
-    ----------
-    folder : path
-        The run's.
-    jobs : int
-        How many compute at once: each on its share of the cores, unless told otherwise.
-    """
+    """The kernels of a run in its `folder`, of which `jobs` compute at once, each on its share of the cores."""
 
     def __init__(self, folder: Path, jobs: int = 1):
         self._folder, self._jobs = folder, jobs

@@ -50,22 +50,10 @@ def render_notebook(
     manifest: Mapping,
     folder: str | Path = "",
 ) -> Page:
-    """Return the page of an executed notebook.
+    """Return the page of a notebook as executed, up to its error if it failed.
 
-    Parameters
-    ----------
-    notebook : NotebookNode
-        The executed notebook, up to its error if it failed.
-    declared : mapping
-        The parameters it declares.
-    said : sequence of mappings
-        What it said, as `Report` records it.
-    entry : mapping
-        The notebook's own entry in the manifest.
-    manifest : mapping
-        The run's manifest.
-    folder : path
-        Where the pictures lie that the notebook's text names by file.
+    `declared` are its parameters, `said` is what it said as `Report` records it, `entry` its own entry in the
+    run's `manifest`, and `folder` is where the pictures lie that its text names by file.
     """
     outline = _Outline()
     files = {item["slug"]: item["files"] for item in said if "slug" in item}

@@ -24,14 +24,8 @@ OURS = __name__.partition(".")[0]
 def redraw_script(function: Callable, *, slug: str, options: Mapping[str, object]) -> str:
     """Return the script: the function, and all of this package that it needs, written out.
 
-    Parameters
-    ----------
-    function : callable
-        Draws a frame; defined at the top of a module.
-    slug : str
-        Names the CSV beside the script.
-    options : mapping
-        Further arguments, literals.
+    The function is at the top of a module and draws a frame, with `options` that are literals; `slug` names the
+    CSV beside the script.
     """
     found = _Sources()
     for one in (use_style, draw_files, read_csv, function):

@@ -45,18 +45,9 @@ def run_suite(spec: RunSpec, *, echo: Echo = print) -> dict:
     A notebook that fails is rendered up to its error and the rest goes on. One whose parameters, data, code
     and versions are what they were when it last succeeded, and whose files are what they were then, is left
     as it is, unless `force`. After each notebook the manifest and the index are written, so that an
-    interrupted run keeps what it has.
+    interrupted run keeps what it has; `echo` receives a line.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    echo : callable
-        Receives a line for each notebook done.
-
-    Raises
-    ------
-    InputError
-        Before anything is done; also where another process is at work on the run.
+    Raises InputError before anything is done; also where another process is at work on the run.
     """
     about = about_data(spec.data)
     tasks = plan(spec, data_hash=about["hash"])
@@ -75,18 +66,10 @@ def run_grid(
 ) -> dict[str, dict]:
     """Run the suite at every combination of the axes' values, and return `{point: its manifest}`.
 
-    The points are runs in a folder of their own, `reports/run/<point>`, beside a page that compares them.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    axes : mapping
-        Parameters, each to the values it takes, as written on the command line.
-    scheduler : str
-        Address of a Dask scheduler, whose workers run the points in the place of processes here. They need
-        this package and must see all files under the same paths; one thread a worker.
-    echo : callable
-        As for `run_suite`.
+    The points are runs in a folder of their own, `reports/run/<point>`, beside a page that compares them. The axes
+    are parameters, each with the values it takes, as written on the command line. Workers of a Dask `scheduler`, by
+    its address, run the points in the place of processes here: they need this package and must see all files under
+    the same paths; one thread a worker.
     """
     if (spec.folder / "manifest.json").exists():
         raise InputError(f"{spec.run!r} is a run and no grid: expected another name")

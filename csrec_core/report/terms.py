@@ -28,22 +28,8 @@ TERMS = {
     "user-bootstrap": "users are drawn again with replacement, and the number is computed again",
 }
 TAGS = re.compile(r"(<[^>]*>)")
-CLOSED = {
-    "a",
-    "abbr",
-    "code",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "math",
-    "pre",
-    "script",
-    "style",
-    "summary",
-    "svg",
-    "th",
-}
+HEADINGS = {f"h{level}" for level in range(1, 5)}
+CLOSED = {"a", "abbr", "code", "math", "pre", "script", "style", "summary", "svg", "th"} | HEADINGS
 WORD = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, sorted(TERMS, key=len, reverse=True)))})(?![\w-])")
 
 
