@@ -33,28 +33,16 @@ def code_files() -> list[Path]:
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of models, tensors and tables by name; each is whole, or made.
-
-    Parameters
-    ----------
-    folder : path
-        Of one key; see `of`.
-    """
+    """A folder of models, tensors and tables by name, of one key (see `of`); each is whole, or made."""
 
     folder: Path
 
     @classmethod
     def of(cls, parent: str | Path, kind: str, content: Sequence, code: Sequence[Path] = ()) -> "Cache":
-        """Return the cache of a key below `parent`.
+        """Return the cache of a key below `parent`, in a folder whose name begins with `kind`.
 
-        Parameters
-        ----------
-        kind : str
-            What its name begins with.
-        content : sequence
-            JSON values: all data and settings that decide a result. The versions of what computes are added.
-        code : sequence of paths
-            The sources that decide it beside `code_files`.
+        The key is of `content`, JSON values: all data and settings that decide a result; of the versions of what
+        computes; and of the sources that decide it, `code_files` and `code`.
         """
         key = _checksum([*content, hash_files([*code_files(), *code]), versions()])
         return cls(Path(parent) / f"{kind}-{key[:12]}")
@@ -72,12 +60,8 @@ class Cache:
     def model(self, name: str, build: Callable[[], M], train: Callable[..., tuple]) -> M:
         """Return the trained model of a name, frozen; `curve` is noted of it.
 
-        Parameters
-        ----------
-        build : callable
-            Makes the untrained model.
-        train : callable
-            From `checkpoint`, a path for the state of the training, to the trained model and its curve.
+        `build` makes the untrained model; `train` goes from `checkpoint`, a path for the state of the training, to the
+        trained model and its curve.
         """
 
         def make(path: Path) -> dict:

@@ -57,17 +57,8 @@ def average_accuracy(right: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Return the average accuracy of each session, the measure of the WSDM Cup 2019 (Brost et al. 2019).
 
     The mean, over the T tracks asked for, of the accuracy up to and with a track where that track was
-    predicted right, and 0 where it was not: an early mistake costs more than a late one.
-
-    Parameters
-    ----------
-    right, asked : arrays (sessions, slots) bool
-        Whether the prediction of a slot is right, and whether the slot counts.
-
-    Returns
-    -------
-    array (sessions,)
-        In [0, 1]; NaN where nothing is asked. Its mean is the mean average accuracy.
+    predicted right, and 0 where it was not: an early mistake costs more than a late one. `right` and `asked` are
+    (sessions, slots) bool; NaN where nothing is asked. The mean over sessions is the mean average accuracy.
     """
     asked = np.asarray(asked, dtype=bool)
     right = np.asarray(right, dtype=bool) & asked
@@ -100,12 +91,7 @@ def auc_by_user(decision: np.ndarray, score: np.ndarray, user: np.ndarray) -> pd
     The AUC is the mean, over accepted rows, of the share of rejected rows that score lower (ties: half). A
     user contributes through both their accepted and their rejected rows (the placement values of DeLong 1988,
     summed within clusters as Obuchowski 1997), so that a bootstrap of the mean over users is a linearised
-    bootstrap of the AUC.
-
-    Returns
-    -------
-    Series
-        Indexed by user; all NaN when only one decision occurs.
+    bootstrap of the AUC. All are NaN when only one decision occurs.
     """
     decision, score = np.asarray(decision).astype(bool), np.asarray(score, dtype=float)
     accepted, rejected = score[decision], score[~decision]
@@ -128,13 +114,7 @@ def calibration_bin(probability: np.ndarray, bins: int) -> np.ndarray:
 
 
 def calibration_curve(decision: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
-    """Return stated against observed acceptance in bins of equal width.
-
-    Returns
-    -------
-    DataFrame
-        `stated`, `observed` (means in the bin), `rows`; empty bins are left out.
-    """
+    """Return `stated` against `observed` acceptance, means in bins of equal width, and their `rows`; no empty bins."""
     frame = pd.DataFrame({"stated": probability, "observed": np.asarray(decision, dtype=float)})
     frame["bin"] = calibration_bin(frame["stated"], bins)
     grouped = frame.groupby("bin")

@@ -5,8 +5,9 @@ import html
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from xml.etree import ElementTree
 from xml.parsers import expat
 
 from csrec_core.causal.drawing import Drawing
@@ -46,17 +47,32 @@ def parse_gml(text: str) -> Drawing:
 
 
 def parse_graphml(text: str) -> Drawing:
-    """Read one graph in GraphML, the names of nodes from their ids, or from `name` and yEd's labels.
-
-    No entity of the document is expanded.
-    """
-    reader = _GraphML()
+    """Read one graph in GraphML, the names of nodes from their ids, or from `name` and yEd's labels."""
+    if "<!ENTITY" in text:
+        raise InputError("the document declares an entity, which no graph needs")
     try:
-        reader.parser.Parse(text, True)
-    except expat.ExpatError as error:
-        message = expat.ErrorString(error.code)
-        raise _at_place(error.lineno, error.offset + 1).wrong(f"no XML: {message}") from error
-    return _assembled(reader.parts["node"], reader.parts["edge"], name="name")
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        raise _at_place(line, column + 1).wrong(f"no XML: {expat.ErrorString(error.code)}") from error
+    parts: dict[str, list[ElementTree.Element]] = {"graph": [], "key": [], "node": [], "edge": []}
+    for element in root.iter():
+        parts.setdefault(_tag(element), []).append(element)
+    if {"hyperedge", "port"} & parts.keys():
+        raise InputError("a hyperedge or a port, which is no arrow")
+    if len(parts["graph"]) > 1:
+        raise InputError("a second or nested graph: save each in a file of its own")
+    if any(graph.get("edgedefault") != "directed" for graph in parts["graph"]):
+        raise InputError('the graph is undirected: a causal graph has edgedefault="directed"')
+    keys = {}
+    for key in parts["key"]:
+        drawn = "graphics" if key.get("yfiles.type") else key.get("id", "")  # yEd's, read below
+        keys[key.get("id", "")] = key.get("attr.name", drawn)
+    nodes, edges = (
+        [_graphml_record(each, keys, Place(f"{kind} {i}")) for i, each in enumerate(parts[kind], start=1)]
+        for kind in ("node", "edge")
+    )
+    return _assembled(nodes, edges, name="name")
 
 
 def parse_json(text: str) -> Drawing:
@@ -159,63 +175,25 @@ def _gml(text: Scanner, *, depth: int = 0) -> list[Entry]:
     return entries
 
 
-class _GraphML:
-    """Collects nodes and edges of a GraphML document, each with its attributes and place."""
+def _graphml_record(element: ElementTree.Element, keys: Mapping[str, str], place: Place) -> Record:
+    """Return what is said of a node or an edge, and of how yEd draws it what tells name and direction."""
+    found = {key: value for key, value in element.items() if key not in ("sourceport", "targetport")}
+    if found.pop("directed", "true") != "true":
+        raise place.wrong("an undirected edge: what causes what?")
+    ways = {"01": "forward", "10": "back", "11": "both", "00": "none"}
+    for part in element.iter():
+        text, key = (part.text or "").strip(), part.get("key", "")
+        if _tag(part) == "data":
+            found[keys.get(key, key)] = text
+        elif _tag(part) == "NodeLabel":
+            found["name"] = found.get("name", "") + text
+        elif _tag(part) == "Arrows":
+            found["dir"] = ways["".join(str(int(part.get(end, "none") != "none")) for end in ENDS)]
+    return found, place
 
-    def __init__(self) -> None:
-        self.parts: dict[str, list[Record]] = {"node": [], "edge": []}
-        self.keys: dict[str, str] = {}
-        self.owner: dict[str, str] = {}  # the node or edge that is open
-        self.key: str | None = None
-        self.graphs = 0
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.StartElementHandler, self.parser.EndElementHandler = self.start, self.end
-        self.parser.CharacterDataHandler, self.parser.EntityDeclHandler = self.text, self.entity
 
-    @property
-    def place(self) -> Place:
-        return _at_place(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber + 1)
-
-    def entity(self, *_) -> None:
-        raise self.place.wrong("the document declares an entity, which no graph needs")
-
-    def start(self, tag: str, found: dict[str, str]) -> None:
-        tag = tag.split(" ")[-1]
-        if tag == "graph":
-            self.graphs += 1
-            if self.graphs > 1:
-                raise self.place.wrong("a second or nested graph: save each in a file of its own")
-            if found.get("edgedefault") != "directed":
-                raise self.place.wrong('the graph is undirected: a causal graph has edgedefault="directed"')
-        elif tag == "key":
-            drawn = "graphics" if "yfiles.type" in found else found.get("id", "")  # yEd's, read below
-            self.keys[found.get("id", "")] = found.get("attr.name", drawn)
-        elif tag == "Arrows":
-            ways = {"01": "forward", "10": "back", "11": "both", "00": "none"}
-            self.owner["dir"] = ways["".join(str(int(found.get(e, "none") != "none")) for e in ENDS)]
-        elif tag == "NodeLabel":
-            self.key = "name"
-            self.owner.setdefault("name", "")
-        elif tag in self.parts:
-            if found.pop("directed", "true") != "true":
-                raise self.place.wrong("an undirected edge: what causes what?")
-            unread = {"sourceport", "targetport"} | ({"id"} if tag == "edge" else set())
-            self.owner = {key: value for key, value in found.items() if key not in unread}
-            self.parts[tag].append((self.owner, self.place))
-        elif tag == "data":
-            self.key = self.keys.get(found.get("key", ""), found.get("key", ""))
-            self.owner[self.key] = ""
-        elif tag in ("hyperedge", "port"):
-            raise self.place.wrong(f"a {tag}, which is no arrow")
-
-    def text(self, text: str) -> None:
-        if self.key is not None and text.strip():
-            self.owner[self.key] += text.strip()
-
-    def end(self, tag: str) -> None:
-        tag = tag.split(" ")[-1]
-        self.key = None if tag == "data" else self.key
-        self.owner = {} if tag in self.parts else self.owner
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
 def _at_place(line: int, column: int) -> Place:

@@ -2,7 +2,7 @@
 
 import signal
 
-from csrec_core.cli import aa, data, effect, graph, notebooks, report, runs  # noqa: F401  each adds its commands
+from csrec_core.cli import data, effect, graph, notebooks, report, runs  # noqa: F401  each adds its commands
 from csrec_core.cli.program import cli
 
 __all__ = ["cli", "main"]

@@ -1,7 +1,6 @@
 """The group of all commands, each in the module of its noun, and the kinds of values that several take."""
 
 import errno
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,18 +30,7 @@ class FilePath(click.ParamType):
         return path if str(value).startswith("~") else Path(value)
 
 
-class Finite(click.types.FloatParamType):
-    """A number, neither NaN nor infinite."""
-
-    def convert(self, value, param, ctx) -> float:
-        """Return the number."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
-
-
-FILE, OUTPUT, FOLDER, NUMBER = FilePath(), FilePath(output=True), FilePath(output=True, folder=True), Finite()
+FILE, OUTPUT, FOLDER = FilePath(), FilePath(output=True), FilePath(output=True, folder=True)
 
 
 class Program(click.Group):

@@ -24,14 +24,11 @@ EVERY_ALPHA = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2))
 def penalty_path(
     bench: Reproduction, backbone: str, *, preset: Preset, penalties: Sequence[float], seed: int = 0
 ) -> pd.DataFrame:
-    """Fit f under several weights of the constraint, and set accuracy and effect side by side.
+    """Fit f under several weights of the constraint, and set accuracy and effect side by side, a row each.
 
-    Returns
-    -------
-    DataFrame
-        `penalty`, `AHR@0.2`, `AHR@0.5`, `AUC`, `effect` (mean f - f~ over the tested exposures) and
-        `expected`: the effect of the fit without penalty, each cell shrunk by 1 / (1 + 2 penalty f (1 - f)).
-        That is exact for a small effect and an f that is free in every cell; a network shares its weights.
+    `penalty`, `AHR@0.2`, `AHR@0.5`, `AUC`, `effect` (mean f - f~ over the tested exposures) and `expected`: the
+    effect of the fit without penalty, each cell shrunk by 1 / (1 + 2 penalty f (1 - f)). That is exact for a small
+    effect and an f that is free in every cell; a network shares its weights.
     """
     own, other = preset.columns
     free, rows = None, []
@@ -48,17 +45,10 @@ def penalty_path(
 def parts_compared(
     bench: Reproduction, backbone: str, *, preset: Preset, ceiling: float | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Fit f from what the user did so far alone, from the encoder alone, and from both.
+    """Fit f from what the user did so far alone, from the encoder alone, and from both, a row each.
 
-    Parameters
-    ----------
-    ceiling : float, optional
-        AUC of an oracle, to give each AUC's share of its margin over one half.
-
-    Returns
-    -------
-    DataFrame
-        `f of`, `AHR@0.2`, `AHR@0.5`, `AUC`, `ECE`, and with a ceiling `share of the oracle's margin`.
+    `f of`, `AHR@0.2`, `AHR@0.5`, `AUC`, `ECE`; and with a `ceiling`, the AUC of an oracle, each AUC's `share of the
+    oracle's margin` over one half.
     """
     rows = []
     presets = [replace(preset, parts=parts) for parts in ("user state", "encoder", "both")]
@@ -74,13 +64,9 @@ def parts_compared(
 def learning_curve(
     bench: Reproduction, backbone: str, *, preset: Preset, shares: Sequence[float], seed: int = 0
 ) -> pd.DataFrame:
-    """Fit f on the exposures of a part of the users.
+    """Fit f on the exposures of several `shares` of the users, a row each, and test it on those of all.
 
-    Returns
-    -------
-    DataFrame
-        `share` of the users, `users` (of a fold, where the preset is crossed), `AHR@0.2`, `AHR@0.5`, `AUC`
-        on the tested exposures of all users.
+    `share`, `users` (of a fold, where the preset is crossed), `AHR@0.2`, `AHR@0.5`, `AUC`.
     """
     rows = []
     presets = [replace(preset, share=share) for share in shares]
@@ -116,18 +102,8 @@ def alpha_sweep(
 
     A ranking at random is right with probability alpha p + (1 - alpha) (1 - p), where p is the accept rate:
     at p = 0.93 a line from 0.07 to 0.93, whatever the items. One that always accepts scores p at every alpha.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        The tested exposures, with `decision` and `user`.
-    probabilities, rankings : mapping
-        From a name to probabilities, and to rank shares, in the order of `cells`.
-
-    Returns
-    -------
-    DataFrame
-        `model`, `alpha`, `AHR`.
+    `probabilities` and `rankings` (rank shares) are by name, in the order of the tested exposures `cells`, of which
+    `decision` and `user` are read. Columns `model`, `alpha`, `AHR`.
     """
     decision = cells["decision"].to_numpy()
     rate = cells.groupby("user")["decision"].mean().mean()

@@ -32,13 +32,8 @@ def accepted_history(sequences: Sequences, rows: Tensor) -> Tensor:
 def softmax_readouts(model: Encoder, sequences: Sequences, *, wanted: Tensor | None = None) -> Readouts:
     """Read a frozen next-item model at every system exposure; see `csrec_core.models.preference.Readouts`.
 
-    Parameters
-    ----------
-    model : Encoder
-        As `csrec_core.models.next_item.train_next_item` returns it.
-    wanted : Tensor (U, T) bool, optional
-        Exposures whose `after_accept` is needed: it takes a window each, and the rest is left at
-        `after_reject`. `filtered` keeps the realised decision before each exposure alone.
+    `after_accept` takes a window for each exposure: where `wanted` (U, T) bool is given, exposures not in it are left
+    at `after_reject`. `filtered` keeps the realised decision before each exposure alone.
     """
     parts = []
     for rows in sequences.everyone.split(users_at_once(len(sequences.catalogue))):

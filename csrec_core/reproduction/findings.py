@@ -52,12 +52,8 @@ def accuracy_finding(summaries: Summaries, backbone: str, *, last: int) -> Findi
 def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) -> Finding:
     """Say what the position explains, and what is left of the AUC once it is hidden.
 
-    Parameters
-    ----------
-    share : Series
-        Of the variance of the decisions, by factor (`csrec_core.data.profile.Profile.explained`).
-    decisive : DataFrame
-        Scores as they fell and after shuffling, as `csrec_core.reproduction.tables.hidden_position` returns.
+    `share` is of the variance of the decisions, by factor (`csrec_core.data.profile.Profile.explained`), `decisive`
+    are scores as they fell and after shuffling (`csrec_core.reproduction.tables.hidden_position`).
     """
     name = f"{csrec_name(backbone)}, sound"
     shown, hidden = (tuple(_model_score(decisive, model, "AUC")) for model in (name, f"{name}, shuffled"))
@@ -135,10 +131,7 @@ def line_words(lines: pd.DataFrame, x: str, y: str, *, by: str) -> str:
 def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
     """Say in one sentence with one number whether CS-Few-Shot orders decisions better than Few-Shot.
 
-    Parameters
-    ----------
-    gain : DataFrame
-        Of `csrec_core.reproduction.mssd_tables.session_gain`.
+    The gain is of `csrec_core.reproduction.mssd_tables.session_gain`.
     """
     mean, lower, upper = gain.set_index("metric").loc["AUC", MEAN_COLUMNS]
     kind, better = "simulated" if simulated else "real", "better" if mean > 0 else "worse"
@@ -150,16 +143,9 @@ def table_two_claim(gain: pd.DataFrame, *, simulated: bool) -> Finding:
 def table_two_finding(
     few: pd.DataFrame, cs: pd.DataFrame, *, about: str, true: float | None = None
 ) -> Finding:
-    """Say what CS-Few-Shot adds to Few-Shot, and what its effect is.
+    """Say what CS-Few-Shot adds to Few-Shot, by their tested cells, and what its effect is.
 
-    Parameters
-    ----------
-    few, cs : DataFrame
-        The tested cells of the two (`csrec_core.reproduction.mssd.SessionTrials.trial`).
-    about : str
-        Of which sessions, and how many.
-    true : float, optional
-        The mean effect of a simulated world.
+    `about` says of which sessions, and how many; `true` is the mean effect of a simulated world.
     """
     gain, beyond = (
         session_gain(cs, cs["f_marginal"], few[name]).set_index("metric")[MEAN_COLUMNS]

@@ -54,16 +54,7 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]  # cells and ranks of a `Trial`
 
 @dataclass(frozen=True, eq=False)
 class SessionTrials:
-    """The trials on some sessions.
-
-    Parameters
-    ----------
-    sessions : Sessions
-        With slots of both sources.
-    effort : SessionEffort
-    folder : path
-        Of the cache.
-    """
+    """The trials on some sessions, with slots of both sources; `folder` is of the cache."""
 
     sessions: Sessions
     effort: SessionEffort
@@ -116,13 +107,10 @@ class SessionTrials:
     def trial(self, system: str, *, seed: int) -> Trial:
         """Train a system of `SYSTEMS`, or read it from the cache.
 
-        Returns
-        -------
-        Trial
-            Its cells have `rank_share` (a ranking, Eq. 20), or the probabilities `f`, `f_marginal`, `f_tilde`
-            and `f_tilde_marginal` (CSRec, CS-Few-Shot; `f_marginal` is the challenge's), or `f_marginal` and
-            `f_level`, scaled to exposures by the system (Few-Shot). Its ranks have `rank_effect` beside
-            `rank` where candidates are ranked by f - f~ as well.
+        Its cells have `rank_share` (a ranking, Eq. 20), or the probabilities `f`, `f_marginal`, `f_tilde` and
+        `f_tilde_marginal` (CSRec, CS-Few-Shot; `f_marginal` is the challenge's), or `f_marginal` and `f_level`,
+        scaled to exposures by the system (Few-Shot). Its ranks have `rank_effect` beside `rank` where candidates
+        are ranked by f - f~ as well.
         """
         if system not in SYSTEMS:
             raise unknown("system", system, SYSTEMS)

@@ -65,10 +65,7 @@ def _trial_scores(trial: Trial, system: str) -> pd.DataFrame:
 def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None) -> pd.DataFrame:
     """Score the controls, a ranking at random, and in a simulated world the oracle; as `run_systems`.
 
-    Parameters
-    ----------
-    truth : array (test sessions, 20), optional
-        The true probability at exposures by the system, all earlier decisions given.
+    `truth` (test sessions, 20) is the true probability at exposures by the system, all earlier decisions given.
     """
     learned = trials.train.asked & (trials.train.source == SYSTEM)
     controls = predict_skip_controls(trials.train, trials.test, learned=learned)
@@ -83,21 +80,11 @@ def session_references(trials: SessionTrials, *, truth: np.ndarray | None = None
 
 
 def table_two(summary: pd.DataFrame | None, *, simulated: bool) -> pd.DataFrame:
-    """Set the reproduced figures beside the published ones.
+    """Set the reproduced figures beside the published ones, a row a system.
 
-    Parameters
-    ----------
-    summary : DataFrame or None
-        `model`, `metric`, `mean`, `lower`, `upper`, as `csrec_core.reproduction.tables.summarise` returns them;
-        None where nothing was run.
-    simulated : bool
-        Whether the sessions are: then the published figures are of other data, and no difference is taken.
-
-    Returns
-    -------
-    DataFrame
-        `system`, for each of `MSSD_METRICS` what is `published` and `reproduced` (text, with its interval)
-        and, of real sessions, their `difference`; and `note`, the marks of what is empty (`EMPTY_MARKS`).
+    For each of `MSSD_METRICS` what is `published` and `reproduced` (text, with its interval) and, of real sessions,
+    their `difference`: the published figures are of other data than simulated ones. `note` has the marks of what is
+    empty (`MARKS`). The summary is of `csrec_core.reproduction.tables.summarise`; None where nothing was run.
     """
     if summary is None:
         summary = pd.DataFrame(columns=["model", "metric", *MEAN_COLUMNS])

@@ -75,22 +75,16 @@ PUBLISHED = pd.DataFrame(_CELLS, columns=["table", "model", "metric", "published
 
 
 def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd.DataFrame:
-    """Set reproduced scores beside the published ones.
+    """Set reproduced scores of one preset (`csrec_core.reproduction.tables.summarise`) beside the published ones.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        `model`, `metric`, `mean`, `lower`, `upper`, as `csrec_core.reproduction.tables.summarise` returns them
-        for one preset; the control that accepts everything among them, if it is to be told when f does so.
-    preset : str
-        Which, to say why a figure differs (`AHR_REASONS`).
+    The control that accepts everything is among the scores, if it is to be told when f does so.
 
     Returns
     -------
     DataFrame
-        One row a published cell: `table`, `model`, `metric`, `published`, `reproduced`, `lower`, `upper`,
-        `difference` (reproduced - published), `agrees`, whether the interval, widened by half a unit of the
-        last printed digit, holds the published value, and `note`, why it does not. NaN where it was not run.
+    One row a published cell: `table`, `model`, `metric`, `published`, `reproduced`, `lower`, `upper`,
+    `difference` (reproduced - published), `agrees`, whether the interval, widened by half a unit of the
+    last printed digit, holds the published value, and `note`, why it does not. NaN where it was not run.
     """
     own = scores.set_index(["model", "metric"])[MEAN_COLUMNS]
     table = PUBLISHED.join(own, on=["model", "metric"]).rename(columns={"mean": "reproduced"})
@@ -113,15 +107,10 @@ def compare_presets(summaries: Mapping[str, pd.DataFrame], presets: Sequence[str
 
 
 def with_footnotes(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return a comparison laid out for reading, and its footnotes.
+    """Return a comparison (`compare_with_published`) laid out for reading, and its footnotes.
 
     What was not run is left out of the table and named in the footnotes; each reason for a difference is a
     letter there.
-
-    Parameters
-    ----------
-    compared : DataFrame
-        Of `compare_with_published`, with further columns at will.
     """
     missing = compared["note"] == NOT_RUN
     shown = compared[~missing].reset_index(drop=True)

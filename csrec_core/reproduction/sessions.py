@@ -109,14 +109,10 @@ class Candidates:
 def draw_candidates(
     sessions: Sessions, test: np.ndarray, *, count: int = 100, largest: int = 500, seed: int = 0
 ) -> Candidates:
-    """Draw candidates for the last self-chosen track of second halves, if it was accepted.
+    """Draw `count` candidates, the true one included, for the last self-chosen track of second halves, if accepted.
 
-    Parameters
-    ----------
-    test : array (S,) bool
-        Sessions that may be asked; it must have accepted a self-chosen track of its first half, too.
-    count, largest : int
-        Candidates a slot, the true one included; slots at most, at random.
+    Asked are the sessions in `test` (S,) bool that accepted a self-chosen track of their first half, too; at most
+    `largest`, at random.
     """
     catalogue = np.unique(sessions.track[sessions.track > 0])
     if len(catalogue) <= 2 * SLOTS:

@@ -53,10 +53,7 @@ def csrec_name(backbone: str) -> str:
 def experiment(bench: Reproduction, wanted: Sequence[Wanted]) -> pd.DataFrame:
     """Run trials, or read them from the cache, and score them: as `model_scores`.
 
-    Returns
-    -------
-    DataFrame
-        With `seed`, `preset` ("" for a baseline) and CPU `seconds` of each trial.
+    With `seed`, `preset` ("" for a baseline) and CPU `seconds` of each trial.
     """
     for backbone, _, _ in wanted:
         if backbone not in BACKBONES:
@@ -104,12 +101,8 @@ def reference_scores(
 ) -> pd.DataFrame:
     """Score what is set beside the models: columns of probabilities, and a ranking at random.
 
-    Parameters
-    ----------
-    probabilities : DataFrame
-        Of the tested exposures, as of `control_probabilities`.
-    backbone : str
-        The baseline whose candidates the ranking at random has.
+    The probabilities are those of the tested exposures, as of `control_probabilities`; the ranking at random has the
+    candidates of the baseline `backbone`.
     """
     tested = bench.cells[bench.cells["tested"]]
     chance = chance_scores(tested, bench.baseline(backbone, seed=seed).ranks)
@@ -127,16 +120,8 @@ def hidden_position(
 ) -> tuple[pd.DataFrame, float]:
     """Score the decisions as they fell and after each user's exposures are shuffled with their decisions.
 
-    Parameters
-    ----------
-    trials : DataFrame
-        Of `experiment`, as they fell.
-
-    Returns
-    -------
-    DataFrame, float
-        As of `summarise`, a model's name ending in its preset and, after shuffling, in `shuffled`; and the
-        accept rate of the exposures then tested.
+    Return `summarise` of both, a model's name ending in its preset and, after shuffling, in `shuffled`; and the
+    accept rate of the exposures then tested. `trials` are of `experiment`, as they fell.
     """
     hidden = replace(bench, dataset=shuffle_exposures(bench.dataset, seed=seeds[0]))
     again = experiment(hidden, [*itertools.product([backbone], seeds, presets)])
@@ -174,15 +159,10 @@ def rank_scores(ranks: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def control_probabilities(bench: Reproduction) -> pd.DataFrame:
-    """Return what the controls, and in a simulated world the oracle, say of the tested exposures.
+    """Return what the controls, and in a simulated world the oracle, say of the tested exposures, a column each.
 
     All are fitted on the users of the other half, from whole sequences: they may know what CSRec of the
     presets over time may not, the decisions of others on the tested exposures.
-
-    Returns
-    -------
-    DataFrame
-        A column of probabilities each, indexed as the tested rows of `bench.cells`.
     """
     cells, log, truth = bench.cells, bench.dataset.log, bench.dataset.truth
     popularity = log[log["source"] == SELF].groupby("item").size()
@@ -199,17 +179,8 @@ def predict_trees(dataset: Dataset, cells: pd.DataFrame) -> pd.Series:
     """Predict the acceptance of exposures by boosted trees that were fitted on the users of the other folds.
 
     They read what is known before the decision (`csrec_core.effect.record`), and what the users whom they are
-    fitted on did with the item. Nothing is taken from a simulated world's truth.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        Exposures by the system: `user`, `t`, `decision`, `fold`.
-
-    Returns
-    -------
-    Series
-        Probabilities, indexed as `cells`.
+    fitted on did with the item. Nothing is taken from a simulated world's truth. Of `cells`, exposures by the
+    system, `user`, `t`, `decision` and `fold` are read.
     """
     rows, known, place = _known_before(dataset, cells)
     decision, part = cells["decision"].to_numpy(), fold_of(rows["user"].to_numpy(), TREE_PARTS, 0)
@@ -247,20 +218,12 @@ def _known_before(dataset: Dataset, cells: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Put the scores of several seeds together.
+    """Put the scores of several seeds together: `mean` over seeds, `lower`, `upper`, `seeds`, and their `spread`.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        `model`, `metric`, `mean`, `lower`, `upper` (over users) and `seed`.
-
-    Returns
-    -------
-    DataFrame
-        `model`, `metric`, `mean` over seeds, `lower`, `upper`, `seeds`, `spread` (standard deviation over seeds,
-        NaN of one). The interval's variance is that over users, the mean of the seeds', plus that of the mean
-        over seeds (Student's t), for the two vary independently. It ends where the metric does: all are in
-        [0, 1] but the cross-entropy, which has no upper end.
+    The scores have `model`, `metric`, `mean`, `lower`, `upper` (over users) and `seed`; the spread is the standard
+    deviation over seeds, NaN of one. The interval's variance is that over users, the mean of the seeds', plus that of
+    the mean over seeds (Student's t), for the two vary independently. It ends where the metric does: all are in
+    [0, 1] but the cross-entropy, which has no upper end.
     """
     half = (scores["upper"] - scores["lower"]) / 2
     groups = scores.assign(half=half).groupby(["model", "metric"], sort=False)
