@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import csrec_core
 from csrec_core import suites
 from csrec_core.cli import cli
+from csrec_core.data import check  # noqa: F401  which keeps the true table of notebooks
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import read_log
 from csrec_core.data.options import ReadOptions
