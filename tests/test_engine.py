@@ -75,6 +75,7 @@ def test_features_of_a_log_laid_out_by_hand():
     assert found["run"].tolist() == [0, 0, 1, 2, 0]
     assert found["step"].tolist() == [0, 1, 2, 0, 1]
     assert found["shown_before"].tolist() == [0, 0, 1, 0, 2]
+    assert found["on_record"].tolist() == [1, 0, 1, 0, 1]  # of all own choices but the row and the next
     # One phase follows the other: the record is of the own choices but the row and the next, (taken + 1) / (met + 2).
     assert found["user_rate"].tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 4, 1 / 3, 2 / 4])
 
@@ -87,6 +88,17 @@ def test_a_record_is_as_long_under_either_arm(world):
         found["step"] < 7
     ]  # at the last of a phase there is no next to leave out
     np.testing.assert_allclose(eighths, eighths.round(), atol=1e-4)
+
+
+def test_where_one_phase_follows_the_other_an_item_is_on_record_as_often_under_either_arm():
+    """Both arms pick items by preference: what is shown before counts up all the same."""
+    dataset, _ = simulate(World(users=400, items=20, policy="as chosen", heavy=True), seed=3)
+    rows = lay_rows(dataset, Design())
+    found = describe(rows, find_clock(rows), rate=0.5).assign(user=rows["user"], arm=rows["arm"])
+    means = found.groupby(["arm", "user"])[["on_record", "shown_before"]].mean()
+    apart = means.loc[1] - means.loc[0]
+    assert abs(apart["on_record"].mean()) < 2 * apart["on_record"].sem()
+    assert apart["shown_before"].mean() > 10 * apart["shown_before"].sem()
 
 
 def test_arms_that_alternate_are_told_by_their_clock():

@@ -143,10 +143,11 @@ class Engine:
             return [*HISTORY, *of_user, *clock]
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
         own += [USUAL] if nuisance == "chance" else []
-        item = [*WITH_ITEM, *LIKENESS, NETWORK, *ITEM]
-        if nuisance == "arm" and self.known.clock.phased:
-            item.remove("shown_before")  # it counts up over the phases and would tell them apart
-        return [*HISTORY, *item, *self.covariates, *clock, *own]
+        # Where one phase follows the other, how often an item was shown counts up over both: among the baseline's rows
+        # it tells what a user comes back to, among the arm's what the arm repeats as well. On record it is the same.
+        repeats = ["on_record"] if self.known.clock.phased else ["shown_before"]
+        own += ["shown_before"] if nuisance == "m1" and self.known.clock.phased else []
+        return [*HISTORY, *WITH_ITEM, *repeats, *LIKENESS, NETWORK, *ITEM, *self.covariates, *clock, *own]
 
     def score(self, rows: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
         """Score rows of whole users, each by models that saw neither their users nor what these decided.

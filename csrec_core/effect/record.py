@@ -15,10 +15,11 @@ from csrec_core.effect.rows import POSITION, beside
 __all__ = ["describe", "item_vectors", "record_windows"]
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
+SHOWN = 5  # exposures of one item that are told apart
 VECTOR = 3  # measured features of an item, from which on items are compared by them
 #: Of the user, whatever the item is; of the user with this kind of item; with items that measure alike.
 HISTORY = ("first", "last", "before_last", "run", "user_rate")
-WITH_ITEM = ("genre_share", "genre_rate", "same_genre", "shown_before")
+WITH_ITEM = ("genre_share", "genre_rate", "same_genre")
 LIKENESS = ("like_accepted", "like_seen")
 
 
@@ -38,8 +39,9 @@ def describe(
     - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none), `run`
       (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
     - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on record, shrunk;
-      `same_genre` as the exposure before; `shown_before`, how often this item was, at most 5; with `vectors`,
-      `like_accepted` and `like_seen`, the product of the item's vector with the mean of those accepted, and seen;
+      `same_genre` as the exposure before; `shown_before`, how often this item was, and `on_record`, how often it
+      is on record, both at most 5; with `vectors`, `like_accepted` and `like_seen`, the product of the item's vector
+      with the mean of those accepted, and seen;
     - `step` (exposures before it of the same arm), `seen` (of all arms), `time`; the covariates.
     """
     past = _Record.of(rows, clock)
@@ -52,8 +54,9 @@ def describe(
     accepted_at = np.maximum.accumulate(np.where(decision > 0, place, -1))
     accepted_at = np.maximum(np.concatenate([[-1], accepted_at[:-1]]), place - seen - 1)
     genre = rows["genre"].to_numpy()
-    met, taken = past.sums(np.ones(len(rows))), past.sums(decision)
-    same_met, same_taken = past.sums(np.ones(len(rows)), genre), past.sums(decision, genre)
+    once, item = np.ones(len(rows)), pd.factorize(rows["item"])[0]
+    met, taken = past.sums(once), past.sums(decision)
+    same_met, same_taken = past.sums(once, genre), past.sums(decision, genre)
     user_rate = (taken + 2 * rate) / (met + 2)
     found = {
         "first": seen == 0,
@@ -64,13 +67,14 @@ def describe(
         "genre_share": same_met / (met + 1),
         "genre_rate": (same_taken + user_rate) / (same_met + 1),
         "same_genre": (seen > 0) & (np.roll(genre, 1) == genre),
-        "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), LONGEST_RUN),
+        "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), SHOWN),
+        "on_record": np.minimum(past.sums(once, item), SHOWN),
         "step": rows.groupby(["user", "arm"], sort=False).cumcount(),
         "seen": seen,
         "time": np.nan_to_num(rows["time"].to_numpy()),
     }
     if vectors is not None:
-        for name, weight, count in zip(LIKENESS, (decision, np.ones(len(rows))), (taken, met), strict=True):
+        for name, weight, count in zip(LIKENESS, (decision, once), (taken, met), strict=True):
             means = [past.sums(column * weight) / np.maximum(count, 1) for column in vectors.T]
             found[name] = np.einsum("rv,rv->r", vectors, np.stack(means, axis=1))
     features = pd.DataFrame({name: np.asarray(values, dtype=np.float32) for name, values in found.items()})
