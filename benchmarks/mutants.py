@@ -1,41 +1,43 @@
-"""How many small faults in the core the tests find: python benchmarks/mutants.py [--mutants 300] [--only FILE ...]
+"""How many small faults in the core the tests find: python benchmarks/mutants.py --out FOLDER [--mutants 300]
 
-A mutant is a copy of the package in which one operator, constant, comparison or return value is another. It is
-found where one of the tests that go with its file fails. Printed: a line a mutant that no test finds, and the
-share that is found, by file. The tests are run in a copy of the tree, which stays as it is.
+A mutant is a file of the core in which one operator, constant, comparison or return value is another, drawn from all
+places of all files. First every file of tests is run once, which tells the seconds of each test and the functions
+that it calls. A mutant is found where one of the tests that call its function fails: the quickest first, up to
+--seconds of them, each mutant in a fork of this process, which has done the imports. FOLDER keeps a line a mutant,
+so that the same command goes on where it was cut; --again tries those that no test found once more. Printed are
+these, and the share by file.
 """
 
 import argparse
 import ast
+import copy
+import gc
+import hashlib
+import importlib.machinery
+import json
 import os
+import pkgutil
 import random
-import shutil
-import subprocess
+import re
+import signal
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
+import coverage
+import pytest
 from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
-#: The files that are mutated, and the tests that go with each, the quickest first.
-TESTS = {
-    "effect/ter.py": ["predictions"],
-    "effect/score.py": ["engine", "answer", "segments"],
-    "effect/users.py": ["users", "engine"],
-    "effect/sensitivity.py": ["engine", "answer", "words"],
-    "effect/segments.py": ["segments"],
-    "effect/design.py": ["engine", "identification"],
-    "effect/policy.py": ["policy"],
-    "metrics.py": ["metrics", "words"],
-    "numbers.py": ["metrics", "answer", "words", "docs"],
-    "causal/identify.py": ["identify"],
-    "causal/docalculus.py": ["docalculus", "theorem"],
-    "report/history.py": ["history"],
-    "cache.py": ["predictions", "faults"],
-}
-LONGEST = 240  # seconds of tests, after which a mutant counts as found: it does not end
+PACKAGE = ROOT / "csrec_core"
+#: What is mutated: rooms and files of the package.
+CORE = ("causal", "effect", "metrics.py", "numbers.py", "data/log.py", "models/csrec.py", "models/train.py")
+#: Tests of other processes, where a mutant does not reach.
+ELSEWHERE = {"faults", "installed", "notebooks", "project", "suite"}
 SWAPS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Lt: ast.LtE, ast.LtE: ast.Lt,
     ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.And: ast.Or, ast.Or: ast.And,
@@ -43,25 +45,23 @@ SWAPS = {
 }  # fmt: skip
 
 
-def places(source: str) -> list[int]:
+def trees() -> dict[str, ast.Module]:
+    """Return what each file of the package says."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    return {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
+
+
+def places(tree: ast.Module) -> list[int]:
     """Return which nodes of a file, as they are walked, can be changed; not those that decide no result."""
-    tree = ast.parse(source)
+    tree = copy.deepcopy(tree)
     decorated = [one for node in ast.walk(tree) for one in getattr(node, "decorator_list", [])]
     guards = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "strict"]
     silent = {node for part in (*decorated, *guards) for node in ast.walk(part)}
     nodes = list(ast.walk(tree))  # all of them, before any is changed
-    return [at for at, node in enumerate(nodes) if node not in silent and _changed(node)]
+    return [at for at, node in enumerate(nodes) if node not in silent and change(node)]
 
 
-def mutant(source: str, at: int) -> tuple[int, str, str]:
-    """Return a file with one node changed: the line, what is changed, and the text."""
-    tree = ast.parse(source)
-    node = list(ast.walk(tree))[at]
-    what = _changed(node)
-    return getattr(node, "lineno", 0), what, ast.unparse(tree)
-
-
-def _changed(node: ast.AST) -> str:
+def change(node: ast.AST) -> str:
     """Change a node, and say how; nothing where it stays."""
     for name in ("op", "ops"):
         if (kind := getattr(node, name, None)) is None:
@@ -74,57 +74,200 @@ def _changed(node: ast.AST) -> str:
         old, node.value = node.value, (not node.value) if isinstance(node.value, bool) else node.value + 1
         return f"{old} to {node.value}"
     if isinstance(node, ast.Return) and node.value is not None:
-        node.value = ast.Constant(None)
+        node.value = ast.copy_location(ast.Constant(None), node)
         return "return None"
     return ""
 
 
-def survives(copy: Path, file: str, text: str) -> bool:
-    """Tell whether the tests of a file pass with another text in its place."""
-    path = copy / "csrec_core" / file
-    kept = path.read_text("utf-8")
-    path.write_text(text, "utf-8")
-    tests = [f"tests/test_{name}.py" for name in TESTS[file]]
-    words = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
-    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            words, cwd=copy, env=os.environ | own, capture_output=True, timeout=LONGEST, check=False
+def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    """Return the functions and the methods of a file by their names."""
+    found = {}
+    for node in tree.body:
+        for part in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(part, ast.FunctionDef):
+                found[part.name if part is node else f"{node.name}.{part.name}"] = part
+    return found
+
+
+def callers(package: dict[str, ast.Module], file: str, line: int) -> list[str]:
+    """Return the function that holds a line; for a constant those that name it; else those of the whole file."""
+    own = functions(package[file])
+    for name, node in own.items():
+        if node.lineno <= line <= node.end_lineno:
+            return [f"{file}:{name}"]
+    held = [node for node in package[file].body if node.lineno <= line <= node.end_lineno]
+    sets = {
+        part.id for node in held for part in ast.walk(node) if isinstance(getattr(part, "ctx", 0), ast.Store)
+    }
+    named = [
+        f"{other}:{name}"
+        for other, tree in package.items()
+        for name, node in functions(tree).items()
+        if sets & {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
+    ]
+    return named or [f"{file}:{name}" for name in own]
+
+
+class Chosen:
+    """Runs tests in an order, if one is given; takes down their seconds, and has the tracer know which is run."""
+
+    def __init__(self, order: list[str] | None = None, tracer: coverage.Coverage | None = None):
+        self.order, self.tracer, self.seconds, self.failed = order, tracer, Counter(), ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.order is not None:
+            of_name = {item.nodeid: item for item in items}
+            items[:] = [of_name[name] for name in self.order]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if self.tracer:
+            self.tracer.switch_context("fixtures")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        if self.tracer:
+            self.tracer.switch_context(item.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed = report.nodeid
+
+    def run(self, files: list[str]) -> str:
+        """Run tests of some files in this process; return one that fails."""
+        code = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *files], plugins=[self])
+        return self.failed or ("" if code == pytest.ExitCode.OK else pytest.ExitCode(code).name)
+
+
+def watch(file: str) -> dict[str, object]:
+    """Run a file of tests; return the seconds of each, and which tests, or "fixtures", call each function."""
+    tracer = coverage.Coverage(data_file=None, config_file=False, include=[f"{PACKAGE}/*"])
+    tracer.start()
+    chosen = Chosen(tracer=tracer)
+    failed = chosen.run([file])
+    tracer.stop()
+    data, called = tracer.get_data(), {}
+    for path, tree in trees().items():
+        tests = data.contexts_by_lineno(str(PACKAGE / path))
+        for name, node in functions(tree).items():
+            lines = range(node.body[0].lineno, node.end_lineno + 1)
+            if found := {test for line in lines for test in tests.get(line, ()) if test}:
+                called[f"{path}:{name}"] = sorted(found)
+    return {"failed": failed, "seconds": chosen.seconds, "called": called}
+
+
+def first_failing(file: str, tree: ast.Module, order: list[str]) -> str:
+    """Return the first of some tests that fails with another tree in the place of a file."""
+    loader = importlib.machinery.SourceFileLoader
+    real = loader.get_code
+    loader.get_code = lambda self, name: (
+        compile(tree, self.path, "exec") if Path(self.path) == PACKAGE / file else real(self, name)
+    )
+    return Chosen(order).run(list(dict.fromkeys(test.partition("::")[0] for test in order)))
+
+
+def in_fork(work: Callable[[], object], seconds: float) -> object:
+    """Return what a function does in a fork, which is the head of a group; None where it does not end."""
+    with tempfile.TemporaryFile("w+") as said:
+        if not (pid := os.fork()):
+            os.setsid()
+            silent = os.open(os.devnull, os.O_RDWR)
+            for stream in range(3):
+                os.dup2(silent, stream)
+            try:
+                said.write(json.dumps(work()))
+                said.flush()
+            finally:
+                os._exit(0)
+        signal.signal(signal.SIGALRM, lambda *_: os.killpg(pid, signal.SIGKILL))
+        signal.alarm(int(seconds))
+        os.waitpid(pid, 0)
+        signal.alarm(0)
+        said.seek(0)
+        return json.loads(said.read() or "null")
+
+
+class Tests:
+    """How long each test takes, and which call a function; kept in a folder until their file changes."""
+
+    def __init__(self, out: Path):
+        self.seconds, self.of = {}, defaultdict(set)
+        modules = "|".join(name.removesuffix(".py").replace("/", ".") for name in CORE)
+        for path in sorted(ROOT.glob("tests/test_*.py")):
+            names_any = re.search(rf"csrec_core\.({modules})\b", path.read_text("utf-8"))
+            if not names_any or path.stem.removeprefix("test_") in ELSEWHERE:
+                continue
+            kept = out / f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}.json"
+            if not kept.exists():
+                print(path.name, flush=True)
+                kept.write_text(json.dumps(in_fork(partial(watch, f"tests/{path.name}"), 1800)))
+            seen = json.loads(kept.read_text())
+            if not seen or seen["failed"]:
+                print(f"{path.name} is left out: {seen and seen['failed']}")
+                continue
+            self.seconds |= seen["seconds"]
+            for function, tests in seen["called"].items():
+                self.of[function] |= set(seen["seconds"] if "fixtures" in tests else tests)
+
+    def calling(self, functions: list[str], most: float) -> list[str]:
+        """Return the tests that call any of some functions, the quickest first, as many as fit into seconds."""
+        tests = sorted(
+            set().union(*map(self.of.__getitem__, functions)), key=lambda test: (self.seconds[test], test)
         )
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        path.write_text(kept, "utf-8")
-    return done.returncode == 0
+        return [
+            test
+            for test, total in zip(tests, accumulate(map(self.seconds.get, tests)), strict=True)
+            if total <= most
+        ]
 
 
 def main() -> None:
-    """Draw mutants, and print those that survive."""
+    """Draw mutants, and print those that no test finds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mutants", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", choices=TESTS, default=list(TESTS))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
-    rng, tried, alive = random.Random(asked.seed), Counter(), Counter()
-    sources = {file: (ROOT / "csrec_core" / file).read_text("utf-8") for file in asked.only}
-    every = {file: places(source) for file, source in sources.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "csrec"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "reports", "__pycache__"))
-        for number in tqdm(range(asked.mutants), unit=" mutants"):
-            file = asked.only[number % len(asked.only)]
-            line, what, text = mutant(sources[file], rng.choice(every[file]))
-            if not tried[file] and not survives(copy, file, sources[file]):
-                raise SystemExit(f"{file}: its tests fail as it is")
-            tried[file] += 1
-            if survives(copy, file, text):
-                alive[file] += 1
-                tqdm.write(f"{file}:{line}: {what}: not found")
-    for file, count in tried.items():
-        print(f"{file:24} {count - alive[file]:4} of {count}")
-    print(f"{'all':24} {sum(tried.values()) - sum(alive.values()):4} of {sum(tried.values())}")
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    for module in pkgutil.walk_packages([str(PACKAGE)], "csrec_core."):  # for what they import
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in [name for name in sys.modules if name.startswith("csrec_core")]:
+        del sys.modules[name]
+    pytest.main(["--version"])  # for its plugins
+    gc.freeze()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    tests, package, kept = Tests(asked.out), trees(), asked.out / "mutants.jsonl"
+    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    if asked.again:
+        done = [one for one in done if one["found"]]
+        kept.write_text("".join(json.dumps(one) + "\n" for one in done))
+    every = [(file, at) for file in package if file.startswith(CORE) for at in places(package[file])]
+    random.Random(asked.seed).shuffle(every)
+    tried = {(one["file"], one["at"]) for one in done}
+    for file, at in tqdm([place for place in every[: asked.mutants] if place not in tried], unit=" mutants"):
+        tree = copy.deepcopy(package[file])
+        node = list(ast.walk(tree))[at]
+        what, order = change(node), tests.calling(callers(package, file, node.lineno), asked.seconds)
+        seconds = 60 + 20 * sum(map(tests.seconds.get, order))
+        found = in_fork(partial(first_failing, file, tree, order), seconds) if order else ""
+        one = {"file": file, "at": at, "line": node.lineno, "what": what, "tests": len(order)}
+        done.append(one | {"found": "it does not end" if found is None else found})
+        with kept.open("a") as lines:
+            lines.write(json.dumps(done[-1]) + "\n")
+    count, alive = Counter(one["file"] for one in done), [one for one in done if not one["found"]]
+    for one in alive:
+        print(f"{one['file']}:{one['line']}: {one['what']}: not found by {one['tests']} tests")
+    lost = Counter(one["file"] for one in alive)
+    for file, drawn in sorted(count.items()):
+        print(f"{file:28} {drawn - lost[file]:4} of {drawn}")
+    print(f"{'all':28} {len(done) - len(alive):4} of {len(done)}")
 
 
 if __name__ == "__main__":
