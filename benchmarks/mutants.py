@@ -2,8 +2,8 @@
 
 A mutant is a file of the core in which one operator, constant, comparison or return value is another, drawn from all
 places of all files. First every file of tests is run once, which tells the seconds of each test and the functions
-that it calls. A mutant is found where one of the tests that call its function fails: the quickest first, up to
---seconds of them, each mutant in a fork of this process, which has done the imports. FOLDER keeps a line a mutant,
+that it calls. A mutant is found where one of the tests that call its function fails: quick files first, up to
+--seconds of tests, each mutant in a fork of this process, which has done the imports. FOLDER keeps a line a mutant,
 so that the same command goes on where it was cut; --again tries those that no test found once more. Printed are
 these, and the share by file.
 """
@@ -192,7 +192,7 @@ class Tests:
     """How long each test takes, and which call a function; kept in a folder until their file changes."""
 
     def __init__(self, out: Path):
-        self.seconds, self.of = {}, defaultdict(set)
+        self.seconds, self.whole, self.of = {}, {}, defaultdict(set)
         modules = "|".join(name.removesuffix(".py").replace("/", ".") for name in CORE)
         for path in sorted(ROOT.glob("tests/test_*.py")):
             names_any = re.search(rf"csrec_core\.({modules})\b", path.read_text("utf-8"))
@@ -207,19 +207,20 @@ class Tests:
                 print(f"{path.name} is left out: {seen and seen['failed']}")
                 continue
             self.seconds |= seen["seconds"]
+            self.whole[f"tests/{path.name}"] = sum(
+                seen["seconds"].values()
+            )  # its fixtures, whoever asks for them
             for function, tests in seen["called"].items():
                 self.of[function] |= set(seen["seconds"] if "fixtures" in tests else tests)
 
     def calling(self, functions: list[str], most: float) -> list[str]:
-        """Return the tests that call any of some functions, the quickest first, as many as fit into seconds."""
+        """Return the tests that call any of some functions, quick files first, as many as fit into seconds."""
+        found = set().union(*map(self.of.__getitem__, functions))
         tests = sorted(
-            set().union(*map(self.of.__getitem__, functions)), key=lambda test: (self.seconds[test], test)
+            found, key=lambda test: (self.whole[test.partition("::")[0]], self.seconds[test], test)
         )
-        return [
-            test
-            for test, total in zip(tests, accumulate(map(self.seconds.get, tests)), strict=True)
-            if total <= most
-        ]
+        total = accumulate(map(self.seconds.get, tests))
+        return [test for test, so_far in zip(tests, total, strict=True) if so_far <= most]
 
 
 def main() -> None:
@@ -230,7 +231,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mutants", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--only", nargs="*", default=CORE)
     parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
     os.chdir(ROOT)
@@ -248,7 +250,9 @@ def main() -> None:
     if asked.again:
         done = [one for one in done if one["found"]]
         kept.write_text("".join(json.dumps(one) + "\n" for one in done))
-    every = [(file, at) for file in package if file.startswith(CORE) for at in places(package[file])]
+    every = [
+        (file, at) for file in package if file.startswith(tuple(asked.only)) for at in places(package[file])
+    ]
     random.Random(asked.seed).shuffle(every)
     tried = {(one["file"], one["at"]) for one in done}
     for file, at in tqdm([place for place in every[: asked.mutants] if place not in tried], unit=" mutants"):

@@ -137,6 +137,31 @@ def test_influence_functions_give_the_error_of_the_mean(told):
     assert square == pytest.approx(effects_of(effect.splits[0], "all").covariance[0, 0])
 
 
+def test_what_is_left_out_and_its_error_follow_from_the_weights_of_users(told, monkeypatch):
+    """Of a column z: its gap between the weighted arms, times the residual's slope on it; by finite differences."""
+    effect, dataset = told
+    scores = effect.scores[0]
+    z = np.random.default_rng(0).normal(size=len(scores)) + 0.1 * scores["decision"] + 0.1 * scores["arm"]
+    monkeypatch.setattr(checks, "choice_likeness", lambda *_, **__: z.where(scores.index % 7 > 0).to_numpy())
+    used = scores[scores.index % 7 > 0].assign(z=z)
+    code, users = pd.factorize(used["user"])
+
+    def product(factor: np.ndarray) -> float:
+        weight = factor[code]
+        gap = np.average(used["z"], weights=weight * used["w1"])
+        gap -= np.average(used["z"], weights=weight * used["w0"])
+        chosen = weight * (used["arm"] == 0)
+        left = used["decision"] - used["m0"]
+        return gap * np.polyfit(used["z"], left, 1, w=np.sqrt(chosen))[0]
+
+    one, step = np.ones(len(users)), 1e-4
+    moved = [product(one + step * unit) - product(one - step * unit) for unit in np.eye(len(users))]
+    verdict = check_effect(effect, dataset, checks=["no preference is left out"])[0]
+    assert verdict.value == pytest.approx(product(one), rel=1e-6)
+    error = np.linalg.norm(moved) / (2 * step)
+    assert (verdict.upper - verdict.lower) / 2 == pytest.approx(1.959964 * error, rel=1e-4)
+
+
 def test_likeness_knows_who_chooses_together():
     """Two kinds of users, each of their own half of the items: an item is like those of its half."""
     rng = np.random.default_rng(0)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from csrec_core.effect.users import user_effects
 
@@ -75,4 +77,33 @@ def test_units_of_the_outcome_and_of_the_weights_change_nothing_else(drawn, outc
 
 def test_without_rows_of_one_arm_there_is_no_user(drawn):
     rows, _ = drawn
-    assert user_effects(rows.assign(w0=0.0)).empty
+    for name in ("w0", "w1"):
+        assert user_effects(rows.assign(**{name: 0.0})).empty
+
+
+def test_users_of_one_row_by_arm_share_what_is_common():
+    """With one row of a user by arm nothing tells its effect from noise: the spread is at most what chance leaves."""
+    arm, decision = np.tile([1, 0], 4), np.array([1.0, 0.0, 0.0, 0.4, 0.5, 0.0, 0.9, 0.2])
+    rows = pd.DataFrame({"user": np.arange(8) // 2, "arm": arm, "decision": decision, "m0": 0.0})
+    found = user_effects(rows.assign(w1=0.1 * arm, w0=0.1 * (1 - arm)))
+    own, other = decision[::2], decision[1::2]
+    assert found["effect"].tolist() == pytest.approx([own.mean() - other.mean()] * 4)
+    # A row's noise is the mean square; what the squares leave of the spread is negative.
+    each = (own - own.mean()) ** 2 - (own**2).mean() - (own - own.mean()) * (other - other.mean())
+    error = each.std() / 2
+
+    def moment(power):
+        return quad(lambda spread: spread**power * norm.pdf(spread, each.mean(), error), 0, 2, epsabs=0)[0]
+
+    likely = moment(1) / moment(0)
+    assert ((found["upper"] - found["lower"]) / 2).tolist() == pytest.approx([1.959964 * likely**0.5] * 4)
+
+
+def test_two_rows_of_a_user_tell_the_noise():
+    """Users whose two rows agree have no noise: each has the effect that its means say."""
+    rng, users = np.random.default_rng(2), 50
+    effect = rng.normal(0.2, 1, users)
+    arm, user = np.tile([1, 1, 0, 0], users), np.repeat(np.arange(users), 4)
+    rows = pd.DataFrame({"user": user, "arm": arm, "decision": effect[user] * arm, "m0": 0.0})
+    found = user_effects(rows.assign(w1=arm, w0=1 - arm)).sort_values("user")
+    assert found["effect"].to_numpy() == pytest.approx(effect, abs=1e-6)

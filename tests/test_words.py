@@ -60,6 +60,18 @@ def test_the_ladder_follows_the_status(effect, status, word):
     assert (rungs[4].word == NOT_TESTED) >= (status == "not identified")
 
 
+@pytest.mark.parametrize(
+    ("arm", "baseline", "trimmed", "word"),
+    [(30, 31, 0.1, HOLDS), (29, 90, 0.0, FAILS), (90, 29, 0.0, FAILS), (90, 90, 0.11, FAILS)],
+)
+def test_arms_overlap_where_both_count_as_30_users_and_a_tenth_is_alone_at_most(
+    effect, arm, baseline, trimmed, word
+):
+    overlap = replace(effect.identification.overlap, arm=arm, baseline=baseline, trimmed=trimmed)
+    rung = words.ladder(judged(effect, "identified", overlap=overlap))[1]
+    assert (rung.word, rung.value, rung.threshold) == (word, trimmed, 0.1)
+
+
 def test_a_rung_is_as_bad_as_the_worst_of_its_checks(effect):
     good = Verdict("placebo arm", HOLDS, "nothing")
     for worse, word in (("dummy outcome", FAILS), ("no drift", UNDECIDED)):
