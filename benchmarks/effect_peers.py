@@ -58,7 +58,7 @@ def lay_matrix(dataset: Dataset, design: Design) -> tuple[pd.DataFrame, np.ndarr
     known = look_over(rows)
     fold = fold_of(rows["user"].to_numpy(), FOLDS, 0)
     counts = ItemCounts.count(rows, fold, FOLDS)
-    engine = Engine(design, known, counts, FOLDS, 0, ("feature_affinity",))
+    engine = Engine(design, known, counts, 0, ("feature_affinity",))
     table = known.describe(rows)
     told = counts.measure(rows["item"].to_numpy(), fold)
     names = [name for name in engine.columns("m0", "none") if name in table.columns]

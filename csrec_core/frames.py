@@ -64,11 +64,11 @@ def estimate(log: Log, *, map: Mapping[str, str] | str = "", checks: bool = Fals
     >>> estimate(simulate_books(users=200, seed=1)).identification.status
     'identified'
     """
-    from csrec_core.effect.estimate import estimate_effect, with_checks
+    from csrec_core.effect.estimate import estimate_effect
 
     dataset = read(log, map=map)
     found = estimate_effect(dataset, groups=True, seed=seed, **design)
-    return with_checks(found, check(found, dataset, seed=seed)) if checks else found
+    return found.after(check(found, dataset, seed=seed)) if checks else found
 
 
 def check(effect, log: Log, *, map: Mapping[str, str] | str = "", seed: int = 0) -> list[Verdict]:

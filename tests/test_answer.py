@@ -192,8 +192,8 @@ def test_the_band_of_what_is_bounded_stands_in_its_headline():
     assert said["headline"].startswith(f"Recommending changes acceptance by {wide}; by 7.7 points")
     assert "1.5: [−1.5, 15.0], 2: [−2.0, 20.0]" in said["band"]
     assert (
-        "Zero enters at 1.31; the strongest thing observed moves them by 1.90 (rejections in a row)."
-        in said["band"]
+        "odds of an exposure by 1.31 would let zero in. Rejections in a row, the strongest column observed, moves them "
+        "by 1.90." in said["band"]
     )
     assert said["checks"] == "Checks: 1 holds, 1 fails." and said["remedy"] == "What would settle it: log it."
 

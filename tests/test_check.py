@@ -24,7 +24,7 @@ MS = 1_650_984_453_567
 
 def guess(**columns):
     with open_frame(pd.DataFrame(columns)) as table:
-        return guess_options(table).options
+        return guess_options(table)[0]
 
 
 def drawn(*values):

@@ -8,7 +8,6 @@ import pytest
 from worlds import World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
-from csrec_core.effect.clock import find_clock
 from csrec_core.effect.design import Design, find_design, read_design
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
@@ -16,7 +15,7 @@ from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.nuisance import Basis
 from csrec_core.effect.record import describe
 from csrec_core.effect.result import merge_small
-from csrec_core.effect.rows import covariates, lay_rows
+from csrec_core.effect.rows import covariates, find_clock, lay_rows
 from csrec_core.effect.score import (
     combine_splits,
     effects_of,
@@ -520,7 +519,7 @@ def test_a_group_without_weight_has_no_effect(empty):
 
 
 def _known():
-    from csrec_core.effect.clock import Clock
     from csrec_core.effect.engine import Known
+    from csrec_core.effect.rows import Clock
 
     return Known(Clock((), False), True, 1.0, 0.5, 400, 40, 1)

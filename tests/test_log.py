@@ -13,7 +13,6 @@ from csrec_core.data.log import (
     read_log,
     validate_log,
     write_dataset,
-    write_log,
 )
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
@@ -137,7 +136,8 @@ def test_order_is_derived_from_timestamps():
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_round_trip(tmp_path, suffix):
     log = validate_log(small_log(propensity=[0.5, 0.25, 1.0, 0.125]))
-    path = write_log(log, tmp_path / f"log{suffix}")
+    path = tmp_path / f"log{suffix}"
+    {".csv": log.to_csv, ".parquet": log.to_parquet}[suffix](path, index=False)
     assert_frame_equal(read_log(path).log, log)
     assert Dataset(log).fingerprint == read_log(path).fingerprint
     assert Dataset(log).fingerprint != Dataset(log.assign(item=1)).fingerprint
@@ -204,7 +204,7 @@ def test_bad_files(tmp_path):
 def test_failed_write_leaves_nothing(tmp_path):
     log = validate_log(small_log())
     with pytest.raises(Exception, match="object"):
-        write_log(log.assign(bad=[object()] * 4), tmp_path / "log.parquet")
+        write_dataset(Dataset(log.assign(bad=[object()] * 4)), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,8 +219,10 @@ def test_dataset_round_trip(tmp_path, books):
 
 def test_features_of_exposures_survive_a_write_and_a_read(tmp_path):
     log = simulate_books(users=20, publish="rows").log
+    log.to_parquet(tmp_path / "log.parquet", index=False)
+    log.to_csv(tmp_path / "log.csv", index=False)
     for name in ("log.parquet", "log.csv"):
-        again = read_log(write_log(log, tmp_path / name)).log
+        again = read_log(tmp_path / name).log
         np.testing.assert_allclose(again["feature_preference"], log["feature_preference"])
 
 

@@ -7,14 +7,13 @@ import torch
 
 from csrec_core.data.books import simulate_books
 from csrec_core.effect import networks
-from csrec_core.effect.clock import Clock, find_clock
 from csrec_core.effect.design import Design
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.networks import network_gains, network_logits
 from csrec_core.effect.nuisance import NETWORK, choose_learner, fit_model
 from csrec_core.effect.record import record_windows
-from csrec_core.effect.rows import lay_rows
+from csrec_core.effect.rows import Clock, find_clock, lay_rows
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.predictions import Settings

@@ -167,7 +167,7 @@ def test_those_drawn_teach_and_all_are_scored(world, parted, tmp_path):
     few = rows[rows["user"].isin(sample.log["user"])].reset_index(drop=True)
     known = look_over(rows, catalogue=world.items["item"].nunique())
     counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 3, 0), 3)
-    (engine,) = learn_engines(few, [known.describe(few)], effect.design, known, [counts], folds=3, seeds=[0])
+    (engine,) = learn_engines(few, [known.describe(few)], effect.design, known, [counts], seeds=[0])
     sums = split_sums(engine.score(rows, known.describe(rows)), known)
     assert effect.mean["effect"] == pytest.approx(effects_of(sums, "all").effect[0], abs=1e-9)
     assert effect.known.users == users and effect.identification.overlap.rows == (1500, 1500)

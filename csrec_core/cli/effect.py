@@ -35,7 +35,6 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     """
     from csrec_core.effect.answer import as_text, write_answer
     from csrec_core.effect.design import read_design
-    from csrec_core.effect.estimate import with_checks
 
     stated = {"arm": arm, "baseline": baseline, "target": target, "unit": unit}
     declared = read_design(design) | {name: value for name, value in stated.items() if value is not None}
@@ -52,7 +51,7 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
 
         # Of a log in parts, which holds no rows, the users that were drawn are checked.
         held = found if found.scores else estimate_effect(rows, design=own, seed=seed)
-        found = with_checks(found, check_effect(held, rows, seed=seed))
+        found = found.after(check_effect(held, rows, seed=seed))
     click.echo(as_text(found, pairs))
     if out is not None:
         from csrec_core.data.options import write_options

@@ -42,7 +42,7 @@ def guessed_options(path, options):
 
     if str(options):
         return options
-    guessed = guess_log(path)[1].options
+    guessed = guess_log(path)[1]
     if str(guessed):
         click.echo(f"read with {guessed.command()}\n(guessed; csrec data check says by what)\n")
     return guessed
@@ -54,7 +54,7 @@ def read_guessed(path, options):
     from csrec_core.data.loaders import read_data
 
     options = guessed_options(path, options)
-    dataset = read_data(find_kind(path), path, map=str(options))
+    dataset = read_data(find_kind(path), path, options)
     for reason, rows in dataset.left_out.items():
         click.echo(f"left out: {rows:,} rows ({reason})")
     return dataset, options

@@ -34,8 +34,6 @@ from scipy.special import softmax
 from csrec_core.data.log import SOURCES, Dataset, validate_log
 from csrec_core.data.readers import Catalogue, ReaderModel, World, live
 
-__all__ = ["CONCENTRATION", "VIOLATIONS", "draw_catalogue", "simulate_books"]
-
 #: The knobs that break an assumption, and the departure from Figure 1 (`graph.VARIANTS`) that each is.
 VIOLATIONS = {
     "carry_over_exposure": "carry-over S[t-1] → D[t]",

@@ -2,11 +2,11 @@
 
 import re
 import shlex
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from csrec_core.data.columns import COLUMNS
-from csrec_core.data.guess import Guess, guess_options
+from csrec_core.data.guess import guess_options
 from csrec_core.data.loaders import read_data
 from csrec_core.data.log import SELF, SYSTEM, Dataset, find_files
 from csrec_core.data.options import ReadOptions
@@ -14,8 +14,6 @@ from csrec_core.data.profile import Profile, profile_log
 from csrec_core.data.tables import Table, open_frame, open_table, quoted
 from csrec_core.errors import unreadable
 from csrec_core.suites import NOTEBOOKS
-
-__all__ = ["Fault", "LogCheck", "check_data", "find_faults", "find_kind", "guess_log", "what_it_lacks"]
 
 TINY = 1e-4  # a propensity below which a row weighs more than 10,000 others
 
@@ -83,18 +81,18 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
         Where it cannot be read, even so.
     """
     path, options = Path(path), options or ReadOptions()
-    kind, guess = guess_log(path, options, kind=kind)
-    dataset = read_data(kind, path, map=str(guess.options))
-    found = {name: guess.reasons.get(name, name) for name in guess.options.map if name not in options.map}
+    kind, guess, reasons = guess_log(path, options, kind=kind)
+    dataset = read_data(kind, path, guess)
+    found = {name: reasons.get(name, name) for name in guess.map if name not in options.map}
     found = {name: found[name] for name in COLUMNS if name in found}
-    for name, value in guess.options.content().items():
+    for name, value in guess.content().items():
         if name != "map" and name not in options.content():
             words = [f"{arm}={'+'.join(one)}" for arm, one in value.items()] if name == "arms" else value
             found[name] = words if isinstance(words, str) else ", ".join(words)
     return LogCheck(
         path,
         kind,
-        guess.options,
+        guess,
         profile_log(dataset),
         find_faults(dataset),
         what_it_carries(dataset),
@@ -105,15 +103,15 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
 
 def guess_log(
     path: str | Path, options: ReadOptions | None = None, *, kind: str | None = None
-) -> tuple[str, Guess]:
-    """Return the kind of data at a path, and how to read them: what the options leave open is guessed."""
+) -> tuple[str, ReadOptions, dict[str, str]]:
+    """Return the kind of data at a path, how to read them, and why: what the options leave open is guessed."""
     path, options = Path(path), options or ReadOptions()
     kind = kind or find_kind(path)
     if kind != "log":
-        return kind, Guess(options)
+        return kind, options, {}
     with open_table(find_files(path)[0], header=options.header, separator=options.separator) as table:
-        guess = guess_options(table)
-    return kind, replace(guess, options=options.over(guess.options))
+        guess, reasons = guess_options(table)
+    return kind, options.over(guess), reasons
 
 
 def find_kind(path: Path) -> str:

@@ -9,8 +9,6 @@ from csrec_core.data.tables import Table, quoted
 from csrec_core.data.values import FORMS, ISO, Cells, parsed
 from csrec_core.errors import InputError
 
-__all__ = ["Clues", "find_clues"]
-
 CLUE_ROWS = 20_000  # of the table, drawn at random, that are looked at
 MOST_WORDS = 50
 LISTED = 0.9  # share of the values that must be lists

@@ -1,7 +1,5 @@
 """The columns of the log, each named once."""
 
-__all__ = ["COLUMNS", "FEATURE", "KEY", "SELF", "SOURCES", "SYSTEM"]
-
 SELF, SYSTEM = "self", "system"
 SOURCES = (SELF, SYSTEM)  # the arms of the paper; a log may have others
 KEY = ["user", "t", "source"]

@@ -14,8 +14,6 @@ from csrec_core.data.options import ReadOptions
 from csrec_core.data.views import NOT_SHOWN
 from csrec_core.errors import InputError, readable
 
-__all__ = ["load_ebnerd"]
-
 #: How each file is read: all of the history was clicked; of a list, what is in `article_ids_clicked`.
 FILES = {
     "history.parquet": ReadOptions(
@@ -40,23 +38,12 @@ FILES = {
 def load_ebnerd(folder: str | Path) -> Dataset:
     """Load the history and the lists of EB-NeRD.
 
-    Parameters
-    ----------
-    folder : path
-        Holds `history.parquet` (a row a user: the articles clicked and when, two lists of one length) and
-        `behaviors.parquet` (a row a list that was shown: when, the articles in it, those of them clicked).
+    The folder holds `history.parquet` (a row a user: the articles clicked and when, two lists of one length) and
+    `behaviors.parquet` (a row a list that was shown: when, the articles in it, those of them clicked).
 
-    Returns
-    -------
-    Dataset
-        The clicks of the history as `self` exposures, all accepted; each article of a list as a `system`
-        exposure, accepted if it was clicked, in the order of the lists and of their places. All articles
-        of a list share its `timestamp`.
-
-    Raises
-    ------
-    InputError
-        Where a file or a column is missing, lists do not match, or a click is on an article not shown.
+    Returns the clicks of the history as `self` exposures, all accepted; each article of a list as a `system` exposure,
+    accepted if it was clicked, in the order of the lists, which share a `timestamp`, and of their places. InputError
+    where a file or a column is missing, lists do not match, or a click is on an article not shown.
     """
     parts = [_read_rows(Path(folder) / name, options) for name, options in FILES.items()]
     return Dataset(validate_log(pd.concat(parts, ignore_index=True), where=str(folder)), name="ebnerd")

@@ -11,8 +11,6 @@ import pyarrow as pa
 
 from csrec_core.errors import InputError, readable, shown, unreadable
 
-__all__ = ["HEAD", "VALUE", "as_utf8", "decode_head", "find_separator", "header_names", "read_head"]
-
 HEAD = 1 << 20  # bytes that tell the form of a file
 SEPARATORS = (",", "\t", ";", "|")
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}

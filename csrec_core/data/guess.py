@@ -1,7 +1,7 @@
 """What the columns of a table may be: a guess by their values first, and by their names."""
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from csrec_core.data.clues import Clues, find_clues
 from csrec_core.data.columns import COLUMNS, FEATURE, SELF, SYSTEM
@@ -9,8 +9,6 @@ from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import ROW, Table, quoted, sql_text
 from csrec_core.data.values import Cells
 from csrec_core.data.views import CONDITION
-
-__all__ = ["Guess", "guess_options"]
 
 ENOUGH_POINTS = 2.0  # points without which a column is none of ours
 FOLLOWED_SHARE = 0.9  # share of the clicks that must follow what was shown
@@ -69,18 +67,11 @@ ACCEPTING = (
 )
 
 
-@dataclass(frozen=True)
-class Guess:
-    """Options that may read a table, and why."""
+def guess_options(table: Table) -> tuple[ReadOptions, dict[str, str]]:
+    """Guess how to read a table as a log; what nothing speaks for is left open.
 
-    options: ReadOptions
-    reasons: dict[str, str] = field(
-        default_factory=dict
-    )  # by column of the log: that of the file, the evidence
-
-
-def guess_options(table: Table) -> Guess:
-    """Guess how to read a table as a log; what nothing speaks for is left open."""
+    Returns the options, and for columns of the log the column of the file and the evidence.
+    """
     clues = find_clues(table)
     points = [
         (value, role, name)
@@ -116,7 +107,7 @@ def guess_options(table: Table) -> Guess:
     if _are_events(table, options):
         reasons["merge"] = f"a click is a row of its own, within {SESSION_SECONDS} s of what was shown"
         options = replace(options, merge=SESSION_SECONDS)
-    return Guess(options, reasons)
+    return options, reasons
 
 
 def _by_elimination(clues: dict[str, Clues], chosen: dict[str, str]) -> dict[str, str]:

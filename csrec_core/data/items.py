@@ -11,8 +11,6 @@ import pandas as pd
 
 from csrec_core.errors import InputError
 
-__all__ = ["genre_columns", "number_columns"]
-
 NO_FEATURES = ("item", "title", "genre")  # read otherwise
 HIDDEN = "_"
 
@@ -20,12 +18,7 @@ HIDDEN = "_"
 def genre_columns(items: pd.DataFrame | None, catalogue: np.ndarray) -> pd.DataFrame:
     """Return a column (N,) of 0 and 1 for each genre; an item without one has 0 in all.
 
-    Parameters
-    ----------
-    items : DataFrame or None
-        `item` and what is known of it; of two rows for one item the first counts.
-    catalogue : array (N,)
-        Item ids.
+    The catalogue are ids (N,); of two rows of the table for one item the first counts.
     """
     if items is None or "genre" not in items.columns:
         return pd.DataFrame(index=catalogue)
@@ -41,19 +34,7 @@ def number_columns(
     Where a value is missing it is the column's mean, and one warning says of which columns, and how many. A
     column that is the same for all items tells nothing, and is left out.
 
-    Parameters
-    ----------
-    items : DataFrame or None
-        As in `genre_columns`.
-    catalogue : array (N,)
-        Item ids.
-    where : str
-        What messages call the table.
-
-    Raises
-    ------
-    InputError
-        On a value that is infinite.
+    Messages call the table `where`; InputError on a value that is infinite.
     """
     if items is None:
         return pd.DataFrame(index=catalogue)

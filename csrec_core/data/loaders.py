@@ -14,8 +14,6 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError, readable, shown, unknown
 
-__all__ = ["LOADERS", "load_gpt4books", "load_mssd", "load_sequences", "make_dataset", "read_data"]
-
 FOLDERS = ("gpt4books", "ebnerd", "mssd")  # kinds that lie in a folder of files
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
@@ -24,11 +22,8 @@ GPT4BOOKS_FILES = ("observation.txt", "recommendation.txt", "decision.txt")
 def load_gpt4books(folder: str | Path) -> Dataset:
     """Load the three text files of GPT4-books (paper, appendix D.2).
 
-    Parameters
-    ----------
-    folder : path
-        Holds `observation.txt` (accepted items only), `recommendation.txt` (exposed items) and
-        `decision.txt` (0 or 1 for each exposure). A line is a user id, then the sequence.
+    The folder holds `observation.txt` (accepted items only), `recommendation.txt` (exposed items) and `decision.txt`
+    (0 or 1 for each exposure). A line is a user id, then the sequence.
     """
     folder = Path(folder)
     observed, exposed, decided = (_read_lines(folder / name) for name in GPT4BOOKS_FILES)
@@ -38,13 +33,10 @@ def load_gpt4books(folder: str | Path) -> Dataset:
     return Dataset(validate_log(pd.concat(rows, ignore_index=True), where=str(folder)), name="gpt4books")
 
 
-def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
+def load_mssd(folder: str | Path) -> Dataset:
     """Load the log of a folder that `csrec data mssd` wrote, with its tracks, and the truth if there is one.
 
-    Parameters
-    ----------
-    sessions : int, optional
-        Draw that many sessions; all by default, which must fit into memory.
+    All sessions must fit into memory; `csrec data mssd --sessions` draws some.
     """
     folder = Path(folder)
     if not (folder / "options.json").exists():
@@ -52,7 +44,7 @@ def load_mssd(folder: str | Path, *, sessions: int | None = None) -> Dataset:
     from csrec_core.data.mssd.sessions import sample_sessions
 
     try:
-        return sample_sessions(folder, sessions or None)
+        return sample_sessions(folder, None)
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -84,21 +76,21 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
         For `books`: keyword arguments of `csrec_core.data.books.simulate_books`.
     """
     if data != "books":
-        return read_data(data, path, map=map)
+        return read_data(data, path, ReadOptions.parse(map))
     if path or map:
         raise InputError(f"books is simulated, but path={path!r}, map={map!r}; expected data=log for a file")
     return simulate_books(**world)
 
 
-def read_data(kind: str, path: str | Path, *, map: str = "") -> Dataset:
+def read_data(kind: str, path: str | Path, options: ReadOptions | None = None) -> Dataset:
     """Read a log of the given kind, a key of `LOADERS`; see `make_dataset`."""
     if kind not in LOADERS:
         raise unknown("data", kind, ["books", *LOADERS])
     if not str(path):
         raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
     if kind == "log":
-        return read_log(path, options=ReadOptions.parse(map))
-    if map:
+        return read_log(path, options=options)
+    if options and options.content():
         raise InputError(f"map is for data=log; the columns of {kind} are known")
     return LOADERS[kind](path)
 

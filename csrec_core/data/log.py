@@ -15,20 +15,9 @@ from csrec_core.errors import InputError, listed, nearest, readable, shown, unre
 from csrec_core.files import whole_file
 
 __all__ = [
-    "COLUMNS",
-    "FEATURE",
-    "KEY",
-    "SELF",
-    "SOURCES",
-    "SYSTEM",
-    "Dataset",
-    "find_files",
-    "frame_to_dataset",
-    "read_log",
-    "validate_log",
-    "write_dataset",
-    "write_log",
-]
+    "COLUMNS", "FEATURE", "KEY", "SELF", "SOURCES", "SYSTEM", "Dataset", "find_files", "frame_to_dataset",
+    "read_log", "validate_log", "write_dataset",
+]  # fmt: skip
 
 WRITTEN = (".parquet", ".csv")
 SIDES = {"items": ("item", "title"), "users": ("user", "label")}
@@ -144,19 +133,6 @@ def validate_log(frame: pd.DataFrame, *, where: str = "log") -> pd.DataFrame:
     return frame_to_dataset(frame, name=where).log
 
 
-def write_log(log: pd.DataFrame, path: str | Path) -> Path:
-    """Write a log as Parquet or CSV, by the suffix of `path`; the file is whole or absent."""
-    path = Path(path)
-    if path.suffix not in WRITTEN:
-        raise InputError(f"{readable(path)}: expected a file that ends in {' or '.join(WRITTEN)}")
-    with whole_file(path) as temporary:
-        if path.suffix == ".csv":
-            log.to_csv(temporary, index=False)
-        else:
-            log.to_parquet(temporary, index=False)
-    return path
-
-
 def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
     """Write `log.parquet` and, where present, `items`, `users` and `truth.parquet` into `folder`.
 
@@ -166,7 +142,8 @@ def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
     for name in ("items", "users", "truth", "log"):
         frame = getattr(dataset, name)
         if frame is not None:
-            write_log(frame, folder / f"{name}.parquet")
+            with whole_file(folder / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary, index=False)
     return folder
 
 

@@ -13,8 +13,6 @@ from csrec_core.data.columns import COLUMNS, SELF, SOURCES, SYSTEM
 from csrec_core.errors import InputError, shown, unknown
 from csrec_core.files import read_mapping, write_text
 
-__all__ = ["ABSENT", "ReadOptions", "from_content", "read_options", "write_options"]
-
 ABSENT = "*"  # user=*: each row is a user of its own; item=*: all rows show the same item
 
 
@@ -63,51 +61,31 @@ def _option(kind: str, metavar: str, says: str, flag: str = "") -> Any:
 class ReadOptions:
     """What was chosen to read a log.
 
-    Attributes
-    ----------
-    map : dict
-        {log column: column of the file}; `*` for a `user` or an `item` that the file does not have.
-    arms : dict
-        {arm: words of the file}, the others being left out. An arm without words is all of a file that has no
-        column of sources.
-    where : str
-        The rows to keep, as SQL on the columns of the file: `channel != 'search'`.
-    accept : str
-        What counts as accepted: words of the decision column, `yes` or `click+purchase`, or SQL such as
-        `rating >= 4`.
-    explode : tuple of str
-        Columns that hold lists of one length, a row for each of their elements.
-    features : tuple of str
-        Columns to keep as `feature_...` besides those so named; text becomes a column of 0 and 1 a word.
-    header : tuple of str
-        The names of the columns of a text file without a header.
-    separator : str
-        Between the columns of a text file; found where it is empty.
-    time : str
-        The format of times that could be read in two ways, such as `%d/%m/%Y`.
-    merge : float or None
-        Seconds within which an accepted row is the answer to a rejected one of the same user and item, for
-        logs of events, where an exposure and its click are two rows.
-    distinct : bool
-        Of rows that are alike keep the first.
-
     Examples
     --------
     >>> ReadOptions.parse("user=customer_id, self=organic+search, system=recommended").arms
     {'self': ('organic', 'search'), 'system': ('recommended',)}
     """
 
+    #: {log column: column of the file}; `*` for a `user` or an `item` that the file does not have.
     map: Mapping[str, str] = _option("columns", "OURS=YOURS,...", "Which of your columns is which.")
+    #: {arm: words of the file}; an arm without words is all of a file that has no column of sources.
     arms: Mapping[str, tuple[str, ...]] = _option(
         "arms", "NAME[=WORD+WORD],...", "The arms; others are left out."
     )
+    #: As SQL on the columns of the file.
     where: str = _option("text", "SQL", "The rows to keep: \"channel != 'search'\".")
+    #: Words of the decision column, or SQL.
     accept: str = _option("text", "WORDS|SQL", 'What is accepted: yes, click+buy, "rating >= 4".')
+    #: Lists of one length.
     explode: tuple[str, ...] = _option("words", "COLUMN,...", "Lists, a row for each element.")
+    #: As `feature_...`, besides those so named; text becomes a column of 0 and 1 a word.
     features: tuple[str, ...] = _option("words", "COLUMN,...", "What else to keep.", "--feature")
     header: tuple[str, ...] = _option("words", "NAME,...", "Names for a file without a header.")
     separator: str = _option("separator", "TEXT", "Between the columns.  [default: found]")
+    #: Where they could be read in two ways.
     time: str = _option("text", "FORMAT", "How times are written, such as %d/%m/%Y.")
+    #: Within so many seconds an accepted row answers a rejected one of the same user and item, in a log of events.
     merge: float | None = _option("seconds", "SECONDS", "A click belongs to its exposure.")
     distinct: bool = _option("truth", "", "Keep the first of rows that are alike.")
 

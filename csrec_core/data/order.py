@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["whole_order"]
-
 
 def whole_order(log: pd.DataFrame) -> np.ndarray | None:
     """Return a number for each row by which the rows of a user sort, over both sources, or None.
@@ -12,11 +10,6 @@ def whole_order(log: pd.DataFrame) -> np.ndarray | None:
     It is the `timestamp`, where every row has one and no user's go back from one t of a source to the next;
     else t, where no user has the same t in both sources. Of rows at one time the self-chosen come first.
     Where neither tells, None: the self phase counts as the earlier one.
-
-    Parameters
-    ----------
-    log : DataFrame
-        As `csrec_core.data.log.validate_log` returns it.
     """
     if "timestamp" in log.columns and log["timestamp"].notna().all():
         time = pd.factorize(log["timestamp"], sort=True)[0]

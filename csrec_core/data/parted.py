@@ -14,8 +14,6 @@ from csrec_core.data.log import Dataset, read_log
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
 
-__all__ = ["OTHER_ARM", "PartedLog"]
-
 OTHER_ARM = "other"  # the arm of MSSD's contexts that are neither's: history alone
 TEXT_HASH_KEY = "csrec-text-00000"  # of the hash that numbers ids of text alike in every part
 

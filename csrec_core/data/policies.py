@@ -9,29 +9,15 @@ from csrec_core.data.log import Dataset
 from csrec_core.data.tables import read_table
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["read_policy"]
-
 
 def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
     """Read a policy from a table of any form: `item`, `probability` or `score`, and the columns that it depends on.
 
-    Parameters
-    ----------
-    path : path
-        `user` and `item` are numbers as in the log, or the names that the log's own file had. Of scores the
-        highest of each user, or other context, is what the policy picks; ties share.
-    dataset : Dataset
-        The log that it is to be valued on.
+    `user` and `item` are numbers as in the log that it is to be valued on, or the names that the log's own file had. Of
+    scores the highest of each user, or other context, is what the policy picks; ties share.
 
-    Returns
-    -------
-    DataFrame
-        The columns it depends on, `item`, `probability`.
-
-    Raises
-    ------
-    InputError
-        Names the file, the row, or the context whose probabilities do not add up to 1.
+    Returns the columns it depends on, `item`, `probability`. InputError names the file, the row, or the context whose
+    probabilities do not add up to 1.
     """
     table = read_table(path := Path(path))
     value = next((name for name in ("probability", "score") if name in table.columns), None)

@@ -8,8 +8,6 @@ from scipy.stats import beta, f
 
 from csrec_core.data.log import SELF, SOURCES, SYSTEM, Dataset
 
-__all__ = ["Profile", "position_majority", "profile_log", "share_of_groups"]
-
 WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
 FEW_USERS = 100  # fewer than these, and intervals over users are rough
 OVERLAP = "share of exposures of {} of items also self-chosen"

@@ -7,8 +7,6 @@ from scipy.special import expit, softmax
 
 from csrec_core.errors import InputError, unknown
 
-__all__ = ["Catalogue", "ReaderModel", "World", "live"]
-
 FATIGUE_RUN = 5  # rejections in a row after which fatigue grows no more
 
 
@@ -116,12 +114,7 @@ class ReaderModel:
     def recommend(self, accepted: np.ndarray, draw: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return what the system exposes and the probability of exactly that, (users,) each.
 
-        Parameters
-        ----------
-        accepted : array (users, genres)
-            How many books of each genre a reader has accepted so far: all that the policy knows of them.
-        draw : dict of array (users,)
-            See `csrec_core.data.books`.
+        What the policy knows of them is how many books of each genre each has accepted so far, (users, genres).
         """
         books = len(self.catalogue.genre)
         if not self.world.targeting:

@@ -6,8 +6,6 @@ from csrec_core.data.log import SYSTEM, Dataset
 from csrec_core.metrics import resample
 from csrec_core.numbers import interval, share
 
-__all__ = ["list_warnings", "repeat_curve", "repeat_finding"]
-
 FEWEST_USERS, FEWEST_EVENTS = 20, 5  # of a point: users, and exposures of either decision
 
 
@@ -19,18 +17,10 @@ def repeat_curve(
     Descriptive: an item that is exposed again and again may be one that this user likes less. Numbers with
     fewer than 20 users, or 5 exposures of either decision, are put together with the one below.
 
-    Parameters
-    ----------
-    most : int
-        Exposures beyond this number are counted together, at least 0.
-    options
-        Of `csrec_core.metrics.resample`.
+    Exposures beyond the `most`-th are counted together; `options` go to `csrec_core.metrics.resample`.
 
-    Returns
-    -------
-    DataFrame
-        `earlier` (exposures before this one, from 0) as text, `2+` or `1 to 2` where put together, `accepted`
-        (the mean) with `lower`, `upper`, bootstrapped over users, `rows`, `users`. Empty where none is enough.
+    Returns `earlier` (exposures before this one, from 0) as text, `2+` or `1 to 2` where put together, `accepted` (the
+    mean) with `lower`, `upper`, bootstrapped over users, `rows`, `users`. Empty where none is enough.
     """
     rows = dataset.log[(dataset.log["source"].astype(str) == arm).to_numpy()]
     earlier = rows.groupby(["user", "item"]).cumcount().clip(upper=most)

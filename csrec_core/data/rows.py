@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from csrec_core.data.columns import COLUMNS, SOURCES
-from csrec_core.data.covariates import feature_columns
 from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import ROW, Table, quoted, sql_text
-from csrec_core.data.values import Cells, Column, check_columns
+from csrec_core.data.values import Cells, Column, check_columns, feature_columns
 from csrec_core.data.views import (
     ACCEPTED,
     CONDITION,
@@ -23,8 +22,6 @@ from csrec_core.data.views import (
     without_repeats,
 )
 from csrec_core.errors import InputError, listed, nearest, shown, unknown
-
-__all__ = ["MOST_ARMS", "Rows", "read_rows"]
 
 MOST_ARMS = 50
 NUMERIC_COLUMNS = ("t", "propensity", "arm_propensity", "probability", "outcome", "position")
@@ -133,7 +130,7 @@ def _require(found: _Found, table: Table) -> None:
         return
     names = ", ".join(missing)
     columns = f"missing column{'s' * (len(missing) > 1)} {names}; found {listed(table.columns, 120)}"
-    guess = found.options.over(guess_options(table).options)
+    guess = found.options.over(guess_options(table)[0])
     proposed = {*guess.map, *(["decision"] if guess.accept else []), *(["source"] if guess.arms else [])}
     if proposed - found.own.keys():
         raise InputError(f"{table.name}: {columns}. Name yours with {guess.command()}"[:400])

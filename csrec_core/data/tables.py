@@ -23,8 +23,6 @@ from csrec_core.data.forms import as_utf8, decode_head, find_separator, header_n
 from csrec_core.errors import InputError, readable, shown, unknown
 from csrec_core.files import Scratch
 
-__all__ = ["ROW", "Table", "open_frame", "open_table", "quoted", "read_table", "readable", "sql_text"]
-
 ROW = '"row of the file"'  # from 1, the header not counted
 MEMORY = "1GB"  # of DuckDB, past which it works on disk
 
@@ -77,20 +75,9 @@ def open_table(
 ) -> Iterator[Table]:
     """Open a file, or the Parquet files of one table, whatever their names.
 
-    Parameters
-    ----------
-    path : path or sequence of path
-        Text with one of `SEPARATORS`, JSON lines, a JSON array of objects, or Parquet; text also
-        compressed by gzip or zstd. Of several files, all Parquet.
-    header : sequence of str, optional
-        The names of the columns, for text without a first line that tells them.
-    separator : str, optional
-        Stands between the columns; found by default.
-
-    Raises
-    ------
-    InputError
-        Where the file is none of these, or two columns have one name.
+    A file is text with one of `SEPARATORS`, JSON lines, a JSON array of objects, or Parquet; text also compressed by
+    gzip or zstd. `header` names the columns of text without a first line that does, `separator` stands between them,
+    found by default. InputError where the file is none of these, or two columns have one name.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else list(path)
     head, compression = read_head(paths[0])
@@ -202,14 +189,13 @@ def _as_arrow(values: pd.Series) -> pa.Array:
     try:
         array = pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        array = pa.array([None if _is_missing(value) else str(value) for value in values], pa.string())
+        array = pa.array(
+            [None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value) for value in values],
+            pa.string(),
+        )
     if pa.types.is_null(array.type):
         return array.cast(pa.string())
     return pa.chunked_array([array]) if isinstance(array, pa.Array) else array
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def _json_source(table: Table, path: Path, compression: str, text: str) -> str:

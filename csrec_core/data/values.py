@@ -2,14 +2,12 @@
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from csrec_core.data.columns import COLUMNS
+from csrec_core.data.columns import COLUMNS, FEATURE
 from csrec_core.data.forms import VALUE
-from csrec_core.data.tables import ROW, Table, quoted
-from csrec_core.errors import InputError, shown
-
-__all__ = ["FORMS", "ISO", "Cells", "Column", "check_columns", "parsed"]
+from csrec_core.data.tables import ROW, Table, quoted, sql_text
+from csrec_core.errors import InputError, shown, unknown
 
 INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")}
 #: What the types of DuckDB hold; all that begin with TIMESTAMP are times, all others nested or binary.
@@ -17,6 +15,7 @@ TYPE_KINDS = dict.fromkeys({*INTEGERS, "INTEGER", "UINTEGER", "BIGNUM"}, "whole"
 TYPE_KINDS |= {"VARCHAR": "text", "ENUM": "text", "JSON": "text", "UUID": "text", "BOOLEAN": "truth"}
 TYPE_KINDS |= {"FLOAT": "real", "DOUBLE": "real", "DECIMAL": "real", "DATE": "time", "LIST": "list"}
 NO_VALUE = "('', 'na', 'n/a', 'nan', 'nat', 'null', 'none', '\\n')"  # in a column of numbers or times
+MOST_LEVELS = 20  # words of a feature, each a column of 0 and 1
 EXACT = 2**53  # past which a float is no longer one whole number
 ISO = "ISO"
 DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%b %d, %Y", "%d %b %Y", "%d-%b-%Y")
@@ -240,3 +239,41 @@ def parsed(raw: str, form: str) -> str:
             f"CASE WHEN regexp_matches({raw}, '^\\s*\\d{{4}}[-/]\\d') THEN TRY_CAST({raw} AS TIMESTAMPTZ) END"
         )
     return f"try_strptime(trim({raw}), '{form}')"
+
+
+def feature_columns(view: Table, named: tuple[str, ...]) -> list[Column]:
+    """Return the columns that begin with `feature_`, and those named besides; words a column each."""
+    columns = []
+    others = [name for name in named if not name.startswith(FEATURE)]
+    for own in [*(name for name in view.types if name.startswith(FEATURE)), *others]:
+        if own not in view.types:
+            raise unknown("column", own, view.columns, where="--feature")
+        name = own if own.startswith(FEATURE) else FEATURE + own
+        cells = Cells(view, own)
+        column = cells.numbers(name)
+        if cells.kind == "text" and view.one(f"count({column.value}) = 0"):
+            if own not in named:
+                column = replace(column, expected=f"a finite number; for words --feature {own}")
+            else:
+                columns += _levels(cells, name)
+                continue
+        columns.append(column)
+    return columns
+
+
+def _levels(cells: Cells, name: str) -> list[Column]:
+    """Return a column of 0 and 1 for each word of a feature of text."""
+    missing, table = cells.missing(words=True), cells.table
+    words = f"SELECT DISTINCT {cells.raw} FROM {table.view} WHERE NOT {missing}"
+    levels = [row[0] for row in table.query(f"{words} ORDER BY 1 LIMIT {MOST_LEVELS + 1}")]
+    if len(levels) > MOST_LEVELS:
+        count = table.one("count(*)", f"({words})")
+        raise InputError(
+            f"{table.name}: feature {shown(cells.own)} has {count:,} words such as {shown(levels[0])}; "
+            f"expected at most {MOST_LEVELS}, or numbers"
+        )
+    values = {level: f"CAST({cells.raw} = {sql_text(level)} AS DOUBLE)" for level in levels}
+    return [
+        Column(f"{name}_{level}", cells.own, value, "a word", cells.raw, missing)
+        for level, value in values.items()
+    ]

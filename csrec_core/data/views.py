@@ -7,20 +7,6 @@ from csrec_core.data.tables import ROW, Table, quoted
 from csrec_core.data.values import Cells
 from csrec_core.errors import InputError, shown, unknown
 
-__all__ = [
-    "ACCEPTED",
-    "CONDITION",
-    "NOT_SHOWN",
-    "PLACE",
-    "contains",
-    "count_not_shown",
-    "keep_rows",
-    "open_lists",
-    "split_decisions",
-    "with_answers",
-    "without_repeats",
-]
-
 PLACE = '"place in the list"'
 ACCEPTED = '"is accepted"'  # by the condition of `ReadOptions.accept`
 NOT_SHOWN = "accepted, but in no list"

@@ -13,8 +13,6 @@ from csrec_core.effect.folds import hashes
 from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 
-__all__ = ["false_alarms", "in_order", "permute_arms", "relabel"]
-
 SEGMENTS = 4  # groups of users, drawn at random, that a finding by segment is looked for in
 
 

@@ -15,8 +15,6 @@ from csrec_core.errors import InputError, listed, unknown
 from csrec_core.metrics import holm
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, Verdict
 
-__all__ = ["check_implications", "estimate_adjusted"]
-
 LEVEL = 0.05  # of all tests together (Holm)
 FEWEST_TESTED_ROWS = 50  # rows, below which nothing is tested
 MOST_TESTED_ROWS = (
@@ -24,9 +22,7 @@ MOST_TESTED_ROWS = (
 )
 
 
-def estimate_adjusted(
-    table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[str] = (), seed: int = 0
-) -> Effect:
+def estimate_adjusted(table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[str] = ()) -> Effect:
     """Estimate the mean of y under do = its larger value less that under its smaller one.
 
     Parameters
@@ -70,18 +66,18 @@ def estimate_adjusted(
     if not adjust:  # nothing moves both: the share of the action is its chance, which is an estimate
         share = float((numbers[do] == values[1]).mean())
         declared = {"arm_propensity": share, "arm_chances": "estimated"}
-    return estimate_effect(Dataset(log, name=y), arm=names[1], baseline=names[0], seed=seed, **declared)
+    return estimate_effect(Dataset(log, name=y), arm=names[1], baseline=names[0], **declared)
 
 
 def check_implications(
-    table: pd.DataFrame, implied: Sequence[tuple[str, str, frozenset[str]]], *, seed: int = 0
+    table: pd.DataFrame, implied: Sequence[tuple[str, str, frozenset[str]]]
 ) -> list[Verdict]:
     """Test on data the independences (a, b, given) that a graph implies; no sign against one is no proof of it.
 
     See `csrec_core.causal.adjustment.implications`. Those with a column that the table lacks are not tested; where
     there are many rows some are drawn.
     """
-    some = table.sample(min(len(table), MOST_TESTED_ROWS), random_state=seed)
+    some = table.sample(min(len(table), MOST_TESTED_ROWS), random_state=0)
     found = []
     for a, b, given in implied:
         name = f"{a} ⊥ {b}" + (f" | {', '.join(sorted(given))}" if given else "")

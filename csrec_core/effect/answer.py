@@ -18,19 +18,6 @@ from csrec_core.files import write_json
 from csrec_core.numbers import count, interval, plain, points, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
-__all__ = [
-    "as_card",
-    "as_dict",
-    "as_text",
-    "column_words",
-    "headline",
-    "possible_range",
-    "sentences",
-    "subject",
-    "twofold",
-    "write_answer",
-]  # fmt: skip
-
 #: Columns of `csrec_core.effect.record.describe` in plain words.
 FEATURE_WORDS = {
     "first": "whether anything was decided before",
@@ -137,14 +124,9 @@ def sentences(found: Mapping) -> dict[str, str]:
         if one["lower"] is not None
     ]
     if bands:
-        where = "Zero enters at no odds up to 20"
-        if (tipping := found["tipping"]) is not None:
-            where = "Zero is in already" if tipping <= 1 else f"Zero enters at {tipping:.2f}"
-        if name := found["benchmark"]["name"]:
-            odds = found["benchmark"]["odds"]
-            where += f"; the strongest thing observed moves them by {odds:.2f} ({column_words(name)})"
         said["band"] = (
-            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. {where}."
+            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. "
+            f"{tipping_sentence(found)}"
         )
     if words := [one["verdict"] for one in found["checks"]]:
         order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words]
@@ -152,6 +134,24 @@ def sentences(found: Mapping) -> dict[str, str]:
     if found["remedies"]:
         said["remedy"] = f"What would settle it: {found['remedies'][0]}."
     return said
+
+
+def tipping_sentence(found: Mapping) -> str:
+    """Say how strong a hidden cause would have to be, beside the strongest column observed."""
+    if found["effect"] is None:
+        return "There is no effect to be explained away."
+    if not found["band"]:
+        return "The arm was drawn with known chances: nothing hidden can move it."
+    tipping, (name, factor), beside = found["tipping"], found["benchmark"].values(), ""
+    if name:
+        beside = (
+            f" {column_words(name).capitalize()}, the strongest column observed, moves them by {factor:.2f}."
+        )
+    if tipping is None:
+        return f"No hidden cause that moves the odds of an exposure by up to 20 explains the effect away.{beside}"
+    if tipping <= 1:
+        return f"Zero is within the interval already, with nothing hidden.{beside}"
+    return f"A hidden cause that moves the odds of an exposure by {tipping:.2f} would let zero in.{beside}"
 
 
 def column_words(name: str) -> str:

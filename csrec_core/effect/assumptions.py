@@ -18,17 +18,14 @@ import pandas as pd
 from scipy.stats import chi2
 
 from csrec_core.data.log import KEY, SYSTEM, Dataset
-from csrec_core.effect.clock import Clock
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.independence import clustered_score, covariance_test, local_markov
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.record import describe
-from csrec_core.effect.rows import lay_rows
+from csrec_core.effect.rows import Clock, lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import holm
-
-__all__ = ["ASSUMPTIONS", "Assumption", "assumption_tests"]
 
 NO_SIGN, VIOLATED, UNTESTED = "no sign against it", "violated", "cannot be tested on this log"
 RARE = 50  # items with fewer rows share one intercept a genre

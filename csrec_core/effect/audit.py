@@ -19,8 +19,6 @@ from csrec_core.effect.rows import beside
 from csrec_core.metrics import effective_size, two_sided
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
-__all__ = ["audit_arms", "audit_items", "audit_reading"]
-
 CHANCE_TOLERANCE = 0.1  # relative error of a chance that is let pass
 PART = 0.75  # share of the catalogue, below which chances are taken to be those of a part of it
 POPULARITY_GROUPS = 5  # of items, by popularity

@@ -13,7 +13,6 @@ b ~ N(G beta, M), beta ~ N(0, s^2), s by maximum likelihood. A fold is read by t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,18 +26,8 @@ from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import resample
 
-__all__ = [
-    "RANDOM_SCORE",
-    "ZONES",
-    "cell_effects",
-    "exploration",
-    "gains",
-    "known_before",
-    "uplift",
-    "zone_table",
-]
-
 RANDOM_SCORE = "random score"
+QUANTILES = 50  # of the target, at which scores are cut
 SPREADS = np.geomspace(1e-4, 0.3, 15)  # s, as a share of the span of decisions
 
 #: What to do with a cell, by its interval.
@@ -62,15 +51,6 @@ def cell_effects(effect: Effect, dataset: Dataset) -> pd.DataFrame:
 
     Beside them stand `effect`, in units of the decision, `lower` and `upper`: of the mean effect over exposures
     alike in what is known before. What is not known moves single effects beyond it.
-
-    Examples
-    --------
-    >>> from csrec_core.data.books import simulate_books
-    >>> from csrec_core.effect.estimate import estimate_effect
-    >>> log = simulate_books(users=200, seed=1)
-    >>> cells = cell_effects(estimate_effect(log, splits=1), log)
-    >>> bool((cells["lower"] < cells["effect"]).all())
-    True
     """
     cells = effect.cells
     gain, tau, x = gains(cells), cells["tau"].to_numpy(dtype=float), known_before(effect, dataset)
@@ -123,38 +103,21 @@ def known_before(effect: Effect, dataset: Dataset) -> np.ndarray:
     return np.column_stack([np.ones(len(values)), values[:, used] / spread[used]])
 
 
-@dataclass(frozen=True, eq=False)
-class Uplift:
-    """What `uplift` found."""
-
-    #: `score`, `share` of the target that goes to the arm, highest score first, in [0, 1], and the `gain` in the mean
-    #: decision of the whole target, with `lower`, `upper`.
-    curves: pd.DataFrame
-    #: A row a score: `auuc`, the area under the gain curve, and `qini`, that area less the one under the straight line
-    #: to its end, which a random score has on average; with `qini_lower`, `qini_upper`.
-    areas: pd.DataFrame
-
-
 def uplift(
-    cells: pd.DataFrame, scores: Mapping[str, np.ndarray], *, bins: int = 50, seed: int = 0, **options
-) -> Uplift:
+    cells: pd.DataFrame, scores: Mapping[str, np.ndarray], *, seed: int = 0, **options
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rank the cells by each score, and sum up the effect from the top: gain curves, AUUC and Qini.
 
+    `scores` are, by name, a number for each row, larger where the arm should help more, that has not seen the decision
+    of its own row; random numbers are put beside them. They are cut at quantiles of the target, equal ones together.
     Each row adds its doubly robust term (`gains`). Curves and Qini follow Radcliffe (2007) and Devriendt et al. (2020),
-    per exposure.
+    per exposure; `options` go to `csrec_core.metrics.resample`.
 
-    Parameters
-    ----------
-    scores : mapping
-        Name to a score for each row, larger where the arm should help more. It must not have seen the
-        decision of its own row. A score of random numbers is put beside them.
-    bins : int
-        The scores are cut at this many quantiles of the target, at least 2; equal scores stay together.
-    options
-        Of `csrec_core.metrics.resample`.
+    Returns the curves: `score`, `share` of the target that goes to the arm, highest score first, in [0, 1], and the
+    `gain` in the mean decision of the whole target, with `lower`, `upper`; and, a row a score, `auuc`, the area under
+    the gain curve, and `qini`, that area less the one under the straight line to its end, which a random score has on
+    average; with `qini_lower`, `qini_upper`.
     """
-    if bins < 2:
-        raise InputError(f"bins = {bins}; expected at least 2")
     user, tau, gain = pd.factorize(cells["user"])[0], cells["tau"].to_numpy(dtype=float), gains(cells)
     noise = np.random.default_rng([seed, 1]).random(len(cells))
     curves, areas = [], []
@@ -162,46 +125,44 @@ def uplift(
         score = np.asarray(score, dtype=float)
         if score.shape != (len(cells),) or not np.isfinite(score).all():
             raise InputError(f"score {name!r}: expected a finite number for each of {len(cells)} cells")
-        edges = np.quantile(-score[tau > 0], np.linspace(0, 1, bins + 1)[1:-1])
-        place = user * bins + np.searchsorted(edges, -score)
-        size = (user.max() + 1) * bins
-        values = np.hstack([np.bincount(place, part, size).reshape(-1, bins) for part in (tau, gain)])
-        lower, upper = resample(values, lambda sums: _curve_summary(sums, bins), seed=seed, **options)
-        share, height = _curve(values.sum(axis=0), bins)
-        found = _curve_summary(values.sum(axis=0), bins)
+        edges = np.quantile(-score[tau > 0], np.linspace(0, 1, QUANTILES + 1)[1:-1])
+        place = user * QUANTILES + np.searchsorted(edges, -score)
+        size = (user.max() + 1) * QUANTILES
+        values = np.hstack([np.bincount(place, part, size).reshape(-1, QUANTILES) for part in (tau, gain)])
+        lower, upper = resample(values, _curve_summary, seed=seed, **options)
+        share, height = _curve(values.sum(axis=0))
+        found = _curve_summary(values.sum(axis=0))
         curve = pd.DataFrame({"score": name, "share": share, "gain": height})
-        curves.append(curve.assign(lower=np.r_[0.0, lower[:bins]], upper=np.r_[0.0, upper[:bins]]))
+        curves.append(curve.assign(lower=np.r_[0.0, lower[:QUANTILES]], upper=np.r_[0.0, upper[:QUANTILES]]))
         qini = {"qini": found[-1], "qini_lower": lower[-1], "qini_upper": upper[-1]}
         areas.append({"score": name, "auuc": found[-2], **qini})
-    return Uplift(pd.concat(curves, ignore_index=True), pd.DataFrame(areas))
+    return pd.concat(curves, ignore_index=True), pd.DataFrame(areas)
 
 
-def _curve(sums: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return share and gain from 0 on, (..., bins + 1) each, from the sums of the bins."""
-    count = sums[..., :bins].sum(axis=-1, keepdims=True)
+def _curve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return share and gain from 0 on, (..., QUANTILES + 1) each, from the sums of the bins."""
+    mass, gained = sums[..., :QUANTILES], sums[..., QUANTILES:]
+    count = mass.sum(axis=-1, keepdims=True)
     start = np.zeros_like(count)
-    share, gain = (np.cumsum(part, axis=-1) / count for part in (sums[..., :bins], sums[..., bins:]))
+    share, gain = (np.cumsum(part, axis=-1) / count for part in (mass, gained))
     return np.concatenate([start, share], axis=-1), np.concatenate([start, gain], axis=-1)
 
 
-def _curve_summary(sums: np.ndarray, bins: int) -> np.ndarray:
+def _curve_summary(sums: np.ndarray) -> np.ndarray:
     """Return the gains at the cuts, the area under the curve, and the area above the straight line."""
-    share, gain = _curve(sums, bins)
+    share, gain = _curve(sums)
     area = integrate.trapezoid(gain, share, axis=-1)[..., None]
     return np.concatenate([gain[..., 1:], area, area - gain[..., -1:] / 2], axis=-1)
 
 
-def exploration(cells: pd.DataFrame, *, threshold: float = 0.0, wide: float | None = None) -> pd.DataFrame:
+def exploration(cells: pd.DataFrame, *, threshold: float = 0.0) -> pd.DataFrame:
     """Return cells (`effect`, `lower`, `upper`) with their `width` and `zone`, a key of `ZONES`.
 
-    An interval at least `wide` is uncertain; by default as wide as the median.
+    An interval as wide as the median, or wider, is uncertain.
     """
     width = cells["upper"] - cells["lower"]
-    wide = float(width.median()) if wide is None else wide
-    if not wide > 0:
-        raise InputError(f"wide = {wide}; expected a width above 0")
     promising, above = cells["upper"] > threshold, cells["lower"] > threshold
-    zone = np.select([above, promising & (width >= wide), promising], list(ZONES)[:3], "leave")
+    zone = np.select([above, promising & (width >= width.median()), promising], list(ZONES)[:3], "leave")
     return cells.assign(width=width, zone=pd.Categorical(zone, categories=list(ZONES)))
 
 

@@ -28,8 +28,6 @@ from csrec_core.metrics import holm, two_sided
 from csrec_core.numbers import plain
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
-__all__ = ["CHECKS", "check_effect"]
-
 LARGE_SHIFT = 0.5  # standard errors that a random common cause may shift the estimate by
 SMALL = 0.25  # standard errors that a preference must be seen to move the effect by, to count as left out
 ROUGH = 20  # users, below which a check says nothing
@@ -48,14 +46,6 @@ def check_effect(
     A test fails if its p-value, adjusted for the number of tests (Holm 1979), is at most .05. Where it does not, it
     holds if its 95% interval is within the reported effect, or its interval, around zero: a bias as large would
     have been seen; else it is undecided.
-
-    Examples
-    --------
-    >>> from csrec_core.data.books import simulate_books
-    >>> from csrec_core.effect.estimate import estimate_effect
-    >>> log = simulate_books(users=200, seed=1)
-    >>> [one.word for one in check_effect(estimate_effect(log), log, checks=["both decisions"])]
-    ['holds']
     """
     found = []
     for name in CHECKS if checks is None else checks:

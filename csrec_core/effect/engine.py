@@ -10,16 +10,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from csrec_core.effect.clock import Clock, find_clock
 from csrec_core.effect.design import Design
 from csrec_core.effect.folds import fold_of, hashes
 from csrec_core.effect.item_counts import ITEM, ItemCounts
 from csrec_core.effect.nuisance import NETWORK, Model, choose_learner, fit_model
 from csrec_core.effect.record import HISTORY, LIKENESS, WITH_ITEM, describe, item_vectors
-from csrec_core.effect.rows import beside
+from csrec_core.effect.rows import Clock, beside, find_clock
 from csrec_core.effect.weights import TRIM, ItemChances, item_chances, row_weights
-
-__all__ = ["FOLDS", "LEARNED", "Engine", "Known", "learned_rows", "look_over"]
 
 FOLDS = 4
 LEARNED = 60_000  # rows that the nuisances learn from at most
@@ -81,7 +78,6 @@ class Engine:
     design: Design
     known: Known
     counts: ItemCounts
-    folds: int
     seed: int
     covariates: tuple[str, ...] = ()
     learners: dict[str, str] = field(default_factory=dict)
@@ -96,29 +92,23 @@ class Engine:
         known: Known,
         counts: ItemCounts,
         *,
-        folds: int,
         seed: int,
         learners: dict[str, str] | None,
     ) -> "Engine":
         """Learn the nuisances from rows of whole users.
 
-        Parameters
-        ----------
-        rows : DataFrame
-            Of `csrec_core.effect.rows.lay_rows`; of many, some users are drawn.
-        features : DataFrame
-            `Known.describe` of the rows; and what networks make of them, where they are trained.
-        learners : dict, optional
-            Chosen before; those that are not are chosen here, by the loss on the users of the first fold.
+        Of many rows (of `lay_rows`) some users are drawn; `features` are `Known.describe` of them, and what networks
+        make of them, where they are trained. Learners that are not chosen before are chosen here, by the loss on the
+        users of the first fold.
         """
-        engine = cls(design, known, counts, folds, seed, tuple(map(str, beside(rows))))
+        engine = cls(design, known, counts, seed, tuple(map(str, beside(rows))))
         if not (drawn := learned_rows(rows, seed)).all():
             rows, features = rows[drawn].reset_index(drop=True), features[drawn].reset_index(drop=True)
-        fold = fold_of(rows["user"].to_numpy(), folds, seed)
+        fold = fold_of(rows["user"].to_numpy(), counts.folds, seed)
         chances = engine.chances(rows)
         learners, models, item = dict(learners or {}), {}, rows["item"].to_numpy()
         with threadpool_limits(1):  # sums come in the same order everywhere
-            for held in range(folds):
+            for held in range(counts.folds):
                 told = pd.concat([features, engine._told(item, fold, held, chances.kind)], axis=1)
                 models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
@@ -156,7 +146,7 @@ class Engine:
         chance), `m1`, `m0`, the weights `tau`, `w1`, `w0`, `trimmed`; and `chance`, the log of the arm's modelled
         chance of the item against an even share, where its chances vary.
         """
-        fold = fold_of(rows["user"].to_numpy(), self.folds, self.seed)
+        fold = fold_of(rows["user"].to_numpy(), self.counts.folds, self.seed)
         chances = self.chances(rows)
         found = {name: np.full(len(rows), np.nan) for name in ("arm", "m1", "m0", "chance")}
         item = rows["item"].to_numpy()

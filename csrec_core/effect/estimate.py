@@ -1,7 +1,6 @@
 """The estimation of an effect: what a log's rows tell of it, and the judgement of what that rests on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,8 +22,6 @@ from csrec_core.errors import InputError
 
 if TYPE_CHECKING:
     from csrec_core.models.predictions import Settings
-
-__all__ = ["conclude", "deal_seeds", "estimate_effect", "learn_engines", "with_checks"]
 
 SPLITS = 3
 MANY = 200_000  # rows, from which on the deal of users into folds moves the effect too little to repeat it thrice
@@ -99,7 +96,7 @@ def estimate_effect(
 
         laid = rows, dataset.items, known.clock, networks
         tables = [features.assign(**{NETWORK: network_logits(*laid, folds=folds, seed=one)}) for one in seeds]
-    engines = learn_engines(rows, tables, design, known, counts, folds=folds, seeds=seeds, learners=learners)
+    engines = learn_engines(rows, tables, design, known, counts, seeds=seeds, learners=learners)
     scores = tuple(engine.score(rows, table) for engine, table in zip(engines, tables, strict=True))
     codes, names = group_rows(rows, features, known, item_fifths(counts[0])) if groups else ({}, {})
     sums = [split_sums(one, known, codes) for one in scores]
@@ -145,15 +142,13 @@ def learn_engines(
     known: Known,
     counts: Sequence[ItemCounts],
     *,
-    folds: int,
     seeds: Sequence[int],
     learners: dict[str, str] | None = None,
 ) -> list[Engine]:
     """Learn an engine for each deal, from its table of features; learners are chosen in the first."""
     engines: list[Engine] = []
     for table, own, seed in zip(tables, counts, seeds, strict=True):
-        about: dict[str, Any] = {"folds": folds, "seed": seed, "learners": learners}
-        engines.append(Engine.learn(rows, table, design, known, own, **about))
+        engines.append(Engine.learn(rows, table, design, known, own, seed=seed, learners=learners))
         learners = engines[0].learners
     return engines
 
@@ -170,19 +165,11 @@ def conclude(
     benchmark: tuple[str, float] | None = None,
     **others: Any,
 ) -> Effect:
-    """Judge what the sums rest on, and return the effect.
+    """Judge what the sums of each deal, and the overlap, of all rows, rest on, and return the effect.
 
-    Parameters
-    ----------
-    rows, features, scored : DataFrames (rows,)
-        Of the users that the engines learned from: all, or of a larger log those that were drawn. They are
-        audited, and the observed columns measured.
-    sums, overlap
-        Of all rows; sums of each deal.
-    read : ReadOptions, optional
-        How the log was read.
-    benchmark : tuple of (str, float), optional
-        Sought here by default.
+    `rows`, `features` and `scored` are of the users that the engines learned from: all, or of a larger log those that
+    were drawn. They are audited, and the observed columns measured: `benchmark` is sought here by default. `read` is
+    how the log was read.
     """
     first = engines[0]
     design, known = first.design, first.known
@@ -204,8 +191,3 @@ def conclude(
         outcome=read.map.get("outcome", "outcome") if read else "outcome",
         **others,
     )
-
-
-def with_checks(effect: Effect, checks: list) -> Effect:
-    """Return the effect with its identification judged again once the checks are in."""
-    return replace(effect, identification=effect.identification.after(checks))

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["fold_of", "hashes"]
-
 
 def hashes(user: np.ndarray, seed: int, number: int) -> np.ndarray:
     """Return a hash in [0, 2**64) for each user: the `number`-th, the same in whatever part they are."""

@@ -20,8 +20,6 @@ from csrec_core.effect.weights import ItemChances
 from csrec_core.numbers import counted, plain
 from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
 
-__all__ = ["Identification", "Overlap", "judge", "measure_overlap", "tally_overlap"]
-
 FEW_EFFECTIVE = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
 MOST_TRIMMED = 0.5

@@ -17,31 +17,18 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import chi2
 
-__all__ = ["clustered_score", "covariance_test", "local_markov"]
-
 
 def clustered_score(
     decision: ArrayLike, other: ArrayLike, given: ArrayLike, level: ArrayLike, user: ArrayLike
 ) -> tuple[float, float]:
     """Test whether `other` moves a binary decision beyond a logistic regression on `given`.
 
-    Parameters
-    ----------
-    decision : array (rows,)
-        0 or 1.
-    other, given : arrays (rows, k), (rows, p)
-        What should not matter, and what may; columns of the latter may be collinear.
-    level : array (rows,)
-        A group for each row, such as its item; each gets an intercept.
-    user : array (rows,)
-        The clusters: rows of one user may depend on each other in any way.
+    Of rows, `decision` is 0 or 1; `other` (rows, k) should not matter, and `given` (rows, p) may, its columns collinear
+    or not; each `level`, such as an item, gets an intercept; rows of one `user` may depend on each other in any way.
 
-    Returns
-    -------
-    statistic, p : float
-        Of the generalised score test (Boos 1992): the score S' V^-1 S, of which V sums the squares of the
-        users' own scores, and its p-value by the chi-squared distribution. NaN where nothing in `other`
-        varies beyond `given`, or the regression has no finite fit.
+    Returns the statistic of the generalised score test (Boos 1992), S' V^-1 S, of which V sums the squares of the
+    users' own scores, and its p-value by the chi-squared distribution. NaN where nothing in `other` varies beyond
+    `given`, or the regression has no finite fit.
     """
     decision, other, given = (np.asarray(part, dtype=float) for part in (decision, other, given))
     level, user = (np.unique(part, return_inverse=True)[1] for part in (level, user))

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["ItemCounts"]
-
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
 FEW_ITEMS = 20  # up to so many get a column each: what other folds tell of them is what these decided
 ITEM = ("appeal", "fame", "push")  # of the item, from other folds
@@ -56,6 +54,11 @@ class ItemCounts:
             chance[at, 1] = np.maximum(chance[at, 1], one.chance[:, 1])
             chance[at, 2] += one.chance[:, 2]
         return ItemCounts(item, rows, accepted, chance, self.unlogged + other.unlogged)
+
+    @property
+    def folds(self) -> int:
+        """Of users."""
+        return len(self.rows)
 
     @property
     def rates(self) -> np.ndarray:

@@ -7,8 +7,6 @@ from scipy.sparse.linalg import LinearOperator, svds
 
 from csrec_core.effect.folds import hashes
 
-__all__ = ["choice_likeness"]
-
 AXES = 4  # of the correspondence analysis
 LIKENESS_PRIOR = 5.0  # exposures that an item's coordinates are shrunk by
 FEWEST_LIKE_USERS = 40  # users of a half, and items, below which nothing can be learned

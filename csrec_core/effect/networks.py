@@ -13,19 +13,17 @@ import pandas as pd
 import torch
 
 from csrec_core.data.log import SELF, Dataset
-from csrec_core.effect.clock import Clock
 from csrec_core.effect.engine import learned_rows
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.record import record_windows
 from csrec_core.effect.result import Effect
+from csrec_core.effect.rows import Clock
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance
 from csrec_core.models.predictions import Settings
 from csrec_core.models.preference import train_preference
 from csrec_core.models.sequences import ACCEPT, to_sequences
 from csrec_core.models.train import Training
-
-__all__ = ["NETWORKS", "network_gains", "network_logits"]
 
 #: Small and quick: many are trained, and none is more than a feature.
 NETWORKS = Settings(

@@ -17,8 +17,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from csrec_core.metrics import effective_size
 
-__all__ = ["LEARNERS", "NETWORK", "Basis", "Model", "choose_learner", "fit_model"]
-
 #: Quantiles at which a slope may change, by how many rows of the rarer label there are at least.
 KNOTS = {0: (), 300: (0.33, 0.67), 3000: (0.1, 0.3, 0.5, 0.7, 0.9)}
 PAIRED = 4  # up to so many columns beside the log meet every other column in a product

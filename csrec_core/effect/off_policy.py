@@ -23,8 +23,6 @@ from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import effective_size, resample
 from csrec_core.verdict import FAILS, Verdict, within
 
-__all__ = ["POLICY_ESTIMATORS", "arm_policy", "estimate_values", "item_policy_values"]
-
 POLICY_ESTIMATORS = ("IPS", "SNIPS", "doubly robust", "switch-DR")
 SWITCH = 10.0  # weight, in units of its side's mean
 SHRUNK = 50.0  # exposures that an item's mean decision is drawn in by
@@ -37,17 +35,11 @@ def estimate_values(
 ) -> pd.DataFrame:
     """Return what policies are worth, by each of `POLICY_ESTIMATORS`.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        `user`, `gain` (the decision, less cost), `model` (what was expected of it), `side` (rows of a side have
-        the mean of their terms taken over the sum of their `mass`), `target` (weight of the row's direct).
-    policies : mapping
-        Name to the weights w, times mass, and the direct, (rows,) each.
-    against : str, optional
-        A name in `policies`: return the differences from its value, bootstrapped in pairs.
-    options
-        Of `csrec_core.metrics.resample`. Its interval holds the error of neither the weights nor the model.
+    Rows have `user`, `gain` (the decision, less cost), `model` (what was expected of it), `side` (rows of a side have
+    the mean of their terms taken over the sum of their `mass`), `target` (weight of the row's direct). Policies are, by
+    name, the weights w, times mass, and the direct, (rows,) each. With `against`, one of the names, the differences
+    from its value are returned, bootstrapped in pairs (`options` of `csrec_core.metrics.resample`). The interval holds
+    the error of neither the weights nor the model.
 
     Returns `policy`, `estimator`, `value`, `lower`, `upper`.
     """
@@ -88,15 +80,9 @@ def item_policy_values(
 
     The model of a decision is the item's mean among the users of the other of two folds, drawn in.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With a `propensity` at each row of `arm`.
-    policy : DataFrame
-        `item`, `probability`, and the columns of the log that it depends on, such as `user`: of `arm_policy`, or
-        `csrec_core.data.policies.read_policy`. Rows of users, or other contexts, that it lacks are left out.
-    options
-        Of `csrec_core.metrics.resample`.
+    The dataset has a `propensity` at each row of `arm`; the policy has `item`, `probability`, and the columns of the
+    log that it depends on, such as `user`: of `arm_policy`, or `csrec_core.data.policies.read_policy`. Rows of users,
+    or other contexts, that it lacks are left out. `options` go to `csrec_core.metrics.resample`.
 
     Returns what `estimate_values` does, and whether the rows can tell what the policy is worth.
     """

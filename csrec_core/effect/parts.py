@@ -33,8 +33,6 @@ from csrec_core.effect.score import Groupings, Sums, group_rows, item_fifths, sp
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
 
-__all__ = ["SHARED", "estimate_parts"]
-
 DRAWN = 200_000  # exposures of the users that are drawn to learn from, and to be audited
 LAST_POSITION = 20  # of MSSD's sessions; later ones are counted with it
 #: The groupings of MSSD beside those of every log: their groups, and the code of each row of a log.
@@ -150,22 +148,12 @@ def estimate_parts(
 ) -> tuple[Effect, Dataset]:
     """Estimate the effect over a log in parts; see `csrec_core.effect.estimate.estimate_effect`.
 
-    Parameters
-    ----------
-    out : path
-        Keeps sums and scores of each part, in a folder named by all that they depend on: a run that was cut
-        short goes on. The result does not depend on who does the work.
-    scheduler, workers
-        See `csrec_core.cluster.run_tasks`. The workers must see both folders under the same paths.
-    drawn : int
-        Exposures, about, of the users that are drawn to learn from.
+    In `out`, sums and scores of each part are kept, in a folder named by all that they depend on: a run that was cut
+    short goes on. The result does not depend on who does the work (`scheduler`, `workers`: see
+    `csrec_core.cluster.run_tasks`); the workers must see both folders under the same paths. The users to learn from
+    have about `drawn` exposures.
 
-    Returns
-    -------
-    effect : Effect
-        Of all rows, which it does not hold.
-    sample : Dataset
-        The users that were drawn, for checks that need rows.
+    Returns the effect of all rows, which it does not hold, and the users that were drawn, for checks that need rows.
     """
     out, parts = Path(out).expanduser().resolve() / "parts", log.parts
     with work_place(scheduler, min(workers, len(parts))) as address:
@@ -194,7 +182,7 @@ def estimate_parts(
         known = _what_is_known(rows, design, arms, glances, sum(one[2] for one in counted), log)
         features = known.describe(rows)
         tables = [features] * len(seeds)
-        engines = learn_engines(rows, tables, design, known, counts, folds=folds, seeds=seeds)
+        engines = learn_engines(rows, tables, design, known, counts, seeds=seeds)
         fifths, kept = item_fifths(counts[0]), out / _key(plan, drawn)
         tasks = {part: (part, kept / f"{part}.npz") for part in parts}
         scored = each(_score_part, tasks, plan, engines, list(rows.columns), fifths)

@@ -14,8 +14,6 @@ from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 
-__all__ = ["constraint_path", "fit_penalised", "read_weights"]
-
 PENALTY_FOLDS = 2
 
 

@@ -21,20 +21,9 @@ from csrec_core.errors import InputError
 from csrec_core.numbers import writer
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
-__all__ = [
-    "break_even",
-    "gain_table",
-    "policies",
-    "policy_advice",
-    "policy_finding",
-    "policy_values",
-    "regret",
-    "threshold_values",
-    "with_truth",
-]  # fmt: skip
-
 ALWAYS, NEVER, RANDOM, RULE = "always", "never", "random, as often", "TER > c"
 REPORTED = "doubly robust"
+THRESHOLDS = 9  # at which the rule is valued
 #: Name to the chance of the arm at each cell.
 Policies = Mapping[str, np.ndarray]
 #: Gains by name, as (value, lower, upper).
@@ -129,7 +118,7 @@ def _true_value(cells: pd.DataFrame, chance: np.ndarray, cost: float) -> float:
     return float(np.average(chance * (cells["p1"] - cost) + (1 - chance) * cells["p0"], weights=cells["tau"]))
 
 
-def threshold_values(cells: pd.DataFrame, *, cost: float = 0.0, points: int = 9, **options) -> pd.DataFrame:
+def threshold_values(cells: pd.DataFrame, *, cost: float = 0.0, **options) -> pd.DataFrame:
     """Return what the rule gains over never, by its threshold, over the range of the effects; doubly robust.
 
     Each interval is for its threshold alone: the best of them is no estimate of what the best rule is worth.
@@ -137,7 +126,7 @@ def threshold_values(cells: pd.DataFrame, *, cost: float = 0.0, points: int = 9,
     Returns `threshold`, `share`, `value`, `lower`, `upper`, and `truth` where known.
     """
     least, most = cells["effect"].quantile([0.02, 0.98])
-    thresholds = np.unique(np.linspace(least, most, points))
+    thresholds = np.unique(np.linspace(least, most, THRESHOLDS))
     chosen = {str(c): (cells["effect"] > c).to_numpy(dtype=float) for c in thresholds}
     table = _reported(cells, {NEVER: np.zeros(len(cells)), **chosen}, NEVER, cost=cost, **options)
     table = table.drop(index=NEVER).reset_index(drop=True)

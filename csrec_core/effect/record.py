@@ -9,10 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from csrec_core.effect.clock import Clock
-from csrec_core.effect.rows import POSITION, beside
-
-__all__ = ["describe", "item_vectors", "record_windows"]
+from csrec_core.effect.rows import POSITION, Clock, beside
 
 LONGEST_RUN = 5  # rejections in a row that are told apart
 SHOWN = 5  # exposures of one item that are told apart

@@ -1,7 +1,7 @@
 """The estimated effect of one arm against another, with what it rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,7 @@ from csrec_core.effect.score import (
 from csrec_core.effect.sensitivity import sensitivity_band, tipping_point
 from csrec_core.effect.users import user_effects
 from csrec_core.errors import InputError, unknown
+from csrec_core.verdict import Verdict
 
 __all__ = ["Effect", "merge_small"]
 
@@ -232,6 +233,10 @@ class Effect:
         effect, error = combine_splits(np.array([one.effect for one in found]), errors)
         worth = np.median([one.worth for one in found], axis=0)
         return intervals(effect, error, worth, level=level or self.level)
+
+    def after(self, checks: Sequence[Verdict]) -> "Effect":
+        """Return the effect judged again once checks are in (`csrec_core.effect.checks.check_effect`)."""
+        return replace(self, identification=self.identification.after(checks))
 
     def to_dict(self) -> dict:
         """Return what `effect.json` holds (`csrec_core.effect.answer.as_dict`)."""

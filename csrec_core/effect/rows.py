@@ -1,12 +1,12 @@
 """The rows of a log, by user and in the order in which they were lived, with what its owner knows beside them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.design import Design
-
-__all__ = ["beside", "covariates", "genres", "lay_rows", "shares_clock", "table_moments"]
 
 #: How the columns of the users table begin that hold the preference for a genre, whose name follows.
 GENRE_PREFERENCE = "preference: "
@@ -134,3 +134,35 @@ def lay_rows(
 def beside(rows: pd.DataFrame) -> list[str]:
     """Return the covariates among the columns of `lay_rows`."""
     return list(rows.columns[rows.columns.get_loc("arm_propensity") + 1 :])
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Which times the arms share, so that both are compared at the same one; `between`: every user is of one arm.
+
+    `columns` are the features of time that the nuisances may read: `seen` and `time` where the arms alternate within
+    users, `step` where every user is of one arm, none where one phase follows the other.
+    """
+
+    columns: tuple[str, ...]
+    between: bool
+
+    @property
+    def phased(self) -> bool:
+        """Whether one phase follows the other."""
+        return not (self.columns or self.between)
+
+
+def find_clock(rows: pd.DataFrame) -> Clock:
+    """Find the clock of rows of `lay_rows`."""
+    own = rows[rows["arm"] >= 0]
+    arms = own.groupby("user")["arm"].agg(["min", "max"])
+    time = rows["time"].to_numpy()
+    timed = ("time",) if np.ptp(np.nan_to_num(time)) > 0 else ()
+    if (arms["min"] == arms["max"]).all():
+        return Clock(("step", *timed) if own["user"].duplicated().any() else timed, True)
+    if not timed:
+        return Clock((), False)
+    low, high = np.quantile(own.loc[own["arm"] == 0, "time"], [0.01, 0.99])
+    inside = own.loc[own["arm"] == 1, "time"].between(low, high).mean()
+    return Clock(("seen", "time") if inside > 0.5 else (), False)

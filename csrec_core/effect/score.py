@@ -28,11 +28,6 @@ from csrec_core.effect.engine import BLOCK, Known
 from csrec_core.effect.item_counts import FEW_ITEMS, ItemCounts
 from csrec_core.effect.rows import POSITION
 
-__all__ = [
-    "ESTIMATORS", "FEWEST_ACCEPTING", "Effects", "Sums", "combine_splits", "effects_of", "group_rows", "group_scores",
-    "intervals", "item_fifths", "merged", "slope_of", "split_sums", "step_of", "sum_scores",
-]  # fmt: skip
-
 USER_TERMS = 7  # of x_u
 FEWEST_ACCEPTING = (
     5.0  # effective users with, and without, an accepted exposure on either side, for an interval

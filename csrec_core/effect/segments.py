@@ -10,8 +10,6 @@ from csrec_core.effect.rows import covariates, genres
 from csrec_core.effect.score import effects_of, step_of
 from csrec_core.metrics import holm
 
-__all__ = ["by_cohort", "by_segment", "segment_labels", "segment_sentence", "segment_tests", "segment_tile"]
-
 THIRDS = ("lowest third", "middle third", "highest third")
 BREADTH = "variety of own choices"  # what cohorts are made of where no time is logged
 SEGMENT_WORDS = {"preference": "preference for the item's genre"}

@@ -13,8 +13,6 @@ from csrec_core.effect.nuisance import fit_model
 from csrec_core.effect.score import Sums, effects_of
 from csrec_core.errors import InputError
 
-__all__ = ["sensitivity_band", "strongest", "tipping_point"]
-
 ODDS = (1.0, 1.25, 1.5, 2.0, 3.0)
 LARGEST_ODDS = 20.0  # odds past which no tipping point is looked for
 COLUMNS, ROWS = 12, 10_000  # that the strongest column is sought among

@@ -10,21 +10,19 @@ from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
 from csrec_core.metrics import effective_size
 
-__all__ = ["sequential_effect"]
-
 LONGEST_REACH = 6  # exposures that the weights may reach back
 SETTLED = 5  # decisions before the weighted exposures, or a quarter of the phase: habits start from none
 NOISE_ERRORS = 2.0  # standard errors of a difference that may be noise
 FEWEST_WEIGHTED_ROWS = 500  # rows that weighted ones must be worth, for their normal intervals to hold
 
 
-def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None) -> pd.DataFrame:
+def sequential_effect(dataset: Dataset, design: Design) -> pd.DataFrame:
     """Contrast the arm's exposures with the baseline's weighted as if they had been drawn uniformly.
 
     Each exposure weighs 1 / (N p), with p its logged propensity and N the size of the catalogue; a row of a
     sequence weighs the product over its last k exposures (over all of the phase where those are fewer).
-    Products of more exposures leave less of the baseline's history in the decision before, and vary more. By
-    default k is the smallest from 2 on whose effect differs from that of no larger k, of those with enough
+    Products of more exposures leave less of the baseline's history in the decision before, and vary more. The
+    chosen k is the smallest from 2 on whose effect differs from that of no larger k, of those with enough
     rows, by more than two standard errors of the difference (Lepski's rule); k = 1 leaves the decision before
     to an exposure of the baseline. The effect is one of uniformly drawn exposures, which a randomised arm
     shows. It takes the baseline's phase for stationary but for its first decisions, which are only used as
@@ -40,8 +38,6 @@ def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None)
         raise InputError(
             f"{dataset.name}: the marginal effect needs the propensity of every exposure; {missing:,} have none"
         )
-    if k is not None and k < 1:
-        raise InputError(f"k = {k}; expected at least 1")
     known = rows["item"] if dataset.items is None else pd.concat([rows["item"], dataset.items["item"]])
     user, names = pd.factorize(rows["user"])
     step = rows.groupby(["user", "arm"]).cumcount().to_numpy()
@@ -59,11 +55,9 @@ def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None)
         raise InputError(
             f"{dataset.name}: expected two exposures of the baseline and one of the arm of a user"
         )
-    base = [
-        _phase_mean(chosen, back, slice(settled, None)) for back in range(1, min(k or longest, longest) + 1)
-    ]
+    base = [_phase_mean(chosen, back, slice(settled, None)) for back in range(1, longest + 1)]
     ess = np.array([one[2] for one in base])
-    trusted = len(base) if k else max(1, int((ess >= FEWEST_WEIGHTED_ROWS).sum()))
+    trusted = max(1, int((ess >= FEWEST_WEIGHTED_ROWS).sum()))
     means, parts = np.zeros(trusted), np.zeros((len(names), trusted))
     for place in range(trusted):
         for number in range(1, steps + 1):
@@ -75,8 +69,7 @@ def sequential_effect(dataset: Dataset, design: Design, *, k: int | None = None)
     half = norm.ppf(0.975) * error
     numbers = np.arange(1, trusted + 1)
     table = pd.DataFrame({"k": numbers, "effect": means, "lower": means - half, "upper": means + half})
-    picked = trusted if k else _choose(means, parts)
-    return table.assign(error=error, ess=ess[:trusted], chosen=numbers == picked)
+    return table.assign(error=error, ess=ess[:trusted], chosen=numbers == _choose(means, parts))
 
 
 def _choose(means: np.ndarray, parts: np.ndarray) -> int:

@@ -12,8 +12,6 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.result import Effect
 from csrec_core.effect.ter import true_effects
 
-__all__ = ["SCENARIOS", "estimate_world", "study_table", "summarise_study"]
-
 #: What is asked of a world: arguments of `simulate_books`. Preferences are hidden, the chances of the items logged.
 SCENARIOS: dict[str, dict] = {"with an effect": {}, "without an effect": {"effect": 0.0, "trust_spread": 0.0}}
 

@@ -15,8 +15,6 @@ from csrec_core.effect.result import Effect
 from csrec_core.errors import unknown
 from csrec_core.metrics import resample_means
 
-__all__ = ["effect_estimates", "observed_contrast", "true_effects", "true_mean", "two_model"]
-
 #: By estimand, the end of a network's columns, and the columns of the truth under either arm.
 ESTIMAND_COLUMNS = {
     "filtered": ("", "p_system", "p_self"),
@@ -28,12 +26,8 @@ CELL = ["user", "t", "step", "item"]
 def two_model(cells: pd.DataFrame, *, estimand: str = "filtered", penalised: bool = False) -> pd.DataFrame:
     """Return TER at every system exposure as the difference of two models, f - f~ (the paper's estimator).
 
-    Parameters
-    ----------
-    cells : DataFrame
-        See `csrec_core.models.predictions.Predictions`.
-    penalised : bool
-        Use the f of Eq. (9), whose penalty shrinks TER towards 0, instead of the f without it.
+    Cells are of `csrec_core.models.predictions.Predictions`; `penalised` takes the f of Eq. (9), whose penalty shrinks
+    TER towards 0, instead of the f without it.
 
     Returns `user`, `t`, `step`, `item`, `effect` in [-1, 1].
     """

@@ -28,8 +28,6 @@ from csrec_core.metrics import resample
 from csrec_core.numbers import interval, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
-__all__ = ["Trust", "later_less_earlier", "trust_changes"]
-
 FEWEST_ORDERED = 6  # exposures, below which a user's order says nothing
 EDGE = 2  # exposures at least, before and after a change
 SMALLEST_EXPECTED = 0.02  # an expected acceptance is kept this far from 0 and 1

@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-__all__ = ["user_effects"]
-
 FEWEST_EXPOSURES = 2  # exposures of a user, from which on their spread counts for that of the noise
 
 

@@ -14,8 +14,6 @@ from csrec_core.effect.design import Design
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.errors import InputError
 
-__all__ = ["TRIM", "ItemChances", "item_chances", "row_weights"]
-
 TRIM = 0.02  # odds of the arm above 49 to 1 count as beyond comparison
 ALIKE = 1e-6  # relative spread of an item's logged chances, up to which they are one
 

@@ -6,16 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from csrec_core.effect.answer import column_words
+from csrec_core.effect.answer import tipping_sentence
 from csrec_core.effect.identification import Identification
 from csrec_core.effect.result import Effect
 from csrec_core.numbers import count, interval, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict
-
-__all__ = [
-    "amount", "between", "by_step", "evidence_frame", "fitness", "ladder", "over_time_sentence", "over_time_tile",
-    "overlap_rows", "rows_behind", "sensitivity_sentence", "sequence_sentence", "users_sentence",
-]  # fmt: skip
 
 #: The checks that one rung sums up (`csrec_core.effect.checks.CHECKS`).
 PLACEBOS = ("placebo arm", "negative control outcome", "no drift", "dummy outcome")
@@ -81,24 +76,6 @@ def users_sentence(effect: Effect) -> str:
         f"Of {len(users):,} users, {above:,} have an interval above zero and {below:,} one below; the rest are not "
         "told from zero, as a user has few exposures."
     )
-
-
-def sensitivity_sentence(effect: Effect) -> str:
-    """Say how strong a hidden cause would have to be, beside the strongest column observed."""
-    tipping, (name, factor), beside = effect.tipping, effect.benchmark, ""
-    if effect.identification.status == "not identified":
-        return "There is no effect to be explained away."
-    if np.isnan(tipping):
-        return "The arm was drawn with known chances: nothing hidden can move it."
-    if name:
-        beside = (
-            f" {column_words(name).capitalize()}, the strongest column observed, moves them by {factor:.2f}."
-        )
-    if tipping <= 1:
-        return f"Zero is within the interval already, with nothing hidden.{beside}"
-    if np.isinf(tipping):
-        return f"No hidden cause that moves the odds of an exposure by up to 20 explains the effect away.{beside}"
-    return f"A hidden cause that moves the odds of an exposure by {tipping:.2f} would let zero in.{beside}"
 
 
 def sequence_sentence(effect: Effect, reach: pd.Series) -> str:
@@ -171,7 +148,7 @@ def _sum_up(name: str, judged: Identification, checks: Sequence[str]) -> Verdict
 
 def _strength(effect: Effect) -> Verdict:
     """Say whether a hidden cause as strong as the strongest column observed would let zero in."""
-    name, detail = "hidden causes as strong as those seen change nothing", sensitivity_sentence(effect)
+    name, detail = "hidden causes as strong as those seen change nothing", tipping_sentence(effect.to_dict())
     tipping, factor = effect.tipping, effect.benchmark[1]
     if effect.identification.status == "not identified":
         return Verdict(name, NOT_TESTED, detail)

@@ -10,12 +10,11 @@ from scipy.stats import t as student
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset
-from csrec_core.effect.clock import Clock
 from csrec_core.effect.design import Design
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.record import describe
-from csrec_core.effect.rows import lay_rows
+from csrec_core.effect.rows import Clock, lay_rows
 from csrec_core.errors import unknown
 from csrec_core.evaluation.controls import (
     CONTROLS,

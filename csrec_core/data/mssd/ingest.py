@@ -40,8 +40,6 @@ from csrec_core.data.mssd.split import SPLIT, bring_together
 from csrec_core.errors import InputError
 from csrec_core.files import read_json, write_json
 
-__all__ = ["Ingestion", "ingest", "match_files"]
-
 
 @dataclass(frozen=True)
 class Ingestion:
@@ -103,18 +101,11 @@ def ingest(
     short goes on where it stopped. The result does not depend on the order of the files, nor on how many
     processes read them.
 
-    Parameters
-    ----------
-    logs, tracks : sequence of path
-        `.csv`, `.csv.gz` or `.tar.gz` of such tables; each log becomes a part named after it.
-    scheduler, workers
-        See `csrec_core.cluster.run_tasks`.
+    Files are `.csv`, `.csv.gz` or `.tar.gz` of such tables; each log becomes a part named after it. `scheduler` and
+    `workers` are those of `csrec_core.cluster.run_tasks`.
 
-    Raises
-    ------
-    InputError
-        Before anything is read, on a wrong header, two files of one name, or a folder that was made with
-        other options or tracks; at the end, on ids that collide or files given twice.
+    Raises InputError before anything is read on a wrong header, two files of one name, or a folder that was made with
+    other options or tracks; at the end, on ids that collide or files given twice.
     """
     folder, options = Path(folder).resolve(), options or Options()
     files = _by_part(logs)

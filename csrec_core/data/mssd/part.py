@@ -32,25 +32,6 @@ from csrec_core.data.tables import sql_text
 from csrec_core.errors import InputError
 from csrec_core.files import read_json, whole_file, write_json
 
-__all__ = [
-    "DUPLICATE",
-    "LOG_COLUMNS",
-    "TABLES",
-    "TRACK_COLUMNS",
-    "identity",
-    "ingest_file",
-    "ingest_tracks",
-    "one",
-    "open_database",
-    "part_name",
-    "parts_of",
-    "read_note",
-    "read_users",
-    "rows_of",
-    "write_note",
-    "write_table",
-]
-
 LOG_COLUMNS = tuple(column.name for column in (SESSION, TRACK, *LOG))
 TRACK_COLUMNS = tuple(column.name for column in (TRACK_ID, *TRACKS))
 DUPLICATE = "duplicated position"
@@ -82,15 +63,8 @@ def identity(path: Path) -> dict:
 def ingest_file(path: Path, folder: Path, options: Options) -> dict:
     """Write the part of one file of session logs, then the note in `done/` that it is whole.
 
-    Returns
-    -------
-    dict
-        `input`, the file's `identity`; `read`, its rows; `problems`, rows by what is wrong with them.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read to its end, or has no good row; nothing of it is written then.
+    That holds `input`, the file's `identity`; `read`, its rows; `problems`, rows by what is wrong with them. InputError
+    where the file cannot be read to its end, or has no good row; nothing of it is written then.
     """
     name, source = part_name(path), identity(path)
     with open_database(options.key) as base:

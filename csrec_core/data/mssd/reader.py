@@ -16,8 +16,6 @@ import pyarrow as pa
 
 from csrec_core.errors import InputError, nearest
 
-__all__ = ["ENDINGS", "read_blocks", "read_header"]
-
 ENDINGS = (".csv", ".csv.gz", ".tar.gz")
 Stream = IO[bytes] | BufferedIOBase
 BLOCK_BYTES = 8 << 20  # bytes of text that are read at once

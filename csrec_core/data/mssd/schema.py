@@ -8,20 +8,6 @@ import pandas as pd
 from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.errors import InputError, unknown
 
-__all__ = [
-    "BREAKS",
-    "CONTEXTS",
-    "LABELS",
-    "LOG",
-    "SESSION",
-    "TRACK",
-    "TRACKS",
-    "TRACK_ID",
-    "FileColumn",
-    "Options",
-    "whole_numbers",
-]
-
 CONTEXTS = ("user_collection", "personalized_playlist", "editorial_playlist", "radio", "catalog", "charts")
 BREAKS = ("context_switch", *(f"{length}_pause_before_play" for length in ("no", "short", "long")))
 LABELS = ("skip_1", "skip_2", "skip_3", "not_skipped")
@@ -149,10 +135,6 @@ def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
     A name has the same number on every machine and in whatever file it lies. A key of 16 letters names the
     hash function; another one gives other numbers. Some two of n names share a number with probability
     n**2 / 2**64: 1 in 720 for 160 million. `csrec_core.data.mssd.ingest.ingest` finds them.
-
-    Parameters
-    ----------
-    names : array (n,) of str
     """
     if not len(names):
         return np.zeros(0, dtype=np.int64)

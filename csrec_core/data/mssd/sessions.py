@@ -14,18 +14,11 @@ from csrec_core.data.mssd.part import parts_of, read_users
 from csrec_core.data.mssd.simulate import truth_rows
 from csrec_core.errors import InputError
 
-__all__ = ["draw_users", "sample_sessions"]
-
 
 def sample_sessions(folder: Path, sessions: int | None, *, seed: int = 0) -> Dataset:
     """Return a log of some sessions, every one as likely, with the items they meet, and their truth if simulated.
 
-    The same seed draws the same sessions however the files are cut.
-
-    Parameters
-    ----------
-    sessions : int or None
-        None takes all.
+    None takes all; the same seed draws the same sessions however the files are cut.
     """
     files = (pq.ParquetFile(folder / "log" / f"{part}.parquet") for part in parts_of(folder))
     batches = (batch["user"].to_numpy() for file in files for batch in file.iter_batches(columns=["user"]))
@@ -43,13 +36,7 @@ def sample_sessions(folder: Path, sessions: int | None, *, seed: int = 0) -> Dat
 
 
 def draw_users(batches: Iterable[np.ndarray], number: int | None, *, seed: int = 0) -> np.ndarray:
-    """Draw that many of the distinct users in the batches, sorted; in whatever order they come.
-
-    Parameters
-    ----------
-    number : int or None
-        None takes all.
-    """
+    """Draw that many of the distinct users in the batches, or all, sorted; in whatever order they come."""
     key = np.random.default_rng(seed).integers(2**63, dtype=np.uint64)
     drawn = np.zeros(0, dtype=np.int64)
     for batch in batches:

@@ -35,8 +35,6 @@ from csrec_core.data.mssd.schema import CONTEXTS, TRACKS
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 
-__all__ = ["Listeners", "read_truth", "simulate_mssd", "truth_files", "truth_rows"]
-
 TOGETHER = 1000  # sessions of one random stream
 SHORTEST, LONGEST = 10, 20
 CONTEXT_SHARES = (0.40, 0.20, 0.14, 0.10, 0.13, 0.03)  # of the contexts, as `CONTEXTS`
@@ -56,17 +54,9 @@ TRUTH = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Listeners:
-    """What drives the simulated listeners; the weights of the equation above, in logits.
+    """What drives the simulated listeners; the weights of the equation above, in logits."""
 
-    Attributes
-    ----------
-    tracks : int
-        Size of the catalogue.
-    seed : int
-        Same seed, same world.
-    """
-
-    tracks: int = 5000
+    tracks: int = 5000  # of the catalogue
     seed: int = 0
     effect: float = 0.5
     trust_spread: float = 0.3
@@ -128,20 +118,11 @@ def simulate_mssd(
 ) -> tuple[list[Path], list[Path]]:
     """Write files of session logs, of tracks, and of the truth.
 
-    Parameters
-    ----------
-    folder : path
-        Gets `log_<number>.csv` and `tf_000000000000.csv` in the columns of MSSD, and
-        `truth_<number>.parquet`: for each row of a log `session`, `t`, `p_system` and `p_self`, the
-        probability of acceptance by skip_2 given the realised decisions before, were the context a
-        personalised playlist or the listener's collection, and `marginal_system`, `marginal_self`, the same
-        were all contexts of the session so far, with the earlier decisions summed out.
-    sessions, per_file : int
-        In all, and in each file, a multiple of 1000.
-
-    Returns
-    -------
-    logs, tracks : lists of path
+    The folder gets `log_<number>.csv` and `tf_000000000000.csv` in the columns of MSSD, and `truth_<number>.parquet`:
+    for each row of a log `session`, `t`, `p_system` and `p_self`, the probability of acceptance by skip_2 given the
+    realised decisions before, were the context a personalised playlist or the listener's collection, and
+    `marginal_system`, `marginal_self`, the same were all contexts of the session so far, with the earlier decisions
+    summed out. `per_file` sessions, a multiple of 1000, are in each. Returns the paths of logs and tracks.
     """
     if sessions < 1 or per_file < TOGETHER or per_file % TOGETHER:
         raise InputError(
@@ -175,13 +156,7 @@ def truth_rows(folder: Path, users: np.ndarray) -> pd.DataFrame | None:
 
 
 def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the truth of sessions of such a folder, by name (`simulate_mssd`), (S, 20) each, else NaN.
-
-    Parameters
-    ----------
-    users : array (S,)
-        Sorted.
-    """
+    """Return the truth of sessions of such a folder, by name (`simulate_mssd`), (S, 20) each, else NaN."""
     if (truth := truth_rows(Path(folder), users)) is None:
         return {}
     place = np.searchsorted(users, truth["user"]), truth["t"].to_numpy() - 1

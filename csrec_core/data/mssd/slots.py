@@ -18,8 +18,6 @@ from csrec_core.data.mssd.sessions import draw_users
 from csrec_core.errors import InputError
 from csrec_core.files import read_json
 
-__all__ = ["LOG_FEATURES", "SLOTS", "Sessions", "read_sessions"]
-
 SLOTS = 20  # tracks of the longest session
 OTHER_REASON = "other"  # any reason that is not named
 REASON_WORDS = {"backbtn", "clickrow", "endplay", "fwdbtn", "playbtn", "remote", "trackdone", "trackerror"}
@@ -84,14 +82,8 @@ class Sessions:
 def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int = 0) -> Sessions:
     """Read whole sessions from a folder that `csrec_core.data.mssd.ingest.ingest` wrote.
 
-    Sessions with rows missing are left out, as are those of more than 20 tracks or of one.
-
-    Parameters
-    ----------
-    sessions : int, optional
-        Draw that many; all by default, which takes some 4 KB each.
-    seed : int
-        Of the draw, which does not depend on how the files are cut.
+    Sessions with rows missing are left out, as are those of more than 20 tracks or of one. All are read by default,
+    which takes some 4 KB each, or that many drawn, by a draw that does not depend on how the files are cut.
     """
     folder = Path(folder)
     if not (folder / "options.json").exists():

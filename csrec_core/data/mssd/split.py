@@ -17,8 +17,6 @@ from csrec_core.data.mssd.part import (
 from csrec_core.data.tables import sql_text
 from csrec_core.errors import InputError
 
-__all__ = ["SPLIT", "bring_together"]
-
 SPLIT = "sessions-of-several-files"  # the part
 FEW_SESSIONS = 1000  # split sessions that are mended however few sessions there are
 
@@ -29,10 +27,7 @@ def bring_together(folder: Path, parts: list[str]) -> None:
     Of two rows for one position that of the first part by name stays, the others are quarantined. A run cut
     short here does the parts concerned anew: their notes in `done/` are removed first and written back last.
 
-    Raises
-    ------
-    InputError
-        If two sessions became one number, or so many are split that files must have been given twice.
+    InputError where two sessions became one number, or so many are split that files must have been given twice.
     """
     with open_database() as base:
         base.execute(f"CREATE VIEW places AS FROM {rows_of(folder, parts, 'index')}")
