@@ -10,24 +10,16 @@ START_SECONDS = 25  # seconds of a notebook on a small log
 
 @dataclass(frozen=True, kw_only=True)
 class Notebook:
-    """What a notebook is for.
+    """What a notebook is for."""
 
-    Attributes
-    ----------
-    needs : {"log", "effect", "arms", "phases", "sessions"}, optional
-        What a log must have for it, by `csrec_core.data.check.what_it_lacks`; None where it reads no log.
-    suites : sequence of str
-        The suites that leave some notebooks out, and have this one; all others have every notebook.
-    seconds : float
-        CPU seconds for 100,000 exposures more, as measured on logs of 10,000 to 500,000 (docs/results.md).
-    reads : sequence of str
-        Whose artefacts it reads: it runs after them, and is redone when they are.
-    """
-
+    # What a log must have for it, "log", "effect", "arms", "phases" or "sessions", by
+    # `csrec_core.data.check.what_it_lacks`; None where it reads no log.
     needs: str | None = "log"
+    # the suites that leave some notebooks out, and have this one; all others have every notebook
     suites: tuple[str, ...] = ()
+    # CPU seconds for 100,000 exposures more, measured on logs of 10,000 to 500,000 (docs/results.md)
     seconds: float = 0
-    reads: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()  # whose artefacts it reads: it runs after them, and is redone when they are
 
 
 NOTEBOOKS = {

@@ -17,29 +17,15 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """What a run came to.
+    """What a run came to."""
 
-    Attributes
-    ----------
-    dataset : Dataset or None
-        The log, its books and the readers' true preferences; None where the gate held the run.
-    knowledge : DataFrame
-        A row a book: see `check_knowledge`.
-    made_up : float
-        Share of made-up books that the agent says it knows.
-    quality : Quality
-    silent : int
-        Questions without a usable answer, whose exposures are missing from the log.
-    cost : str
-        What the answers have cost, in words; empty if nothing.
-    """
-
+    # the log, its books and the readers' true preferences; None where the gate held the run
     dataset: Dataset | None
-    knowledge: pd.DataFrame
-    made_up: float
+    knowledge: pd.DataFrame  # a row a book: see `check_knowledge`
+    made_up: float  # share of made-up books that the agent says it knows
     quality: Quality
-    silent: int
-    cost: str
+    silent: int  # questions without a usable answer, whose exposures are missing from the log
+    cost: str  # what the answers have cost, in words; empty if nothing
 
 
 def collect(

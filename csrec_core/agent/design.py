@@ -21,36 +21,20 @@ YEAR, GAP = 365 * 86_400, 3 * 86_400  # seconds: when readers begin, and the mea
 
 @dataclass(frozen=True, eq=False)
 class Readers:
-    """Readers and their draws; arrays of n rows.
+    """Readers and their draws; arrays of n rows."""
 
-    Attributes
-    ----------
-    reader : array of int (n,)
-        From 1.
-    preference : array (n, genres)
-        Dirichlet over the genres that the catalogue still holds, 0 for the others.
-    shelf : array of int (n, 3 steps)
-        Distinct books, by their place in the catalogue, in random order.
-    count : array of int (n,)
-        Purchases, uniform from half of `steps` to `steps`.
-    candidates : array of int (n, 2 steps)
-        Distinct books in random order, of which the system recommends the first that are not owned.
-    time : array of datetime64[s] (n, 2 steps)
-        When things happen: purchases, then exposures.
-    accept_first : array of bool (n, steps)
-        The order in which the two answers are offered, at each exposure.
-    other_order : array of int (n, steps)
-        A permutation of the exposures, for the check of their order.
-    """
-
-    reader: np.ndarray
+    reader: np.ndarray  # (n,), from 1
+    # (n, genres): Dirichlet over the genres that the catalogue still holds, 0 for the others
     preference: np.ndarray
-    shelf: np.ndarray
-    count: np.ndarray
+    shelf: np.ndarray  # (n, 3 steps): distinct books, by their place in the catalogue, in random order
+    count: np.ndarray  # (n,): purchases, uniform from half of `steps` to `steps`
+    # (n, 2 steps): distinct books in random order, of which the system recommends the first that are not
+    # owned
     candidates: np.ndarray
-    time: np.ndarray
+    time: np.ndarray  # datetime64[s] (n, 2 steps): when things happen, purchases, then exposures
+    # bool (n, steps): the order in which the two answers are offered, at each exposure
     accept_first: np.ndarray
-    other_order: np.ndarray
+    other_order: np.ndarray  # (n, steps): a permutation of the exposures, for the check of their order
 
     @property
     def steps(self) -> int:

@@ -28,40 +28,20 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where and how to ask.
-
-    Attributes
-    ----------
-    model : str
-    base_url : str or None
-        None is that of OPENAI_BASE_URL in the environment, else OpenAI's own.
-    concurrency : int
-        Requests under way at a time, at most.
-    limit_requests, limit_tokens : int or None
-        Of all requests written down in the cache, those of earlier sessions included. Tokens of answers are
-        known only when they come: those under way may go over the limit.
-    timeout : float
-        Seconds a request may take, from its first byte to the last of its answer.
-    tries : int
-        Requests for one answer that fail on the way (429, 5xx, time-out) before the run stops.
-    asks : int
-        Answers of no use to one question before it is given up.
-    backoff : float
-        Seconds before the second try; doubled at each further one, and jittered.
-    seed : int
-        Of the jitter.
-    """
+    """Where and how to ask."""
 
     model: str = ""
-    base_url: str | None = None
-    concurrency: int = 8
+    base_url: str | None = None  # None is that of OPENAI_BASE_URL in the environment, else OpenAI's own
+    concurrency: int = 8  # requests under way at a time, at most
+    # Limits are of all requests written down in the cache, those of earlier sessions included. Tokens of
+    # answers are known only when they come: those under way may go over the limit.
     limit_requests: int | None = None
     limit_tokens: int | None = None
-    timeout: float = 60.0
-    tries: int = 7
-    asks: int = 5
-    backoff: float = 1.0
-    seed: int = 0
+    timeout: float = 60.0  # seconds a request may take, from its first byte to the last of its answer
+    tries: int = 7  # requests for one answer that fail on the way (429, 5xx, time-out) before the run stops
+    asks: int = 5  # answers of no use to one question before it is given up
+    backoff: float = 1.0  # seconds before the second try; doubled at each further one, and jittered
+    seed: int = 0  # of the jitter
 
 
 def check_endpoint(endpoint: Endpoint) -> tuple[str, str]:

@@ -21,29 +21,19 @@ PERMUTATIONS = 500
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What `judge_pilot` found.
+    """What `judge_pilot` found."""
 
-    Attributes
-    ----------
-    explained : DataFrame
-        By factor (position, item, stated preference, previous decision): the `share` of the variance of decisions,
-        in [0, 1], its mean by `chance` under permutation, and the permutation `p`.
-    agreement : DataFrame
-        For the same book at another position, and for the same position with another book: the `share` of
-        equal decisions in the two rounds, by `chance`, and `p`; the `correlation` of the stated probabilities
-        within readers, and `p_stated`.
-    facts : dict
-        Sizes; distinct decision rows and how many are expected by chance; what naming acceptance first adds
-        to acceptance; the anchoring: what a preceding acceptance adds to the stated probability of the same
-        book.
-    verdicts : dict
-        By name, `holds` and `detail`.
-    """
-
+    # By factor (position, item, stated preference, previous decision): the `share` of the variance of
+    # decisions, in [0, 1], its mean by `chance` under permutation, and the permutation `p`.
     explained: pd.DataFrame
+    # For the same book at another position, and for the same position with another book: the `share` of equal
+    # decisions in the two rounds, by `chance`, and `p`; the `correlation` of the stated probabilities within
+    # readers, and `p_stated`.
     agreement: pd.DataFrame
+    # Sizes; distinct decision rows and how many are expected by chance; what naming acceptance first adds to
+    # acceptance; the anchoring: what a preceding acceptance adds to the stated probability of the same book.
     facts: dict[str, float]
-    verdicts: dict[str, dict]
+    verdicts: dict[str, dict]  # by name, `holds` and `detail`
 
     @property
     def passed(self) -> bool:

@@ -22,23 +22,14 @@ def genres_of(catalogue: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """Would these readers accept this book, recommended now, given all that happened before?
-
-    Attributes
-    ----------
-    readers : Readers
-    item : array of int (n,)
-    before : array of int (n, t)
-        The books so far, oldest first: the first `readers.steps` bought, those after them recommended; -1
-        where nothing happened.
-    accepted : array of bool (n, t)
-        What they decided on those.
-    """
+    """Would these readers accept this book, recommended now, given all that happened before?"""
 
     readers: Readers
-    item: np.ndarray
+    item: np.ndarray  # (n,)
+    # (n, t): the books so far, oldest first: the first `readers.steps` bought, those after them recommended;
+    # -1 where nothing happened
     before: np.ndarray
-    accepted: np.ndarray
+    accepted: np.ndarray  # bool (n, t): what they decided on those
 
     @property
     def turn(self) -> int:

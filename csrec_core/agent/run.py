@@ -28,32 +28,16 @@ AGENTS = ("simulator", "openai")
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What is asked, and of whom.
+    """What is asked, and of whom."""
 
-    Attributes
-    ----------
-    agent : {"simulator", "openai"}
-    users, steps : int
-        Readers, and exposures of each by the system.
-    seed : int
-    catalogue : path or None
-        See `load_catalogue`.
-    effect : float
-        For the simulator: the mean source effect, in logits.
-    endpoint : Endpoint
-        For `openai`.
-    prices : tuple of float, optional
-        See `ChatAgent`.
-    """
-
-    agent: str
-    users: int
-    steps: int = 20
+    agent: str  # "simulator" or "openai"
+    users: int  # readers
+    steps: int = 20  # exposures of each reader by the system
     seed: int = 0
-    catalogue: Path | None = None
-    effect: float = 0.6
-    endpoint: Endpoint = field(default_factory=Endpoint)
-    prices: tuple[float, float] | None = None
+    catalogue: Path | None = None  # see `load_catalogue`
+    effect: float = 0.6  # for the simulator: the mean source effect, in logits
+    endpoint: Endpoint = field(default_factory=Endpoint)  # for openai
+    prices: tuple[float, float] | None = None  # see `ChatAgent`
 
     @property
     def settings(self) -> dict:

@@ -19,24 +19,16 @@ LARGE_GRAPH = 60  # measured nodes, above which what takes every pair or set of 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of P(y | do, given) on a graph.
+    """What is known of P(y | do, given) on a graph."""
 
-    Attributes
-    ----------
-    found : the identification, with formula and derivation
-    certificate : of the formula, None where there is none or none was asked for
-    front_doors, instruments, implications : see `csrec_core.causal.adjustment`
-    twins : two models that no data tell apart, or why there are none; None where the effect is identifiable
-    changes : what would make it identifiable, see `identifying_changes`
-    """
-
-    found: Identifiability
-    certificate: Certificate | None
-    front_doors: list[frozenset[str]]
+    found: Identifiability  # with formula and derivation
+    certificate: Certificate | None  # of the formula, None where there is none or none was asked for
+    front_doors: list[frozenset[str]]  # see `csrec_core.causal.adjustment`, as for the next two
     instruments: list[tuple[str, frozenset[str]]]
     implications: list[tuple[str, str, frozenset[str]]]
+    # two models that no data tell apart, or why there are none; None where the effect is identifiable
     twins: Twins | str | None
-    changes: dict[str, tuple[frozenset, ...]]
+    changes: dict[str, tuple[frozenset, ...]]  # what would make it identifiable, see `identifying_changes`
 
     @property
     def query(self) -> str:

@@ -20,21 +20,15 @@ VERDICTS = ("theorem", "equation_6", "recursion", "transport", "identifiable", "
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything checked on one graph up to one time step.
-
-    Attributes
-    ----------
-    chain : the derivation at each of the time steps 2..t
-    identifications : "today", P(D_t | do S_{1:t}, P_t), and "history", P(D_t | do S_{1:t}, P_{1:t})
-    certificates : the numeric certificate of each step at time t, by its name; empty if none was asked for
-    proofs : for each step but H0, which speaks of t = 1, its proof for every t; empty where nothing repeats
-    """
+    """Everything checked on one graph up to one time step."""
 
     graph: nx.DiGraph
     t: int
-    chain: tuple[Derivation, ...]
+    chain: tuple[Derivation, ...]  # the derivation at each of the time steps 2..t
+    # "today", P(D_t | do S_{1:t}, P_t), and "history", P(D_t | do S_{1:t}, P_{1:t})
     identifications: dict[str, Identifiability]
-    certificates: dict[str, Certificate]
+    certificates: dict[str, Certificate]  # of each step at time t, by its name; empty if none was asked for
+    # for each step but H0, which speaks of t = 1, its proof for every t; empty where nothing repeats
     proofs: dict[str, Proof]
 
     @property

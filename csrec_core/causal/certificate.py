@@ -23,17 +23,12 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True)
 class StructuralModel:
-    """A structural model of discrete variables: one table P(node | parents) for each node.
+    """A structural model of discrete variables: one table P(node | parents) for each node."""
 
-    Attributes
-    ----------
-    order : the nodes, causes first; every array of probabilities has one axis for each, in this order
-    parents : for each node the axes of its parents
-    tables : for each node an array with an axis for each parent and a last one for the node itself
-    """
-
+    # the nodes, causes first; every array of probabilities has one axis for each, in this order
     order: tuple[str, ...]
-    parents: dict[str, tuple[int, ...]]
+    parents: dict[str, tuple[int, ...]]  # for each node the axes of its parents
+    # for each node an array with an axis for each parent and a last one for the node itself
     tables: dict[str, np.ndarray]
 
 

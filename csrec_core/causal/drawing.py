@@ -43,22 +43,16 @@ class Arrow:
 
 @dataclass
 class Drawing:
-    """What a file says: filled by a parser, then made into a graph.
+    """What a file says: filled by a parser, then made into a graph."""
 
-    Attributes
-    ----------
-    nodes : each name with the place where it is first written
-    latent : names that are not measured
-    arrows : arrows and pairs, in the order of the file
-    roles : "exposure" and "outcome", each with the nodes so marked (DAGitty)
-    notes : what was left aside, in words
-    """
-
-    nodes: dict[str, Place] = field(default_factory=dict)
-    latent: set[str] = field(default_factory=set)
-    arrows: list[Arrow] = field(default_factory=list)
+    nodes: dict[str, Place] = field(
+        default_factory=dict
+    )  # each name with the place where it is first written
+    latent: set[str] = field(default_factory=set)  # names that are not measured
+    arrows: list[Arrow] = field(default_factory=list)  # arrows and pairs, in the order of the file
+    # "exposure" and "outcome", each with the nodes so marked (DAGitty)
     roles: dict[str, list[str]] = field(default_factory=lambda: {"exposure": [], "outcome": []})
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was left aside, in words
 
     def add_node(self, name: str, place: Place, attributes: Mapping[str, str] = NOTHING) -> None:
         """Note a node; an attribute that is neither understood nor layout is refused."""

@@ -21,23 +21,16 @@ MANY_NODES = 30  # measured nodes, above which fewer formulas are tried
 
 @dataclass(frozen=True)
 class Identifiability:
-    """Whether P(y | do, given) can be computed from the data. Truthy when it can.
-
-    Attributes
-    ----------
-    graph, y, do, given, sources : the query
-    found : a formula as the algorithm finds it, None when there is none
-    hedge : what stands in the way: a confounded group of nodes, and the part of it that the query needs
-    order : the axes of the arrays that `value` takes and gives
-    """
+    """Whether P(y | do, given) can be computed from the data. Truthy when it can."""
 
     graph: nx.DiGraph = field(repr=False)
     y: Nodes
     do: Nodes
     given: Nodes
     sources: tuple[Source, ...]
-    order: tuple[str, ...]
-    found: Term | None = None
+    order: tuple[str, ...]  # the axes of the arrays that `value` takes and gives
+    found: Term | None = None  # a formula as the algorithm finds it, None when there is none
+    # what stands in the way: a confounded group of nodes, and the part of it that the query needs
     hedge: tuple[Nodes, Nodes] | None = None
 
     def __bool__(self) -> bool:

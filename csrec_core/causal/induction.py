@@ -25,20 +25,13 @@ Crossing = tuple[str, str]  # an arrow as (tail, head), both named by how far th
 
 @dataclass(frozen=True)
 class Proof:
-    """What is proved of one step for every t.
+    """What is proved of one step for every t."""
 
-    Attributes
-    ----------
-    step : its name
-    fails_at : the times among those checked one by one at which it fails
-    from_t : the t from which on the verdict is that of `always`, by induction; 0 where no induction was found
-    always : the verdict from there on
-    """
-
-    step: str
-    fails_at: tuple[int, ...]
+    step: str  # its name
+    fails_at: tuple[int, ...]  # the times among those checked one by one at which it fails
+    # the t from which on the verdict is that of `always`, by induction; 0 where no induction was found
     from_t: int
-    always: bool | None
+    always: bool | None  # the verdict from there on
 
     @property
     def holds(self) -> bool | None:

@@ -17,20 +17,16 @@ LOWEST = 0.01  # probability in a table
 
 @dataclass(frozen=True)
 class Twins:
-    """Two models of a graph that no observed data tell apart.
+    """Two models of a graph that no observed data tell apart."""
 
-    Attributes
-    ----------
-    core : the part of the graph that they need: fewer arrows, and the effect would be identifiable
-    tables : for each node P(node | parents) in either model, the last axis the node, parents causes first
-    effects : the effect in either model, P(y = 1 | do = 1, given = 1), all of them set to 1
-    law_gap : the largest difference between the two observed laws, rounding
-    """
-
-    core: nx.DiGraph
+    core: (
+        nx.DiGraph
+    )  # the part of the graph that they need: fewer arrows, and the effect would be identifiable
+    # for each node P(node | parents) in either model, the last axis the node, parents causes first
     tables: dict[str, tuple[np.ndarray, np.ndarray]]
+    # the effect in either model, P(y = 1 | do = 1, given = 1), all of them set to 1
     effects: tuple[float, float]
-    law_gap: float
+    law_gap: float  # the largest difference between the two observed laws, rounding
 
     @property
     def difference(self) -> float:

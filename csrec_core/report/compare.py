@@ -21,28 +21,17 @@ ALIKE_WORDS = ("equal", "not told apart")
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What differs between runs; the others are compared with the first.
+    """What differs between runs; the others are compared with the first."""
 
-    Attributes
-    ----------
-    runs : sequence of str
-        Their names.
-    facts : DataFrame
-        `fact` and a column a run: data, code, commit, status, time.
-    parameters : DataFrame
-        Those that differ: `parameter`, a column a run (a dash: not declared there), `notebooks`.
-    numbers : DataFrame
-        Every headline number of every run but the first: `notebook`, `number`, `run`, `first`, `first_lower`,
-        `first_upper`, `value`, `lower`, `upper`, `difference`, `difference_lower`, `difference_upper` and
-        `verdict` (moved, not told apart, differs, equal, only here, only in the first).
-    verdicts : DataFrame
-        Checks that differ: `notebook`, `verdict`, and a column a run (their words, or a dash).
-    """
-
-    runs: Sequence[str]
-    facts: pd.DataFrame
+    runs: Sequence[str]  # their names
+    facts: pd.DataFrame  # `fact` and a column a run: data, code, commit, status, time
+    # those that differ: `parameter`, a column a run (a dash: not declared there), `notebooks`
     parameters: pd.DataFrame
+    # Every headline number of every run but the first: `notebook`, `number`, `run`, `first`, `first_lower`,
+    # `first_upper`, `value`, `lower`, `upper`, `difference`, `difference_lower`, `difference_upper` and
+    # `verdict` (moved, not told apart, differs, equal, only here, only in the first).
     numbers: pd.DataFrame
+    # checks that differ: `notebook`, `verdict`, and a column a run (their words, or a dash)
     verdicts: pd.DataFrame
 
     @property

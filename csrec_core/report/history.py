@@ -39,17 +39,11 @@ WORSE = ("identified", "holds", "not tested", "undecided", "assumed", "bounded",
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """One thing followed over the entries of a history.
-
-    Attributes
-    ----------
-    title : str
-    table : DataFrame
-        A row an entry: `started`, `data`, `code`, `value`, `lower`, `upper`, `word`, `earlier` (mean of the earlier
-        runs on other data), `difference`, `difference_lower`, `difference_upper`, `alert`.
-    """
+    """One thing followed over the entries of a history."""
 
     title: str
+    # A row an entry: `started`, `data`, `code`, `value`, `lower`, `upper`, `word`, `earlier` (mean of the
+    # earlier runs on other data), `difference`, `difference_lower`, `difference_upper`, `alert`.
     table: pd.DataFrame
 
     @property

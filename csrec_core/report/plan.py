@@ -21,41 +21,22 @@ MOST_POINTS, LONGEST_NAME = 10_000, 100
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What a run is to be.
+    """What a run is to be."""
 
-    Attributes
-    ----------
-    run : str
-        Its name: its folder in `reports`.
-    notebooks : sequence of paths
-        The notebooks, in the order they run.
-    reports : path
-        The folder of all runs.
-    values, texts : mapping
-        Parameters of any of the notebooks: typed, as from YAML; as written on the command line, which go
-        before.
-    data : path, optional
-        The file, or the folder of files, that the run is about.
-    only : sequence of str
-        The notebooks to run, if not all; the rest is left as it is.
-    force : bool
-        Run again what is up to date.
-    jobs : int
-        Notebooks run at once, with equal shares of the cores; one that reads what another leaves runs after
-        it. Of a grid, points run at once, each in a process of its own.
-    reads : mapping
-        Whose artefacts a notebook reads.
-    """
-
-    run: str
-    notebooks: Sequence[Path]
-    reports: Path
+    run: str  # its name: its folder in `reports`
+    notebooks: Sequence[Path]  # in the order they run
+    reports: Path  # the folder of all runs
+    # parameters of any of the notebooks: typed, as from YAML
     values: Mapping[str, object] = field(default_factory=dict)
+    # the same as written on the command line, which go before
     texts: Mapping[str, str] = field(default_factory=dict)
-    data: Path | None = None
-    only: Sequence[str] = ()
-    force: bool = False
+    data: Path | None = None  # the file, or the folder of files, that the run is about
+    only: Sequence[str] = ()  # the notebooks to run, if not all; the rest is left as it is
+    force: bool = False  # run again what is up to date
+    # Notebooks run at once, with equal shares of the cores; one that reads what another leaves runs after it.
+    # Of a grid, points run at once, each in a process of its own.
     jobs: int = 1
+    # whose artefacts a notebook reads
     reads: Mapping[str, Sequence[str]] = field(
         default_factory=lambda: {name: book.reads for name, book in NOTEBOOKS.items()}
     )

@@ -58,26 +58,16 @@ SAID = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run, as its folder tells it.
-
-    Attributes
-    ----------
-    folder : path
-    manifest : mapping
-        `manifest.json`; its `run` is the folder's name.
-    said : mapping
-        What each notebook said, in order.
-    parameters : mapping
-        Every notebook's parameters, given or default, but the folder that it wrote to.
-    roles : mapping
-        What each notebook is for: one of `NOTEBOOK_ROLES`.
-    """
+    """A run, as its folder tells it."""
 
     folder: Path
-    manifest: Mapping
-    said: Mapping[str, Sequence[Mapping]]
+    manifest: Mapping  # `manifest.json`; its `run` is the folder's name
+    said: Mapping[str, Sequence[Mapping]]  # what each notebook said, in order
+    # every notebook's, given or default, but the folder that it wrote to
     parameters: Mapping[str, Mapping[str, object]]
-    roles: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what each notebook is for: one of `NOTEBOOK_ROLES`
 
     @property
     def answer(self) -> tuple[str, Mapping]:

@@ -41,43 +41,25 @@ Wanted = tuple[str, int, Preset | None]  # a trial: backbone, seed, preset; None
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What one model with one seed says of what it is tested on.
+    """What one model with one seed says of what it is tested on."""
 
-    Attributes
-    ----------
-    cells : DataFrame
-        The tested exposures: `user`, `step` (from 1), `item`, `decision`, `fold`, and of a baseline
-        `rank_share` (Eq. 20), of CSRec the probabilities `f`, `f_marginal`, `f_tilde`, `f_tilde_marginal`.
-    ranks : DataFrame
-        `user`, `rank`, `candidates` of the last self-chosen item, among the whole catalogue.
-    seconds : float
-        CPU time that it took, without what was trained before.
-    """
-
+    # The tested exposures: `user`, `step` (from 1), `item`, `decision`, `fold`, and of a baseline
+    # `rank_share` (Eq. 20), of CSRec the probabilities `f`, `f_marginal`, `f_tilde`, `f_tilde_marginal`.
     cells: pd.DataFrame
-    ranks: pd.DataFrame
-    seconds: float
+    ranks: (
+        pd.DataFrame
+    )  # `user`, `rank`, `candidates` of the last self-chosen item, among the whole catalogue
+    seconds: float  # CPU time that it took, without what was trained before
 
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:
-    """The trials on one log.
+    """The trials on one log."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Both phases are needed.
-    effort : Effort
-    folder : path
-        Of the cache.
-    jobs : int
-        Trials run at once, each in a process of its own with one thread; 1 runs them here.
-    """
-
-    dataset: Dataset
+    dataset: Dataset  # with both phases
     effort: Effort
-    folder: Path
-    jobs: int = 1
+    folder: Path  # of the cache
+    jobs: int = 1  # trials run at once, each in a process of its own with one thread; 1 runs them here
 
     @cached_property
     def sequences(self) -> Sequences:

@@ -11,41 +11,25 @@ FEWEST_READ = 5  # self-chosen exposures that f reads where some users have less
 
 @dataclass(frozen=True, kw_only=True)
 class Preset(Objective):
-    """What CSRec learns from and how, beside its `Objective`; T is a user's number of exposures by the system.
+    """What CSRec learns from and how, beside its `Objective`; T is a user's number of exposures by the system."""
 
-    Attributes
-    ----------
-    name : str
-        A word, and the beginning of the names of its files.
-    spared : int
-        Exposures at the end of each user's sequence that f does not learn from; the first `validated` of
-        them stop its training. 0 with `crossed`.
-    validated : int
-        See `spared`.
-    crossed : bool
-        f of a user is trained on whole sequences of the users of the other half, and not on their own.
-    readout : {"softmax", "acceptance"}
-        f~ as published (`csrec_core.reproduction.catalogue`) or on the scale of a decision
-        (`csrec_core.models.preference`).
-    reported : {"filtered", "marginal"}
-        Whether the decisions before an exposure are given when f is tested on it.
-    calibrated : bool
-        Scale and level of f are set on the exposures that stopped its training, where they show both
-        decisions; with `crossed`, those of a tenth of the users that it learns from.
-    share : float
-        Of the users whose exposures are learned from, in (0, 1].
-    parts : {"both", "encoder", "user state"}
-        What f is made of (`csrec_core.models.acceptance.LOGIT_PARTS`); as published, the encoder alone.
-    """
-
-    name: str
+    name: str  # a word, and the beginning of the names of its files
+    # Exposures at the end of each user's sequence that f does not learn from; the first `validated` of them
+    # stop its training. 0 with `crossed`.
     spared: int = 6
     validated: int = 3
+    # f of a user is trained on whole sequences of the users of the other half, and not on their own
     crossed: bool = False
+    # f~ as published, "softmax" (`csrec_core.reproduction.catalogue`), or on the scale of a decision,
+    # "acceptance" (`csrec_core.models.preference`)
     readout: str = "acceptance"
+    # "filtered" or "marginal": whether the decisions before an exposure are given when f is tested on it
     reported: str = "filtered"
+    # Scale and level of f are set on the exposures that stopped its training, where they show both decisions;
+    # with `crossed`, those of a tenth of the users that it learns from.
     calibrated: bool = False
-    share: float = 1.0
+    share: float = 1.0  # of the users whose exposures are learned from, in (0, 1]
+    # what f is made of (`csrec_core.models.acceptance.LOGIT_PARTS`); as published, the encoder alone
     parts: str = "both"
 
     @property
@@ -75,58 +59,30 @@ PRESETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How large the models are and how long they train.
+    """How large the models are and how long they train."""
 
-    Attributes
-    ----------
-    length : int
-        Self-chosen exposures that the baselines and f~ read.
-    context : int
-        Of these, the last that f reads; 0 is as many as every user has, and at least `FEWEST_READ`. Where no user
-        has fewer, the place of an exposure in the window is its number.
-    baseline, csrec : Training
-        Of the next-item models and f~, and of f; the seed is set by each trial.
-    prefix_users : int
-        A backbone that reads each prefix on its own takes this many users, at random.
-    hyper : dict
-        Keyword arguments of the backbones.
-    """
-
-    length: int = 50
+    length: int = 50  # self-chosen exposures that the baselines and f~ read
+    # Of these, the last that f reads; 0 is as many as every user has, and at least `FEWEST_READ`. Where no
+    # user has fewer, the place of an exposure in the window is its number.
     context: int = 0
+    # of the next-item models and f~; the seed is set by each trial
     baseline: Training = field(default_factory=Training)
-    csrec: Training = field(default_factory=Training)
-    prefix_users: int = 1000
-    hyper: dict = field(default_factory=dict)
+    csrec: Training = field(default_factory=Training)  # of f
+    prefix_users: int = 1000  # a backbone that reads each prefix on its own takes this many users, at random
+    hyper: dict = field(default_factory=dict)  # keyword arguments of the backbones
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionEffort:
-    """How large the models are on sessions of MSSD, how long they train, and what is asked.
+    """How large the models are on sessions of MSSD, how long they train, and what is asked."""
 
-    Attributes
-    ----------
-    training : Training
-        Of every model; the seed is set by each trial.
-    over : str
-        The backbone of CSRec.
-    penalty : float
-        Weight of the constraint of Eq. 9, in CSRec and CS-Few-Shot.
-    hyper : dict
-        Of the backbones.
-    channels, norm
-        Of Few-Shot, see `csrec_core.models.fewshot.FewShot`. The published norm is "instance".
-    candidates : int
-        Tracks that a chosen one is ranked among, itself included.
-    """
-
-    training: Training = field(default_factory=Training)
-    over: str = "sasrec"
-    penalty: float = 1.0
-    hyper: dict = field(default_factory=dict)
-    channels: int = 64
-    norm: str = "causal"
-    candidates: int = 100
+    training: Training = field(default_factory=Training)  # of every model; the seed is set by each trial
+    over: str = "sasrec"  # the backbone of CSRec
+    penalty: float = 1.0  # weight of the constraint of Eq. 9, in CSRec and CS-Few-Shot
+    hyper: dict = field(default_factory=dict)  # of the backbones
+    channels: int = 64  # of Few-Shot, as `norm`: see `csrec_core.models.fewshot.FewShot`
+    norm: str = "causal"  # the published one is "instance"
+    candidates: int = 100  # tracks that a chosen one is ranked among, itself included
 
 
 def tested_steps(steps: int) -> int:

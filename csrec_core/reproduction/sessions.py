@@ -42,27 +42,15 @@ def session_dataset(sessions: Sessions, own: np.ndarray) -> Dataset:
 
 @dataclass(frozen=True, eq=False)
 class SessionLog:
-    """Sessions as sequences; those with nothing to read are left out.
+    """Sessions as sequences; those with nothing to read are left out."""
 
-    Attributes
-    ----------
-    rows : array (U,)
-        Which of the sessions they are.
-    learned : Sequences
-        With the self-chosen tracks of whole sessions, of the tested ones of the first half: to learn from.
-    read : Sequences
-        With the self-chosen tracks of first halves alone: what an exposure of the second half is read after.
-    tested : Tensor (U, T) bool
-        Exposures by the system in the second halves of the tested sessions.
-    asked : Tensor (U, T) bool
-        The same of all sessions.
-    """
-
-    rows: np.ndarray
+    rows: np.ndarray  # (U,): which of the sessions they are
+    # With the self-chosen tracks of whole sessions, of the tested ones of the first half: to learn from.
     learned: Sequences
+    # With the self-chosen tracks of first halves alone: what an exposure of the second half is read after.
     read: Sequences
-    tested: Tensor
-    asked: Tensor
+    tested: Tensor  # (U, T) bool: exposures by the system in the second halves of the tested sessions
+    asked: Tensor  # (U, T) bool: the same of all sessions
 
     @classmethod
     def of(cls, sessions: Sessions, test: np.ndarray) -> "SessionLog":
@@ -90,19 +78,12 @@ class SessionLog:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Tracks to rank for a slot each.
+    """Tracks to rank for a slot each."""
 
-    Attributes
-    ----------
-    rows, slots : array (n,)
-        The session, and its slot.
-    tracks : array (n, C)
-        The track that was there, first, and others drawn uniformly, with replacement, from those that the
-        session does not have.
-    """
-
-    rows: np.ndarray
-    slots: np.ndarray
+    rows: np.ndarray  # (n,): the session
+    slots: np.ndarray  # (n,): its slot
+    # (n, C): the track that was there, first, and others drawn uniformly, with replacement, from those that
+    # the session does not have
     tracks: np.ndarray
 
 
