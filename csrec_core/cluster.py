@@ -28,24 +28,12 @@ def run_tasks(
     A task that raises `InputError` yields that error, and the others go on; any other error is raised. Dask
     starts a task again when its worker dies, so a task must leave either all of its output or none.
 
-    Parameters
-    ----------
-    function : callable
-        Importable by the workers.
-    tasks : mapping
-        {name: arguments}.
-    common : tuple
-        Further arguments, the same for all tasks: they are sent to each worker once.
-    scheduler : str, optional
-        Address of a Dask scheduler, such as `tcp://host:8786`. Its workers need this package and must see
-        the files under the same paths.
-    workers : int
-        Processes on this machine where no scheduler is named; 1 works in this one.
-    label : str
-        What the progress bar says.
-    reuse : bool
-        Let processes here keep the memory of freed arrays up to 32 MiB. They hold more of it, and training
-        many small tensors no longer asks the system for each anew: a fifth of the time.
+    The function is importable by the workers. `tasks` are arguments by name, and `common` are further ones, the same
+    for all: they are sent to each worker once. `workers` are processes on this machine, of which 1 is this one; where
+    `scheduler` is the address of a Dask scheduler, such as `tcp://host:8786`, its workers do it, which need this
+    package and must see the files under the same paths. With `reuse` processes here keep the memory of freed arrays up
+    to 32 MiB: they hold more of it, and training many small tensors no longer asks the system for each anew, a fifth
+    of the time. The progress bar says `label`.
     """
     with (
         tqdm(total=len(tasks), desc=label, disable=None, leave=False, unit="file") as bar,

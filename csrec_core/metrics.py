@@ -135,21 +135,17 @@ def resample(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap over users: percentile interval of a statistic of sums over users.
+    """Bootstrap over users: percentile interval, lower and upper (M,), of a statistic of sums over users.
 
     Parameters
     ----------
     values : array (U, K)
-        One row a user: what the statistic needs summed over users, such as sums of rows and their counts.
+    One row a user: what the statistic needs summed over users, such as sums of rows and their counts.
     statistic : callable
-        From sums (..., K) to the statistic (..., M).
+    From sums (..., K) to the statistic (..., M).
     draws, level, seed
-        Resamples, coverage, and the random stream; the same seed resamples the same users, so that
-        differences of two statistics are paired.
-
-    Returns
-    -------
-    lower, upper : arrays (M,)
+    Resamples, coverage, and the random stream; the same seed resamples the same users, so that
+    differences of two statistics are paired.
     """
     values = np.asarray(values, dtype=float)
     users = len(values)

@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from run_files import write_manifest, write_record
 
 from csrec_core.cli import cli
-from csrec_core.cli.given import read_yaml
+from csrec_core.cli.report import read_yaml
 from csrec_core.csvfile import read_csv, save_csv
 from csrec_core.errors import InputError
 from csrec_core.plots import plot_effect_by_segment, use_style

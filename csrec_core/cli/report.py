@@ -5,16 +5,16 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 
 import click
 
 from csrec_core import suites
-from csrec_core.cli.given import read_pairs, read_yaml
 from csrec_core.cli.program import FILE, FOLDER, cli
 from csrec_core.cli.reading import chosen_options, guessed_options, reading_options
 from csrec_core.cli.runs import reports_folder
-from csrec_core.errors import InputError
-from csrec_core.files import check_path
+from csrec_core.errors import InputError, shown
+from csrec_core.files import check_path, read_mapping
 
 LONG_REPORT = 300  # expected seconds from which a sample is offered
 SAMPLE = 500_000  # exposures of a sample, at most
@@ -182,3 +182,35 @@ def _offer(dataset, notebooks):
         less = suites.expected_seconds(notebooks, rows // part) / 60
         said += f"; with one user in {part:,}, about {less:.0f}: --where {some}"
     return f"{said}\n\n"
+
+
+def read_pairs(texts, option):
+    """Return `name=value` words as a mapping."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"{option}: expected name=value, not {shown(text)}")
+        if option == "-g" and (name in pairs or not value):
+            raise InputError(f"-g: expected name=value,value once for each parameter, not {shown(text)}")
+        pairs[name] = value
+    return pairs
+
+
+def read_yaml(file: Path | None) -> tuple[dict, dict]:
+    """Return the parameters that a YAML file sets, and the axes of its `grid`.
+
+    A name that begins with a dot holds what other lines take from it by an anchor, and sets nothing.
+    """
+    if file is None:
+        return {}, {}
+    content = read_mapping(file)
+    grid = content.pop("grid", None) or {}
+    if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
+        raise InputError(f"{file}: expected 'grid:' to hold lines 'name: [value, value]'")
+    axes = {str(name): [_as_text(value) for value in values] for name, values in grid.items()}
+    return {name: value for name, value in content.items() if not name.startswith(".")}, axes
+
+
+def _as_text(value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
