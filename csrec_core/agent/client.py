@@ -11,7 +11,7 @@ from csrec_core.agent.answers import REFUSALS, Unusable, read_answer, writable
 from csrec_core.agent.cache import AnswerCache, question_key
 from csrec_core.agent.endpoint import KEY_NAMES, Endpoint, Stopped, check_endpoint
 from csrec_core.agent.prompts import Prompt
-from csrec_core.agent.transport import Failed, Reply, post
+from csrec_core.agent.transport import Failed, post, retry_after
 from csrec_core.errors import InputError
 
 PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
@@ -103,22 +103,25 @@ class Client:
         body = {"model": self._endpoint.model, "messages": messages, **_response_format(form, prompt)}
         try:
             reply = await post(self._http, self._address, body, self._endpoint.timeout)
-            completion = _read_completion(reply.content) if 200 <= reply.status < 300 else None
+            completion = _read_completion(reply.content) if reply.is_success else None
         except Failed as error:
             self._cache.came_back(request, error.outcome)
             raise
         if completion is None:
-            self._cache.came_back(request, f"HTTP {reply.status}")
+            self._cache.came_back(request, f"HTTP {reply.status_code}")
             raise self._judge(reply, form)
         text, tokens = self._clean(completion[0]), completion[1]
         return request, text, tokens or (estimate, len(text) // CHARACTERS)
 
-    def _judge(self, reply: Reply, form: str) -> Exception:
+    def _judge(self, reply: httpx.Response, form: str) -> Exception:
         """Return what an HTTP error means: worth another try, another form of question, or the end."""
-        status, text = reply.status, self._clean(" ".join(reply.content.decode("utf-8", "replace").split()))
+        status, text = (
+            reply.status_code,
+            self._clean(" ".join(reply.content.decode("utf-8", "replace").split())),
+        )
         said = f"HTTP {status}: {text[:300]}"
         if status in PASSING or status >= 500:
-            return Failed(said, wait=reply.wait)
+            return Failed(said, wait=retry_after(reply.headers.get("retry-after", "")))
         if status in (400, 422) and "response_format" in text and form != "none":
             # Some endpoints know no schemas; the answer is checked here all the same.
             if self._formats[0] == form:

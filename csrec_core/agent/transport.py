@@ -3,7 +3,6 @@
 import asyncio
 import math
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -22,16 +21,7 @@ class Failed(Exception):
         self.outcome, self.wait = outcome or message, wait
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back: the HTTP status, the content, and the seconds that a server asks to wait."""
-
-    status: int
-    content: bytes
-    wait: float | None
-
-
-async def post(client: httpx.AsyncClient, address: str, body: dict, timeout: float) -> Reply:
+async def post(client: httpx.AsyncClient, address: str, body: dict, timeout: float) -> httpx.Response:
     """Send JSON; return what comes back, in time and in little memory; raises `Failed`.
 
     The `timeout`, in seconds, is that of a whole request: one byte now and then keeps none alive. A redirect is
@@ -47,7 +37,7 @@ async def post(client: httpx.AsyncClient, address: str, body: dict, timeout: flo
         raise Failed("time-out") from None
     except httpx.TransportError:
         raise Failed("no connection") from None
-    return Reply(response.status_code, content, retry_after(response.headers.get("retry-after", "")))
+    return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 
 def retry_after(text: str) -> float | None:
