@@ -19,33 +19,18 @@ ALLOWED = ("identified", "assumed")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """What a check found."""
 
-    Attributes
-    ----------
-    name : str
-        What is checked, in plain words.
-    word : {"holds", "fails", "undecided", "not tested"}
-        Undecided is an interval that contains the threshold.
-    detail : str
-        A sentence: what was expected and what was found, or why it was not tested.
-    value, lower, upper, threshold : float
-        NaN where there is none.
-    severity : {"decisive", "serious", "minor"}
-        Decisive: if it fails, the effect is not identified. Serious: it is at most bounded.
-    p : float
-        Where the check is a test; NaN elsewhere.
-    """
-
-    name: str
-    word: str
-    detail: str
-    value: float = NAN
+    name: str  # what is checked, in plain words
+    word: str  # "holds", "fails", "not tested", or "undecided": an interval that contains the threshold
+    detail: str  # a sentence: what was expected and what was found, or why it was not tested
+    value: float = NAN  # NaN where there is none, as the next three
     lower: float = NAN
     upper: float = NAN
     threshold: float = NAN
+    # Decisive: if it fails, the effect is not identified. Serious: it is at most bounded. Else minor.
     severity: str = "minor"
-    p: float = NAN
+    p: float = NAN  # where the check is a test; NaN elsewhere
 
     def to_dict(self) -> dict:
         """Return what `verdicts.json` holds: the word as `verdict`; None for a number that is not there."""

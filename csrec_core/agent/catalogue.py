@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from csrec_core.data.tables import read_table
 from csrec_core.errors import InputError
 
 BOOK_COLUMNS = ("title", "author", "year", "genre")
@@ -20,7 +21,7 @@ def load_catalogue(path: str | Path | None = None) -> pd.DataFrame:
     Parameters
     ----------
     path : path, optional
-        A CSV file (UTF-8) with the columns `title`, `author`, `year` and `genre`, of which author and year
+        A table, such as a CSV file, with the columns `title`, `author`, `year` and `genre`, of which author and year
         may be empty, and optionally `keywords`, separated by `;`. By default the package's own catalogue of
         1,084 books in ten genres; years before printing are those that scholars give, negative before Christ.
 
@@ -62,20 +63,13 @@ def plain_title(title: str) -> str:
 
 
 def _read_books(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8; save the file as UTF-8") from None
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not a CSV table with commas: {str(error).strip()}") from None
+    table = read_table(path)
     if missing := [column for column in BOOK_COLUMNS if column not in table.columns]:
         names = f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}"
         found = ", ".join(table.columns)
         raise InputError(f"{path}: {names}; found {found}; expected {', '.join(BOOK_COLUMNS)}")
     kept = [column for column in (*BOOK_COLUMNS, "keywords") if column in table.columns]
-    return table[kept].apply(lambda column: column.str.strip())
+    return table[kept].astype(object).fillna("").astype(str).apply(lambda column: column.str.strip())
 
 
 def _refuse_cell(path: Path, table: pd.DataFrame, bad: pd.Series, column: str, expected: str) -> None:
