@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN
+from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.models.user_state import RUN_CAP, SHARE_PRIOR, UserState
 
 USERS, LENGTH, OWN, ITEMS = 6, 14, 8, 5

@@ -4,15 +4,6 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-__all__ = [
-    "ALWAYS",
-    "CONTROLS",
-    "HISTORY_CONTROLS",
-    "history_lookup",
-    "predict_controls",
-    "predict_history_controls",
-]
-
 ALWAYS = "always accept"
 CONTROLS = {
     "majority": "the accept rate of the training users",

@@ -21,21 +21,6 @@ from csrec_core.metrics import (
 )
 from csrec_core.numbers import interval_text
 
-__all__ = [
-    "ALPHAS",
-    "MEAN_COLUMNS",
-    "MODELS",
-    "RANDOM_RANKING",
-    "best_words",
-    "chance_scores",
-    "compare_with_controls",
-    "decision_scores",
-    "knowledge",
-    "predictors",
-    "ranking_scores",
-    "score_table",
-]
-
 ALPHAS = (0.2, 0.5)  # of AHR
 MEAN_COLUMNS = ["mean", "lower", "upper"]
 MODELS = {"CSRec": "f", "CSRec, no penalty": "f_free", "f~ acceptance": "f_tilde"}

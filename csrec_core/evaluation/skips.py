@@ -7,8 +7,6 @@ from csrec_core.data.mssd.slots import Sessions
 from csrec_core.evaluation.scores import decision_scores
 from csrec_core.metrics import average_accuracy, first_accuracy, resample_means
 
-__all__ = ["SKIP_CONTROLS", "challenge_scores", "predict_skip_controls", "skip_scores"]
-
 SKIP_CONTROLS = {
     "majority": "the accept rate of the training sessions",
     "position": "the accept rate at this place of the session",

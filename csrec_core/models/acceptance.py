@@ -19,9 +19,6 @@ from csrec_core.models.sequences import UNKNOWN, Sequences, Window
 from csrec_core.models.train import Training, fit, seeded
 from csrec_core.models.user_state import UserState
 
-__all__ = ["LOGIT_PARTS", "Acceptance", "build_model", "fit_acceptance"]
-
-
 #: What a logit is made of, beside the item's own appeal.
 LOGIT_PARTS = {"both": ("user state", "encoder"), "user state": ("user state",), "encoder": ("encoder",)}
 # The user state alone: few weights and cheap passes take a larger rate and batch, more passes, and an average

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-__all__ = ["Average"]
-
 
 class Average:
     """The exponential moving average of a model's weights (Polyak and Juditsky 1992); without decay, none."""

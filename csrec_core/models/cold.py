@@ -16,8 +16,6 @@ from torch import Tensor
 
 from csrec_core.models.sequences import Sequences
 
-__all__ = ["ENOUGH_ROWS", "cold_items", "scored_by_features"]
-
 ENOUGH_ROWS = 5  # rows from which an item's own weights are learned
 FEWEST_ITEMS = 10  # items with enough rows; a regression on less is not tried, and cold items stay at zero
 PENALTIES = np.logspace(-2, 6, 33)  # relative to features of deviation 1

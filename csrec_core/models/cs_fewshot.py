@@ -28,16 +28,6 @@ from csrec_core.models.fewshot import FewShot, Slots, fit_sessions, predict_skip
 from csrec_core.models.preference import Readouts, chain
 from csrec_core.models.train import Training, seeded
 
-__all__ = [
-    "CSFewShot",
-    "cs_fewshot_loss",
-    "fit_calibration",
-    "predict_cs_fewshot",
-    "read_branches",
-    "train_cs_fewshot",
-    "train_fewshot_preference",
-]
-
 READ_SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ reads in training, a session each
 
 

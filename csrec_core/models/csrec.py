@@ -29,17 +29,6 @@ from csrec_core.models.ranking import READ_USERS
 from csrec_core.models.sequences import Sequences
 from csrec_core.models.train import Training, mean_loss
 
-__all__ = [
-    "CONSTRAINTS",
-    "HIDES_DECISIONS",
-    "Objective",
-    "csrec_loss",
-    "predict_csrec",
-    "recursion",
-    "split_exposures",
-    "train_csrec",
-]
-
 CONSTRAINTS = {
     "squared": "(f_t - r_t)^2, both branches of f~",
     "absolute": "|f_t - r_t|, both branches of f~",

@@ -26,8 +26,6 @@ from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions
 from csrec_core.errors import InputError, unknown
 from csrec_core.models.train import Loss, Training, fit, seeded
 
-__all__ = ["NORMS", "FewShot", "Slots", "fit_sessions", "hold_out", "predict_skips", "train_fewshot"]
-
 HELD = 0.1  # share of the sessions that stops a training
 READ_SESSIONS = 1024  # sessions a batch where no gradient is kept
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from csrec_core.models.backbones.encoder import Encoder
 
-__all__ = ["LOSSES", "bce", "gbce", "sampled_softmax", "softmax"]
-
 GBCE_CALIBRATION = 0.75  # t of gSASRec: 0 is BCE, 1 undoes the overconfidence of sampling in full
 
 

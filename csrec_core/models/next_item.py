@@ -21,8 +21,6 @@ from csrec_core.models.ranking import HELD_OUT, leave_one_out
 from csrec_core.models.sequences import ACCEPT, Sequences
 from csrec_core.models.train import Loss, Training, fit, seeded
 
-__all__ = ["SCHEMES", "Windows", "build_backbone", "cut_windows", "rank_next_item", "train_next_item"]
-
 ItemLoss = Callable[..., Tensor]  # of `csrec_core.models.losses`: from a model, states and targets
 #: What is trained on: rows, the length of the window of each, and the loss of a batch of them.
 Scheme = tuple[Tensor, Tensor, Loss]

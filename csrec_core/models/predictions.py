@@ -20,8 +20,6 @@ from csrec_core.models.preference import rank_by_acceptance, read_out, train_pre
 from csrec_core.models.sequences import to_sequences
 from csrec_core.models.train import Training
 
-__all__ = ["Predictions", "Settings", "draw_folds", "predict", "unread_warnings"]
-
 PREDICTION_TABLES = ("cells", "curves", "ranks")  # in the order of `Predictions`
 
 

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
+from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_USERS, leave_one_out
-from csrec_core.models.sequences import ACCEPT, REJECT, UNKNOWN, Sequences
+from csrec_core.models.sequences import Sequences
 from csrec_core.models.train import Training, fit, load_weights, mean_loss, save_weights, seeded
-
-__all__ = ["Readouts", "chain", "rank_by_acceptance", "read_out", "sample_positions", "train_preference"]
-
 
 NEXT_ITEM = 0.2  # weight of the cross-entropy of next items while decisions are learned
 SHIFTED = 0.5  # share of the users of a batch whose windows are moved to later positions

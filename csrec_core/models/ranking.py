@@ -9,8 +9,6 @@ from torch import Tensor
 
 from csrec_core.models.sequences import ACCEPT, Sequences
 
-__all__ = ["HELD_OUT", "leave_one_out", "users_at_once"]
-
 HELD_OUT = {"test": 1, "validation": 2}  # place from the end of a user's self-chosen items
 READ_USERS = 128  # users a batch where no gradient is kept
 READ_SCORES = 2**25  # scores held at a time, which bounds memory for any catalogue

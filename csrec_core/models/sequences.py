@@ -13,9 +13,7 @@ from torch import Tensor
 from csrec_core.data.items import genre_columns, number_columns
 from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.data.order import whole_order
-from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
-
-__all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Sequences", "Window", "to_sequences"]
+from csrec_core.models.backbones.encoder import ACCEPT, UNKNOWN
 
 LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must not outweigh twenty
 

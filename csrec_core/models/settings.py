@@ -21,8 +21,6 @@ from csrec_core.models.next_item import rank_next_item, train_next_item
 from csrec_core.models.sequences import Sequences
 from csrec_core.models.train import Training
 
-__all__ = ["CHOICES", "choose_settings"]
-
 #: What is tried of each setting, in this order; the first is the default. A whole window is for filters only.
 CHOICES: dict[str, tuple] = {
     "dropout": (0.5, 0.2),

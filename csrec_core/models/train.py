@@ -21,8 +21,6 @@ from csrec_core.errors import InputError
 from csrec_core.files import whole_file
 from csrec_core.models.average import Average
 
-__all__ = ["Loss", "Training", "batches", "fit", "load_weights", "mean_loss", "save_weights", "seeded"]
-
 #: The mean loss of a batch of rows.
 Loss = Callable[[Tensor], Tensor]
 POOL = 16  # batches that are drawn together and sorted by length before they are cut

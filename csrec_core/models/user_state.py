@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 
-__all__ = ["UserState"]
-
 SHARE_PRIOR = 3.0  # exposures, spread over the catalogue evenly, that a share starts from
 RUN_CAP = 5  # rejections in a row, of which more count as so many
 STATE_NUMBERS = 22  # of an exposure, each with its name in `_state_numbers`

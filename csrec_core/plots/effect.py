@@ -26,17 +26,6 @@ from csrec_core.plots.marks import (
     zero_line,
 )
 
-__all__ = [
-    "plot_checks",
-    "plot_effect_by_cohort",
-    "plot_effect_by_segment",
-    "plot_effect_by_step",
-    "plot_effect_by_user",
-    "plot_estimates",
-    "plot_penalty_path",
-    "plot_sensitivity",
-]
-
 VERDICT_LOOKS = {
     "holds": (GREEN, "✓"),
     "undecided": (ORANGE, "?"),

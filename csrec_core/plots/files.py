@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 from csrec_core.files import whole_file
 from csrec_core.plots.svg import drawing_svg
 
-__all__ = ["DPI", "STYLE", "draw_files", "save_drawing", "use_style"]
-
 DPI = 300
 #: One look for every figure: quiet axes, colour-blind safe colours that also differ in grey. A figure is so
 #: narrow that its letters can be read on a phone, and are as large as the text in a report.

@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
-__all__ = ["plot_graph", "plot_panels"]
-
 SHAPES = {"P": "o", "S": "s", "D": "D", "R": "h", "latent": "o", "other": "o"}
 FILLS = {
     "P": "#dbe9f6",

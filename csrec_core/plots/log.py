@@ -8,8 +8,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from csrec_core.plots.marks import BLUE, COLOURS, GREY, ORANGE, add_tips, label_ends
 
-__all__ = ["plot_accept_rates", "plot_explained", "plot_item_shares"]
-
 ARM_LOOKS = {"self": ("by the user", GREY), "system": ("by the system", BLUE)}
 
 

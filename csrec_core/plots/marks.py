@@ -12,11 +12,6 @@ from matplotlib.ticker import FuncFormatter
 from csrec_core.numbers import writer
 from csrec_core.plots.svg import TIPS
 
-__all__ = [
-    "BLUE", "COLOURS", "DARK", "GREEN", "GREY", "MARKERS", "ORANGE", "RED", "add_tips", "hover_text", "in_unit",
-    "label_ends", "signed", "wrapped", "zero_line",
-]  # fmt: skip
-
 # Colour-blind safe, and apart in grey: what is estimated, what it is compared with, what is true.
 BLUE, ORANGE, GREEN, GREY = "#174f8f", "#d9731a", "#217f5e", "#7a7a7a"
 DARK, RED = "#333333", "#a4202d"

@@ -19,15 +19,6 @@ from csrec_core.plots.marks import (
     zero_line,
 )
 
-__all__ = [
-    "plot_exploration",
-    "plot_gain",
-    "plot_policy_values",
-    "plot_repeat_exposure",
-    "plot_thresholds",
-    "plot_trust_tests",
-]
-
 ZONE_STYLES = {
     "recommend": (BLUE, "o"),
     "explore": (ORANGE, "^"),

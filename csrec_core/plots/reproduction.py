@@ -20,15 +20,6 @@ from csrec_core.plots.marks import (
     zero_line,
 )
 
-__all__ = [
-    "plot_alpha_sweep",
-    "plot_constraint_path",
-    "plot_learning_curve",
-    "plot_penalty_accuracy",
-    "plot_penalty_effect",
-    "plot_published",
-]
-
 LINES = {"ranking at random": (GREY, ":"), "always accept": (GREY, "--")}
 METRIC_STYLES = {"AHR@0.2": (ORANGE, "s"), "AHR@0.5": (BLUE, "o"), "AUC": (GREEN, "^")}
 

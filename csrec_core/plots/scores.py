@@ -10,8 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from csrec_core.plots.marks import BLUE, COLOURS, GREY, MARKERS, add_tips, label_ends, wrapped
 
-__all__ = ["plot_calibration", "plot_curves", "plot_scores", "plot_training"]
-
 
 def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the validation loss over training, above each model's best: `model`, `epoch`, `validation`."""

@@ -11,8 +11,6 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 
-__all__ = ["TIPS", "drawing_svg"]
-
 #: How the gid of an artist begins that carries what is said of each of its marks on hover, as a JSON list.
 TIPS = "tips:"
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"

@@ -7,8 +7,6 @@ from matplotlib.axes import Axes
 
 from csrec_core.plots.marks import BLUE, GREY, RED, add_tips, hover_text, in_unit, zero_line
 
-__all__ = ["plot_trend"]
-
 MOST_RUNS = 40  # runs drawn
 
 

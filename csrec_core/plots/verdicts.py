@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from csrec_core.causal.graph import plot_label
 from csrec_core.errors import InputError
 
-__all__ = ["plot_breaking", "plot_verdicts"]
-
 TIMED_NODE = re.compile(r"([PSD])(\d+)")
 
 

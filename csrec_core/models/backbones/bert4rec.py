@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from csrec_core.models.backbones.encoder import UNKNOWN, Stack, align_right
 from csrec_core.models.backbones.layers import Attention, Block
 
-__all__ = ["BERT4Rec"]
-
 
 class BERT4Rec(Stack):
     """Bidirectional encoder; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:

@@ -27,8 +27,6 @@ from torch import Tensor, nn
 from csrec_core.models.backbones.encoder import Stack
 from csrec_core.models.backbones.layers import Attention, Block, Dropout, Mixer, toeplitz
 
-__all__ = ["BSARec"]
-
 
 class BSARec(Stack):
     """Attentive encoder with a frequency bias; as `csrec_core.models.backbones.encoder.Encoder`, and:

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Encoder
 
-__all__ = ["Caser"]
-
 
 class Caser(Encoder):
     """Convolutional encoder; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from csrec_core.models.backbones.layers import Dropout, Mixer, initialise
 
-__all__ = ["ACCEPT", "REJECT", "UNKNOWN", "Encoder", "Stack", "align_right"]
-
 REJECT, ACCEPT, UNKNOWN = 0, 1, 2
 READ_WINDOWS = 1024  # prefixes read at a time where no gradient is kept
 

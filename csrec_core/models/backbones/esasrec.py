@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from csrec_core.models.backbones.encoder import Stack
 from csrec_core.models.backbones.layers import Attention, Dropout, Mixer
 
-__all__ = ["ESASRec"]
-
 
 class ESASRec(Stack):
     """Encoder of gated blocks; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from csrec_core.models.backbones.encoder import Stack
 from csrec_core.models.backbones.layers import Block, Mixer, toeplitz
 
-__all__ = ["FMLPRec"]
-
 
 class FMLPRec(Stack):
     """Filter encoder; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:

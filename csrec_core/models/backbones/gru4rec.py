@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from csrec_core.models.backbones.encoder import Encoder
 
-__all__ = ["GRU4Rec"]
-
 
 class GRU4Rec(Encoder):
     """Recurrent encoder; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:

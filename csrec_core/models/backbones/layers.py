@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from csrec_core.errors import InputError
 
-__all__ = ["Attention", "Block", "Dropout", "Mixer", "initialise", "toeplitz"]
-
 
 class Dropout(nn.Dropout):
     """Dropout from a random byte for each value, drawn eight at a time: a quarter of the time on a CPU.

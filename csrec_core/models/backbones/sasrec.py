@@ -8,8 +8,6 @@ later benchmarks do.
 from csrec_core.models.backbones.encoder import Stack
 from csrec_core.models.backbones.layers import Attention, Block
 
-__all__ = ["SASRec"]
-
 
 class SASRec(Stack):
     """Self-attentive encoder; parameters and methods as `csrec_core.models.backbones.encoder.Encoder`, and:
