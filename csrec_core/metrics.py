@@ -140,12 +140,12 @@ def resample(
     Parameters
     ----------
     values : array (U, K)
-    One row a user: what the statistic needs summed over users, such as sums of rows and their counts.
+        One row a user: what the statistic needs summed over users, such as sums of rows and their counts.
     statistic : callable
-    From sums (..., K) to the statistic (..., M).
+        From sums (..., K) to the statistic (..., M).
     draws, level, seed
-    Resamples, coverage, and the random stream; the same seed resamples the same users, so that
-    differences of two statistics are paired.
+        Resamples, coverage, and the random stream; the same seed resamples the same users, so that
+        differences of two statistics are paired.
     """
     values = np.asarray(values, dtype=float)
     users = len(values)

@@ -91,12 +91,8 @@ def check_knowledge(agent: Agent, catalogue: pd.DataFrame, *, seed: int) -> tupl
     A book takes part if the agent says that it knows it, gives its genre among those that fit, and, where the
     catalogue has keywords of the book, at least one of those.
 
-    Returns
-    -------
-    table : DataFrame
-        `item`, `title`, `genre`, `said_known`, `said_genres`, `said_keywords`, `kept`, as the catalogue goes.
-    made_up : float
-        The share known of pairs of one book's title and another's author: one in ten of the questions.
+    Return `item`, `title`, `genre`, `said_known`, `said_genres`, `said_keywords`, `kept`, as the catalogue goes; and
+    the share known of pairs of one book's title and another's author, which are one in ten of the questions.
     """
     rng = np.random.default_rng([seed, 4])
     books = len(catalogue)
@@ -138,17 +134,11 @@ def _agree(own: list[str], said: tuple[str, ...]) -> bool:
 def live_block(
     agent: Agent, block: Readers, *, books: int, other_order: bool = False
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Let the agent live the lives of a block: purchases, then one exposure at a time.
+    """Let the agent live the lives of a block, in which `books` take part: purchases, then an exposure at a time.
 
-    `books` take part. With `other_order` the exposures come in the block's second order.
-
-    Returns
-    -------
-    bought : array of int (n, steps)
-        Places of books in the catalogue, -1 beyond a reader's purchases.
-    exposed : DataFrame
-        A row an exposure, by reader: `user`, `position` (from 1), `item` (its place), `propensity`,
-        `accept_first`, `accepted`, `probability`, `answered`, `timestamp`.
+    With `other_order` the exposures come in the block's second order. Return the places of books bought, (n, steps), -1
+    beyond a reader's purchases; and a row an exposure, by reader: `user`, `position` (from 1), `item` (its place),
+    `propensity`, `accept_first`, `accepted`, `probability`, `answered`, `timestamp`.
     """
     n, steps = block.accept_first.shape
     bought = agent.buy(block)

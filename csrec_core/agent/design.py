@@ -51,14 +51,8 @@ def draw_blocks(
 ) -> Iterator[Readers]:
     """Draw the readers of a study, a block at a time; raises InputError where `check_size` does.
 
-    Parameters
-    ----------
-    users, steps : int
-        Readers, and exposures of each by the system; also the most that a reader buys.
-    genre : array of int (books,)
-        The genre of each book of the catalogue, numbered from 0.
-    kept : array of int
-        The places in the catalogue of the books that take part.
+    `steps` are the exposures of each by the system, also the most that a reader buys; `genre` is of each book of the
+    catalogue, numbered from 0, and `kept` are the places there of the books that take part.
     """
     check_size(len(kept), steps)
     present = np.unique(genre[kept])

@@ -64,13 +64,10 @@ class Quality:
 
 
 def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATIONS) -> Quality:
-    """Judge the decisions of pilot readers.
+    """Judge the decisions of pilot readers, a row for each question put.
 
-    Parameters
-    ----------
-    pilot : DataFrame
-        A row for each question put: `round` (0, and 1 for the other order), `user`, `position`, `item`,
-        `preference` (stated preference of the book's genre), `accept_first`, `answered`, `accepted`, `probability`.
+    `round` (0, and 1 for the other order), `user`, `position`, `item`, `preference` (stated preference of the book's
+    genre), `accept_first`, `answered`, `accepted`, `probability`.
     """
     rng = np.random.default_rng([seed, 3])
     rows = pilot[pilot["answered"]].sort_values(["round", "user", "position"], ignore_index=True)

@@ -178,14 +178,11 @@ def _multiplied(factors, out: set[int]) -> tuple[np.ndarray, tuple[int, ...]]:
 def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int = 0) -> pd.DataFrame:
     """Measure how far each formula is from the truth in random models of `graph`, as `random_model` draws them.
 
-    Returns
-    -------
-    DataFrame
-    One row per model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over
-    exposures and preferences. "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t),
-    "recursion" against P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both preferences" against
-    P(D_t | do S_{1:t}, P_{t-1}, P_t). What speaks of P_{t-1} and P_t is weighted by how often the two
-    occur together; all exposures, and in the recursion all histories, count alike.
+    A row a model and formula: `error`, the mean absolute difference in P(D_t = 1 | ...) over exposures and preferences.
+    "theorem 3.1" and "equation 6" are held against P(D_t | do S_{1:t}, P_t), "recursion" against
+    P(D_t | do S_{1:t}, P_{1:t}), and "equation 6, given both preferences" against P(D_t | do S_{1:t}, P_{t-1}, P_t).
+    What speaks of P_{t-1} and P_t is weighted by how often the two occur together; all exposures, and in the
+    recursion all histories, count alike.
     """
     rng = np.random.default_rng(seed)
     relevant = _relevant(graph, frozenset(f"{row}{i}" for row in "PSD" for i in range(1, t + 1)))

@@ -135,7 +135,7 @@ def identify(
     graph : causal graph, latent causes as nodes marked ``latent=True``
     y, do, given : disjoint sets of measured nodes
     sources : where data come from; the default is one, in which nothing was set. With several, each
-    confounded part is taken from the first that gives it (Lee, Correa and Bareinboim 2019)
+        confounded part is taken from the first that gives it (Lee, Correa and Bareinboim 2019)
 
     Raises InputError on an unknown or latent node, an empty `y`, overlapping sets.
 

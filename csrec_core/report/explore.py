@@ -18,9 +18,9 @@ def explore(draw: Callable, **choices) -> None:
     Parameters
     ----------
     draw : callable
-    Called with a value for each choice; returns Axes, a Figure, or anything that can be displayed.
+        Called with a value for each choice; returns Axes, a Figure, or anything that can be displayed.
     **choices
-    A sequence of what can be picked, or (lower, upper), two whole numbers within which a window is.
+        A sequence of what can be picked, or (lower, upper), two whole numbers within which a window is.
     """
     shell = get_ipython()
     if shell is None or _is_batch(shell.user_ns):

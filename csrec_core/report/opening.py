@@ -14,16 +14,8 @@ LOG_PARAMETERS = ("data", "path", "map", "users", "items", "steps", "effect", "s
 def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple[Report, Dataset, dict]:
     """Return the report of a running notebook, the log that its parameters name, and what they declare of it.
 
-    Raises InputError where a parameter is not of its type or range, or the log or the design cannot be read.
-
-    Parameters
-    ----------
-    notebook : str
-    Its name without extension.
-    namespace : mapping
-    `globals()` of the notebook, after its parameters cell.
-    role : str
-    Of `Report`.
+    The namespace is `globals()` of the notebook after its parameters cell. Raises InputError where a parameter is not
+    of its type or range, or the log or the design cannot be read.
     """
     parameters = check_parameters(notebook, namespace)
     kind, *names = LOG_PARAMETERS

@@ -77,14 +77,10 @@ PUBLISHED = pd.DataFrame(_CELLS, columns=["table", "model", "metric", "published
 def compare_with_published(scores: pd.DataFrame, *, preset: str = "paper") -> pd.DataFrame:
     """Set reproduced scores of one preset (`csrec_core.reproduction.tables.summarise`) beside the published ones.
 
-    The control that accepts everything is among the scores, if it is to be told when f does so.
-
-    Returns
-    -------
-    DataFrame
-    One row a published cell: `table`, `model`, `metric`, `published`, `reproduced`, `lower`, `upper`,
-    `difference` (reproduced - published), `agrees`, whether the interval, widened by half a unit of the
-    last printed digit, holds the published value, and `note`, why it does not. NaN where it was not run.
+    The control that accepts everything is among the scores, if it is to be told when f does so. A row a published cell:
+    `table`, `model`, `metric`, `published`, `reproduced`, `lower`, `upper`, `difference` (reproduced - published),
+    `agrees`, whether the interval, widened by half a unit of the last printed digit, holds the published value, and
+    `note`, why it does not. NaN where it was not run.
     """
     own = scores.set_index(["model", "metric"])[MEAN_COLUMNS]
     table = PUBLISHED.join(own, on=["model", "metric"]).rename(columns={"mean": "reproduced"})
