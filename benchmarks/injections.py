@@ -9,7 +9,8 @@ its Content-Security-Policy, so that what is counted is what the escaping stops,
 that runs, or a picture that is fetched, asks this server for its number. The controls, unescaped, have to; else
 the study is void.
 
-With --run, the texts of a run that was made are places as well, where its pages show them: a payload each.
+With --run, the texts of a run that was made are places as well, where its pages show them, and 40 texts of the cells
+of each of its notebooks as executed: a payload each.
 
 Run: python benchmarks/injections.py [--chromium chromium] [--run FOLDER]
 """
@@ -34,6 +35,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -57,6 +59,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from run_files import TILES, answered, write_manifest, write_record
 
 FRAMES = 25  # pages that the browser has open at a time
+CELLS = 40  # texts of a notebook that was run
 PAYLOADS = (
     "</title></style></textarea>\"'><script>fetch('/hit/{n}')</script><img src='/hit/{n}' onerror=fetch('/hit/{n}')>",
     "<svg onload=\"fetch('/hit/{n}')\"><image href='/hit/{n}'></svg><iframe src='/hit/{n}'></iframe>",
@@ -334,6 +337,33 @@ def made_of_run(start: int, rng: random.Random, run: Path, reports: Path) -> lis
     return found
 
 
+def made_of_cells(start: int, rng: random.Random, run: Path) -> list[tuple[int, str, str]]:
+    """Return the pages of notebooks of a run, one cell each, with a payload in a text of the cell, as `made` does."""
+    found, manifest = [], read_run(run).manifest
+    for file in sorted(run.glob("notebooks/*.ipynb")):
+        content = nbformat.read(file, as_version=4)
+        said = read_run(run).said[file.stem]
+        shown = [
+            at
+            for at in places(content)
+            if at[0] == "cells" and at[-1] is not None and (at[2:] == ("source",) or at[4:5] == ("data",))
+        ]
+        for at in rng.sample(shown, min(len(shown), CELLS)):
+            text = rng.choice(PAYLOADS).format(n=start)
+            cell = put(content, at, text)["cells"][at[1]]
+            about = {
+                "declared": {},
+                "said": said,
+                "entry": manifest["notebooks"][file.stem],
+                "manifest": manifest,
+            }
+            with contextlib.suppress(ValueError):  # a formula that is refused
+                page = render_notebook(new_notebook(cells=[cell]), **about).html
+                found += [(start, f"{file.name} {'/'.join(map(str, at))}", page)] * (f"hit/{start}" in page)
+            start += 1
+    return found
+
+
 def text_at(content: dict, at: tuple) -> str:
     """Return the text at a place."""
     return reduce(lambda inner, key: inner[key], at, content)
@@ -400,6 +430,7 @@ def main() -> None:
         found = made(len(PAYLOADS), rng, Path(folder))
         if given.run:
             found += made_of_run(found[-1][0] + 1, rng, given.run, Path(folder))
+            found += made_of_cells(found[-1][0] + 1, rng, given.run)
     controls = [
         f'<!DOCTYPE html><a title="{payload.format(n=n)}"></a><p>{payload.format(n=n)}'
         for n, payload in enumerate(PAYLOADS)
