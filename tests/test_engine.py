@@ -1,6 +1,7 @@
 """The one engine: features, scores, sums and intervals, against numbers computed by hand or enumerated."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from worlds import World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
+from csrec_core.effect.engine import Engine
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
@@ -26,7 +28,7 @@ from csrec_core.effect.score import (
     sum_scores,
 )
 from csrec_core.effect.sensitivity import sensitivity_band
-from csrec_core.effect.weights import item_chances, row_weights
+from csrec_core.effect.weights import ItemChances, item_chances, row_weights
 from csrec_core.errors import InputError
 
 
@@ -78,6 +80,27 @@ def test_features_of_a_log_laid_out_by_hand():
     assert found["on_record"].tolist() == [1, 0, 1, 0, 1]  # of all own choices but the row and the next
     # One phase follows the other: the record is of the own choices but the row and the next, (taken + 1) / (met + 2).
     assert found["user_rate"].tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 4, 1 / 3, 2 / 4])
+
+
+def test_what_is_on_record_of_a_genre_by_hand():
+    """Users of one arm each: the record is the rows before. Without genres an item is its own."""
+    rows = [(1, t, item, taken, "self") for t, item, taken in ((1, 5, 1), (2, 5, 0), (3, 6, 1), (4, 5, 1))]
+    rows += [(2, t, 5, taken, "system") for t, taken in ((1, 0), (2, 1))]
+    rows = lay_rows(make_log(rows), Design())
+    found = describe(rows, find_clock(rows), rate=0.5)
+    assert found["same_genre"].tolist() == [0, 1, 0, 0, 0, 1]
+    assert found["user_rate"].tolist() == pytest.approx([1 / 2, 2 / 3, 2 / 4, 3 / 5, 1 / 2, 1 / 3])
+    assert found["genre_share"].tolist() == pytest.approx([0, 1 / 2, 0, 2 / 4, 0, 1 / 2])
+    expected = [1 / 2, (1 + 2 / 3) / 2, 1 / 2, (1 + 3 / 5) / 3, 1 / 2, (0 + 1 / 3) / 2]
+    assert found["genre_rate"].tolist() == pytest.approx(expected)
+
+
+def test_a_t_that_is_in_one_arm_alone_is_a_clock():
+    apart = [(1, 1, 5, 1, "self"), (1, 2, 6, 0, "system"), (1, 3, 5, 1, "self")]
+    assert lay_rows(make_log(apart), Design())["time"].tolist() == [1, 2, 3]
+    assert lay_rows(make_log(apart), Design(), shared=False)["time"].isna().all()
+    twice = [(1, 1, 5, 1, "self"), (1, 1, 6, 0, "system"), (1, 2, 5, 1, "self")]
+    assert lay_rows(make_log(twice), Design())["time"].isna().all()
 
 
 def test_a_record_is_as_long_under_either_arm(world):
@@ -142,6 +165,28 @@ def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():
     assert one.tell(item, fold, 2)["fame"].iloc[0] == pytest.approx(expected, rel=1e-5)
 
 
+def test_appeal_fame_and_push_by_hand():
+    rng = np.random.default_rng(1)
+    table = {
+        "item": rng.choice([2, 5, 8], 60),
+        "arm": rng.integers(0, 2, 60),
+        "decision": rng.integers(0, 2, 60),
+    }
+    rows, fold = pd.DataFrame(table).assign(propensity=np.nan), rng.integers(0, 3, 60)
+    counts = ItemCounts.count(rows, fold, 3)
+    for held in (2, None):
+        found = counts.measure(np.array([8, 2, 9]), np.array([0, 1, 0]), held)
+        for place, (item, own) in enumerate([(8, 0), (2, 1)]):
+            known = rows[(fold != own) & (fold != (own if held is None else held))]
+            rate = known["arm"].map(rows.groupby("arm")["decision"].mean())
+            mine = known["item"] == item
+            appeal = (known["decision"] - rate)[mine].sum() / ((rate * (1 - rate))[mine].sum() + 4)
+            often = [np.log((mine & (known["arm"] == a)).sum() + 1) for a in (0, 1)]
+            even = [np.log((known["arm"] == a).sum() / 3 + 1) for a in (0, 1)]
+            assert found.iloc[place].tolist() == pytest.approx([appeal, *np.subtract(often, even)], rel=1e-5)
+        assert found.iloc[2].tolist() == [0, 0, 0]  # of an item that is not known
+
+
 def test_counts_of_parts_add_up(world):
     rows = lay_rows(world[0], Design())
     fold = fold_of(rows["user"].to_numpy(), 4, 0)
@@ -195,6 +240,44 @@ def test_users_equally_is_a_mean_of_means():
     )
     shown = weights["w1"].to_numpy() @ rows["decision"].to_numpy() / weights["w1"].sum()
     assert shown == pytest.approx(0.5)
+
+
+ARMS = pd.DataFrame({"user": [1, 1, 1, 1, 2, 3, 3], "arm": [1, 1, 0, 0, 0, 1, -1]})
+UNLOGGED = ItemChances("none", np.full(7, np.nan), np.full(7, np.nan), np.zeros(2, int))
+
+
+@pytest.mark.parametrize(
+    ("declared", "w1", "w0"),
+    [
+        ({}, [1, 1, 0, 0, 0, 1, 0], [0, 0, 1 / 4, 49, 1, 0, 0]),
+        ({"target": "everyone"}, [5, 50, 0, 0, 0, 2, 0], [0, 0, 5 / 4, 50, 2, 0, 0]),
+        # Of user 2, who is shown nothing, no row is in the target; user 1's two rows share a weight of 1.
+        ({"unit": "users"}, [1 / 2, 1 / 2, 0, 0, 0, 1, 0], [0, 0, 1 / 197, 196 / 197, 0, 0, 0]),
+    ],
+)
+def test_weights_by_the_chance_of_the_arm_by_hand(declared, w1, w0):
+    chance = np.array([0.2, 0.02, 0.2, 0.98, 0.5, 0.5, 0.5])
+    design = replace(Design(target="exposed"), **declared)
+    found = row_weights(ARMS, UNLOGGED, chance, design, catalogue=9)
+    assert found["w1"].tolist() == pytest.approx(w1) and found["w0"].tolist() == pytest.approx(w0)
+    assert not found["trimmed"].any()
+    beyond = np.where(np.isin(chance, [0.02, 0.98]), np.abs(chance - 0.001 * np.sign(0.5 - chance)), chance)
+    trimmed = row_weights(ARMS, UNLOGGED, beyond, design, catalogue=9)["trimmed"].tolist()
+    assert trimmed == [False, design.target == "everyone", False, True, False, False, False]
+
+
+def test_the_chance_of_the_arm_is_declared_logged_or_modelled():
+    rows, model = ARMS.assign(arm_propensity=[0.3, 0.3, 0.6, 0.6, 0.6, 0.3, np.nan]), np.full(7, 0.5)
+
+    def asked(rows, **declared):
+        chance, known = Engine.arm_chance(SimpleNamespace(design=Design(**declared)), rows, model)
+        return chance.tolist(), known
+
+    assert asked(rows) == (model.tolist(), False)
+    logged, known = asked(rows, estimand="arm")
+    assert logged[:6] == pytest.approx([0.3, 0.3, 0.4, 0.4, 0.4, 0.3]) and known
+    assert asked(rows.assign(arm_propensity=np.nan), estimand="arm") == (model.tolist(), False)
+    assert asked(rows, estimand="arm", arm_propensity=0.25) == ([0.25] * 7, True)
 
 
 # --- scores, sums, intervals

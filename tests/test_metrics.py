@@ -14,6 +14,7 @@ from csrec_core.metrics import (
     brier,
     calibration_curve,
     cross_entropy,
+    effective_size,
     expected_calibration_error,
     first_accuracy,
     hit_rate,
@@ -50,6 +51,18 @@ def test_decisions_of_equations_19_and_20_by_hand():
     for alpha in (0, 1, 20):
         with pytest.raises(InputError, match="alpha"):
             accept_by_probability(probability, alpha)
+
+
+def test_a_certain_error_costs_what_a_chance_of_1e_7_does():
+    assert cross_entropy([0, 1, 0, 1], [1.0, 0.0, 0.0, 1.0]) == pytest.approx(
+        [16.11809565] * 2 + [0, 0], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_effective_size_has_no_unit(unit):
+    assert effective_size(unit * np.array([1, 1, 2])) == pytest.approx(16 / 6)
+    assert effective_size(np.zeros(3)) == 0
 
 
 @pytest.fixture

@@ -345,6 +345,20 @@ class Lived:
         )
 
 
+def test_what_is_left_of_a_decision_has_the_spread_of_its_chance():
+    """One shift of the log odds makes the arm's expected acceptances add up; of one m0 it is the arm's mean."""
+    cells = pd.DataFrame({"user": 1, "arm": [0, 0, 1, 1, 1, 1], "step": [1, 2, 1, 2, 3, 4], "m0": 0.5})
+    cells = cells.assign(decision=[0.0, 1, 1, 1, 1, 0], w1=[0.0, 0, 1, 1, 1, 1])
+    found = contrasts(cells, binary=True)
+    assert found["contrast"].tolist() == pytest.approx([-0.5, 0.5, 0.25, 0.25, 0.25, -0.75])
+    assert found["spread"].tolist() == pytest.approx([0.5] * 2 + [(0.75 * 0.25) ** 0.5] * 4)
+    sure = contrasts(cells.assign(m0=1e-5, decision=[0.0, 1, 0, 1, 0, 0]), binary=True)["spread"]
+    assert sure.tolist()[:2] == pytest.approx([(0.02 * 0.98) ** 0.5] * 2)
+    plain = contrasts(cells, binary=False)
+    assert plain["contrast"].tolist() == pytest.approx([-0.5, 0.5, 0.25, 0.25, 0.25, -0.75])
+    assert plain["spread"].tolist() == [1] * 6
+
+
 def test_trust_that_changes_is_found_and_when(found):
     trust = trust_changes(Lived(found, lived(shift=2.5), clock=("time",)), permutations=199)
     assert trust.verdict.word == "holds" and trust.verdict.value == pytest.approx(0.46, abs=0.04)

@@ -10,7 +10,15 @@ from worlds import WORLDS, World, simulate
 
 from csrec_core.data.books import simulate_books
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.segments import by_cohort, by_segment, segment_labels, segment_sentence, segment_tests
+from csrec_core.effect.segments import (
+    THIRDS,
+    _thirds,
+    by_cohort,
+    by_segment,
+    segment_labels,
+    segment_sentence,
+    segment_tests,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +42,15 @@ def synthetic(effect, gaps, *, rows=300, seed=0):
     scores = pd.DataFrame({"place": place, "user": place, "arm": arm, "decision": decision, "step": 1})
     scores = scores.assign(tau=1.0 * arm, w1=1.0 * arm, w0=1.0 - arm, m1=0.0, m0=0.0)
     return replace(effect, scores=(scores,)), pd.DataFrame({"kind": group.astype(str)}), scores
+
+
+def test_thirds_by_hand():
+    low, middle, high = THIRDS
+    assert _thirds(pd.Series([6.0, 1, 2, 5, 3, 4])).tolist() == [high, low, low, high, middle, middle]
+    assert _thirds(pd.Series([1.0, 1, 1, 2, 3, 4])).tolist() == [low, low, low, middle, high, high]
+    few = _thirds(pd.Series([0.0, 1, np.nan, 2.5]))
+    assert few.dropna().tolist() == ["0", "1", "2.5"] and few.isna()[2]
+    assert _thirds(pd.Series([3.0, 3])).isna().all()
 
 
 def test_labels_know_nothing_of_decisions(world, effect):

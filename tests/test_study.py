@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.integrate import quad
 
 from csrec_core.effect import study
 
@@ -26,7 +27,14 @@ def test_a_summary_counts_worlds():
     assert found["sd"] == pytest.approx(0.1)
     names = ["coverage", "rejects_zero", "rising", "falling", "slope_coverage"]
     assert found[names].to_list() == pytest.approx([1 / 3, 2 / 3, 1 / 3, 1 / 3, 1 / 3])
-    assert found["lower"] < 1 / 3 < found["upper"]
+    # Jeffreys's interval of 1 in 3: 2.5% of a Beta(1.5, 2.5) lie below, and above.
+    for end, share in ((found["lower"], 0.025), (found["upper"], 0.975)):
+        below = (
+            quad(lambda x: x**0.5 * (1 - x) ** 1.5, 0, end)[0]
+            / quad(lambda x: x**0.5 * (1 - x) ** 1.5, 0, 1)[0]
+        )
+        assert below == pytest.approx(share, abs=1e-6)
+    assert found["bias_error"] == pytest.approx(0.1 / 3**0.5) and found["stated"] == pytest.approx(0.02)
 
 
 def test_a_world_is_estimated_against_its_own_truth():

@@ -107,3 +107,11 @@ def test_two_rows_of_a_user_tell_the_noise():
     rows = pd.DataFrame({"user": user, "arm": arm, "decision": effect[user] * arm, "m0": 0.0})
     found = user_effects(rows.assign(w1=arm, w0=1 - arm)).sort_values("user")
     assert found["effect"].to_numpy() == pytest.approx(effect, abs=1e-6)
+
+
+def test_one_user_alone_has_the_mean_effect():
+    arm = np.array([1, 1, 1, 0, 0])
+    rows = pd.DataFrame({"user": 7, "arm": arm, "decision": [1.0, 0.0, 1.0, 0.0, 1.0], "m0": 0.5})
+    found = user_effects(rows.assign(w1=arm, w0=1 - arm), error=0.1).iloc[0]
+    assert found["effect"] == pytest.approx(2 / 3 - 1 / 2) and found["exposures"] == 3
+    assert (found["upper"] - found["lower"]) / 2 == pytest.approx(0.1959964)

@@ -144,7 +144,7 @@ def record_windows(rows: pd.DataFrame, clock: Clock, length: int) -> np.ndarray:
     place = (end - gone)[:, None] - np.arange(length, 0, -1)
     there = place >= start[:, None]
     place = place + gone[:, None] * (place >= gap[:, None])
-    return np.where(there, np.append(where, -1)[np.where(there, place, -1)], -1)
+    return np.append(where, -1)[np.where(there, place, -1)]
 
 
 def item_vectors(rows: pd.DataFrame) -> np.ndarray | None:

@@ -46,8 +46,8 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     slope0 = -slope1 * np.where(both, common / np.maximum(common + noise0, 1e-300), 0.0)
     effect = level_of + slope1 * shown + slope0 * np.where(both, chosen, 0.0)
     # A spread that is not told from zero need not be zero: its mean, given its estimate, under a flat prior.
-    ratio = spread / rough if rough > 0 else 0.0
-    likely = spread + rough * np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)) if rough > 0 else 0.0
+    ratio = max(spread / rough, -1e3) if rough > 0 else 0.0  # below, the two logarithms cancel to nothing
+    likely = rough * (ratio + np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)))
     left = likely * (1 - slope1) ** 2 + slope1**2 * rest
     half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
     exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
