@@ -143,6 +143,7 @@ def position_majority(system: pd.DataFrame) -> float:
 
 def _describe(rows: pd.DataFrame) -> dict[str, float]:
     lengths = rows.groupby("user").size()
+    median = float(lengths.median())
     known = rows["propensity"].notna().mean() if "propensity" in rows.columns else 0.0
     return {
         "rows": len(rows),
@@ -150,15 +151,10 @@ def _describe(rows: pd.DataFrame) -> dict[str, float]:
         "items": rows["item"].nunique(),
         "accept_rate": rows["decision"].mean(),
         "fewest": lengths.min(),
-        "median": _as_whole(lengths.median()),
+        "median": int(median) if median.is_integer() else median,  # whole, a table shows it without decimals
         "most": lengths.max(),
         "propensities": known,
     }
-
-
-def _as_whole(value: float) -> float | int:
-    """Return a whole number as an integer, so that a table shows it without decimals."""
-    return int(value) if float(value).is_integer() else value
 
 
 def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
@@ -176,12 +172,9 @@ def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
 
 def _item_shares(log: pd.DataFrame) -> pd.DataFrame:
     """Return the share of each item among the exposures of each source."""
-    counts = (
-        log.groupby("source", observed=True)["item"].value_counts(sort=False).rename("rows").reset_index()
-    )
-    return counts.assign(
-        share=counts["rows"] / counts.groupby("source", observed=True)["rows"].transform("sum")
-    )
+    items = log.groupby("source", observed=True)["item"]
+    counts, shares = (items.value_counts(sort=False, normalize=share) for share in (False, True))
+    return pd.DataFrame({"rows": counts, "share": shares}).reset_index()
 
 
 def _count_sequences(system: pd.DataFrame) -> int:

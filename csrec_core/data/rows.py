@@ -81,9 +81,11 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     columns, times = _row_columns(found)
     kept = [each for each, missing in check_columns(found.view, [*columns, source]) if missing < rows]
     typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
-    typed += [
-        f"{_whole_value(each, times)} AS {quoted(_alias(each, number))}" for number, each in enumerate(kept)
-    ]
+    for number, each in enumerate(kept):
+        # Without NULL: a missing time would make floats of whole numbers.
+        timed = each.name == "timestamp" and times
+        value = f"coalesce({each.value}, {NO_TIME})" if timed else each.value
+        typed.append(f"{value} AS {quoted(_alias(each, number))}")
     view = found.view.select("typed", f"SELECT {', '.join(typed)} FROM {found.view.view}")
     view, repeats = without_repeats(view, options)
     view, unanswered = with_answers(view, options, times)
@@ -91,11 +93,6 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     values, labels = _fetch(view)
     values |= {each.name: values.pop(_alias(each, number)) for number, each in enumerate(kept)}
     return Rows(values, labels, arms, times, {reason: count for reason, count in left_out.items() if count})
-
-
-def _whole_value(each: Column, times: str) -> str:
-    """Return a value without NULL where a missing time would make floats of whole numbers."""
-    return f"coalesce({each.value}, {NO_TIME})" if each.name == "timestamp" and times else each.value
 
 
 def _alias(each: Column, number: int) -> str:

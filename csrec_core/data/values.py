@@ -223,13 +223,11 @@ def _refusal(table: Table, column: Column, where: str, count: int) -> InputError
     row, value = table.query(f"SELECT {ROW}, CAST({column.raw} AS VARCHAR) FROM {rows}")[0]
     more = f" and {count - 1:,} more" if count > 1 else ""
     missing = f"no value in column {shown(column.own)}"
-    what = missing if where == column.missing else f"{column.own} = {spelled(value)}"
+    number = (
+        VALUE.fullmatch(str(value)) and len(str(value)) < 60
+    )  # stands as it is, other text in quotes, and cut
+    what = missing if where == column.missing else f"{column.own} = {value if number else shown(str(value))}"
     return InputError(f"{table.name}: row {row}{more}: {what}; expected {column.expected}")
-
-
-def spelled(value: object) -> str:
-    """Return a value for a message: a number as it is, other text in quotes, and cut."""
-    return str(value) if VALUE.fullmatch(str(value)) and len(str(value)) < 60 else shown(str(value))
 
 
 def parsed(raw: str, form: str) -> str:

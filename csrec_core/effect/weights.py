@@ -91,7 +91,12 @@ def row_weights(
     else:
         kept, own, ratio = e <= 1 - trim, np.ones(len(rows)), np.ones(len(rows))
         if design.target == "uniform":
-            own = ratio = _uniform_weights(arm, chances, catalogue)
+            own = ratio = 1 / (catalogue * chances.own)  # as if drawn uniformly from the catalogue
+            if missing := int((np.isnan(own) & (arm >= 0)).sum()):
+                raise InputError(
+                    f"target uniform needs the propensity of every exposure; {missing:,} have none; expected target "
+                    "exposed"
+                )
         elif chances.kind != "none":
             ratio = np.nan_to_num(chances.other / chances.own)
         tau = w1 = np.where(shown & kept, own, 0.0)
@@ -104,16 +109,6 @@ def row_weights(
             w0 = w0 * (np.bincount(user, tau, user.max() + 1) > 0)[user]
     frame = pd.DataFrame({"tau": tau, "w1": w1, "w0": w0})
     return frame.assign(trimmed=(arm >= 0) & ~kept)
-
-
-def _uniform_weights(arm: np.ndarray, chances: ItemChances, catalogue: int) -> np.ndarray:
-    """Return what makes the items of either arm look like uniform draws from the catalogue."""
-    inverse = 1 / (catalogue * chances.own)
-    if missing := int((np.isnan(inverse) & (arm >= 0)).sum()):
-        raise InputError(
-            f"target uniform needs the propensity of every exposure; {missing:,} have none; expected target exposed"
-        )
-    return inverse
 
 
 def _equal_users(user: np.ndarray, weight: np.ndarray) -> np.ndarray:
