@@ -40,6 +40,25 @@ QUICK = {
     "users",
     "words",
 }
+#: The files of tests that take longest, the longest first.
+LONGEST = (
+    "notebooks",
+    "parts",
+    "docs",
+    "identification",
+    "reproduction",
+    "mssd",
+    "suite",
+    "faults",
+    "backbones",
+    "shapes",
+    "mssd_trials",
+    "mssd_bad_input",
+    "agent_run",
+    "assumptions",
+    "agent_quality",
+    "cluster",
+)
 
 
 def pytest_configure():
@@ -51,8 +70,18 @@ def pytest_configure():
         threadpool_limits(threads)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Import for the inner loop no file that it leaves out."""
+    named = collection_path.stem.removeprefix("test_")
+    if config.getoption("markexpr") == "quick" and collection_path.suffix == ".py" and named not in QUICK:
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(items):
-    """Mark the tests of the inner loop by their file."""
+    """Mark the tests of the inner loop by their file; begin with the longest, for no worker to end with one alone."""
+    longest = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: longest.get(item.path.stem, len(longest)))
     for item in items:
         if item.path.stem.removeprefix("test_") in QUICK:
             item.add_marker("quick")

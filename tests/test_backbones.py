@@ -283,7 +283,7 @@ def ranks_of(sequences, name, **options):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_rule_is_learned(name):
     training = Training(epochs=60, patience=6, batch=32, rate=5e-3)
-    assert ranks_of(walks(), name, training=training)["rank"].eq(1).mean() > 0.95
+    assert ranks_of(walks(users=120), name, training=training)["rank"].eq(1).mean() > 0.95
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -299,7 +299,7 @@ def test_nothing_is_learned_from_noise(name):
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "softmax"])
 def test_a_rule_is_learned_under_every_loss(loss):
     training = Training(epochs=80, patience=12, batch=32, rate=5e-3)
-    ranks = ranks_of(walks(), "sasrec", training=training, loss=loss, negatives=8)
+    ranks = ranks_of(walks(users=120), "sasrec", training=training, loss=loss, negatives=8)
     assert ranks["rank"].eq(1).mean() > 0.95
 
 

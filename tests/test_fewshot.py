@@ -159,7 +159,7 @@ def test_scores_of_perfect_and_even_predictions(slots):
 
 def test_fewshot_learns_more_than_a_lookup(slots):
     train, test = slots.take(np.arange(3200)), slots.take(np.arange(3200, 4000))
-    training = Training(epochs=8, patience=8, batch=64, rate=2e-3, threads=1)
+    training = Training(epochs=4, patience=4, batch=64, rate=4e-3, threads=1)
     model, history = train_fewshot(train, training=training, channels=24, norm="causal")
     again, _ = train_fewshot(train.take(np.arange(200)), training=Training(epochs=1), channels=8)
     same, _ = train_fewshot(train.take(np.arange(200)), training=Training(epochs=1), channels=8)

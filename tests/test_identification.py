@@ -1,6 +1,7 @@
 """The judge: what each kind of log may say. Each kind of log that must not be believed has a test of its own."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from csrec_core.verdict import FAILS, HOLDS, STATUSES, UNDECIDED, Verdict, again
 SMALL = World(users=400, mean=10)
 
 
+@cache  # several tests ask for the same
 def judged(world: World, seed: int = 0, **declared):
     return estimate_effect(simulate(world, seed)[0], splits=1, **declared)
 

@@ -20,6 +20,7 @@ from mssd_files import (
     quarantine,
     session,
     write,
+    write_tracks,
 )
 
 from csrec_core.cli import cli
@@ -231,13 +232,22 @@ def test_ids_that_collide_are_refused(tmp_path, tracks, monkeypatch):
         ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "other")
 
 
-@pytest.mark.parametrize("after", range(11))
-def test_a_merge_cut_short_is_done_anew(tmp_path, tracks, monkeypatch, after):
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
+    """Two files that share a session, those of the tracks, and what reading all of them leaves."""
+    folder = tmp_path_factory.mktemp("merged")
     logs = [
-        write(tmp_path / "log_1.csv", [SOUND[0], *SOUND[3:]]),
-        write(tmp_path / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]]),
+        write(folder / "log_1.csv", [SOUND[0], *SOUND[3:]]),
+        write(folder / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]]),
     ]
-    ingest(logs, tracks, tmp_path / "whole")
+    tracks = [write_tracks(folder)]
+    ingest(logs, tracks, folder / "whole")
+    return logs, tracks, contents(folder / "whole")
+
+
+@pytest.mark.parametrize("after", range(11))
+def test_a_merge_cut_short_is_done_anew(merged, tmp_path, monkeypatch, after):
+    logs, tracks, whole = merged
     write_table, done = split.write_table, []
 
     def cut(*arguments):
@@ -253,7 +263,7 @@ def test_a_merge_cut_short_is_done_anew(tmp_path, tracks, monkeypatch, after):
         assert not list((tmp_path / "out" / "done").iterdir())
     monkeypatch.undo()
     ingest(logs, tracks, tmp_path / "out")
-    assert len(done) == min(after, 10) and contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert len(done) == min(after, 10) and contents(tmp_path / "out") == whole
     assert quarantine(tmp_path / "out", split.SPLIT)[["file", "text"]].to_numpy().tolist() == [
         ["log_2", "0_a,1"]
     ]

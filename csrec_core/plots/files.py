@@ -80,6 +80,7 @@ def draw_files(drawing, png: Path, svg: Path) -> None:
     figure = drawing.figure if hasattr(drawing, "figure") else drawing
     if not isinstance(figure, Figure):
         raise TypeError(f"expected a matplotlib Axes or Figure, not {type(drawing)}")
-    figure.savefig(png, format="png", dpi=DPI)
     svg.write_bytes(drawing_svg(figure).encode())
+    figure.set_layout_engine("none")  # the bitmap has its places, too: to find them takes as long as to draw
+    figure.savefig(png, format="png", dpi=DPI)
     plt.close(figure)

@@ -51,9 +51,7 @@ class _Sources:
                 continue
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self._add_import(name, statement)
-            elif (
-                key := (module.__name__, ast.get_source_segment(source, statement) or "")
-            ) not in self.parts:
+            elif (key := (module.__name__, _segment(source, statement))) not in self.parts:
                 self.parts[key] = ""  # so that what calls itself is not added again
                 for needed in sorted(_read_names(statement)):
                     self.add(needed, module)
@@ -79,6 +77,11 @@ def _read_names(statement: ast.AST) -> set[str]:
 def _read_module(module: ModuleType) -> tuple[str, list[ast.stmt]]:
     source = inspect.getsource(module)
     return source, ast.parse(source).body
+
+
+@functools.cache
+def _segment(source: str, statement: ast.stmt) -> str:
+    return ast.get_source_segment(source, statement) or ""
 
 
 def _bound(statement: ast.stmt) -> set[str]:
