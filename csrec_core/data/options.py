@@ -119,18 +119,16 @@ class ReadOptions:
         arms = [(arm, "+".join(words)) for arm, words in self.arms.items()]
         paper = set(self.arms) <= set(SOURCES)  # --map names them beside the columns
         texts = {"map": _as_pairs([*self.map.items(), *(arms if paper else [])])}
-        texts |= {
-            "arms": ""
-            if paper
-            else ",".join(arm if words == arm else f"{arm}={words}" for arm, words in arms)
-        }
+        named = [] if paper else [arm if words == arm else f"{arm}={words}" for arm, words in arms]
+        texts["arms"] = ",".join(named)
         for name, value in self.content().items():
-            if name not in texts:
-                texts[name] = ",".join(value) if isinstance(value, list) else str(value).removesuffix(".0")
+            if name not in (*texts, "distinct"):
+                texts[name] = ",".join(value) if isinstance(value, list) else str(value)
+        if self.merge is not None:
+            texts["merge"] = f"{self.merge:g}"
         flags = {each.name: each.metadata["flag"] or f"--{each.name}" for each in fields(self)}
-        if self.distinct:
-            flags["distinct"], texts["distinct"] = "", "--distinct"
-        return " ".join(f"{flags[name]} {shlex.quote(text)}".strip() for name, text in texts.items() if text)
+        given = [f"{flags[name]} {shlex.quote(text)}" for name, text in texts.items() if text]
+        return " ".join([*given, *(["--distinct"] if self.distinct else [])])
 
     def with_arms(self, texts: Sequence[str]) -> "ReadOptions":
         """Add arms, each `name` or `name=word+word`."""
