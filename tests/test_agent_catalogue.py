@@ -66,6 +66,11 @@ def test_an_own_catalogue(tmp_path):
     assert list(table.columns) == ["item", "title", "author", "year", "genre", "keywords"]
 
 
+def test_titles_of_digits_are_titles(tmp_path):
+    table = load_catalogue(write(tmp_path, "title,author,year,genre\n007,a,1,b\n1984,a,2,c\n1e3,a,,c\n"))
+    assert table["title"].to_list() == ["007", "1984", "1e3"] and table["year"].to_list()[:2] == [1, 2]
+
+
 def test_a_catalogue_in_the_letters_of_windows(tmp_path):
     table = load_catalogue(write(tmp_path, b"title;author;year;genre\n\xe9t\xe9;b;1;c\n007;e;;f\n"))
     assert table["title"].to_list() == ["été", "007"] and table["year"].isna().to_list() == [False, True]

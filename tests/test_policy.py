@@ -1,5 +1,7 @@
 """Policies: values by hand, against another package and simulated truths; cells, uplift, trust, files, figures."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -262,6 +264,19 @@ def test_a_policy_of_a_file_is_valued_and_its_support_checked(tmp_path):
     assert verdict.word == "fails" and verdict.detail.startswith(
         "50% of its choices are items that self exposes"
     )
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_ids_of_digits_are_the_names_of_the_logs_own_file(tmp_path, suffix):
+    """The codes of the log follow the order of the text: 10 is user 1, and 9 is user 2."""
+    dataset = replace(uniform_log(), users=pd.DataFrame({"user": [1, 2], "label": ["10", "9"]}))
+    file = tmp_path / f"picks{suffix}"
+    picks = pd.DataFrame({"user": ["9", "10"], "item": [3, 7], "probability": 1.0})
+    {".csv": picks.to_csv, ".parquet": picks.to_parquet}[suffix](file, index=False)
+    assert read_policy(file, dataset).to_numpy().tolist() == [[2, 3, 1], [1, 7, 1]]
+    picks.assign(user=["9", "nobody"]).to_csv(file := tmp_path / "unknown.csv", index=False)
+    with pytest.raises(InputError, match="row 2: expected an item, and user, of the log"):
+        read_policy(file, dataset)
 
 
 @pytest.mark.parametrize(

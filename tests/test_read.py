@@ -243,7 +243,7 @@ def test_options_are_one_line_one_file_and_one_command(tmp_path):
     assert str(simple) == "user=u,self=a+b" and str(ReadOptions()) == ""
     assert "--map user=a,b,item=c=d --arms x=1+yes,y=no --where 'q != " in OPTIONS.command()
     assert "--merge 2.5 --distinct" in OPTIONS.command()
-    ends = ReadOptions(accept="v1.0", where="price > 3.0", merge=30.0)  # only a number loses what says nothing
+    ends = ReadOptions(accept="v1.0", where="price > 3.0", merge=30.0)
     assert ends.command() == "--where 'price > 3.0' --accept v1.0 --merge 30"
     assert ReadOptions(where="x > 1").over(OPTIONS) == replace(OPTIONS, where="x > 1")
 

@@ -63,7 +63,7 @@ def plain_title(title: str) -> str:
 
 
 def _read_books(path: Path) -> pd.DataFrame:
-    table = read_table(path)
+    table = read_table(path, texts=(*BOOK_COLUMNS, "keywords"))  # a title of digits is a title
     if missing := [column for column in BOOK_COLUMNS if column not in table.columns]:
         names = f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}"
         found = ", ".join(table.columns)

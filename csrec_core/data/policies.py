@@ -30,9 +30,10 @@ def read_policy(path: str | Path, dataset: Dataset) -> pd.DataFrame:
             raise unknown("column", name, list(dataset.log.columns), where=str(path))
     for key in {"user", "item"} & {*table.columns}:
         ids, names = pd.to_numeric(table[key], errors="coerce"), dataset.names(key)
-        if ids.isna().any() and names is not None:
+        if names is not None and table[key].dtype.kind not in "iu":  # text of digits may be a name, too
             first = names.drop_duplicates()
-            ids = table[key].map(pd.Series(first.index, index=first))
+            named = table[key].map(pd.Series(first.index, index=first))
+            ids = named if named.notna().all() or ids.isna().any() else ids
         table[key] = ids
     number = pd.to_numeric(table[value], errors="coerce")
     bad = ~np.isfinite(number) | ((number < 0) & (value == "probability"))

@@ -114,21 +114,18 @@ def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
         yield _with_view(Table(connection, name), "frame")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a whole table, of Parquet with its types, of text with numbers where all are; ids stay text."""
+def read_table(path: Path, *, texts: Sequence[str] = ("user", "item")) -> pd.DataFrame:
+    """Read a whole table, of Parquet with its types, of text with numbers where all are, but in columns of `texts`."""
     if read_head(path)[0].startswith(b"PAR1"):
         with _parquet(readable(path)):
             return pd.read_parquet(path)
     with open_table(path) as table, table.spoken():
         frame = table.connection.sql(f"SELECT * EXCLUDE {ROW} FROM file").df()
-    for column in frame.columns.difference(KEYS):
+    for column in frame.columns.difference(texts):
         numbers = pd.to_numeric(frame[column], errors="coerce")
         if numbers.notna().eq(frame[column].notna()).all():
             frame[column] = numbers
     return frame
-
-
-KEYS = ("user", "item")  # text until all are proved numbers
 
 
 def quoted(column: str) -> str:
