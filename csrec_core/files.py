@@ -190,13 +190,17 @@ def read_mapping(source: str | Path, where: str = "", *, typed: bool = True) -> 
     try:
         if isinstance(source, Path):
             with source.open("rb") as stream:
-                source = stream.read(LARGEST_YAML + 1).decode("utf-8-sig")
+                data = stream.read(LARGEST_YAML + 1)
+        else:
+            data = source.encode()
+        # What is longer is not decoded: it may be cut within a letter.
+        text = data.decode("utf-8-sig") if len(data) <= LARGEST_YAML else ""
     except (OSError, ValueError) as error:
         raise unreadable(where, error) from None
-    if len(source) > LARGEST_YAML:
+    if len(data) > LARGEST_YAML:
         raise InputError(f"{where}: over {LARGEST_YAML:,} bytes; expected lines 'name: value'")
     try:
-        content = _load_yaml(source, typed)
+        content = _load_yaml(text, typed)
     # Whatever is raised, the text is why: PyYAML lets out errors of Python's own as well, RecursionError too.
     except Exception as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1

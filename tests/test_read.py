@@ -270,6 +270,8 @@ def test_options_are_one_line_one_file_and_one_command(tmp_path):
         ("where: [\n", "line 2: no YAML"),
         ("\0", "no YAML"),
         ("x" * 200_000, "over 100,000 bytes"),
+        ("where: x\n#" + "é" * 60_000, "over 100,000 bytes"),  # though of fewer letters; cut between two
+        ("where: x\n##" + "é" * 60_000, "over 100,000 bytes"),  # and within one
     ],
 )
 def test_bad_files_of_options(tmp_path, text, message):
