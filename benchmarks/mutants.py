@@ -207,9 +207,7 @@ class Tests:
                 print(f"{path.name} is left out: {seen and seen['failed']}")
                 continue
             self.seconds |= seen["seconds"]
-            self.whole[f"tests/{path.name}"] = sum(
-                seen["seconds"].values()
-            )  # its fixtures, whoever asks for them
+            self.whole[f"tests/{path.name}"] = sum(seen["seconds"].values())  # with fixtures of all
             for function, tests in seen["called"].items():
                 self.of[function] |= set(seen["seconds"] if "fixtures" in tests else tests)
 

@@ -8,9 +8,8 @@ from tqdm import tqdm
 from csrec_core.errors import InputError
 
 SCHEDULER_PATIENCE = 10.0  # seconds in which a scheduler has to answer
-LARGE_BYTES = (
-    2**25
-)  # bytes: the least that a worker which is to `reuse` memory asks the system for, and gives back
+#: The least that a worker which is to `reuse` memory asks the system for, and gives back.
+LARGE_BYTES = 2**25
 
 
 def run_tasks(

@@ -29,9 +29,8 @@ def one_line(text: str, longest: int = MESSAGE) -> str:
     return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
-LONGEST_COMPARED = (
-    200  # characters of a name that is compared with others; the comparison is quadratic in them
-)
+#: Characters of a name that is compared with others; the comparison is quadratic in them.
+LONGEST_COMPARED = 200
 
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.5) -> str | None:

@@ -45,9 +45,8 @@ class Arrow:
 class Drawing:
     """What a file says: filled by a parser, then made into a graph."""
 
-    nodes: dict[str, Place] = field(
-        default_factory=dict
-    )  # each name with the place where it is first written
+    # each name with the place where it is first written
+    nodes: dict[str, Place] = field(default_factory=dict)
     latent: set[str] = field(default_factory=set)  # names that are not measured
     arrows: list[Arrow] = field(default_factory=list)  # arrows and pairs, in the order of the file
     # "exposure" and "outcome", each with the nodes so marked (DAGitty)

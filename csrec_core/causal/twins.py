@@ -19,9 +19,8 @@ LOWEST = 0.01  # probability in a table
 class Twins:
     """Two models of a graph that no observed data tell apart."""
 
-    core: (
-        nx.DiGraph
-    )  # the part of the graph that they need: fewer arrows, and the effect would be identifiable
+    # the part of the graph that they need: with fewer arrows the effect would be identifiable
+    core: nx.DiGraph
     # for each node P(node | parents) in either model, the last axis the node, parents causes first
     tables: dict[str, tuple[np.ndarray, np.ndarray]]
     # the effect in either model, P(y = 1 | do = 1, given = 1), all of them set to 1

@@ -24,9 +24,8 @@ class Profile:
     #: By arm: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and `propensities`,
     #: the share of rows with a known propensity.
     sources: pd.DataFrame
-    facts: dict[
-        str, float
-    ]  # users, items, item overlap, distinct decision rows, accuracy of the position alone
+    #: Users, items, item overlap, distinct decision rows, accuracy of the position alone.
+    facts: dict[str, float]
     #: By factor (position, item, user, previous decision): the `share` of the variance of the decisions on what the
     #: user did not choose that its group means explain, the share expected by `chance` from groups of that size, and
     #: the `p` of the F test of the one against the other.

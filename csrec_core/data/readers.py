@@ -30,9 +30,8 @@ class World:
     browsing: float = 0.2  # share of self-chosen exposures that are uniform over the catalogue, in [0, 1]
     carry_over_exposure: float = 0.0  # S_{t-1} -> D_t: what an exposure of the same genre just before adds
     second_order: float = 0.0  # D_{t-2} -> D_t: what accepting the last but one exposure adds
-    lagged_preference: float = (
-        0.0  # P_{t-1} -> D_t: weight of the preference of one exposure earlier, as `affinity`
-    )
+    #: P_{t-1} -> D_t: weight of the preference of one exposure earlier, as `affinity`.
+    lagged_preference: float = 0.0
     #: D_{t-1} -> P_t (and S_{t-1} -> P_t): what accepting a book adds to the log preference of its genre, for good.
     amplification: float = 0.0
     #: S_t <- U_t -> D_t: weight of a hidden mood for a genre, in log odds of looking at the genre (browsing and the

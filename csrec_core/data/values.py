@@ -223,9 +223,8 @@ def _refusal(table: Table, column: Column, where: str, count: int) -> InputError
     row, value = table.query(f"SELECT {ROW}, CAST({column.raw} AS VARCHAR) FROM {rows}")[0]
     more = f" and {count - 1:,} more" if count > 1 else ""
     missing = f"no value in column {shown(column.own)}"
-    number = (
-        VALUE.fullmatch(str(value)) and len(str(value)) < 60
-    )  # stands as it is, other text in quotes, and cut
+    # A number stands as it is, other text in quotes, and cut.
+    number = VALUE.fullmatch(str(value)) and len(str(value)) < 60
     what = missing if where == column.missing else f"{column.own} = {value if number else shown(str(value))}"
     return InputError(f"{table.name}: row {row}{more}: {what}; expected {column.expected}")
 

@@ -17,9 +17,8 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, Verdict
 
 LEVEL = 0.05  # of all tests together (Holm)
 FEWEST_TESTED_ROWS = 50  # rows, below which nothing is tested
-MOST_TESTED_ROWS = (
-    5000  # rows that independences are tested on: more would only find ever smaller dependences
-)
+#: Rows that independences are tested on: more would only find ever smaller dependences.
+MOST_TESTED_ROWS = 5000
 
 
 def estimate_adjusted(table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[str] = ()) -> Effect:

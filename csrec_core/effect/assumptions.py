@@ -117,9 +117,8 @@ class _Rows:
     """
 
     frame: pd.DataFrame
-    preferences: tuple[
-        str, ...
-    ]  # what stands for P_t: the preference, if the truth of a world has it, or `RECORDED`
+    #: What stands for P_t: the preference, if the truth of a world has it, or `RECORDED`.
+    preferences: tuple[str, ...]
     measured: bool
     names: tuple[str, str]  # of the baseline and of the arm
 

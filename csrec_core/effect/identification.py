@@ -35,9 +35,8 @@ class Overlap:
     baseline: float
     largest: float  # share of the baseline's weight on one user, in [0, 1]
     trimmed: float  # share of the arm's exposures left out, as hardly any of the baseline is like them
-    support: (
-        float  # share of the arm's exposures whose item the baseline exposes; NaN where none are compared
-    )
+    #: Share of the arm's exposures whose item the baseline exposes; NaN where items are not compared.
+    support: float
     auc: float  # how well a model tells the arms apart; .5 is not at all
     rows: tuple[int, ...]  # exposures of the baseline, then of the arm
     users: tuple[int, ...]

@@ -29,9 +29,8 @@ from csrec_core.effect.item_counts import FEW_ITEMS, ItemCounts
 from csrec_core.effect.rows import POSITION
 
 USER_TERMS = 7  # of x_u
-FEWEST_ACCEPTING = (
-    5.0  # effective users with, and without, an accepted exposure on either side, for an interval
-)
+#: Effective users with, and without, an accepted exposure on either side, for an interval.
+FEWEST_ACCEPTING = 5.0
 RESIDUAL_BINS = 2000  # of the residuals of the baseline, for the sensitivity to hidden confounders
 LAST_STEP = 100  # later exposures count with it
 LAST_RANK = 10  # of a list; later ones count with it

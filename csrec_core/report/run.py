@@ -65,9 +65,8 @@ class Run:
     said: Mapping[str, Sequence[Mapping]]  # what each notebook said, in order
     # every notebook's, given or default, but the folder that it wrote to
     parameters: Mapping[str, Mapping[str, object]]
-    roles: Mapping[str, str] = field(
-        default_factory=dict
-    )  # what each notebook is for: one of `NOTEBOOK_ROLES`
+    # what each notebook is for: one of `NOTEBOOK_ROLES`
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def answer(self) -> tuple[str, Mapping]:

@@ -46,9 +46,8 @@ class Trial:
     # The tested exposures: `user`, `step` (from 1), `item`, `decision`, `fold`, and of a baseline
     # `rank_share` (Eq. 20), of CSRec the probabilities `f`, `f_marginal`, `f_tilde`, `f_tilde_marginal`.
     cells: pd.DataFrame
-    ranks: (
-        pd.DataFrame
-    )  # `user`, `rank`, `candidates` of the last self-chosen item, among the whole catalogue
+    # `user`, `rank`, `candidates` of the last self-chosen item, among the whole catalogue
+    ranks: pd.DataFrame
     seconds: float  # CPU time that it took, without what was trained before
 
 

@@ -96,9 +96,8 @@ TRACKS: tuple[FileColumn, ...] = tuple(
 class Options:
     """How the files become a log."""
 
-    label: str = (
-        "skip_2"  # accepted is not skipped (by then), or played to the end; the challenge asks for skip_2
-    )
+    #: Accepted is not skipped (by then), or played to the end; the challenge asks for skip_2.
+    label: str = "skip_2"
     #: The `context_type` of the listener's own choice, and of the system's; rows of others lie apart.
     self_contexts: tuple[str, ...] = ("user_collection",)
     system_contexts: tuple[str, ...] = ("personalized_playlist",)

@@ -51,9 +51,8 @@ class Sessions:
     accepted: np.ndarray  # (S, 20) bool, not skipped, by the label of the folder
     source: np.ndarray  # (S, 20) str, `self`, `system`, or empty
     log: np.ndarray  # (S, 20, 41) float32, `LOG_FEATURES`
-    features: (
-        np.ndarray
-    )  # (tracks + 1, 29) float32, acoustic, mean 0, deviation 1 over the tracks; row 0 is padding
+    #: (tracks + 1, 29) float32, acoustic, mean 0, deviation 1 over the tracks; row 0 is padding.
+    features: np.ndarray
 
     @property
     def given(self) -> np.ndarray:
