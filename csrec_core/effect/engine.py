@@ -135,9 +135,10 @@ class Engine:
         own += [USUAL] if nuisance == "chance" else []
         # Where one phase follows the other, how often an item was shown counts up over both: among the baseline's rows
         # it tells what a user comes back to, among the arm's what the arm repeats as well. On record it is the same.
-        repeats = ["on_record"] if self.known.clock.phased else ["shown_before"]
-        own += ["shown_before"] if nuisance == "m1" and self.known.clock.phased else []
-        return [*HISTORY, *WITH_ITEM, *repeats, *LIKENESS, NETWORK, *ITEM, *self.covariates, *clock, *own]
+        phased = self.known.clock.phased
+        own += ["shown_before"] if phased and nuisance == "m1" else []
+        repeats = "on_record" if phased else "shown_before"
+        return [*HISTORY, *WITH_ITEM, repeats, *LIKENESS, NETWORK, *ITEM, *self.covariates, *clock, *own]
 
     def score(self, rows: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
         """Score rows of whole users, each by models that saw neither their users nor what these decided.
