@@ -21,7 +21,9 @@ FEWEST_TESTED_ROWS = 50  # rows, below which nothing is tested
 MOST_TESTED_ROWS = 5000
 
 
-def estimate_adjusted(table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[str] = ()) -> Effect:
+def estimate_adjusted(
+    table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[str] = (), seed: int = 0
+) -> Effect:
     """Estimate the mean of y under do = its larger value less that under its smaller one.
 
     Parameters
@@ -65,18 +67,18 @@ def estimate_adjusted(table: pd.DataFrame, *, y: str, do: str, adjust: Iterable[
     if not adjust:  # nothing moves both: the share of the action is its chance, which is an estimate
         share = float((numbers[do] == values[1]).mean())
         declared = {"arm_propensity": share, "arm_chances": "estimated"}
-    return estimate_effect(Dataset(log, name=y), arm=names[1], baseline=names[0], **declared)
+    return estimate_effect(Dataset(log, name=y), arm=names[1], baseline=names[0], seed=seed, **declared)
 
 
 def check_implications(
-    table: pd.DataFrame, implied: Sequence[tuple[str, str, frozenset[str]]]
+    table: pd.DataFrame, implied: Sequence[tuple[str, str, frozenset[str]]], *, seed: int = 0
 ) -> list[Verdict]:
     """Test on data the independences (a, b, given) that a graph implies; no sign against one is no proof of it.
 
     See `csrec_core.causal.adjustment.implications`. Those with a column that the table lacks are not tested; where
     there are many rows some are drawn.
     """
-    some = table.sample(min(len(table), MOST_TESTED_ROWS), random_state=0)
+    some = table.sample(min(len(table), MOST_TESTED_ROWS), random_state=seed)
     found = []
     for a, b, given in implied:
         name = f"{a} ⊥ {b}" + (f" | {', '.join(sorted(given))}" if given else "")
