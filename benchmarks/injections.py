@@ -339,10 +339,15 @@ def made_of_run(start: int, rng: random.Random, run: Path, reports: Path) -> lis
 
 def made_of_cells(start: int, rng: random.Random, run: Path) -> list[tuple[int, str, str]]:
     """Return the pages of notebooks of a run, one cell each, with a payload in a text of the cell, as `made` does."""
-    found, manifest = [], read_run(run).manifest
+    found, made = [], read_run(run)
     for file in sorted(run.glob("notebooks/*.ipynb")):
         content = nbformat.read(file, as_version=4)
-        said = read_run(run).said[file.stem]
+        about = {
+            "declared": {},
+            "said": made.said[file.stem],
+            "entry": made.manifest["notebooks"][file.stem],
+            "manifest": made.manifest,
+        }
         shown = [
             at
             for at in places(content)
@@ -351,15 +356,10 @@ def made_of_cells(start: int, rng: random.Random, run: Path) -> list[tuple[int, 
         for at in rng.sample(shown, min(len(shown), CELLS)):
             text = rng.choice(PAYLOADS).format(n=start)
             cell = put(content, at, text)["cells"][at[1]]
-            about = {
-                "declared": {},
-                "said": said,
-                "entry": manifest["notebooks"][file.stem],
-                "manifest": manifest,
-            }
             with contextlib.suppress(ValueError):  # a formula that is refused
                 page = render_notebook(new_notebook(cells=[cell]), **about).html
-                found += [(start, f"{file.name} {'/'.join(map(str, at))}", page)] * (f"hit/{start}" in page)
+                if f"hit/{start}" in page:
+                    found.append((start, f"{file.name} {'/'.join(map(str, at))}", page))
             start += 1
     return found
 
