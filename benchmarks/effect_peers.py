@@ -1,12 +1,13 @@
 """Other libraries' estimates of the same effects, from the same features of the same rows.
 
-    PYTHONPATH=. OTHER/bin/python benchmarks/effect_peers.py [--seeds 10] [--minutes 15] [--out FILE.csv]
+    PYTHONPATH=. OTHER/bin/python benchmarks/effect_peers.py [--seeds 10] [--minutes 15] [--only NAME] [--out FILE.csv]
 
 OTHER is an environment with econml, doubleml and dowhy, beside what `csrec_core.effect` needs. The worlds are
 those of `worlds.py` whose confounders are columns, so that every library can be right; all of them get the
 matrix that ours reads (`describe` and `ItemCounts.measure`), and users as clusters where they take clusters. The
 truth is the mean effect at the arm's exposures. A library's nuisances are logistic regressions of standardised
-columns, or scikit-learn's boosted trees with early stopping. One thread: set OMP_NUM_THREADS=1.
+columns, or scikit-learn's boosted trees with early stopping. All that deal rows into folds deal them as often as ours
+does, and the median counts. One thread: set OMP_NUM_THREADS=1.
 
 Printed for each kind of world: bias, RMSE, its ratio to the least of all others' with a 95% interval (worlds
 resampled, the best chosen again in each), coverage of 95% intervals, CPU seconds of an estimate.
@@ -30,7 +31,7 @@ from worlds import WORLDS, simulate
 from csrec_core.data.log import Dataset
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, look_over
-from csrec_core.effect.estimate import estimate_effect
+from csrec_core.effect.estimate import SPLITS, estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.rows import lay_rows
@@ -70,7 +71,8 @@ def by_econml(rows: pd.DataFrame, matrix: np.ndarray, *, kind: str, learner: Cal
     from econml.dml import LinearDML
     from econml.dr import LinearDRLearner
 
-    options = {"discrete_outcome": True, "cv": FOLDS, "random_state": 0}
+    options = {"cv": FOLDS, "mc_iters": SPLITS, "mc_agg": "median", "random_state": 0}
+    options["discrete_outcome"] = True
     if kind == "dml":
         model = LinearDML(model_y=learner(), model_t=learner(), discrete_treatment=True, **options)
     else:
@@ -90,7 +92,7 @@ def by_doubleml(rows: pd.DataFrame, matrix: np.ndarray, *, learner: Callable) ->
     frame = pd.DataFrame(matrix, columns=names).assign(**{name: rows[name].to_numpy() for name in rows})
     data = DoubleMLData(frame, y_col="decision", d_cols="arm", x_cols=names, cluster_cols="user")
     np.random.seed(0)  # noqa: NPY002 - the library draws its folds from the global generator
-    model = DoubleMLIRM(data, ml_g=learner(), ml_m=learner(), n_folds=FOLDS, score="ATTE").fit()
+    model = DoubleMLIRM(data, ml_g=learner(), ml_m=learner(), n_folds=FOLDS, n_rep=SPLITS, score="ATTE").fit()
     return float(model.coef[0]), *map(float, model.confint().iloc[0])
 
 
@@ -120,7 +122,7 @@ PEERS: dict[str, Callable[..., Found]] = {
 }
 
 
-def estimate_all(kind: str, seed: int) -> pd.DataFrame:
+def estimate_all(kind: str, seed: int, only: str) -> pd.DataFrame:
     """Return a row for each estimator: `kind`, `seed`, `name`, `effect`, `lower`, `upper`, `truth`, `seconds`."""
     world, declared = WORLDS[kind]
     dataset, truth = simulate(world, seed)
@@ -132,7 +134,7 @@ def estimate_all(kind: str, seed: int) -> pd.DataFrame:
     found = []
     for name, method in {
         OURS: ours,
-        **{name: partial(peer, rows, matrix) for name, peer in PEERS.items()},
+        **{name: partial(peer, rows, matrix) for name, peer in PEERS.items() if only in name},
     }.items():
         started = time.process_time()
         effect, lower, upper = method()
@@ -183,6 +185,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="worlds of each kind")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--minutes", type=float, default=15.0, help="no world is begun after it")
+    parser.add_argument("--only", default="", help="the others whose names have this in them")
     parser.add_argument("--out", type=Path, help="every estimate, as CSV")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -190,7 +193,7 @@ def main() -> None:
     for seed in range(given.first, given.first + given.seeds):
         for kind in KINDS:
             if time.perf_counter() - started < 60 * given.minutes:
-                found.append(estimate_all(kind, seed))
+                found.append(estimate_all(kind, seed, given.only))
                 if given.out:
                     pd.concat(found).to_csv(given.out, index=False)
     found = pd.concat(found, ignore_index=True)
