@@ -40,7 +40,24 @@ def test_what_helps_is_taken_and_noise_is_not(tmp_path):
     assert trials["gain"][1] == pytest.approx(trials["ndcg"][1] - trials["ndcg"][0])
     chosen, trials = choose(world(False), tmp_path)
     assert chosen == {"rate": 1e-6, "dropout": 0.1}
-    assert (trials["gain"][1:] <= trials["error"][1:]).all()
+    assert not trials["taken"][1:].any()
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(2.1, False), (2.2, True)])
+def test_of_three_trials_a_gain_of_2_13_errors_is_no_chance(gain, taken, tmp_path, monkeypatch):
+    # one-sided, .05 / 3: the normal distribution's 2.13
+    size, error = 400, np.tile([1.0, -1.0], 200)
+    error *= np.sqrt(size - 1) / np.linalg.norm(error) * np.sqrt(size)  # its mean has a standard error of 1
+    found = {(1e-6, 0.1): np.zeros(size), (1e-2, 0.1): error + gain}
+    monkeypatch.setitem(CHOICES, "dropout", (0.1, 0.2, 0.3))
+    monkeypatch.setattr(
+        settings,
+        "_try",
+        lambda _, tried, *rest, epochs: (found.get((tried["rate"], tried["dropout"]), -error), 1),
+    )
+    _, trials = choose_settings(world(True), training=TRAINING, folder=tmp_path)
+    assert trials["error"][1] == pytest.approx(1) and len(trials) == 4
+    assert bool(trials["taken"][1]) is taken
 
 
 def test_the_budget_bounds_the_passes_and_what_is_fixed_is_not_searched(tmp_path):

@@ -1,7 +1,7 @@
 """The settings of a ranking that matter, chosen for a data set by the items before the last, which are for the test.
 
-They are tried one at a time, each against the best so far, and changed only where NDCG@10 rises by more than a
-standard error over users, so that the search does not choose noise.
+They are tried one at a time, each against the best so far, and changed only where NDCG@10 rises by more than the
+best of as many trials without any effect would by chance, so that the search does not choose noise.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from torch import Tensor
 
 from csrec_core.cache import Cache
@@ -29,6 +30,7 @@ CHOICES: dict[str, tuple] = {
     "average": (0.0, 0.99),
     "causal": (True, False),
 }
+BY_CHANCE = 0.05  # how often a search takes anything where nothing helps, at most (Bonferroni)
 
 
 def choose_settings(
@@ -54,22 +56,24 @@ def choose_settings(
     chosen : dict
         `rate` and `average` are of `Training`, the others of `train_next_item`.
     trials : DataFrame
-        Settings, `passes`, validation `ndcg`, `gain` on the best before, its standard `error`, and `taken`.
+        Settings, `passes`, validation `ndcg`, `gain` on the best before, its standard `error` over users, and `taken`.
     """
     fixed["backbone"] = backbone
     choices = {name: values for name, values in CHOICES.items() if name not in fixed}
     if "causal" not in inspect.signature(backbone_class(backbone)).parameters:
         choices.pop("causal", None)
     chosen, best = {name: values[0] for name, values in choices.items()}, np.zeros(1)
+    changes = [{name: value} for name, values in choices.items() for value in values[1:]]
+    errors = norm.isf(BY_CHANCE / max(len(changes), 1))
     rows: list[dict[str, Any]] = []
-    for change in [{}, *({name: value} for name, values in choices.items() for value in values[1:])]:
+    for change in [{}, *changes]:
         if (left := passes - sum(row["passes"] for row in rows)) < 1:
             break
         settings = chosen | change
         found, spent = _try(sequences, settings | fixed, training, folder, epochs=min(training.epochs, left))
         gain = found - best
         numbers = {"ndcg": found.mean(), "gain": gain.mean(), "error": gain.std(ddof=1) / len(gain) ** 0.5}
-        taken = not rows or numbers["gain"] > numbers["error"]
+        taken = not rows or numbers["gain"] > errors * numbers["error"]
         rows.append(settings | {"passes": spent, **numbers, "taken": taken})
         if taken:
             chosen, best = settings, found
