@@ -73,7 +73,7 @@ def change(node: ast.AST) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         old, node.value = node.value, (not node.value) if isinstance(node.value, bool) else node.value + 1
         return f"{old} to {node.value}"
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None"):
         node.value = ast.copy_location(ast.Constant(None), node)
         return "return None"
     return ""

@@ -19,9 +19,7 @@ from csrec_core.effect.record import describe
 from csrec_core.effect.result import merge_small
 from csrec_core.effect.rows import covariates, find_clock, lay_rows
 from csrec_core.effect.score import (
-    combine_splits,
     effects_of,
-    intervals,
     merged,
     slope_of,
     split_sums,
@@ -350,12 +348,6 @@ def test_a_step_meets_the_baseline_of_the_users_who_reach_it(scores):
         assert found.effect[step - 1] == pytest.approx(expected)
 
 
-def test_an_interval_takes_users_and_accepted_exposures():
-    table = intervals([0.1, 0.1], [0.01, 0.01], [1e9, 3.0])
-    assert table["upper"][0] == pytest.approx(0.1196, abs=1e-4)
-    assert table.iloc[1].isna().all()
-
-
 def test_steps_with_too_few_are_put_together():
     size = np.array([20, 20, 9, 9, 2, 0.0])
     assert merge_small(size, 900.0).tolist() == [0, 1, 2, 3, 4, 4]
@@ -374,11 +366,6 @@ def test_a_trend_weighs_steps_by_their_information(scores):
     size = 1 / inverse.to_numpy()
     expected = np.polyfit(place, found.effect, 1, w=np.sqrt(size))[0]
     assert slope == pytest.approx(expected) and error > 0
-
-
-def test_the_spread_over_splits_is_in_the_error():
-    effect, error = combine_splits(np.array([0.1, 0.12, 0.2]), np.array([0.01, 0.01, 0.01]))
-    assert effect == pytest.approx(0.12) and error == pytest.approx(np.sqrt(0.01**2 + 0.02**2))
 
 
 # --- sensitivity
@@ -560,45 +547,6 @@ def test_a_design_that_cannot_be_is_refused(declared, message):
 def test_chances_of_an_arm_are_a_number_or_one_an_arm(declared):
     design = Design(arm_propensity=declared)
     assert (design.chance("system"), design.chance("self")) == pytest.approx((0.3, 0.7))
-
-
-TOTALS = np.array([[0.5, 0.3, 0.1, 0.25, 0.05, 0.4, 0.1], [0.2, 0.1, 0.04, 0.3, 0.06, 0.2, 0.08]])
-EVENTS = np.array(
-    [[[3, 1], [4, 2], [5, 5], [6, 9]], [[2, 1], [8, 4], [1, 0.5], [9, 3]]]
-)  # by group: of the arm accepted and other, of the baseline accepted and other; sums of weights, of their squares
-
-
-@pytest.mark.parametrize(
-    ("baseline", "met"), [("own", [[1, 0], [0, 1]]), ("all", [[1, 1]] * 2), ("later", [[1, 1], [0, 1]])]
-)
-def test_effects_of_sums_as_their_definition_says(baseline, met):
-    """Weights that add up to less than 1 are weights as others; errors by numeric derivatives (delta method)."""
-
-    def effects(flat):
-        own = flat.reshape(2, 7)
-        side = np.array(met) @ own
-        return (own[:, 1] - own[:, 2]) / own[:, 0] + own[:, 4] / own[:, 3] - side[:, 6] / side[:, 5]
-
-    root = np.random.default_rng(0).normal(size=(14, 14))
-    cross, flat, step = root @ root.T * 1e-4, TOTALS.ravel(), 1e-6
-    found = effects_of({"g": flat, "g cross": cross, "g events": EVENTS}, "g", baseline=baseline)
-    assert found.effect == pytest.approx(effects(flat))
-    slopes = [(effects(flat + step * one) - effects(flat - step * one)) / (2 * step) for one in np.eye(14)]
-    assert found.covariance == pytest.approx(np.transpose(slopes) @ cross @ slopes, rel=1e-5)
-    chosen = (np.array(met) @ TOTALS)[:, 6] / (np.array(met) @ TOTALS)[:, 5]
-    assert found.baseline == pytest.approx(TOTALS[:, 2] / TOTALS[:, 0] + chosen)
-    sides = np.concatenate([EVENTS[:, :2], np.tensordot(met, EVENTS[:, 2:], 1)], axis=1)
-    assert found.worth == pytest.approx((sides[..., 0] ** 2 / sides[..., 1]).min(axis=1))
-    users = [(sides[:, part, 0].sum(1) ** 2 / sides[:, part, 1].sum(1)) for part in (slice(2), slice(2, 4))]
-    assert found.size == pytest.approx(1 / (1 / users[0] + 1 / users[1]))
-
-
-@pytest.mark.parametrize("empty", [0, 3, 5])
-def test_a_group_without_weight_has_no_effect(empty):
-    totals = TOTALS.copy()
-    totals[0, empty] = 0
-    found = effects_of({"g": totals.ravel(), "g cross": np.eye(14), "g events": EVENTS}, "g")
-    assert np.isnan(found.effect).tolist() == [True, False] and found.size[0] == 0
 
 
 def _known():

@@ -12,8 +12,7 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.networks import network_gains, network_logits
 from csrec_core.effect.nuisance import NETWORK, choose_learner, fit_model
-from csrec_core.effect.record import record_windows
-from csrec_core.effect.rows import Clock, find_clock, lay_rows
+from csrec_core.effect.rows import find_clock, lay_rows
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.predictions import Settings
@@ -31,38 +30,6 @@ SMALL = Settings(
 @pytest.fixture(scope="module")
 def books():
     return simulate_books(users=80, items=20, steps=6, seed=1)
-
-
-def on_record(rows: pd.DataFrame, row: int, *, phased: bool) -> list[int]:
-    """Return by hand what is on a row's record."""
-    user, arm = rows["user"].to_numpy(), rows["arm"].to_numpy()
-    mine = np.flatnonzero(user == user[row])
-    if not phased:
-        return [one for one in mine if one < row and arm[one] != 1]
-    own = [one for one in mine if arm[one] == 0]
-    others = [one for one in mine if arm[one] != 0]
-    at = own.index(row) if arm[row] == 0 else int((others.index(row) + 0.5) * len(own) // len(others))
-    return own[:at] + own[at + 2 :]
-
-
-@pytest.mark.parametrize("phased", [True, False])
-def test_a_window_holds_what_is_on_record_in_its_order(phased):
-    rng = np.random.default_rng(2)
-    rows = pd.DataFrame(
-        {"user": rng.integers(6, size=60), "arm": rng.integers(0 if phased else -1, 2, size=60)}
-    )
-    rows = rows.sort_values("user", kind="stable", ignore_index=True)
-    clock = Clock(() if phased else ("seen", "time"), False)
-    if phased:  # the baseline's come first
-        rows = rows.assign(late=rows["arm"] != 0).sort_values(
-            ["user", "late"], kind="stable", ignore_index=True
-        )
-    for length in (3, 60):
-        windows = record_windows(rows, clock, length)
-        for row, window in enumerate(windows):
-            expected = on_record(rows, row, phased=phased)[-length:]
-            assert window[window >= 0].tolist() == expected
-            assert (window[: length - len(expected)] == -1).all()
 
 
 def test_the_logit_after_a_window_is_that_at_its_end(books):

@@ -48,8 +48,7 @@ def describe(
         # Shifted over the whole array: a row with fewer than `by` before it would read another user's.
         return np.where(seen >= by, np.roll(values, by), 0)
 
-    accepted_at = np.maximum.accumulate(np.where(decision > 0, place, -1))
-    accepted_at = np.maximum(np.concatenate([[-1], accepted_at[:-1]]), place - seen - 1)
+    accepted_at = np.maximum.accumulate(np.where(decision > 0, place, place - seen - 1))
     genre = rows["genre"].to_numpy()
     once, item = np.ones(len(rows)), pd.factorize(rows["item"])[0]
     met, taken = past.sums(once), past.sums(decision)
@@ -59,7 +58,7 @@ def describe(
         "first": seen == 0,
         "last": shifted(decision, 1),
         "before_last": shifted(decision, 2),
-        "run": np.minimum(place - accepted_at - 1, LONGEST_RUN),
+        "run": np.minimum(shifted(place - accepted_at, 1), LONGEST_RUN),
         "user_rate": user_rate,
         "genre_share": same_met / (met + 1),
         "genre_rate": (same_taken + user_rate) / (same_met + 1),
@@ -96,15 +95,15 @@ class _Record:
     @classmethod
     def of(cls, rows: pd.DataFrame, clock: Clock) -> "_Record":
         user, arm, place = pd.factorize(rows["user"])[0], rows["arm"].to_numpy(), np.arange(len(rows))
-        seen = place - np.maximum.accumulate(np.where(np.diff(user, prepend=-1) != 0, place, 0))
+        seen = rows.groupby("user", sort=False).cumcount().to_numpy()
         if not clock.phased:
             own = np.ones(len(rows)) if clock.between else (arm != 1).astype(float)
             return cls(user, seen, own, [])
         own = arm == 0
         count = np.bincount(user, own)[user].astype(int)
-        length = np.bincount(user, ~own)[user].astype(int)
-        step = rows.groupby(["user", "arm"], sort=False).cumcount().to_numpy()
-        spread = ((step + 0.5) * count // np.maximum(length, 1)).astype(int)
+        steps = rows.groupby(["user", "arm"], sort=False)["arm"]
+        step, length = steps.cumcount().to_numpy(), steps.transform("size").to_numpy()
+        spread = ((step + 0.5) * count // length).astype(int)
         number = np.where(own, step, spread)
         where = np.flatnonzero(own)
         start = np.searchsorted(user[where], user)  # of the user's own rows among all own rows

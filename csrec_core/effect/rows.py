@@ -126,8 +126,8 @@ def lay_rows(
     if design.estimand == "arm":  # where in a list an exposure stands is part of what the arm does
         more = more.drop(columns=POSITION, errors="ignore")
     rows = pd.concat([rows, more], axis=1)
-    # A clock decides; without one the baseline (0) comes before the arm (1), and -1 stands in between by t.
-    order = np.lexsort((rows["t"], rows["arm"], np.nan_to_num(rows["time"]), rows["user"]))
+    # A clock decides; without one the baseline (0) comes before the others, which stand by t.
+    order = np.lexsort((rows["t"], rows["arm"] != 0, np.nan_to_num(rows["time"]), rows["user"]))
     return rows.iloc[order].reset_index(drop=True)
 
 

@@ -90,7 +90,7 @@ def _block_sums(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sum
     }
     found = sum_scores(scores, every, span=known.span, value=known.middle)
     found.update(group_scores(scores, known, groupings))
-    variants = pd.concat(list(_variants(scores, known.middle)), ignore_index=True)
+    variants = pd.concat(list(_variants(scores, known.middle)))
     label = np.repeat(np.arange(len(ESTIMATORS)), len(scores))
     found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}))
     return found
@@ -105,7 +105,8 @@ def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:
     yield own.assign(m1=0.0, m0=0.0)
     # A regression alone has no residuals: every row decides as it is expected to.
     yield own.assign(decision=np.where(shown, own["m1"], own["m0"]))
-    yield own.assign(m1=0.0, m0=0.0, tau=shown * 1.0, w1=shown * 1.0, w0=(scores["arm"] == 0) * 1.0)
+    one, nil = shown.astype(float), (scores["arm"] == 0).astype(float)
+    yield own.assign(m1=0.0, m0=0.0, tau=one, w1=one, w0=nil)
 
 
 def group_scores(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sums:
@@ -138,10 +139,9 @@ def sum_scores(
     if span is not None:
         edges = np.linspace(-span, span, RESIDUAL_BINS + 1)
         at = np.clip(np.digitize(decision - m0, edges) - 1, 0, RESIDUAL_BINS - 1)
-        used = w0 > 0
-        found["band"] = np.stack([np.bincount(at[used], part[used], RESIDUAL_BINS) for part in terms[5:]])
+        found["band"] = np.stack([np.bincount(at, part, RESIDUAL_BINS) for part in terms[5:]])
     for name, (label, groups) in groupings.items():
-        used = (label >= 0) & (tau + w1 + w0 > 0)
+        used = (label >= 0) & np.any((tau, w1, w0), axis=0)
         cell, at = np.unique(user[used] * groups + label[used].astype(np.int64), return_inverse=True)
         where = *np.divmod(cell, groups), (len(users), groups)
         table = _user_table([np.bincount(at, term[used], len(cell)) for term in terms], *where)
@@ -149,7 +149,7 @@ def sum_scores(
         found[f"{name} cross"] = (table.T @ table).toarray()
         mass = _user_table([np.bincount(at, one[used], len(cell)) for one in masses], *where)
         totals = [np.asarray(one.sum(axis=0)).ravel() for one in (mass, mass.multiply(mass))]
-        found[f"{name} events"] = np.stack(totals, axis=-1).reshape(groups, 4, 2)
+        found[f"{name} events"] = np.column_stack(totals).reshape(groups, 4, 2)
     return found
 
 
@@ -185,7 +185,7 @@ def item_fifths(counts: ItemCounts) -> pd.Series | None:
         return None
     often, shown = counts.rows.sum(axis=0).T
     order = np.argsort(often, kind="stable")
-    share = np.cumsum(shown[order]) / max(shown.sum(), 1)
+    share = np.cumsum(shown[order]) / shown.sum()
     edges = often[order][np.searchsorted(share, FIFTHS)]
     return pd.Series(np.searchsorted(edges, often, side="left"), index=counts.item)
 
@@ -280,7 +280,7 @@ def intervals(effect, error, worth, *, level: float = 0.95) -> pd.DataFrame:
     decision, less one: with a handful of accepted exposures a normal interval is too narrow.
     """
     effect, error, worth = (np.atleast_1d(np.asarray(part, dtype=float)) for part in (effect, error, worth))
-    half = student.ppf((1 + level) / 2, np.maximum(worth - 1, 1)) * error
+    half = student.ppf((1 + level) / 2, worth - 1) * error
     table = pd.DataFrame({"effect": effect, "lower": effect - half, "upper": effect + half, "error": error})
     return table.where(np.repeat(worth[:, None] >= FEWEST_ACCEPTING, table.shape[1], axis=1))
 
