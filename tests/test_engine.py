@@ -17,7 +17,7 @@ from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.nuisance import Basis
 from csrec_core.effect.record import describe
 from csrec_core.effect.result import merge_small
-from csrec_core.effect.rows import covariates, find_clock, lay_rows
+from csrec_core.effect.rows import find_clock, lay_rows
 from csrec_core.effect.score import (
     effects_of,
     merged,
@@ -26,7 +26,6 @@ from csrec_core.effect.score import (
     sum_scores,
 )
 from csrec_core.effect.sensitivity import sensitivity_band
-from csrec_core.effect.weights import ItemChances, item_chances, row_weights
 from csrec_core.errors import InputError
 
 
@@ -163,105 +162,10 @@ def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():
     assert one.tell(item, fold, 2)["fame"].iloc[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_appeal_fame_and_push_by_hand():
-    rng = np.random.default_rng(1)
-    table = {
-        "item": rng.choice([2, 5, 8], 60),
-        "arm": rng.integers(0, 2, 60),
-        "decision": rng.integers(0, 2, 60),
-    }
-    rows, fold = pd.DataFrame(table).assign(propensity=np.nan), rng.integers(0, 3, 60)
-    counts = ItemCounts.count(rows, fold, 3)
-    for held in (2, None):
-        found = counts.measure(np.array([8, 2, 9]), np.array([0, 1, 0]), held)
-        for place, (item, own) in enumerate([(8, 0), (2, 1)]):
-            known = rows[(fold != own) & (fold != (own if held is None else held))]
-            rate = known["arm"].map(rows.groupby("arm")["decision"].mean())
-            mine = known["item"] == item
-            appeal = (known["decision"] - rate)[mine].sum() / ((rate * (1 - rate))[mine].sum() + 4)
-            often = [np.log((mine & (known["arm"] == a)).sum() + 1) for a in (0, 1)]
-            even = [np.log((known["arm"] == a).sum() / 3 + 1) for a in (0, 1)]
-            assert found.iloc[place].tolist() == pytest.approx([appeal, *np.subtract(often, even)], rel=1e-5)
-        assert found.iloc[2].tolist() == [0, 0, 0]  # of an item that is not known
-
-
-def test_counts_of_parts_add_up(world):
-    rows = lay_rows(world[0], Design())
-    fold = fold_of(rows["user"].to_numpy(), 4, 0)
-    half = rows["user"].to_numpy() % 2 == 0
-    whole = ItemCounts.count(rows, fold, 4)
-    both = ItemCounts.count(rows[half], fold[half], 4).add(ItemCounts.count(rows[~half], fold[~half], 4))
-    assert (whole.item == both.item).all() and (whole.rows == both.rows).all()
-    assert (whole.accepted == both.accepted).all()
-
-
-def test_few_items_come_as_columns():
-    rows = lay_rows(make_log([(u, 1, u % 3, u % 2, "self") for u in range(12)]), Design())
-    fold = fold_of(rows["user"].to_numpy(), 3, 0)
-    told = ItemCounts.count(rows, fold, 3).tell(rows["item"].to_numpy(), fold, 0)
-    assert list(told.columns) == ["item = 1", "item = 2"]
-    assert told["item = 2"].tolist() == (rows["item"] == 2).tolist()
-
-
-def test_a_missing_value_beside_the_log_is_told():
-    dataset = make_log([(1, 1, 1, 1, "self"), (2, 1, 2, 0, "self")])
-    dataset = replace(dataset, users=pd.DataFrame({"user": [1], "age": [30.0]}))
-    found = covariates(dataset)
-    assert found["user: age"].tolist() == [30, 30] and found["missing: user: age"].tolist() == [0, 1]
-
-
 # --- weights
 
 
-def test_a_logged_chance_weighs_by_its_inverse():
-    rows = [(u, 1, u % 4, 1, "self", 0.5 if u % 4 == 0 else 1 / 6) for u in range(40)]
-    rows += [(u, 1, u % 4, 1, "system", 0.25) for u in range(40)]
-    rows = lay_rows(make_log(rows, "user t item decision source propensity"), Design())
-    counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 4, 0), 4)
-    chances = item_chances(rows, counts, Design(), catalogue=4)
-    assert chances.kind == "uniform"
-    weights = row_weights(rows, chances, np.full(len(rows), 0.5), Design(), catalogue=4)
-    own = rows["arm"] == 0
-    assert sorted(weights["w0"][own].round(6).unique()) == [0.5, 1.5]
-    assert weights["w1"][~own].eq(1).all()
-
-
-def test_users_equally_is_a_mean_of_means():
-    rows = [(1, t, 1, 1, "system") for t in range(9)] + [(2, 1, 1, 0, "system")]
-    rows += [(u, t, 1, 0, "self") for u in (1, 2) for t in range(3)]
-    dataset = make_log(rows)
-    rows = lay_rows(dataset, design := find_design(dataset, unit="users"))
-    counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 3, 0), 3)
-    chances = item_chances(rows, counts, design, catalogue=1)
-    weights = row_weights(
-        rows, chances, np.full(len(rows), 0.5), replace(design, target="exposed"), catalogue=1
-    )
-    shown = weights["w1"].to_numpy() @ rows["decision"].to_numpy() / weights["w1"].sum()
-    assert shown == pytest.approx(0.5)
-
-
 ARMS = pd.DataFrame({"user": [1, 1, 1, 1, 2, 3, 3], "arm": [1, 1, 0, 0, 0, 1, -1]})
-UNLOGGED = ItemChances("none", np.full(7, np.nan), np.full(7, np.nan), np.zeros(2, int))
-
-
-@pytest.mark.parametrize(
-    ("declared", "w1", "w0"),
-    [
-        ({}, [1, 1, 0, 0, 0, 1, 0], [0, 0, 1 / 4, 49, 1, 0, 0]),
-        ({"target": "everyone"}, [5, 50, 0, 0, 0, 2, 0], [0, 0, 5 / 4, 50, 2, 0, 0]),
-        # Of user 2, who is shown nothing, no row is in the target; user 1's two rows share a weight of 1.
-        ({"unit": "users"}, [1 / 2, 1 / 2, 0, 0, 0, 1, 0], [0, 0, 1 / 197, 196 / 197, 0, 0, 0]),
-    ],
-)
-def test_weights_by_the_chance_of_the_arm_by_hand(declared, w1, w0):
-    chance = np.array([0.2, 0.02, 0.2, 0.98, 0.5, 0.5, 0.5])
-    design = replace(Design(target="exposed"), **declared)
-    found = row_weights(ARMS, UNLOGGED, chance, design, catalogue=9)
-    assert found["w1"].tolist() == pytest.approx(w1) and found["w0"].tolist() == pytest.approx(w0)
-    assert not found["trimmed"].any()
-    beyond = np.where(np.isin(chance, [0.02, 0.98]), np.abs(chance - 0.001 * np.sign(0.5 - chance)), chance)
-    trimmed = row_weights(ARMS, UNLOGGED, beyond, design, catalogue=9)["trimmed"].tolist()
-    assert trimmed == [False, design.target == "everyone", False, True, False, False, False]
 
 
 def test_the_chance_of_the_arm_is_declared_logged_or_modelled():

@@ -45,7 +45,7 @@ def item_chances(rows: pd.DataFrame, counts: ItemCounts, design: Design, *, cata
         return ItemChances("none", unknown, unknown, missing)
     item = np.minimum(np.searchsorted(counts.item, rows["item"]), len(counts.item) - 1)
     shown = counts.rows.sum(axis=0)[:, 1]
-    frequency = shown / max(shown.sum(), 1)
+    frequency = shown / shown.sum()
     if missing[1]:
         own = np.where((arm == 1) & np.isnan(own), frequency[item], own)
     if missing[0]:
