@@ -53,9 +53,10 @@ def smallest_core(found: Identifiability) -> nx.DiGraph:
     core = found.graph.subgraph(with_ancestors(found.graph, asked)).copy()
     size = max(core.number_of_edges() // 2, 1)
     while size:
-        for start in range(0, core.number_of_edges(), size):
+        edges = list(core.edges)  # as they are before the pass, so that none is passed over
+        for start in range(0, len(edges), size):
             smaller = core.copy()
-            smaller.remove_edges_from(list(core.edges)[start : start + size])
+            smaller.remove_edges_from(edges[start : start + size])
             if not found.on(smaller):
                 core = smaller
         size //= 2
