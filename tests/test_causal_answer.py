@@ -227,6 +227,7 @@ def test_twins_added_up_by_hand(arrows, confounded):
         laws.append(law)
     assert np.abs(laws[0] - laws[1]).max() == pytest.approx(twins.law_gap, abs=1e-15)
     assert twins.law_gap < 1e-12
+    assert twins.effects[0] < twins.effects[1]
     # The one table that differs is moved until a probability is at its end.
     moved = [pair for pair in twins.tables.values() if not np.array_equal(*pair)]
     assert len(moved) == 1

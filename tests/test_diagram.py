@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Annotation
 
 from csrec_core.causal.audit import audit, breaking_table
-from csrec_core.causal.diagram import graph_frame, stack_steps, verdict_grid
+from csrec_core.causal.diagram import _beside, _distance, graph_frame, stack_steps, verdict_grid
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.theorem import derive_theorem
@@ -133,3 +133,74 @@ def test_a_long_name_stands_beside_its_node_and_a_hidden_cause_keeps_its_name():
     assert labels["U(age,x)"] == "U" and labels["age"] == "age"
     ax = plot_graph(graph_frame(graph))
     assert {text.get_text() for text in ax.texts if isinstance(text, Annotation)} == {"household_income"}
+
+
+def places(graph):
+    nodes, _ = graph_parts(graph)
+    return {
+        name: (round(x, 4), round(y, 4)) for name, x, y in nodes[["name", "x", "y"]].itertuples(index=False)
+    }
+
+
+def test_places_worked_out_by_hand():
+    steps = places(sequential_graph(2, regime="exposure"))
+    assert steps == {
+        "P1": (2.6, 2.5), "S1": (1.7, 1.25), "D1": (2.6, 0.0), "P2": (5.2, 2.5), "S2": (4.3, 1.25), "D2": (5.2, 0.0),
+        "R": (3.6, 3.6),  # above the middle of all steps
+    }  # fmt: skip
+    # Without steps: a column a generation, nodes of one generation around the middle.
+    assert places(causal_graph([("a", "d"), ("b", "d"), ("c", "d"), ("d", "e")])) == {
+        "a": (0.0, -1.3), "b": (0.0, 0.0), "c": (0.0, 1.3), "d": (1.8, 0.0), "e": (3.6, 0.0),
+    }  # fmt: skip
+    assert places(causal_graph([("a", "c"), ("b", "c")])) == {
+        "a": (0.0, -0.65),
+        "b": (0.0, 0.65),
+        "c": (1.8, 0.0),
+    }
+    # Beside steps, other nodes stand in a row above; a hidden cause beside the middle of what it acts on.
+    more = places(causal_graph([("P1", "D1"), ("S1", "D1"), ("age", "P1")]))
+    assert more["age"] == (0.0, 3.6)
+    assert places(causal_graph([("a", "b")], [("a", "b")]))["U(a,b)"] == (2.7, 1.0)
+
+
+@pytest.mark.parametrize(
+    "ends,taken,lines,place",
+    [
+        ([], [], [], (0.0, 0.75)),
+        ([(2, 3)], [], [], (2.0, 3.75)),
+        ([(0, 0), (3, 4)], [], [], (0.9, 2.45)),  # 0.75 to the left of the way from the one to the other
+        ([(0, 0), (2, 0)], [(1, 0.75)], [], (1.0, -0.75)),
+        ([(0, 0), (2, 0)], [(0, 0), (2, 0)], [((0, 0), (2, 0))], (1.0, 1.0)),
+        ([(0, 0), (2, 0)], [(1, 1)], [((0, 0), (2, 0))], (1.0, -1.0)),
+        # Beyond 0.8 from every node it is the arrows that decide.
+        ([(0, 0), (2, 0)], [(0, 0), (2, 0)], [((0, y), (2, y)) for y in (1.2, -1.2)], (1.0, 0.75)),
+    ],
+)
+def test_a_hidden_cause_finds_room(ends, taken, lines, place):
+    assert _beside(ends, taken, lines) == pytest.approx(place)
+
+
+@pytest.mark.parametrize(
+    "place,far",
+    [((1, 1), 1.0), ((0.5, -2), 2.0), ((3, 0), 1.0), ((-3, 4), 5.0), ((5, 4), 5.0), ((0, 0), 0.0)],
+)
+def test_how_far_a_place_is_from_a_line(place, far):
+    assert _distance(place, (0, 0), (2, 0)) == pytest.approx(far)
+
+
+def test_kinds_labels_and_bends_by_hand():
+    arrows = [("R", "S1"), ("S1", "D1"), ("x", "y_2"), ("P1", "P2"), ("P2", "P3"), ("P1", "P3")]
+    nodes, drawn = graph_parts(causal_graph(arrows, [("x", "S1")]))
+    kinds = dict(zip(nodes["name"], nodes["kind"], strict=True))
+    assert kinds == {
+        "R": "R", "S1": "S", "D1": "D", "x": "other", "y_2": "other", "P1": "P", "P2": "P", "P3": "P",
+        "U(x,S1)": "latent",
+    }  # fmt: skip
+    labels = dict(zip(nodes["name"], nodes["label"], strict=True))
+    assert (labels["S1"], labels["y_2"], labels["U(x,S1)"]) == ("$S_{1}$", "y_2", "U")
+    bend = drawn.set_index(["source", "target"])["bend"]
+    assert (bend["P1", "P3"], bend["P1", "P2"]) == (-0.28, 0.0)
+    below = graph_parts(causal_graph([("D1", "D2"), ("D2", "D3"), ("D1", "D3")]))[1]
+    long = (below["x1"] - below["x0"] > 3).to_list()
+    assert below["bend"].tolist() == [0.28 if one else 0.0 for one in long]
+    assert sum(long) == 1

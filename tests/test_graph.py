@@ -10,6 +10,7 @@ from csrec_core.causal.graph import (
     extend_graph,
     latents,
     observed,
+    require_nodes,
     sequential_graph,
     variant_graph,
 )
@@ -141,3 +142,11 @@ def test_what_a_graph_changes_is_named():
     graph = sequential_graph(2, exposure="randomised", extra=[("S1", "P2")], latent=[("D2", "D1")])
     assert edge_changes(graph, figure_1) == (["D1 ↔ D2", "S1 → P2"], ["P1 → S1", "P2 → S2"])
     assert edge_changes(figure_1, figure_1) == ([], [])
+
+
+@pytest.mark.parametrize("nodes,more", [(8, ""), (9, ", …")])
+def test_eight_nodes_are_listed_where_none_is_near(nodes, more):
+    graph = causal_graph([], nodes=[f"a{i}" for i in range(nodes)])
+    with pytest.raises(InputError, match="unknown node") as caught:
+        require_nodes(graph, ["somewhere else"])
+    assert str(caught.value).endswith(f": the graph has the nodes a0, a1, a2, a3, a4, a5, a6, a7{more}")

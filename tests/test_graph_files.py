@@ -120,7 +120,8 @@ REFUSED = [
     ("g.csv", "source,target\nx,y,z\n", "line 2: expected 2 cells, found 3"),
     ("g.csv", "source,target,type\nx,y,maybe\n", "line 2: the type 'maybe'"),
     ("g.dot", b"digraph {\n a -> \xff }", "line 2: no UTF-8"),
-    ("g.dot", b"digraph { a\0 -> b }", "no text file"),
+    ("g.dot", b"digraph {\n a\0 -> b }", "line 2: no text file"),
+    ("g.dot", "digraph { a -> ?bcdefghijklmn }", r"column 16: expected a node, found '\?bcdefghijkl'"),
 ]  # fmt: skip
 
 
@@ -418,3 +419,18 @@ def test_every_other_form_is_read_or_refused(tmp_path, name, text, arrows, laten
 
 def test_a_latent_name_is_kept(tmp_path):
     assert latents(drawing_of(tmp_path, "digraph { u [latent=true]; u -> {x y} }").graph()) == {"u"}
+
+
+@pytest.mark.parametrize("name", ["g.gml", "g.dot"])
+@pytest.mark.parametrize("depth", [100, 101])
+def test_groups_lie_a_hundred_deep_and_no_deeper(tmp_path, name, depth):
+    if name == "g.gml":  # the graph and its node are the first two
+        text = "graph [ directed 1 node [ id 1 " + "graphics [ " * (depth - 2) + " ]" * depth
+    else:
+        text = "digraph " + "{" * depth + "a" + "}" * depth
+    (tmp_path / name).write_text(text)
+    if depth == 100:
+        assert len(read_drawing(tmp_path / name).nodes) == 1
+    else:
+        with pytest.raises(InputError, match="nested more than 100 deep"):
+            read_drawing(tmp_path / name)

@@ -6,7 +6,7 @@ import pytest
 from causal_peers import PUBLISHED
 
 from csrec_core.causal.adjustment import adjustment_sets, front_doors, implications, instruments
-from csrec_core.causal.certificate import conditional, random_model
+from csrec_core.causal.certificate import certify_formula, conditional, random_model
 from csrec_core.causal.expression import Conditional, Product, Sum
 from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
 from csrec_core.causal.identify import identifiability_table, identify
@@ -381,3 +381,25 @@ def test_twins_have_one_law_and_two_effects():
         assert twins.difference > 1e-3
         assert all(table.min() >= 0.0099 for pair in twins.tables.values() for table in pair)
         built += 1
+
+
+@pytest.mark.parametrize("more,needed", [(26, "b"), (27, "a")])
+def test_up_to_thirty_nodes_are_left_out_one_by_one(more, needed):
+    # Of a and b, between x and y, either can be adjusted for: the sets begin with a, the nodes left out as well.
+    graph = causal_graph(
+        [("b", "x"), ("b", "a"), ("a", "y"), ("x", "y"), *(("y", f"z{i}") for i in range(more))]
+    )
+    found = identify(graph, y="y", do="x")
+    assert found.adjustment[0] == {"a"}
+    assert found.needed == {"x", "y", needed}
+
+
+def test_a_trials_arms_are_as_many_as_its_settings():
+    graph = causal_graph(pairs("cx cy xy"))
+    trial = Source("trial", frozenset("x"))
+    found = identify(graph, y="c", do="x", sources=[trial])
+    assert found.formula.text() == "P[trial](c)"
+    assert certify_formula(found).agrees
+    both = identify(graph, y="c", do=["x", "y"], sources=[Source("trial", frozenset("xy"))])
+    assert certify_formula(both).agrees
+    assert certify_formula(both) == certify_formula(both, models=5, seed=0)

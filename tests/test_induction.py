@@ -4,7 +4,7 @@ import pytest
 
 from csrec_core.causal.graph import VARIANTS, sequential_graph, variant_graph
 from csrec_core.causal.graph_input import make_graph, repeating
-from csrec_core.causal.induction import FURTHEST, prove_steps
+from csrec_core.causal.induction import FURTHEST, Proof, prove_steps
 from csrec_core.causal.theorem import derive_theorem
 
 FAR = FURTHEST + 9  # beyond what the induction looked at
@@ -62,3 +62,21 @@ def test_what_repeats_is_recognised():
     )
     assert repeating(make_graph(4, extra_edges="S3->D4")) is None
     assert repeating(make_graph(4, latent_edges="S3<->D4")) is None
+
+
+@pytest.mark.parametrize(
+    "fails_at,from_t,always,holds,words",
+    [
+        ((), 3, True, True, "holds at every t"),
+        ((), 0, None, None, "not proved beyond the single t"),
+        ((2, 4), 0, None, False, "not proved beyond the single t"),
+        ((2,), 3, True, False, "fails at t = 2 only"),
+        ((2, 3), 4, True, False, "fails at t = 2, 3 only"),
+        ((), 3, False, False, "fails at every t from 3 on"),
+        ((2, 3), 4, False, False, "fails at every t from 2 on"),
+        ((2,), 4, False, False, "fails at t = 2 and at every t from 4 on"),
+    ],
+)
+def test_what_is_proved_in_words(fails_at, from_t, always, holds, words):
+    proof = Proof("A1", fails_at, from_t, always)
+    assert (proof.words, proof.holds) == (words, holds)

@@ -1,6 +1,8 @@
+import itertools
 import subprocess
 import sys
 
+import networkx as nx
 import pytest
 
 from csrec_core.causal.audit import (
@@ -260,3 +262,52 @@ def test_the_causal_side_imports_neither_torch_nor_dowhy():
     code += "; import sys; print([name for name in ('torch', 'dowhy') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def sets_of(step):
+    """The rule of a step and its sets, as text."""
+    check = step.check
+    return f"{check.rule}: " + "; ".join(
+        " ".join(sorted(nodes)) for nodes in (check.y, check.x, check.z, check.w)
+    )
+
+
+def test_every_step_is_the_one_that_the_proof_names():
+    assert {step.name: sets_of(step) for step in derive_theorem(sequential_graph(3), 3)} == {
+        "A1": "3: D2; S1 S2; S3; P3",
+        "A2": "2: D3; S1 S2; S3; D2 P3",
+        "A3": "3: D3; ; S1 S2; D2 P3 S3",
+        "E1": "1: D2; S1 S2; P2; P3",
+        "E2": "1: D2; S1 S2; P3; P2",
+        "H0": "2: D1; ; S1; P1",
+        "H1": "3: D2; S1 S2; S3; P1 P2 P3",
+        "H2": "1: D2; S1 S2; P3; P1 P2",
+        "H3": "2: D3; S1 S2; S3; D2 P1 P2 P3",
+        "H4": "3: D3; ; S1 S2; D2 P1 P2 P3 S3",
+        "H5": "1: D3; ; P1 P2; D2 P3 S3",
+        "T1": "1: D3; ; R; D2 P3 S3",
+    }
+
+
+def test_every_arrow_that_may_be_added_is_tried_once():
+    graph = sequential_graph(2, regime="exposure")
+    table = breaking_table(audit(graph, 2, certificates=False))
+    step = {name: int(name[1:] or 0) for name in graph}
+    free = [
+        (a, b)
+        for a, b in itertools.permutations(graph, 2)
+        if step[a] <= step[b] and not graph.has_edge(a, b) and not nx.has_path(graph, b, a)
+    ]
+    directed = table[table["kind"] == "directed"]
+    assert sorted(zip(directed["source"], directed["target"], strict=True)) == sorted(free)
+    assert (table["kind"] == "bidirected").sum() == 7 * 6 / 2
+    assert set(table["kind"]) == {"directed", "bidirected"}
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_an_audit_goes_through_every_time_up_to_its_own(t):
+    found = audit(sequential_graph(t), t, certificates=False)
+    assert [derivation.t for derivation in found.chain] == list(range(2, t + 1))
+    today, history = (found.identifications[name] for name in ("today", "history"))
+    assert (today.given, len(history.given)) == ({f"P{t}"}, t)
+    assert (len(today.do), today.y) == (t, {f"D{t}"})

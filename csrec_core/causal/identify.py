@@ -96,12 +96,11 @@ class Identifiability:
         """Measured nodes that suffice, found by leaving out one after the other."""
         asked = self.y | self.do | self.given
         needed = frozenset(self.order)
-        if len(needed) > MANY_NODES and self.adjustment:
-            return asked | self.adjustment[0]
-        if len(needed) <= MANY_NODES:
-            for node in [node for node in self.order[::-1] if node not in asked]:
-                if self.on(_hidden(self.graph, needed - {node})):
-                    needed = needed - {node}
+        if len(needed) > MANY_NODES:
+            return asked | self.adjustment[0] if self.adjustment else needed
+        for node in [node for node in self.order[::-1] if node not in asked]:
+            if self.on(_hidden(self.graph, needed - {node})):
+                needed = needed - {node}
         return needed
 
     def _searched(self, graph: nx.DiGraph, *, reverse: bool = False) -> Term:

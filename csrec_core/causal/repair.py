@@ -30,7 +30,7 @@ def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
     relevant = with_ancestors(graph, query)
     found = []
     for kind, a, b in additions(graph):
-        if b in relevant and (kind == "directed" or a in relevant):
+        if b in relevant:
             grown, cause = graph.copy(), f"U({a},{b})+"
             grown.add_edges_from([(a, b)] if kind == "directed" else [(cause, a), (cause, b)])
             if not check.on(grown):
