@@ -97,7 +97,10 @@ def callers(package: dict[str, ast.Module], file: str, line: int) -> list[str]:
             return [f"{file}:{name}"]
     held = [node for node in package[file].body if node.lineno <= line <= node.end_lineno]
     sets = {
-        part.id for node in held for part in ast.walk(node) if isinstance(getattr(part, "ctx", 0), ast.Store)
+        part.id
+        for node in held
+        for part in ast.walk(node)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
     }
     named = [
         f"{other}:{name}"
