@@ -55,12 +55,12 @@ def plain(value: float, *, sign: bool = False) -> str:
 
     Examples
     --------
-    >>> plain(0.01234), plain(1234.5), plain(2.0, sign=True)
-    ('0.0123', '1,234', '+2.00')
+    >>> plain(0.01234), plain(1234.5), plain(2.0, sign=True), plain(0.09999)
+    ('0.0123', '1,234', '+2.00', '0.100')
     """
     if not math.isfinite(value):
         return DASH
-    digits = 2 - math.floor(math.log10(abs(value))) if value else 2
+    digits = 2 - int(f"{value:.2e}".partition("e")[2])  # by the power of ten once rounded
     text = decimals(value, min(max(digits, 0), FINEST))
     return f"+{text}" if sign and value > 0 else text
 
