@@ -14,7 +14,6 @@ from csrec_core.effect.engine import Engine
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
-from csrec_core.effect.nuisance import Basis
 from csrec_core.effect.record import describe
 from csrec_core.effect.result import merge_small
 from csrec_core.effect.rows import find_clock, lay_rows
@@ -310,28 +309,6 @@ def test_the_benchmark_is_the_column_whose_loss_moves_the_odds_most():
     log = log.assign(decision=rng.integers(2, size=4000), feature_known=known, feature_noise=rng.random(4000))
     found = estimate_effect(Dataset(validate_log(log)), splits=1)
     assert found.benchmark == ("feature_known", pytest.approx(4 / (0.65 / 0.35), rel=0.15))
-
-
-# --- the nuisances
-
-
-@pytest.mark.parametrize(("named", "rows", "products"), [(1, 300, 2), (4, 300, 8), (5, 300, 0), (4, 299, 0)])
-def test_a_few_columns_beside_the_log_meet_the_others(named, rows, products):
-    """Up to four columns meet each of two, and knots are placed, where 300 rows of the rarer label tell them."""
-    columns = [*(f"feature_{number}" for number in range(named)), "step", "run", "item = 1", "constant"]
-    features = pd.DataFrame(np.random.default_rng(0).normal(size=(600, len(columns))), columns=columns)
-    features = features.assign(**{"item = 1": np.arange(600) % 2, "constant": 1.0})
-    basis, design = Basis.fit(features, rows)
-    assert len(basis.products) == products
-    expected = np.quantile(features["step"].to_numpy(np.float32), [0.33, 0.67]) if rows >= 300 else []
-    assert basis.knots["step"] == pytest.approx(expected) and not len(basis.knots["item = 1"])
-    assert "constant" not in basis.knots
-    # A column, and one from each knot on, standardised.
-    step = features["step"].to_numpy()
-    laid = np.column_stack([step, *(np.maximum(step - knot, 0) for knot in expected)])
-    own = design[:, named * laid.shape[1] :][:, : laid.shape[1]]
-    assert own == pytest.approx((laid - laid.mean(axis=0)) / laid.std(axis=0), abs=1e-4)
-    assert basis.design(features) == pytest.approx(design, abs=1e-5)
 
 
 # --- the estimate

@@ -63,7 +63,7 @@ def learned_rows(rows: pd.DataFrame, seed: int) -> np.ndarray:
     """Return which rows (rows,) are of the users to learn from: all, or of many rows some `LEARNED`."""
     if len(rows) <= LEARNED:
         return np.ones(len(rows), dtype=bool)
-    return hashes(rows["user"].to_numpy(), seed, 1) < np.uint64(LEARNED / len(rows) * (2**64 - 1))
+    return hashes(rows["user"].to_numpy(), seed, 1) < np.uint64(LEARNED / len(rows) * 2**64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,21 +202,21 @@ class Engine:
         """Fit the nuisances for one fold; choose the learners where they are not chosen yet."""
         arm, decision = rows["arm"].to_numpy(), rows["decision"].to_numpy()
         inside = fold != held
-        ratio = np.ones(len(rows))
+        nil, ratio = arm == 0, np.ones(len(rows))
         if chances.kind in ("uniform", "by item", "frequency"):
             # Weighted by the items' chances the baseline's items fall as the arm's; the model of the arm finds
             # what is left. Its odds multiply the same ratio in the weights.
-            ratio = np.where(arm == 0, np.nan_to_num(chances.other / chances.own), 1.0)
-            ratio = np.where(arm == 0, ratio / max(ratio[arm == 0].mean(), 1e-300), 1.0)
+            ratio[nil] = np.nan_to_num(chances.other[nil] / chances.own[nil])
+            ratio[nil] /= max(ratio[nil].mean(), 1e-300)
         wanted = {
             # Read where the arm exposes, so learned there: unweighted it would extrapolate from what was chosen.
-            "m0": (arm == 0, decision, ratio, self.known.binary),
+            "m0": (nil, decision, ratio, self.known.binary),
             "m1": (arm == 1, decision, np.ones(len(rows)), self.known.binary),
             "arm": (arm >= 0, (arm == 1).astype(float), ratio, True),
         }
         if chances.kind == "varying":
             even = np.log(np.maximum(chances.own, 1e-12) * self.known.catalogue)
-            wanted["chance"] = (arm == 1, np.where(arm == 1, even, 0.0), np.ones(len(rows)), False)
+            wanted["chance"] = (arm == 1, even, np.ones(len(rows)), False)
         models = {}
         for name, (side, target, weight, binary) in wanted.items():
             features = self._read(table, name, chances.kind)

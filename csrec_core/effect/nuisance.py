@@ -20,7 +20,6 @@ from csrec_core.metrics import effective_size
 #: Quantiles at which a slope may change, by how many rows of the rarer label there are at least.
 KNOTS = {0: (), 300: (0.33, 0.67), 3000: (0.1, 0.3, 0.5, 0.7, 0.9)}
 PAIRED = 4  # up to so many columns beside the log meet every other column in a product
-STRENGTH = 1.0  # inverse weight of the ridge penalty, in rows
 CLIPPED_AT = 1e-4  # a probability is kept this far from 0 and 1
 FEWEST_TREE_ROWS = 1000  # rows, below which trees are not tried
 NETWORK = "network"  # a feature: the logit of a sequence model; and what the name of a learner that reads it ends in
@@ -107,8 +106,10 @@ def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
     basis, design = Basis.fit(features, min(effective_size(weight[side]) for side in sides))
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))
-    logistic = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
-    fitted = (logistic if binary else Ridge(alpha=1 / STRENGTH)).fit(design, target, weight)
+    kind = (
+        LogisticRegression(solver="newton-cholesky") if binary else Ridge()
+    )  # half the squared slopes, in rows
+    fitted = kind.fit(design, target, weight)
 
     def predict(rows: pd.DataFrame) -> np.ndarray:
         # In double precision, a column at a time: a product of matrices would round each row by how many others

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from csrec_core.data.log import Dataset
 from csrec_core.effect.folds import fold_of
-from csrec_core.effect.nuisance import STRENGTH, Basis
+from csrec_core.effect.nuisance import Basis
 from csrec_core.effect.record import describe
 from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows
@@ -85,7 +85,7 @@ def fit_penalised(
         def loss(w, x=x, d=d, target=target):
             z = x @ w.astype(np.float32)
             f = expit(z.astype(float))
-            away, ridge = f - target, np.concatenate([[0.0], w[1:]]) / (STRENGTH * len(d))
+            away, ridge = f - target, np.concatenate([[0.0], w[1:]]) / len(d)
             value = (np.logaddexp(0, z) - d * z + penalty * away**2).mean() + ridge @ w / 2
             slope = (f - d + 2 * penalty * away * f * (1 - f)) / len(d)
             return value, x.T @ slope.astype(np.float32) + ridge

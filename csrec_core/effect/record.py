@@ -95,13 +95,13 @@ class _Record:
     @classmethod
     def of(cls, rows: pd.DataFrame, clock: Clock) -> "_Record":
         user, arm, place = pd.factorize(rows["user"])[0], rows["arm"].to_numpy(), np.arange(len(rows))
-        seen = rows.groupby("user", sort=False).cumcount().to_numpy()
+        seen = rows.groupby("user").cumcount().to_numpy()
         if not clock.phased:
             own = np.ones(len(rows)) if clock.between else (arm != 1).astype(float)
             return cls(user, seen, own, [])
         own = arm == 0
         count = np.bincount(user, own)[user].astype(int)
-        steps = rows.groupby(["user", "arm"], sort=False)["arm"]
+        steps = rows.groupby(["user", "arm"])["arm"]
         step, length = steps.cumcount().to_numpy(), steps.transform("size").to_numpy()
         spread = ((step + 0.5) * count // length).astype(int)
         number = np.where(own, step, spread)

@@ -106,12 +106,12 @@ def row_weights(
         both = len(np.intersect1d(user[shown], user[chosen])) > 0
         tau, w1, w0 = (_equal_users(user, weight) for weight in (tau, w1, w0))
         if both:  # users alternate: those whom the arm shows nothing are not in the target
-            w0 = w0 * (np.bincount(user, tau, user.max() + 1) > 0)[user]
+            w0 = w0 * (np.bincount(user, tau) > 0)[user]
     frame = pd.DataFrame({"tau": tau, "w1": w1, "w0": w0})
     return frame.assign(trimmed=(arm >= 0) & ~kept)
 
 
 def _equal_users(user: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Scale the weights so that those of every user sum to 1."""
-    total = np.bincount(user, weight, user.max() + 1)[user]
+    total = np.bincount(user, weight)[user]
     return np.divide(weight, total, out=np.zeros(len(weight)), where=total > 0)
