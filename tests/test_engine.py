@@ -1,7 +1,6 @@
 """The one engine: features, scores, sums and intervals, against numbers computed by hand or enumerated."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,6 @@ from worlds import World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.design import Design, find_design, read_design
-from csrec_core.effect.engine import Engine
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
@@ -159,26 +157,6 @@ def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():
     total = rows[(fold != 2) & (fold != fold[0]) & (rows["arm"] == 0)]
     expected = np.log((len(by_hand) + 1) * 30 / (len(total) + 30))
     assert one.tell(item, fold, 2)["fame"].iloc[0] == pytest.approx(expected, rel=1e-5)
-
-
-# --- weights
-
-
-ARMS = pd.DataFrame({"user": [1, 1, 1, 1, 2, 3, 3], "arm": [1, 1, 0, 0, 0, 1, -1]})
-
-
-def test_the_chance_of_the_arm_is_declared_logged_or_modelled():
-    rows, model = ARMS.assign(arm_propensity=[0.3, 0.3, 0.6, 0.6, 0.6, 0.3, np.nan]), np.full(7, 0.5)
-
-    def asked(rows, **declared):
-        chance, known = Engine.arm_chance(SimpleNamespace(design=Design(**declared)), rows, model)
-        return chance.tolist(), known
-
-    assert asked(rows) == (model.tolist(), False)
-    logged, known = asked(rows, estimand="arm")
-    assert logged[:6] == pytest.approx([0.3, 0.3, 0.4, 0.4, 0.4, 0.3]) and known
-    assert asked(rows.assign(arm_propensity=np.nan), estimand="arm") == (model.tolist(), False)
-    assert asked(rows, estimand="arm", arm_propensity=0.25) == ([0.25] * 7, True)
 
 
 # --- scores, sums, intervals
