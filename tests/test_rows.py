@@ -68,6 +68,9 @@ def test_what_is_known_beside_a_log():
     ]  # fmt: skip
     assert POSITION not in covariates(part)
     assert not len(covariates(Dataset(LOG)).columns)
+    gap = covariates(Dataset(LOG.assign(feature_age=[1.0, np.nan, 2, 3, 4, 5])))
+    assert gap["feature_age"].tolist() == [1, 0, 2, 3, 4, 5]
+    assert gap["missing: feature_age"].tolist() == [0, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,8 @@ def test_what_is_known_beside_a_log():
 def test_rows_lie_by_user_in_the_order_in_which_they_were_lived(columns, places, time):
     rows = lay_rows(Dataset(LOG.assign(**columns)), Design())
     assert rows["place"].tolist() == places
-    assert rows["time"].tolist() == pytest.approx(time, nan_ok=True)
+    np.testing.assert_array_equal(rows["time"], time)
+    assert rows.columns[0] == "place" and rows.index.tolist() == list(range(6))
     for name in ("user", "item", "decision"):
         assert rows[name].tolist() == LOG[name].iloc[places].tolist()
     assert rows["arm"].tolist() == [
@@ -123,7 +127,7 @@ def timed(arms: list[list[int]], times: list[list[float]] | None = None) -> pd.D
         (timed([[0, 0], [1, 1]]), Clock(("step",), True)),
         (timed([[0], [1]]), Clock((), True)),
         (timed([[0, -1], [1, -1]], [[1, 2], [3, 4]]), Clock(("time",), True)),
-        (timed([[0, 0], [1]], [[1, 2], [3]]), Clock(("step", "time"), True)),
+        (timed([[0, 0], [1]], [[1, 1.5], [1]]), Clock(("step", "time"), True)),
         (timed([[0, 1], [0]]), Clock((), False)),
         (timed([[0, 1], [0]], [[4, 4], [4]]), Clock((), False)),
         # The arm's rows are inside the baseline's times by half, or by more.
@@ -148,4 +152,4 @@ def test_parts_of_a_log_lie_as_the_whole_says():
     assert lay_rows(Dataset(LOG), Design(), shared=True)["time"].tolist() == [1, 1, 2, 3, 1, 1]
     moments = {"user: age": (7.0, 1.0), "user: flat": (0.0, 1.0), "user: preference: x": (0.0, 1.0)}
     rows = lay_rows(replace(Dataset(LOG), users=USERS), Design(), moments=moments)
-    assert rows["user: age"].tolist() == [20, 20, 20, 20, 7, 7]
+    assert rows["user: age"].tolist() == [20, 20, 20, 20, 7, 7] and "preference" not in rows

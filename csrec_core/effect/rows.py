@@ -22,7 +22,7 @@ def table_moments(users: pd.DataFrame | None, items: pd.DataFrame | None) -> dic
             numbers = table.drop(columns=prefix, errors="ignore").select_dtypes("number")
             for name in numbers.columns:
                 values = numbers[name].to_numpy(dtype=float)
-                values = values[~np.isnan(values)] if not np.isnan(values).all() else np.zeros(1)
+                values = np.nan_to_num(values) if np.isnan(values).all() else values[~np.isnan(values)]
                 found[f"{prefix}: {name}"] = float(values.mean()), float(values.std()) or 1.0
     return found
 
