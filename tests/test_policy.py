@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.data.policies import read_policy
-from csrec_core.effect.cells import RANDOM_SCORE, ZONES, cell_effects, exploration, gains, uplift, zone_table
+from csrec_core.effect.cells import RANDOM_SCORE, cell_effects, exploration, gains, uplift
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.off_policy import POLICY_ESTIMATORS, arm_policy, item_policy_values
 from csrec_core.effect.policy import (
@@ -26,7 +26,7 @@ from csrec_core.effect.policy import (
     threshold_values,
     with_truth,
 )
-from csrec_core.effect.trust import contrasts, later_less_earlier, trust_changes
+from csrec_core.effect.trust import contrasts, trust_changes
 from csrec_core.errors import InputError
 from csrec_core.plots import policy as policy_plots
 
@@ -322,21 +322,6 @@ def test_qini_of_a_perfect_a_random_and_a_reversed_score():
     assert flat.loc["same", "qini"] == pytest.approx(0, abs=1e-12)
 
 
-def test_cells_are_explored_where_wide_and_promising():
-    rows = pd.DataFrame(
-        {
-            "user": 1,
-            "effect": [0.3, 0.0, 0.0, -0.3],
-            "lower": [0.2, -0.3, -0.05, -0.5],
-            "upper": [0.4, 0.3, 0.05, -0.1],
-        }
-    )
-    explored = exploration(rows)
-    assert explored["zone"].tolist() == ["recommend", "explore", "undecided", "leave"]
-    table = zone_table(explored)
-    assert table["zone"].tolist() == list(ZONES) and table["share"].tolist() == [0.25] * 4
-
-
 def lived(users: int = 400, *, shift: float = 0.0, drift: float = 0.0, steps: int = 40, told: bool = True):
     """Cells of both arms in turn: log odds rise by `drift` for both, by .5 + `shift` from halfway for the arm."""
     rng = np.random.default_rng(5)
@@ -358,20 +343,6 @@ class Lived:
         self.known = type(
             "Known", (), {"binary": True, "rate": 0.3, "clock": type("Clock", (), {"columns": clock})}
         )
-
-
-def test_what_is_left_of_a_decision_has_the_spread_of_its_chance():
-    """One shift of the log odds makes the arm's expected acceptances add up; of one m0 it is the arm's mean."""
-    cells = pd.DataFrame({"user": 1, "arm": [0, 0, 1, 1, 1, 1], "step": [1, 2, 1, 2, 3, 4], "m0": 0.5})
-    cells = cells.assign(decision=[0.0, 1, 1, 1, 1, 0], w1=[0.0, 0, 1, 1, 1, 1])
-    found = contrasts(cells, binary=True)
-    assert found["contrast"].tolist() == pytest.approx([-0.5, 0.5, 0.25, 0.25, 0.25, -0.75])
-    assert found["spread"].tolist() == pytest.approx([0.5] * 2 + [(0.75 * 0.25) ** 0.5] * 4)
-    sure = contrasts(cells.assign(m0=1e-5, decision=[0.0, 1, 0, 1, 0, 0]), binary=True)["spread"]
-    assert sure.tolist()[:2] == pytest.approx([(0.02 * 0.98) ** 0.5] * 2)
-    plain = contrasts(cells, binary=False)
-    assert plain["contrast"].tolist() == pytest.approx([-0.5, 0.5, 0.25, 0.25, 0.25, -0.75])
-    assert plain["spread"].tolist() == [1] * 6
 
 
 def test_trust_that_changes_is_found_and_when(found):
@@ -408,24 +379,6 @@ def test_who_takes_nothing_is_not_tested(found):
     rows.loc[rows["user"] < 30, "decision"] = 0.0
     users = trust_changes(Lived(found, rows, clock=("time",)), permutations=49).users
     assert (users["user"] >= 30).all() and len(users) > 20
-
-
-def test_later_less_earlier_by_hand():
-    rows = pd.DataFrame(
-        {
-            "user": [1, 1, 1, 1, 2, 2, 2, 2, 2],
-            "arm": [1, 1, 0, 0, 1, 1, 1, 0, 0],
-            "decision": [0.0, 1, 0, 1, 1, 0, 1, 0, 0],
-            "m0": [0.2, 0.3, 0.1, 0.2, 0.2, 0.2, 0.5, 0.1, 0.2],
-        }
-    ).assign(w1=1.0, w0=[0, 0, 1, 3, 0, 0, 0, 2, 1])
-    # The middle one of three is earlier. Residuals of the baseline: (-.1 - .2) / 3, then (3 * .8 - .2) / 4; so y0 is
-    # .2 - .1, then .4 + .55, and y1 is 1/3, then 1.
-    table = later_less_earlier(rows, binary=False)
-    assert table["value"].to_dict() == pytest.approx({"baseline": 0.65, "beyond": (1 - 0.95) - (1 / 3 - 0.1)})
-    odds = (1 / 3 / (2 / 3)) / (0.1 / 0.9) * (0.95 / 0.05)
-    binary = later_less_earlier(rows, binary=True)["value"]["beyond"]
-    assert binary == pytest.approx(1 - odds / (1 + odds), abs=3e-4)
 
 
 def test_contrasts_leave_out_a_constant_shift_of_the_log_odds():
