@@ -40,7 +40,9 @@ def choice_likeness(rows: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
         mean = (before - before[first]) / np.maximum(count, 1)[:, None]
         used = (half == one) & (count > 0)
         found[used] = np.einsum("rk,rk->r", mean[used], place[item[used]])
-    spread = np.nanstd(found) if np.isfinite(found).any() else 0.0
+    if not np.isfinite(found).any():
+        return found
+    spread = np.nanstd(found)
     return found / spread if spread > 0 else np.full(len(rows), np.nan)
 
 
