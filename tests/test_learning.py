@@ -87,7 +87,7 @@ TABLE = pd.DataFrame(
     {"run": np.arange(8.0), "genre_rate": 1.0, "usual_chance": 2.0, "item = 2": 3.0, "else": 4.0}
 )
 FOLD, OWN = np.array([0, 1, 2, 0, 1, 2, 0, 1]), np.array([0.5, 0.25, 0.1, 0.2, 0.0, 0.4, NAN, 0.5])
-OTHER = np.array([0.25, 0.25, 0.3, NAN, NAN, NAN, NAN, NAN])
+OTHER = np.array([0.025, 0.025, 0.03, NAN, NAN, NAN, NAN, NAN])
 RATIO = np.array([0.5, 1, 3, 1, 1, 1, 1, 0]) / np.array(
     [1.125] * 3 + [1] * 4 + [1.125]
 )  # those of the baseline to 1
@@ -188,7 +188,8 @@ def test_rows_are_scored_by_the_models_of_their_fold(monkeypatch, kind):
     models = {held: {name: model(held, name) for name in names} for held in range(3)}
     monkeypatch.setattr(engine, "BLOCK", 5)
     found = Engine(Design(), known, counts, 5, models=models).score(rows, features)
-    assert found["fold"].tolist() == fold.tolist() and found["step"].tolist() == list(range(1, 101))
+    assert found.columns[0] == "place" and found["fold"].tolist() == fold.tolist()
+    assert found["step"].tolist() == list(range(1, 101))
     for name, start in (("e", 0.5), ("m0", 0.3), ("m1", 0.4)):
         assert found[name].tolist() == pytest.approx(start + 0.1 * fold)
     assert found["w1"].tolist() == found["arm"].tolist()

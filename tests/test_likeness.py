@@ -42,11 +42,9 @@ def test_likeness_is_the_product_of_principal_coordinates():
             zip(items, (axes[:4].T * size[:4]) * np.sqrt(total / (by_item + 5))[:, None], strict=True)
         )
         for row in np.flatnonzero(half == one):
-            past = rows[:row][(rows["user"][:row] == rows["user"][row]) & (rows["arm"][:row] == 0)]
+            past = np.flatnonzero((user[:row] == user[row]) & (arm[:row] == 0))
             if len(past):
-                expected[row] = (
-                    np.mean([place[item] for item in past["item"]], axis=0) @ place[rows["item"][row]]
-                )
+                expected[row] = np.mean([place[one] for one in item[past]], axis=0) @ place[item[row]]
     assert np.isnan(found).tolist() == np.isnan(expected).tolist()
     np.testing.assert_allclose(found, expected / np.nanstd(expected), rtol=1e-5, atol=1e-6)
 

@@ -96,6 +96,8 @@ def test_the_ends_are_those_of_resampled_users():
         some = pd.concat([each[one].assign(user=10 * place + one) for place, one in enumerate(drawn)])
         values.append(later_less_earlier(some, binary=False)["value"])
     values = np.array(values)
+    found = later_less_earlier(rows, binary=False)
+    assert found.equals(later_less_earlier(rows, binary=False, level=0.95, seed=0))
     found = later_less_earlier(rows, binary=False, level=0.9999)
     assert found["lower"].tolist() == pytest.approx(values.min(axis=0).tolist())
     assert found["upper"].tolist() == pytest.approx(values.max(axis=0).tolist())
@@ -192,6 +194,8 @@ def test_trust_is_tested_where_the_status_allows_it(monkeypatch):
             assert found.users == ([11], 19, 4)
         else:
             assert found.users.empty and list(found.users.columns) == ["user", "p", "changed"]
+    asked["named"] = True
+    assert trust_changes(effect).users == ([11], 499, 0)
     with pytest.raises(InputError, match="permutations = 18; expected at least 19"):
         trust_changes(effect, permutations=18)
     for change, why in (

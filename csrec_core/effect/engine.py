@@ -194,7 +194,7 @@ class Engine:
     def _read(self, table: pd.DataFrame, nuisance: str, kind: str) -> pd.DataFrame:
         """Return the columns of a nuisance that the table has; few items come as columns of their own."""
         names = [name for name in self.columns(nuisance, kind) if name in table.columns]
-        if ITEM[0] in self.columns(nuisance, kind):
+        if "appeal" in self.columns(nuisance, kind):
             names += [name for name in table.columns if str(name).startswith("item = ")]
         return table[names]
 
