@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from csrec_core.cli import cli
+from csrec_core.effect import adjusted
 from csrec_core.effect.adjusted import check_implications, estimate_adjusted
 from csrec_core.errors import InputError
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED
@@ -69,3 +70,86 @@ def test_the_command_estimates_and_tests(table, tmp_path):
     assert found.exit_code == 0, found.output
     assert "adjusted for age" in found.output and "age ⊥ luck" in found.output
     assert "course = 1, against course = 0, raises" in found.output
+
+
+UNITS = pd.DataFrame({"age": [1.5, 2, 3, 4], "do": [3, 8, 3, 8], "y": [1.0, 0, 0, 1], "wage": [1.0, 2, 2, 9]})
+
+
+@pytest.mark.parametrize(
+    ("y", "adjust", "decision", "outcome", "declared"),
+    [
+        ("y", ["age"], [1, 0, 0, 1], None, {"confounders": ("feature_age",)}),
+        ("wage", ["age"], [0, 0, 0, 1], [1, 2, 2, 9], {"confounders": ("feature_age",)}),
+        ("wage", [], [0, 0, 0, 1], [1, 2, 2, 9], {"arm_propensity": 0.5, "arm_chances": "estimated"}),
+    ],
+)
+def test_a_table_is_read_as_a_log(monkeypatch, y, adjust, decision, outcome, declared):
+    """A row is a user with one exposure; of other numbers than 0 and 1 those above the median are accepted."""
+    monkeypatch.setattr(adjusted, "estimate_effect", lambda dataset, **options: (dataset, options))
+    dataset, options = estimate_adjusted(UNITS, y=y, do="do", adjust=adjust, seed=6)
+    log = dataset.log
+    assert dataset.name == y and log["user"].tolist() == [0, 1, 2, 3] and log["decision"].tolist() == decision
+    assert log["source"].astype(str).tolist() == ["do = 3", "do = 8"] * 2
+    assert set(log["t"]) == {1} and set(log["item"]) == {0}
+    assert (log["outcome"].tolist() if outcome else None) == outcome and ("outcome" in log) == bool(outcome)
+    assert [name for name in log if name.startswith("feature_")] == [f"feature_{name}" for name in adjust]
+    assert not adjust or log["feature_age"].tolist() == UNITS["age"].tolist()
+    assert options == {"arm": "do = 8", "baseline": "do = 3", "seed": 6} | declared
+
+
+def test_a_share_of_the_action_is_its_chance(monkeypatch):
+    monkeypatch.setattr(adjusted, "estimate_effect", lambda dataset, **options: options)
+    options = estimate_adjusted(UNITS.assign(do=[8, 8, 8, 3]), y="y", do="do")
+    assert options["arm_propensity"] == 0.75 and options["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("do", "adjust", "message"),
+    [
+        ("wage", [], "wage: 3 values; expected two"),
+        ("do", ["agg"], "unknown column 'agg'.*did you mean 'age'"),
+    ],
+)
+def test_what_is_no_action_or_no_column_is_refused(do, adjust, message):
+    with pytest.raises(InputError, match=message):
+        estimate_adjusted(UNITS, y="y", do=do, adjust=adjust)
+    with pytest.raises(InputError, match=r"row 3: age = inf; expected a number"):
+        estimate_adjusted(UNITS.assign(age=[1, 2, np.inf, 3]), y="y", do="do", adjust=["age"])
+
+
+def test_independences_are_judged_together(monkeypatch):
+    """Holm: of three p-values the least counts thrice, the next twice; the fourth cannot be tested."""
+    seen, given = [], iter([0.016, 0.01666, np.nan, 0.9])
+    monkeypatch.setattr(adjusted, "covariance_test", lambda *parts: seen.append(parts) or next(given))
+    table = pd.DataFrame({name: np.arange(50.0) + place for place, name in enumerate("abcd")})
+    none, pair = frozenset(), frozenset({"d", "c"})
+    found = check_implications(
+        table, [("a", "b", none), ("c", "d", none), ("b", "c", none), ("a", "b", pair)]
+    )
+    assert [one.word for one in found] == [FAILS, FAILS, NOT_TESTED, HOLDS]
+    assert [one.name for one in found] == ["a ⊥ b", "c ⊥ d", "b ⊥ c", "a ⊥ b | c, d"]
+    assert [one.detail[:7] for one in found] == ["p 0.048", "p 0.048", "one of ", "p 0.900"]
+    assert found[0].p == 0.016 and np.isnan(found[2].p)
+    assert [part.shape for part in seen[0]] == [(50, 1)] * 3 and not seen[0][2].any()
+    assert seen[3][2][:, 0].tolist() != seen[3][2][:, 1].tolist() and seen[3][2].shape == (50, 2)
+    given = iter([0.0501, 0.0001])
+    missing = [("a", "e", none), ("f", "e", frozenset("g"))]
+    close = check_implications(table, [("a", "b", none), ("c", "d", none), *missing])
+    assert [one.word for one in close] == [HOLDS, FAILS, NOT_TESTED, NOT_TESTED]
+    assert close[1].detail.startswith("p 0.001") and close[3].detail == "the data lack e, f, g"
+    few = check_implications(table[:49], [("a", "b", none)])[0]
+    assert (few.word, few.detail) == (NOT_TESTED, "49 rows")
+
+
+def test_five_thousand_rows_are_drawn_to_be_tested(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        adjusted, "covariance_test", lambda *parts: seen.append(parts[0][:, 0].tolist()) or 0.05
+    )
+    table = pd.DataFrame({"a": np.arange(5001.0), "b": 0.0})
+    for rows, seed in ((5000, 0), (5001, 0), (5001, 0), (5001, 1)):
+        assert check_implications(table[:rows], [("a", "b", frozenset())], seed=seed)[0].word == FAILS
+    assert [len(one) for one in seen] == [5000] * 4 and sorted(seen[0]) == table["a"][:5000].tolist()
+    assert seen[1] == seen[2] != seen[3]
+    check_implications(table, [("a", "b", frozenset())])
+    assert seen[4] == seen[1]

@@ -1,5 +1,7 @@
 """The study of the reported effect: its arithmetic, and one small world from end to end."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,3 +45,37 @@ def test_a_world_is_estimated_against_its_own_truth():
     assert {one["truth"] for one in records} == {0.0}
     assert records[0]["lower"] < 0 < records[0]["upper"] and records[0]["true_slope"] == 0
     assert np.isnan(records[0]["user_rank"])  # all users have the same effect, none
+
+
+def test_what_a_world_tells_of_steps_and_users():
+    """Effects rise by .1 a step; of three users two have their effects in their intervals, in another order."""
+    truth = pd.DataFrame({"user": [1, 1, 2, 3], "step": [1, 2, 2, 1], "effect": [0.1, 0.2, 0.4, 0.3]})
+    users = pd.DataFrame(
+        {"user": [1, 3, 2], "effect": [0.1, 0.3, 0.2], "lower": [0.15, 0.31, 0.1], "upper": 0.5}
+    )
+    trend = pd.Series({"effect": 0.1, "lower": 0.0})
+    found = study._study_parts(SimpleNamespace(users=users, trend=trend), truth)
+    assert found["true_slope"] == pytest.approx((0.2 + 0.4) / 2 - (0.1 + 0.3) / 2)
+    assert (found["slope_effect"], found["slope_lower"]) == (0.1, 0.0)
+    assert found["users_covered"] == pytest.approx(2 / 3)  # the means of users 1 and 2 are .15 and .4
+    assert found["user_rank"] == pytest.approx(0.5)  # .15, .3, .4 against .1, .3, .2
+    flat = study._study_parts(SimpleNamespace(users=users, trend=trend), truth.assign(effect=0.5))
+    assert np.isnan(flat["user_rank"]) and flat["users_covered"] == 1
+
+
+def test_a_study_has_worlds_of_every_scenario(monkeypatch):
+    asked = []
+
+    def world(scenario, *, users, seed):
+        asked.append((scenario, users, seed))
+        row = {"scenario": scenario, "estimator": "one", "truth": 0.0, "error": 0.1, "true_slope": np.nan}
+        return [row | {"effect": 0.1 * len(asked), "lower": 0.0, "upper": 1.0}]
+
+    monkeypatch.setattr(study, "estimate_world", world)
+    table = study.study_table(2, users=9, seed=4)
+    seeds = [int(np.random.SeedSequence(4, spawn_key=(n,)).generate_state(1)[0]) for n in (0, 1)]
+    assert asked == [(name, 9, seed) for name in study.SCENARIOS for seed in seeds]
+    assert table["worlds"].tolist() == [2, 2] and table["bias"].tolist() == pytest.approx([0.15, 0.35])
+    assert table["rejects_zero"].tolist() == [0, 0] and "rising" not in table
+    study.study_table(1, users=9)
+    assert asked[-1][2] == int(np.random.SeedSequence(0, spawn_key=(0,)).generate_state(1)[0])

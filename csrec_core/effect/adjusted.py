@@ -11,7 +11,7 @@ from csrec_core.data.log import FEATURE, Dataset
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.independence import covariance_test
 from csrec_core.effect.result import Effect
-from csrec_core.errors import InputError, listed, unknown
+from csrec_core.errors import InputError, listed, shown, unknown
 from csrec_core.metrics import holm
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, Verdict
 
@@ -106,6 +106,6 @@ def _numeric_columns(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     gaps = ~np.isfinite(numbers.to_numpy(dtype=float))
     if gaps.any():
         row, column = np.argwhere(gaps)[0]
-        value = table[columns[column]].iloc[row]
-        raise InputError(f"the data: row {row + 1}: {columns[column]} = {value!r}; expected a number")
+        value = table[columns].astype(object).iloc[row, column]
+        raise InputError(f"the data: row {row + 1}: {columns[column]} = {shown(value)}; expected a number")
     return numbers.astype(float)
