@@ -25,19 +25,29 @@ from csrec_core.models.train import Training
 PROJECT = Path(__file__).parent.parent
 #: The files of tests of `pytest -m quick`: they train nothing, start nothing, and take seconds.
 QUICK = {
+    "aa",
     "advice",
     "agent_catalogue",
+    "cells",
     "compare",
     "formula",
     "graph",
+    "item_counts",
     "items",
+    "learning",
     "log",
     "metrics",
     "parameters",
     "project",
     "read",
+    "record",
+    "result",
+    "rows",
+    "score",
     "table",
+    "trust",
     "users",
+    "weights",
     "words",
 }
 #: The files of tests that take longest, the longest first.
