@@ -1,12 +1,15 @@
 """The clustered score test against a dense computation, copies of rows, and its own error rate."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from scipy.stats import chi2
 
-from csrec_core.effect.independence import clustered_score
+from csrec_core.effect import independence
+from csrec_core.effect.independence import clustered_score, covariance_test
 
 
 def sample(rng, *, users=60, rows=12, effect=0.0, spread=0.0):
@@ -20,27 +23,64 @@ def sample(rng, *, users=60, rows=12, effect=0.0, spread=0.0):
     return (rng.random(len(user)) < expit(eta)).astype(int), other, given, level, user
 
 
-def test_statistic_is_that_of_the_dense_regression():
+@pytest.mark.parametrize("size", [180, 6])
+def test_statistic_is_that_of_the_dense_regression(size):
     """Fit all intercepts by a general optimiser, and project by explicit matrices."""
     decision, other, given, level, user = sample(np.random.default_rng(0), effect=0.3)
-    design = np.column_stack([given, np.eye(4)[level]])
+    level = level if size == 180 else np.arange(720) // size
+    kept = np.isin(level, [one for one in np.unique(level) if 0 < decision[level == one].mean() < 1])
+    design = np.column_stack([given, np.eye(level.max() + 1)[level]])[kept]
+    design, taken = design[:, design.any(axis=0)], decision[kept]
 
     def loss(beta):
         eta = design @ beta
-        return -(decision * log_expit(eta) + (1 - decision) * log_expit(-eta)).sum()
+        return -(taken * log_expit(eta) + (1 - taken) * log_expit(-eta)).sum()
 
     def slope(beta):
-        return -design.T @ (decision - expit(design @ beta))
+        return -design.T @ (taken - expit(design @ beta))
 
-    mean = expit(design @ minimize(loss, np.zeros(6), jac=slope, method="BFGS", options={"gtol": 1e-9}).x)
+    start = np.zeros(design.shape[1])
+    mean = expit(design @ minimize(loss, start, jac=slope, method="BFGS", options={"gtol": 1e-9}).x)
     weight = np.diag(mean * (1 - mean))
     projection = design @ np.linalg.inv(design.T @ weight @ design) @ design.T @ weight
-    rows = (other - projection @ other) * (decision - mean)[:, None]
-    scores = np.array([rows[user == u].sum(axis=0) for u in range(60)])
+    rows = (other[kept] - projection @ other[kept]) * (taken - mean)[:, None]
+    scores = np.array([rows[user[kept] == u].sum(axis=0) for u in range(60)])
     expected = scores.sum(axis=0) @ np.linalg.inv(scores.T @ scores) @ scores.sum(axis=0)
     statistic, p = clustered_score(decision, other, given, level, user)
     assert statistic == pytest.approx(expected, rel=1e-6)
     assert p == pytest.approx(chi2.sf(expected, 1), rel=1e-5)
+    # In other units all is the same.
+    scaled = clustered_score(decision, 1e4 * other, given * [1e9, 1e-9], level, user)
+    assert scaled == pytest.approx((statistic, p), rel=1e-5)
+
+
+def test_two_columns_are_tested_together():
+    decision, other, given, level, user = sample(np.random.default_rng(5), effect=0.1)
+    both = np.column_stack([other, np.random.default_rng(6).normal(size=len(user))])
+    statistic, p = clustered_score(decision, both, given, level, user)
+    assert p == pytest.approx(chi2.sf(statistic, 2))
+    assert statistic > clustered_score(decision, other, given, level, user)[0]
+    whole = clustered_score(decision, both @ [[2.0, 1.0], [0.5, -1.0]], given, level, user)
+    assert whole == pytest.approx((statistic, p), rel=1e-6)
+
+
+def test_what_is_determined_has_no_p_and_other_errors_are_not_hidden(monkeypatch):
+    def dowhy(says):
+        def test(x, y, z, first, second):
+            if isinstance(says, str):
+                raise ValueError(says)
+            return says if (x, y, z, first, second) == (1, 2, 3, "model", "model") else None
+
+        ml = SimpleNamespace(create_polynom_regressor="model")
+        monkeypatch.setattr(
+            independence, "_dowhy_gcm", lambda: SimpleNamespace(ml=ml, generalised_cov_based=test)
+        )
+        return covariance_test(1, 2, 3)
+
+    assert dowhy(0.25) == 0.25
+    assert np.isnan(dowhy("the input is constant"))
+    with pytest.raises(ValueError, match="another matter"):
+        dowhy("another matter")
 
 
 def test_copies_of_a_users_rows_are_no_more_evidence():
