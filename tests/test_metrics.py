@@ -12,14 +12,19 @@ from csrec_core.metrics import (
     auc_by_user,
     average_accuracy,
     brier,
+    calibration_bin,
     calibration_curve,
     cross_entropy,
+    directions,
     effective_size,
     expected_calibration_error,
     first_accuracy,
     hit_rate,
+    holm,
     ndcg,
+    resample,
     resample_means,
+    two_sided,
 )
 from csrec_core.numbers import interval_text
 
@@ -142,3 +147,58 @@ def test_interval_text():
     assert interval_text(-0.1234, -0.2, 0.05) == "−0.123 [−0.200, 0.050]"
     assert interval_text(0.5, 0.5, 0.5) == "0.500"
     assert interval_text(np.nan, np.nan, np.nan) == "–"
+
+
+@pytest.mark.parametrize(
+    ("shift", "error", "freedom", "p"),
+    [
+        (1.959964, 1.0, np.inf, 0.05), (-1.959964, 1.0, np.inf, 0.05), (3.919928, 2.0, np.inf, 0.05),
+        (12.7062, 1.0, 1, 0.05), (12.7062, 1.0, 0.3, 0.05), (4.302653, 1.0, 2, 0.05), (0.0, 1.0, np.inf, 1.0),
+        (0.0, 0.0, np.inf, 1.0), (0.1, 0.0, np.inf, 0.0),
+    ],
+)  # fmt: skip
+def test_p_values_of_the_tables(shift, error, freedom, p):
+    assert two_sided(shift, error, freedom) == pytest.approx(p, abs=1e-6)
+
+
+def test_holm_by_hand():
+    # .01 thrice, .02 twice; .03 would be .03, but is no smaller than those before it.
+    assert holm(np.array([0.03, np.nan, 0.01, 0.02])) == pytest.approx(
+        [0.04, np.nan, 0.03, 0.04], nan_ok=True
+    )
+    assert holm(np.array([0.6, 0.9])) == pytest.approx([1.0, 1.0])
+    assert len(holm(np.array([]))) == 0 and np.isnan(holm(np.array([np.nan]))).all()
+
+
+def test_every_resample_draws_as_many_users_as_there_are():
+    """The statistic is given the sums of each resample: here how often each of five users was drawn."""
+    given = []
+    lower, upper = resample(np.eye(5), lambda sums: given.append(sums) or sums[..., :1], draws=700, level=0.4)
+    assert len(given) == 1 and given[0].shape == (700, 5)
+    assert (given[0].sum(axis=1) == 5).all() and given[0].min() == 0
+    # Counts are binomial (5, 1/5): none with .328, one with .410, and .737 up to one.
+    assert (lower.tolist(), upper.tolist()) == ([0.0], [1.0])
+    again = []
+    resample(np.eye(5), lambda sums: again.append(sums) or sums, draws=700)
+    assert np.array_equal(given[0], again[0])  # the same users, whatever the level
+    default = []
+    resample(np.eye(5), lambda sums: default.append(sums) or sums)
+    assert default[0].shape == (1000, 5) and np.array_equal(default[0][:700], given[0])
+    for level in (0, 1, 1.5):
+        with pytest.raises(InputError, match="level"):
+            resample(np.eye(5), lambda sums: sums, level=level)
+
+
+def test_bins_edges_and_directions():
+    assert calibration_bin([0.0, 0.099, 0.1, 0.95, 1.0], 10).tolist() == [0, 0, 1, 9, 9]
+    assert directions(["BCE", "AUC", "ECE", "Brier"]) == {
+        "BCE": "low",
+        "AUC": "high",
+        "ECE": "low",
+        "Brier": "low",
+    }
+    assert brier([1, 0], [0.8, 0.3]) == pytest.approx([0.04, 0.09])
+    assert effective_size(np.zeros(3)) == 0.0
+    assert np.isnan(auc_by_user([1, 1], [0.2, 0.3], [1, 2])).all()
+    # One accepted and two rejected rows, of which one scores lower and one the same: (1 + 1/2) / 2.
+    assert auc_by_user([1, 0, 0], [0.5, 0.5, 0.1], [1, 2, 3]).mean() == pytest.approx(0.75)
