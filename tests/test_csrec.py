@@ -1,0 +1,123 @@
+"""Eq. (9) number by number, and which exposures f learns from and stops on."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from csrec_core.errors import InputError
+from csrec_core.models.csrec import HIDES_DECISIONS, Objective, csrec_loss, recursion, split_exposures
+from csrec_core.models.preference import Readouts
+
+FILTERED, ACCEPT, REJECT = ([[0.3, 0.6, 0.2]], [[0.5, 0.7, 0.9]], [[0.1, 0.2, 0.4]])
+
+
+def readouts(copies=1):
+    tensors = [torch.tensor(one * copies) for one in (FILTERED, ACCEPT, REJECT)]
+    filtered, accept, reject = tensors
+    return Readouts(
+        filtered=filtered, after_accept=accept, after_reject=reject, marginal=filtered, rank=filtered
+    )
+
+
+def test_the_recursion_by_hand():
+    f = torch.tensor([[0.4, 0.8, 0.5]])
+    both = [[0.3, 0.7 * 0.4 + 0.2 * 0.6, 0.9 * 0.8 + 0.4 * 0.2]]
+    assert recursion(f, readouts()).tolist() == [pytest.approx(both[0])]
+    printed = [[0.3, 0.7 * 0.4, 0.9 * 0.8]]
+    assert recursion(f, readouts(), constraint="printed").tolist() == [pytest.approx(printed[0])]
+
+
+@pytest.mark.parametrize("constraint", ["squared", "absolute", "printed"])
+@pytest.mark.parametrize("penalty", [0.0, 0.7])
+def test_the_loss_by_hand(constraint, penalty):
+    f = np.array([[0.4, 0.8, 0.5], [0.9, 0.3, 0.6]])
+    decision = np.array([[1, 0, 1], [0, 1, 1]])
+    real = np.array([[True, True, False], [True, True, True]])
+    hidden = [True, False]
+    total = []
+    for user, step in zip(*np.nonzero(real), strict=True):
+        target = FILTERED[0][step]
+        if hidden[user] and step:
+            target = ACCEPT[0][step] * f[user, step - 1]
+            target += 0 if constraint == "printed" else REJECT[0][step] * (1 - f[user, step - 1])
+        apart = f[user, step] - target
+        fit = -np.log(f[user, step] if decision[user, step] else 1 - f[user, step])
+        total.append(fit + penalty * (apart**2 if constraint == "squared" else abs(apart)))
+    loss = csrec_loss(
+        torch.tensor(np.log(f / (1 - f))), torch.tensor(decision), torch.tensor(real), torch.tensor(hidden),
+        readouts(2), Objective(penalty=penalty, constraint=constraint),
+    )  # fmt: skip
+    assert loss.item() == pytest.approx(np.mean(total), rel=1e-5)
+
+
+def test_half_precision_is_summed_in_float32():
+    logits = torch.tensor([[1.5, 0.5, -2.0]])
+    known = (
+        torch.tensor([[1, 0, 1]]),
+        torch.ones(1, 3, dtype=torch.bool),
+        torch.tensor([True]),
+        readouts(),
+        Objective(),
+    )
+    low = csrec_loss(logits.bfloat16(), *known)
+    assert low.dtype == torch.float32 and low.item() == pytest.approx(
+        csrec_loss(logits, *known).item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(("estimand", "share"), [("both", 0.5), ("filtered", 0.0), ("marginal", 1.0)])
+def test_from_whom_decisions_are_hidden(estimand, share):
+    objective, rows = Objective(estimand=estimand), torch.arange(2000)
+    torch.manual_seed(0)
+    assert objective.hide(rows).float().mean().item() == pytest.approx(share, abs=0.04)
+    sides = objective.sides(rows)
+    assert [side.tolist() for side in sides] == [[one] * 2000 for one in HIDES_DECISIONS[estimand]]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"penalty": -0.1}, "at least 0"),
+        ({"penalty": float("nan")}, "at least 0"),
+        ({"estimand": "all"}, "unknown estimand"),
+        ({"constraint": "cubed"}, "unknown constraint"),
+    ],
+)
+def test_objectives_that_are_none(given, message):
+    with pytest.raises(InputError, match=message):
+        Objective(**given)
+    assert Objective(penalty=0).penalty == 0 and Objective().penalty == 1.0
+
+
+def split(items, rows=None, learn=None, held=None, seed=0):
+    items = torch.tensor(items)
+    rows = torch.arange(len(items)) if rows is None else torch.tensor(rows)
+    masks = (None if one is None else torch.tensor(one) for one in (learn, held))
+    found = split_exposures(SimpleNamespace(system_items=items), rows, *masks, seed=seed)
+    return [one.tolist() for one in found]
+
+
+@pytest.mark.parametrize(("users", "stops"), [(9, 1), (19, 1), (20, 2), (31, 3)])
+def test_a_tenth_of_the_users_stops_the_training(users, stops):
+    rows, stopping, learn, held = split([[3, 0]] * users + [[0, 0]] * 5)
+    assert (len(stopping), len(rows)) == (stops, users - stops)  # of those who were exposed at all
+    assert sorted(rows + stopping) == list(range(users))
+    assert learn == held == [[True, False]] * users + [[False, False]] * 5
+    assert split([[3, 0]] * users, seed=1)[1] != stopping or users < 20
+    assert split([[3, 0]] * users + [[0, 0]] * 5)[1] == stopping
+
+
+def test_exposures_to_learn_from_and_to_stop_on_by_hand():
+    items = [[1, 2], [3, 0], [4, 5], [6, 7]]
+    learn = [[True, False], [True, True], [False, False], [True, True]]
+    held = [[False, True], [False, True], [True, False], [True, True]]
+    rows, stopping, learnt, stopped = split(items, rows=[0, 1, 2], learn=learn, held=held)
+    assert (rows, stopping) == ([0, 1], [0, 2])  # 1 was exposed once, 3 is not asked for
+    assert learnt == [[True, False], [True, False], [False, False], [True, True]]
+    assert stopped == [[False, True], [False, False], [True, False], [True, True]]
+    nothing = [[False, False]] * 4
+    for masks in ({"learn": nothing}, {"held": nothing}, {"learn": nothing, "held": held}):
+        with pytest.raises(InputError, match="no system exposure is left"):
+            split(items, **masks)
