@@ -9,6 +9,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.log import (
     SOURCES,
     Dataset,
+    find_files,
     frame_to_dataset,
     read_log,
     validate_log,
@@ -424,3 +425,99 @@ def test_whole_clocks_pass_through_no_float():
     assert holes["timestamp"].isna().sum() == 1 and holes["timestamp"].max() == pd.Timestamp(
         "2026-01-03", tz="UTC"
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "called"),
+    [
+        (["log.csv", "items.csv"], ["log.csv"], "d"),
+        (["log.yaml", "log.parquet"], ["log.parquet"], "d"),
+        (["log/b.parquet", "log/a.parquet", "log/_c.parquet", "log/.d.parquet", "log.csv", "log.parquet"],
+         ["log/a.parquet", "log/b.parquet"], "d"),
+        (["x/b.parquet", "a.parquet", "items.parquet", "users.parquet", "truth.parquet", "_x.parquet"],
+         ["a.parquet", "x/b.parquet"], "d"),
+    ],
+)  # fmt: skip
+def test_which_files_of_a_folder_are_the_log(tmp_path, names, files, called):
+    for name in names:
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).touch()
+    found, name = find_files(tmp_path / "d")
+    assert ([str(file.relative_to(tmp_path / "d")) for file in found], name) == (files, called)
+
+
+def test_a_file_is_named_up_to_its_first_dot_and_two_logs_are_one_too_many(tmp_path):
+    assert find_files(tmp_path / "my.log.csv.gz") == ([tmp_path / "my.log.csv.gz"], "my")
+    assert find_files(tmp_path / ".csv")[1] == ".csv"
+    for name in ("log.csv", "log.parquet"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"log\.csv and log\.parquet; expected one log"):
+        find_files(tmp_path)
+    for name in ("log.csv", "log.parquet"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="no log here"):
+        find_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("again", "more"), [([1, 1], ""), ([1, 1, 1], " and 1 more"), ([1, 2, 2, 1], " and 1 more")]
+)
+def test_rows_that_are_there_twice_are_counted(again, more):
+    table = pd.DataFrame(
+        {"user": ["bo"] * len(again), "t": again, "item": 7, "decision": 1, "source": "self"}
+    )
+    with pytest.raises(InputError) as caught:
+        validate_log(table)
+    row = {"": 2, " and 1 more": 2 if len(again) == 3 else 3}[more]
+    t = 1 if len(again) < 4 else 2
+    assert (
+        f"row {row}{more}: a second row for (user, t, source) = ('bo', {t}, 'self'); expected one for each"
+        in str(caught.value)
+    )
+
+
+def test_positions_count_from_one_and_t_within_user_and_arm():
+    table = pd.DataFrame({
+        "user": [2, 1, 1, 1, 2], "item": 7, "decision": 1, "source": ["b", "a", "b", "b", "b"],
+        "position": [0, 1, 2, 3, np.nan],
+    })  # fmt: skip
+    log = validate_log(table)
+    assert log["t"].tolist() == [0, 0, 1, 0, 1]
+    assert log["user"].tolist() == [1, 1, 1, 2, 2]
+    assert log["position"].tolist()[:4] == [2, 3, 4, 1]
+    assert validate_log(table.assign(position=[1, 1, 2, 3, 4]))["position"].tolist() == [1, 2, 3, 1, 4]
+
+
+def test_a_side_table_has_a_row_for_all_of_the_log(tmp_path):
+    validate_log(small_log()).to_csv(tmp_path / "log.csv", index=False)
+
+    def items(ids):
+        pd.DataFrame({"item": ids, "price": 1}).to_csv(tmp_path / "items.csv", index=False)
+        return read(tmp_path).items
+
+    assert items([9, 8, 7, 6])["item"].tolist() == [9, 8, 7, 6]
+    with pytest.raises(InputError, match=r"knows no item 8 of the log's 3.*; expected a row for each item"):
+        items([9, 7, 80])
+    with pytest.raises(InputError, match="knows no item 7, 8, 9 of the log's 3"):
+        items([1])
+    with pytest.raises(InputError, match="row 2: no value in column 'item'"):
+        items([9, None, 7])
+    (tmp_path / "items.csv").write_text("thing,price\n7,1\n")
+    with pytest.raises(InputError, match="no column 'item'; found"):
+        read(tmp_path)
+    many = small_log().loc[[0] * 5].assign(item=range(5), t=range(5))
+    validate_log(many).to_csv(tmp_path / "log.csv", index=False)
+    with pytest.raises(InputError, match="knows no item 0, 1, 2 and 1 more of the log's 5"):
+        items([4])
+
+
+def test_a_side_table_of_named_items_keeps_the_logs_codes(tmp_path):
+    small_log(item=["pear", "fig", "kiwi", "kiwi"]).to_csv(tmp_path / "log.csv", index=False)
+    pd.DataFrame({"item": ["kiwi", "apple", "pear", "fig"], "price": [1, 2, 3, 4]}).to_csv(
+        tmp_path / "items.csv", index=False
+    )
+    found = read(tmp_path)
+    assert found.names("item").to_dict() == {2: "kiwi", 4: "apple", 3: "pear", 1: "fig"}
+    assert found.items["price"].tolist() == [1, 2, 3, 4]
+    assert list(found.items.columns) == ["item", "title", "price"]
+    assert found.names("user") is None

@@ -1,6 +1,7 @@
 """Segments: labels without decisions, Wald tests against hand-made ones, silence where the status forbids."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from scipy.stats import f as fisher
 from worlds import WORLDS, World, simulate
 
 from csrec_core.data.books import simulate_books
+from csrec_core.effect import segments
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.segments import (
     THIRDS,
@@ -18,6 +20,7 @@ from csrec_core.effect.segments import (
     segment_labels,
     segment_sentence,
     segment_tests,
+    segment_tile,
 )
 
 
@@ -151,3 +154,98 @@ def test_where_the_arm_is_drawn_groups_are_not_made_of_what_it_exposed():
     labels = segment_labels(dataset, effect)
     assert not {"item popularity", "genre", "variety of own choices"} & set(labels.columns)
     assert labels["cohort"].notna().all() and segment_tests(effect, labels).empty
+
+
+class Plain:
+    """An effect whose groups are known beforehand."""
+
+    def __init__(self, tables, *, allows=True, status="identified", shown=(0, 1, 2, 3), step=1, known=None):
+        self.identification = SimpleNamespace(allows=allows, status=status)
+        scores = pd.DataFrame({"place": range(len(shown)), "user": range(len(shown)), "arm": 1, "step": step})
+        scores["w1"] = [1.0 if place in shown else 0.0 for place in range(len(shown))]
+        self.scores, self.tables, self.asked, self.against, self.known = (scores,), tables, [], "all", known
+
+    def by(self, labels, **options):
+        self.asked.append((labels, options))
+        return self.tables[len(self.asked) - 1]
+
+
+def groups(names, effects):
+    table = pd.DataFrame({"group": names, "effect": effects})
+    return table.assign(lower=-1.0, upper=1.0, exposures=5, users=4)
+
+
+def test_all_intervals_of_a_table_hold_together():
+    low, middle, high = THIRDS
+    labels = pd.DataFrame(
+        {"by age": [high, low, middle, low], "genre": list("abca"), "cohort": list("xyxy"), "one": "z"}
+    )
+    found = Plain([groups([high, low, middle], [0.3, 0.1, 0.2]), groups(list("abc"), [0.1, 0.3, 0.2])])
+    table = by_segment(found, labels)
+    assert table["group"].tolist() == [low, middle, high, "b", "c", "a"]  # thirds in order, others by effect
+    assert table["segment"].tolist() == ["by age"] * 3 + ["genre"] * 3
+    assert [options["level"] for _, options in found.asked] == pytest.approx([1 - 0.05 / 6] * 2)
+    for silent in (Plain([], allows=False), Plain([], shown=(9, 9, 9, 9))):
+        assert by_segment(silent, labels).empty and not silent.asked
+    none = Plain([])
+    none.scores = ()
+    assert by_segment(none, labels).empty
+
+
+A, B, C = (f"{name} (by up to {most} points)" for name, most in (("a", 12.3), ("b", 20.0), ("c", 30.0)))
+NOT_APART = "No group stands out", "They are not told apart."
+TOO_FEW = "Too few to tell", "No group is large enough to be compared."
+
+
+@pytest.mark.parametrize(
+    ("adjusted", "sentence", "tile"),
+    [
+        ([0.2, 0.3, 0.1], "The effect is not found to differ with a, b, c.", NOT_APART),
+        (
+            [0.05, 0.051, 0.04],
+            f"The effect differs with {A}, {C}.",
+            ("Some more than others", "It differs with a and c."),
+        ),
+        (
+            [0.01] * 3,
+            f"The effect differs with {A}, {B}, {C}.",
+            ("Some more than others", "It differs with a and b."),
+        ),
+        ([], "No segment is large enough to be compared.", TOO_FEW),
+    ],
+)
+def test_segments_in_words(adjusted, sentence, tile):
+    spread = [0.123, 0.2, 0.3]
+    tests = (
+        pd.DataFrame({"segment": list("abc"), "spread": spread})
+        .iloc[: len(adjusted)]
+        .assign(adjusted=adjusted)
+    )
+    assert segment_sentence(tests) == sentence
+    assert segment_tile(Plain([]), tests) == tile
+    silent = segment_tile(Plain([], allows=False, status="bounded"), tests)
+    assert silent == ("Not told", "An effect that is bounded has no groups.")
+
+
+def test_cohorts_by_hand(monkeypatch):
+    monkeypatch.setattr(segments, "step_of", lambda scores, known: scores["step"].to_numpy() - 1)
+    cohort = pd.Series(["new", "old"] * 12 + ["new"])
+    shown = tuple(range(25))
+    tables = [groups([0.0, 1.0, 8.0], [0.1, 0.2, 0.3]), groups([2.0], [0.4])]
+    found = Plain(tables, shown=shown, step=np.arange(1, 26))
+    table = by_cohort(found, cohort)
+    # 25 exposures in bins of three; the last has one.
+    assert table["cohort"].tolist() == ["new"] * 3 + ["old"] and table["step"].tolist() == [
+        2.0,
+        5.0,
+        25.0,
+        8.0,
+    ]
+    label, options = found.asked[1]
+    assert options == {"baseline": "all"}
+    assert np.isnan(label[0]) and label[1] == 0 and label[3] == 1 and label[23] == 7
+    assert found.asked[0][0][24] == 8
+    assert by_cohort(Plain([], allows=False, shown=shown), cohort).empty
+    assert by_cohort(Plain([], shown=shown), cohort.where(cohort == "new")).empty
+    wide = Plain([groups([0.0], [0.1]), groups([0.0], [0.1])], shown=shown, step=np.arange(1, 26))
+    assert by_cohort(wide, cohort, bins=2)["step"].tolist() == [7.0, 7.0]
