@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from csrec_core.causal.answer import answer
-from csrec_core.causal.certificate import Certificate
+from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import causal_graph, extend_graph, sequential_graph
 from csrec_core.causal.identify import identify
@@ -305,3 +305,27 @@ def test_an_added_edge_breaks_a_step_only_where_it_is_told():
                 continue
             key = (kind, *sorted((a, b))) if kind == "bidirected" else (kind, a, b)
             assert (not check.on(grown)) == (key in told), key
+
+
+FORMULAS = [
+    # The napkin (Pearl and Mackenzie 2018).
+    ("wr rx xy", "wx wy", "x", "",
+     "[Σ_w' P(w') P(x | r, w') P(y | r, x, w')] / [Σ_{w', y'} P(w') P(x | r, w') P(y' | r, x, w')]",
+     "[Σ_w' P(w') P(x, y | r, w')] / [Σ_w' P(w') P(x | r, w')]"),
+    ("xa ab by", "xb ay", "x", "", "Σ_{a', b'} P(a' | x) P(y | x, a', b') Σ_x' P(x') P(b' | a', x')", None),
+    ("xa ab bc cy", "xb ac ay", "x", "",
+     "Σ_{a', b', c'} P(a' | x) P(c' | x, a', b') P(y | x, a', b', c') Σ_x' P(x') P(b' | a', x')",
+     "Σ_{a', b'} P(a' | x) (Σ_x' P(x') P(b' | a', x')) P(y | x, a', b')"),
+    ("xm my", "xy", "x", "m", "Σ_x' P(x') P(y | m, x')", None),
+    ("cx cy xy", "", "x", "c", "P(y | c, x)", None),
+    ("xy yz", "xz", "x", "z",
+     "[P(y | x) Σ_x' P(x') P(z | y, x')] / [Σ_y' P(y' | x) Σ_x' P(x') P(z | x', y')]", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arrows", "confounded", "do", "given", "found", "shorter"), FORMULAS)
+def test_formulas_as_they_are_found_and_made_shorter(arrows, confounded, do, given, found, shorter):
+    effect = identify(causal_graph(pairs(arrows), pairs(confounded)), y="y", do=do, given=list(given))
+    assert effect.found.text() == found
+    assert effect.formula.text() == (shorter or found)
+    assert certify_formula(effect, models=2).agrees
