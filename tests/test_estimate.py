@@ -122,7 +122,11 @@ def test_a_log_is_estimated_by_what_was_asked(world):
     again = estimate_effect(world, seed=2, splits=1)
     assert again.groups == {} and again.mean["effect"] == effects_of(found.splits[0], "all").effect[0]
     other = estimate_effect(Dataset(world.log), splits=1, learners=found.learners, level=0.5, folds=3)
-    assert other.benchmark == ("", 1.0) and other.level == 0.5 and other.scores[0]["fold"].max() == 2
+    assert (
+        other.benchmark == ("", 1.0)
+        and (other.level, other.seed) == (0.5, 0)
+        and other.scores[0]["fold"].max() == 2
+    )
     shown = found.scores[0]
     assert found.identification.overlap.rows == tuple((shown["arm"] == arm).sum() for arm in (0, 1))
 

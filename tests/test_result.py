@@ -100,7 +100,7 @@ def difference(rows):
 
 def test_the_effect_over_time_is_that_of_the_rows_at_each_step(scores):
     found = built(scores)
-    assert found.against == "own" and replace(found, known=KNOWN).against == "later"
+    assert found.seed == 0 and found.against == "own" and replace(found, known=KNOWN).against == "later"
     table = found.over_time
     assert table["step"].tolist() == [1, 2, 3, 4] and table["last"].tolist() == [1, 2, 3, 4]
     for step, effect in zip(table["step"], table["effect"], strict=True):

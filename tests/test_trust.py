@@ -179,7 +179,7 @@ def test_each_user_is_tested_against_all_orders_of_their_own():
 
 def test_trust_is_tested_where_the_status_allows_it(monkeypatch):
     shown = rows_of([1, 1, 0, 0, 1, 0], [1, 0, 0, 0, 0, 0])
-    cells = pd.concat([shown, shown.assign(arm=0, w0=1.0)], ignore_index=True)
+    cells = pd.concat([shown, shown.assign(arm=0, w0=1.0, decision=0.0)], ignore_index=True)
     judged = SimpleNamespace(allows=True, reasons=("because",))
     effect = SimpleNamespace(cells=cells, known=known(), identification=judged, level=0.9)
     verdict = SimpleNamespace(word="holds")

@@ -160,7 +160,7 @@ def _test_users(rows: pd.DataFrame, permutations: int, seed: int) -> pd.DataFram
     scaled, plain, step = (np.zeros(real.shape) for _ in range(3))
     scaled[user, place] = rows["contrast"] / rows["spread"]
     plain[user, place], step[user, place] = rows["contrast"], rows["step"]
-    scaled = np.where(real, scaled - (scaled.sum(axis=1) / length)[:, None], 0.0)
+    scaled -= (scaled.sum(axis=1) / length)[:, None]
     rest = length[:, None] - number
     inside = (number >= EDGE) & (rest >= EDGE)
     factor = np.where(inside, np.sqrt(length[:, None] / np.maximum(number * rest, 1)), 0.0)
