@@ -13,7 +13,6 @@ from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.record import describe
-from csrec_core.effect.result import merge_small
 from csrec_core.effect.rows import find_clock, lay_rows
 from csrec_core.effect.score import (
     effects_of,
@@ -74,27 +73,6 @@ def test_features_of_a_log_laid_out_by_hand():
     assert found["on_record"].tolist() == [1, 0, 1, 0, 1]  # of all own choices but the row and the next
     # One phase follows the other: the record is of the own choices but the row and the next, (taken + 1) / (met + 2).
     assert found["user_rate"].tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 4, 1 / 3, 2 / 4])
-
-
-def test_what_is_on_record_of_a_genre_by_hand():
-    """Users of one arm each: the record is the rows before. Without genres an item is its own."""
-    rows = [(1, t, item, taken, "self") for t, item, taken in ((1, 5, 1), (2, 5, 0), (3, 6, 1), (4, 5, 1))]
-    rows += [(2, t, 5, taken, "system") for t, taken in ((1, 0), (2, 1))]
-    rows = lay_rows(make_log(rows), Design())
-    found = describe(rows, find_clock(rows), rate=0.5)
-    assert found["same_genre"].tolist() == [0, 1, 0, 0, 0, 1]
-    assert found["user_rate"].tolist() == pytest.approx([1 / 2, 2 / 3, 2 / 4, 3 / 5, 1 / 2, 1 / 3])
-    assert found["genre_share"].tolist() == pytest.approx([0, 1 / 2, 0, 2 / 4, 0, 1 / 2])
-    expected = [1 / 2, (1 + 2 / 3) / 2, 1 / 2, (1 + 3 / 5) / 3, 1 / 2, (0 + 1 / 3) / 2]
-    assert found["genre_rate"].tolist() == pytest.approx(expected)
-
-
-def test_a_t_that_is_in_one_arm_alone_is_a_clock():
-    apart = [(1, 1, 5, 1, "self"), (1, 2, 6, 0, "system"), (1, 3, 5, 1, "self")]
-    assert lay_rows(make_log(apart), Design())["time"].tolist() == [1, 2, 3]
-    assert lay_rows(make_log(apart), Design(), shared=False)["time"].isna().all()
-    twice = [(1, 1, 5, 1, "self"), (1, 1, 6, 0, "system"), (1, 2, 5, 1, "self")]
-    assert lay_rows(make_log(twice), Design())["time"].isna().all()
 
 
 def test_a_record_is_as_long_under_either_arm(world):
@@ -227,13 +205,6 @@ def test_a_step_meets_the_baseline_of_the_users_who_reach_it(scores):
         chosen = np.average(nil["decision"] - nil["m0"], weights=nil["w0"])
         expected = np.average(here["decision"] - here["m0"], weights=here["w1"]) - chosen
         assert found.effect[step - 1] == pytest.approx(expected)
-
-
-def test_steps_with_too_few_are_put_together():
-    size = np.array([20, 20, 9, 9, 2, 0.0])
-    assert merge_small(size, 900.0).tolist() == [0, 1, 2, 3, 4, 4]
-    assert merge_small(size, 30.0).tolist() == [0, 1, 1, 1, 1, 1]
-    assert merge_small(size, 14.0) is None
 
 
 def test_a_trend_weighs_steps_by_their_information(scores):
