@@ -29,6 +29,9 @@ def test_a_summary_counts_worlds():
     assert found["sd"] == pytest.approx(0.1)
     names = ["coverage", "rejects_zero", "rising", "falling", "slope_coverage"]
     assert found[names].to_list() == pytest.approx([1 / 3, 2 / 3, 1 / 3, 1 / 3, 1 / 3])
+    at_zero = [rows[0] | {"lower": 0.0, "slope_lower": 0.0}, rows[0] | {"lower": -1.0, "upper": 0.0}]
+    ends = study.summarise_study(pd.DataFrame(at_zero).assign(slope_upper=0.0)).iloc[0]
+    assert ends[["rejects_zero", "rising", "falling"]].tolist() == [0, 0.5, 0]
     # Jeffreys's interval of 1 in 3: 2.5% of a Beta(1.5, 2.5) lie below, and above.
     for end, share in ((found["lower"], 0.025), (found["upper"], 0.975)):
         below = (

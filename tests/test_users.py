@@ -115,3 +115,61 @@ def test_one_user_alone_has_the_mean_effect():
     found = user_effects(rows.assign(w1=arm, w0=1 - arm), error=0.1).iloc[0]
     assert found["effect"] == pytest.approx(2 / 3 - 1 / 2) and found["exposures"] == 3
     assert (found["upper"] - found["lower"]) / 2 == pytest.approx(0.1959964)
+
+
+def moments(rows, name):
+    """Return by user the mean residual of an arm off the mean of all, and the variance of its noise."""
+    own, means, worth, away, lost = rows[rows[name] > 0], {}, {}, 0.0, 0.0
+    for user, part in own.groupby("user"):
+        weight, residual = part[name].to_numpy(), (part["decision"] - part["m0"]).to_numpy()
+        means[user] = weight @ residual / weight.sum()
+        worth[user] = weight.sum() ** 2 / (weight**2).sum()
+        if len(part) > 1:
+            away += weight @ (residual - means[user]) ** 2
+            lost += weight.sum() * (1 - 1 / worth[user])
+    centre = np.average(own["decision"] - own["m0"], weights=own[name])
+    noise = {user: away / lost / size for user, size in worth.items()}
+    return {user: mean - centre for user, mean in means.items()}, noise, centre
+
+
+@pytest.mark.parametrize("strength", [0.2, 2.0])
+def test_a_few_users_are_predicted_by_moments(strength):
+    """Uneven rows, users without an arm, and a baseline that accepts more than is expected."""
+    rng = np.random.default_rng(1)
+    user = np.repeat(np.arange(14), rng.integers(2, 9, 14))
+    arm = np.where(user == 3, 1, np.where(user == 5, 0, rng.integers(0, 2, len(user))))
+    likes, moved = rng.normal(0, 1, 14)[user], rng.normal(0.3, strength, 14)[user]
+    rows = pd.DataFrame({"user": user, "arm": arm, "m0": rng.uniform(0.2, 0.8, len(user))})
+    rows["decision"] = rows["m0"] + 0.7 + likes + moved * arm + rng.normal(0, 0.5, len(user))
+    weight = rng.choice([1.0, 2.0, 5.0], len(user))
+    rows["w1"], rows["w0"] = weight * arm, weight * (1 - arm)
+    (x, n1, centre1), (z, n0, centre0) = moments(rows, "w1"), moments(rows, "w0")
+    middle = np.median(list(n1.values()))
+    heavy = {one: 1 / (n1[one] + middle) for one in x}
+    both = sorted(set(x) & set(z))
+    common = max(sum(heavy[one] * x[one] * z[one] for one in both) / sum(heavy[one] for one in both), 0)
+    each = {one: x[one] ** 2 - n1[one] - (x[one] * z[one] if one in z else 0) for one in x}
+    total = sum(heavy.values())
+    spread = sum(heavy[one] * each[one] for one in x) / total
+    rough = sum((heavy[one] * (each[one] - spread)) ** 2 for one in x) ** 0.5 / total
+
+    def moment(power):
+        law = lambda s: s**power * norm.pdf(s, spread, rough)  # noqa: E731
+        return quad(law, 0, 60, points=[max(spread, 0)])[0]
+
+    likely = moment(1) / moment(0)
+    found = user_effects(rows, error=0.1).set_index("user")
+    assert sorted(found.index) == sorted(x) and found["effect"].is_monotonic_increasing
+    used = max(spread, 0)
+    for one in x:
+        if one in z:
+            cover = np.array([[common + used + n1[one], common], [common, common + n0[one]]])
+            slopes = np.linalg.solve(cover, [used, 0])
+            rest = common + n1[one] - common**2 / (common + n0[one])
+        else:
+            slopes, rest = np.array([used / (used + common + n1[one]), 0]), common + n1[one]
+        effect = centre1 - centre0 + slopes @ [x[one], z.get(one, 0)]
+        half = 1.959964 * np.sqrt(likely * (1 - slopes[0]) ** 2 + slopes[0] ** 2 * rest + 0.01)
+        told = found.loc[one, ["effect", "lower", "upper"]].tolist()
+        assert told == pytest.approx([effect, effect - half, effect + half])
+        assert found.loc[one, "exposures"] == (arm[user == one] == 1).sum()

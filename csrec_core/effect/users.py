@@ -25,17 +25,16 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
         return pd.DataFrame(columns=["user", "effect", "lower", "upper", "exposures"])
     users, user = np.unique(scores["user"].to_numpy(), return_inverse=True)
     residual = (scores["decision"] - scores["m0"]).to_numpy(dtype=float)
-    means, noises, used = [], [], []
+    means, noises, used, centres = [], [], [], []
     for name in ("w1", "w0"):
         weight = scores[name].to_numpy(dtype=float)
         mean, noise, some = _user_residuals(user, residual, weight, len(users))
-        means.append(mean - np.average(residual, weights=weight) if name == "w0" else mean)
+        centres.append(np.average(residual, weights=weight))
+        means.append(mean - centres[-1])
         noises.append(noise)
         used.append(some)
     (shown, chosen), (noise1, noise0) = means, noises
     here, both = used[0], used[0] & used[1]
-    level_of = np.average(residual, weights=scores["w1"]) - np.average(residual, weights=scores["w0"])
-    shown = shown - np.average(residual, weights=scores["w1"])
     weight = 1 / np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12)
     product = np.where(both, shown * chosen, 0.0)
     common = max(_weighted_mean(product, weight * both)[0], 0.0)  # of b
@@ -44,7 +43,7 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     rest = common + noise1 - np.where(both, common**2 / np.maximum(common + noise0, 1e-300), 0.0)
     slope1 = max(spread, 0.0) / np.maximum(max(spread, 0.0) + rest, 1e-12)
     slope0 = -slope1 * np.where(both, common / np.maximum(common + noise0, 1e-300), 0.0)
-    effect = level_of + slope1 * shown + slope0 * np.where(both, chosen, 0.0)
+    effect = centres[0] - centres[1] + slope1 * shown + slope0 * chosen
     # A spread that is not told from zero need not be zero: its mean, given its estimate, under a flat prior.
     ratio = max(spread / rough, -1e3) if rough > 0 else 0.0  # below, the two logarithms cancel to nothing
     likely = rough * (ratio + np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)))
