@@ -168,7 +168,7 @@ def _test_users(rows: pd.DataFrame, permutations: int, seed: int) -> pd.DataFram
     above, rng = np.zeros(len(names)), np.random.default_rng([seed, 2])
     for _ in range(permutations):
         # What is not real stays at the end.
-        order = np.argsort(np.where(real, rng.random(real.shape), 2.0), axis=1)
+        order = np.argsort(np.where(real, rng.random(real.shape), np.inf), axis=1)
         walk = np.cumsum(np.take_along_axis(scaled, order, axis=1), axis=1)
         above += np.abs(walk * factor).max(axis=1) >= reach.max(axis=1) - 1e-9
     p, last = (1 + above) / (1 + permutations), reach.argmax(axis=1)

@@ -35,7 +35,7 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
         used.append(some)
     (shown, chosen), (noise1, noise0) = means, noises
     here, both = used[0], used[0] & used[1]
-    weight = 1 / np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12)
+    weight = np.reciprocal(np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12))
     product = np.where(both, shown * chosen, 0.0)
     common = max(_weighted_mean(product, weight * both)[0], 0.0)  # of b
     spread, rough = _weighted_mean(shown**2 - noise1 - product, weight * here)  # of e, and its standard error
