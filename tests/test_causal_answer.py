@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from csrec_core.causal.answer import answer
+from csrec_core.causal.answer import _titled_list, answer
 from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import causal_graph, extend_graph, sequential_graph
@@ -180,6 +180,15 @@ def test_a_list_has_twelve_entries_and_says_how_many_more():
     five = listed(5)  # 10 + 5
     assert five.endswith("\n  … and 3 more")
     assert five.count(" ⊥ ") - five.partition("testable")[0].count(" ⊥ ") == 12
+
+
+@pytest.mark.parametrize(
+    ("entries", "last"), [(1, "  0"), (12, "  11"), (13, "  … and 1 more"), (20, "  … and 8 more")]
+)
+def test_a_list_ends_with_what_it_leaves_out(entries, last):
+    lines = _titled_list("title", list(map(str, range(entries)))).splitlines()
+    assert (lines[0], lines[1], lines[-1]) == ("title:", "  0", last)
+    assert _titled_list("title", []) == ""
 
 
 def test_a_large_graph_is_spared_what_takes_every_pair():

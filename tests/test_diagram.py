@@ -197,6 +197,7 @@ def test_kinds_labels_and_bends_by_hand():
         "U(x,S1)": "latent",
     }  # fmt: skip
     labels = dict(zip(nodes["name"], nodes["label"], strict=True))
+    assert graph_frame(causal_graph(arrows)).index.is_unique
     assert (labels["S1"], labels["y_2"], labels["U(x,S1)"]) == ("$S_{1}$", "y_2", "U")
     bend = drawn.set_index(["source", "target"])["bend"]
     assert (bend["P1", "P3"], bend["P1", "P2"]) == (-0.28, 0.0)

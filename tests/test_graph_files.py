@@ -434,3 +434,15 @@ def test_groups_lie_a_hundred_deep_and_no_deeper(tmp_path, name, depth):
     else:
         with pytest.raises(InputError, match="nested more than 100 deep"):
             read_drawing(tmp_path / name)
+
+
+def test_what_is_left_aside_is_said_and_nothing_else(tmp_path):
+    (tmp_path / "g.dot").write_text(
+        "digraph { a [style=filled, label=invis]; b [style=invis]; a -> b [style=dashed]; b -> c }"
+    )
+    found = read_drawing(tmp_path / "g.dot")
+    assert found.notes == ["the node b is invisible in the drawing, but read"]
+    assert found.parts() == [
+        ("nodes", 3, "a, b, c"), ("latent", 0, ""), ("arrows", 2, "a -> b, b -> c"), ("pairs", 0, ""),
+        ("left aside", 1, found.notes[0]),
+    ]  # fmt: skip

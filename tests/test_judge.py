@@ -303,7 +303,8 @@ def ratio(found, expected, user):
         (1.2, 0.001, 49.9, 0.0005, UNDECIDED),
         (1.2, 0.001, 50.0, 0.0005, FAILS),
         (1.1, 0.1, 1000.0, 0.011, HOLDS),  # wide, and no sign against it
-        (1.1, 0.1, 1000.0, 0.009, UNDECIDED),
+        (1.1, 0.1, 1000.0, 0.01, UNDECIDED),
+        (1.2, 0.001, 1000.0, 0.001, FAILS),
         (1.0, 0.2539, 1000.0, 0.5, HOLDS),  # a half-width of .498
         (1.0, 0.2559, 1000.0, 0.5, NOT_TESTED),  # of .502
         (1.0, 0.05, 2.0, 0.5, NOT_TESTED),  # Student's t with one degree of freedom is 12.7 at 97.5%
@@ -392,6 +393,15 @@ def test_chances_of_a_part_of_the_catalogue_are_audited_against_it():
     assert (found.word, found.severity, found.value) == (UNDECIDED, "minor", pytest.approx(0.8))
     over = adds_up(rows.assign(propensity=rows["propensity"].where(rows["arm"] == 0, 0.05)), 10)
     assert (over.word, over.severity, over.value) == (FAILS, "decisive", pytest.approx(2.0))
+
+
+def test_what_chances_imply_decides_whether_other_arms_items_count():
+    rows = sampled()
+    # Five of ten items were shown by the arm, by chances of one in ten: the others were offered as well.
+    few = rows[(rows["arm"] == 0) | (rows["item"] < 105)]
+    assert audit_items(few, ITEM, catalogue=10)[3].value == pytest.approx(1.0)
+    # Six of eight are three quarters, and no part.
+    assert audit_items(sampled(items=6), ITEM, catalogue=8)[3].value == pytest.approx(0.75)
 
 
 def test_what_is_too_little_for_the_audit_is_not_tested():
@@ -502,6 +512,10 @@ def test_given_chances_of_an_arm_are_audited_by_hand(lean):
         == f"of 2 columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
     )
     assert apart.severity == "decisive"
+
+
+def test_the_least_of_two_p_values_counts_twice_and_is_no_more_than_one():
+    assert max(audit_arms(dealt(seed=seed), ARM, np.full(600, 0.4))[1].p for seed in range(12)) == 1.0
 
 
 def test_without_chances_or_columns_there_is_nothing_to_audit():

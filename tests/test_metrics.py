@@ -178,6 +178,11 @@ def test_every_resample_draws_as_many_users_as_there_are():
     assert (given[0].sum(axis=1) == 5).all() and given[0].min() == 0
     # Counts are binomial (5, 1/5): none with .328, one with .410, and .737 up to one.
     assert (lower.tolist(), upper.tolist()) == ([0.0], [1.0])
+    ends = resample(
+        np.eye(5) * np.pi, lambda sums: sums @ np.sqrt(np.arange(2, 7))[:, None], draws=700, level=0.8
+    )
+    theirs = np.pi * given[0] @ np.sqrt(np.arange(2, 7))  # a tenth of the draws beyond either end
+    assert [float(end[0]) for end in ends] == pytest.approx(np.quantile(theirs, [0.1, 0.9]).tolist())
     again = []
     resample(np.eye(5), lambda sums: again.append(sums) or sums, draws=700)
     assert np.array_equal(given[0], again[0])  # the same users, whatever the level

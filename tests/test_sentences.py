@@ -370,3 +370,23 @@ def test_the_rungs_by_hand():
     assert (rungs[3].word, rungs[3].detail) == (NOT_TESTED, "No check was made.")
     table = words.evidence_frame(Reported().identification)
     assert table["value"].tolist()[0] == 0.01 and len(table) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "letters", "bars", "opened", "row"),
+    [
+        ("identified", "+6.0 points", 2, False, False), ("assumed", "+6.0 points", 2, False, True),
+        ("bounded", "−2.0 to +14.0 points", 0, False, True), ("not identified", "No answer", 0, True, True),
+    ],
+)  # fmt: skip
+def test_the_card_of_every_status(status, letters, bars, opened, row):
+    card = answer.as_card(Reported(status))
+    assert f">{letters}</p>" in card
+    assert card.count('class="bar"') == bars
+    assert ("<details open>" in card, "A row that says enough" in card) == (opened, row)
+    assert f"<strong>{status.capitalize()}.</strong> Drawn.</p>" in card
+    assert card.count("<li>") == 4
+    assert ("If something hidden" in card) == (status != "not identified")
+    assert ("source=&quot;b&quot;" in card and "and not a" in card) == row
+    spent = Reported(status, known=SimpleNamespace(binary=False, users=1, rows=2))
+    assert 'class="bar"' not in answer.as_card(spent)
