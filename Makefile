@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # What is compiled is kept: without, each of the many kernels and processes would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: report test coverage api clean
+.PHONY: report test types tests coverage api clean
 
 report: $(VENV)/installed
 	$(BIN)/csrec report --suite quick
@@ -14,7 +14,12 @@ test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/csrec clean --check
+	$(MAKE) --jobs=2 types tests
+
+types:
 	$(BIN)/mypy
+
+tests:
 	$(BIN)/pytest
 
 # Which branches the tests take: a table by file. It doubles their time, so `make test` leaves it out.

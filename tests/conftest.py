@@ -1,20 +1,19 @@
 """What several tests share."""
 
-import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from agent_study import KEY, ask
 from chat_server import ChatServer, serving
+from distributed import LocalCluster
 from mssd_files import write_tracks
 from threadpoolctl import threadpool_limits
+from warm import warm_starts
 
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.data.books import simulate_books
@@ -97,6 +96,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker("quick")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm():
+    """Fork kernels and workers from a process that has imported what they need."""
+    with warm_starts():
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real logs, which is not part of the project: CSREC_DATA, or ../shared/data."""
@@ -131,26 +137,17 @@ def predictions(books, settings, models):
 
 
 @pytest.fixture(scope="session")
-def scheduler(tmp_path_factory):
-    """A scheduler and two workers, processes of their own that speak TCP."""
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+def scheduler():
+    """The address of a scheduler and its two workers, processes of their own that speak TCP."""
     # While they wait for work they are to leave the cores to the other tests.
-    idle = {"WORKER__PROFILE__ENABLED": "False", "ADMIN__TICK__INTERVAL": "1s", "ADMIN__TICK__CYCLE": "10s"}
-    idle |= {"ADMIN__SYSTEM_MONITOR__INTERVAL": "10s"}
-    one_thread |= {f"DASK_DISTRIBUTED__{name}": value for name, value in idle.items()}
-    options = {"env": one_thread, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
-    note = tmp_path_factory.mktemp("cluster") / "scheduler.json"
-    processes = [subprocess.Popen([*start, "--scheduler-file", str(note)], **options)]
-    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(note)]
-    work += ["--nthreads", "1", "--no-dashboard"]
-    processes += [subprocess.Popen(work, **options) for _ in range(2)]
-    while not (note.exists() and note.stat().st_size):  # it is written before it is whole
-        time.sleep(0.1)
-    yield json.loads(note.read_text())["address"]
-    for process in processes[::-1]:
-        process.terminate()
-        process.wait()
+    idle = {"worker.profile.enabled": False, "admin.tick.interval": "1s", "admin.tick.cycle": "10s"}
+    idle |= {"admin.system-monitor.interval": "10s"}
+    here = {"host": "127.0.0.1", "dashboard_address": None}
+    with (
+        dask.config.set({f"distributed.{name}": value for name, value in idle.items()}),
+        LocalCluster(n_workers=2, threads_per_worker=1, **here) as cluster,
+    ):
+        yield cluster.scheduler_address
 
 
 @pytest.fixture

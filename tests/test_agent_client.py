@@ -102,7 +102,6 @@ def test_killed_again_and_again_nothing_is_asked_twice_and_nothing_lost(good, ch
             kills.append(number)
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["csrec_core.agent.run", "csrec_core.agent.chat"])
     server, out, starts = chat(on_request=on_request), tmp_path / "run", 0
     with serving(server) as url:
         while not (out / "log.parquet").exists():

@@ -110,7 +110,7 @@ def test_runs_on_the_same_data_are_no_earlier_weeks(weekly):
 def test_false_alarms_of_the_rule_are_about_one_in_twenty():
     rng = np.random.default_rng(0)
     alarms = []
-    for _ in range(300):
+    for _ in range(60):
         value = rng.normal(0.1, 0.01, 6)
         rows = pd.DataFrame({"value": value, "lower": value - 0.0196, "upper": value + 0.0196})
         rows = rows.assign(
@@ -119,8 +119,9 @@ def test_false_alarms_of_the_rule_are_about_one_in_twenty():
         rows = rows.assign(
             kind="number", name="effect", word="identified", unit="probability", notebook="n", code=""
         )
-        alarms.append(trends(rows)["effect"].table["alert"].iloc[-1])
-    assert 0.02 < np.mean(alarms) < 0.09
+        # What a week differs by from the mean of those before is independent of what each of those does.
+        alarms.extend(trends(rows)["effect"].table["alert"].iloc[1:])
+    assert len(alarms) == 300 and 0.02 < np.mean(alarms) < 0.09
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 999, "other"])
