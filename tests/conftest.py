@@ -13,7 +13,7 @@ from chat_server import ChatServer, serving
 from distributed import LocalCluster
 from mssd_files import write_tracks
 from threadpoolctl import threadpool_limits
-from warm import warm_starts
+from warm import do_not_wait, warm_starts
 
 from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.data.books import simulate_books
@@ -98,8 +98,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def warm():
-    """Fork kernels and workers from a process that has imported what they need."""
-    with warm_starts():
+    """Fork kernels and workers from a process that has imported what they need; wait for no disk."""
+    with warm_starts(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", do_not_wait)
         yield
 
 

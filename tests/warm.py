@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from unittest.mock import patch
 
 import dask
 import distributed.utils
-import pytest
 from jupyter_client.provisioning import local_provisioner
 
 #: What the process imports that all are forked from.
@@ -47,11 +47,12 @@ def warm_starts():
         return _Kernel(command, env, cwd) if ours else start(command, env=env, cwd=cwd, **options)
 
     CONTEXT.set_forkserver_preload(list(IMPORTED))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_provisioner, "launch_kernel", launch)
-        patch.setattr(distributed.utils, "_forkserver_preload_set", True)
-        with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-            yield
+    with (
+        patch.object(local_provisioner, "launch_kernel", launch),
+        patch.object(distributed.utils, "_forkserver_preload_set", True),
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+    ):
+        yield
 
 
 class _Kernel:
@@ -65,8 +66,9 @@ class _Kernel:
         self._process = CONTEXT.Process(target=_serve, args=(arguments, env, cwd, os.getpid()), daemon=True)
         self._process.start()
         self.pid = self._process.pid
-        while self.poll() is None and os.getpgid(self.pid) != self.pid:  # its group is asked for next
-            time.sleep(0.005)
+        with suppress(ProcessLookupError):  # it has ended
+            while os.getpgid(self.pid) != self.pid:  # its group is asked for next
+                time.sleep(0.005)
 
     def poll(self):
         return self._process.exitcode
@@ -86,6 +88,19 @@ class _Kernel:
         self.send_signal(signal.SIGKILL)
 
 
+def do_not_wait(handle):
+    """In the place of `os.fsync`: what a test reads it reads from memory, and no test cuts the power."""
+
+
+def _if_there(process):
+    """Return a process where it still runs, else the first of the system, as a kernel is told of its parent."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return 1
+    return process
+
+
 def _serve(arguments, env, cwd, runner):
     os.setsid()
     os.environ.clear()
@@ -93,7 +108,8 @@ def _serve(arguments, env, cwd, runner):
     if cwd:
         os.chdir(cwd)
     sys.argv = arguments
-    os.getppid = lambda: runner  # it asks whether that is still there; this one's parent ends with the runner
+    os.fsync = do_not_wait
+    os.getppid = lambda: _if_there(runner)
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
