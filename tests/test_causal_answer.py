@@ -158,6 +158,13 @@ def test_an_instrument_may_take_a_condition_and_a_trial_of_another_node_may_do()
     assert "identifiable, if you rule out:\n  m <-> x\n" in text
 
 
+@pytest.mark.parametrize(("common", "found"), [("v", ["z"]), ("vw", ["z"]), ("uvw", [])])
+def test_an_instrument_is_told_with_two_conditions_at_most(common, found):
+    arrows = [f"{one}{end}" for one in common for end in "zy"]
+    told = asked(" ".join(["zx", "xy", *arrows]), "xy").instruments
+    assert [node for node, given in told if len(given) == len(common)] == found
+
+
 def test_sources_are_said_and_need_no_set_to_adjust_for():
     trial = Source("trial", frozenset("x"))
     text = asked("zx xy", "xy", sources=[Source(), trial]).text()

@@ -277,6 +277,37 @@ def test_overlap_by_hand():
     assert measure_overlap([one], sums, counts, scores[:3], ITEM).auc == 1.0
 
 
+BOUNDED = judged(ITEM, chances())
+ASSUMED = judged(replace(ITEM, **CLAIMED), chances())
+TOLD = judged(ITEM, SOUND)
+UNTOLD = judged(ITEM, SOUND, replace(OVERLAP, auc=1.0))
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "severity", "p", "status"),
+    [
+        (TOLD, FAILS, "serious", np.nan, "bounded"), (TOLD, FAILS, "serious", 0.0009, "bounded"),
+        (TOLD, FAILS, "serious", 0.001, "identified"), (TOLD, FAILS, "decisive", np.nan, "not identified"),
+        (TOLD, FAILS, "minor", np.nan, "identified"), (TOLD, UNDECIDED, "serious", 0.0001, "identified"),
+        (ASSUMED, FAILS, "serious", 0.04, "bounded"), (ASSUMED, FAILS, "decisive", 0.04, "not identified"),
+        (ASSUMED, HOLDS, "serious", 0.5, "assumed"), (BOUNDED, FAILS, "serious", 0.04, "bounded"),
+        (UNTOLD, FAILS, "serious", 0.0001, "not identified"),
+    ],
+)  # fmt: skip
+def test_what_checks_leave_of_a_status(before, word, severity, p, status):
+    check = Verdict("no drift", word, "it does", severity=severity, p=p)
+    found = before.after([check])
+    assert found.status == status and found.evidence == (*before.evidence, check)
+    lowered = severity != "minor" and word == FAILS and before is not UNTOLD and status != "identified"
+    more = ("a check speaks against it, no drift: it does",) if lowered else ()
+    assert found.reasons == (*more, *before.reasons)
+    worse = replace(check, name="both", severity="decisive", word=FAILS, p=np.nan)
+    both = before.after([check, worse])
+    assert both.status == "not identified"
+    first = "no drift" if severity == "decisive" else "both"  # the decisive ones come first
+    assert before is UNTOLD or both.reasons[0] == f"a check speaks against it, {first}: it does"
+
+
 # --- the audit
 
 

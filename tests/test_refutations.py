@@ -196,16 +196,17 @@ def test_what_is_too_little_before_the_arm(again, check):
 
 @pytest.mark.parametrize("estimand", ["exposure", "arm"])
 def test_dummy_decisions_are_drawn_by_the_item_alone(again, estimand):
-    dataset = logged()
-    dataset = Dataset(dataset.log.assign(outcome=3.0), truth=dataset.log)
-    even = SimpleNamespace(random=lambda size: np.linspace(0, 1, size))
+    log = logged().log
+    dataset = Dataset(log.assign(outcome=3.0, decision=(log["item"] > 2).astype("int8")), truth=log)
+    drawn = np.random.default_rng(3).random(len(log))
+    even = SimpleNamespace(random=lambda size: drawn[:size])
     design = Design("b", "a", estimand=estimand, target="exposed" if estimand == "exposure" else "everyone")
     checks._dummy(reported(design=design), dataset, even)
     log, rate = again[0][0].log, dataset.log["decision"].mean()
     items = dataset.log.groupby("item")["decision"]
     shrunk = (items.sum() + 5 * rate) / (items.size() + 5)
     chance = dataset.log["item"].map(shrunk) if estimand == "exposure" else rate
-    assert log["decision"].tolist() == (np.linspace(0, 1, len(log)) < chance).astype(int).tolist()
+    assert log["decision"].tolist() == (drawn < chance).astype(int).tolist()
     assert "outcome" not in log and again[0][0].truth is None
 
 
