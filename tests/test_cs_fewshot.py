@@ -11,10 +11,10 @@ from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.simulate import Listeners, read_truth, simulate_mssd
 from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.errors import InputError
+from csrec_core.models.acceptance import fit_calibration
 from csrec_core.models.cs_fewshot import (
     CSFewShot,
     cs_fewshot_loss,
-    fit_calibration,
     predict_cs_fewshot,
     read_branches,
     train_cs_fewshot,

@@ -14,7 +14,7 @@ from csrec_core.models.acceptance import build_model
 from csrec_core.models.csrec import Objective, csrec_loss, recursion
 from csrec_core.models.next_item import rank_next_item
 from csrec_core.models.preference import Readouts, read_out, train_preference
-from csrec_core.models.sequences import ACCEPT, UNKNOWN, to_sequences
+from csrec_core.models.sequences import ACCEPT, UNKNOWN, Window, to_sequences
 from csrec_core.models.train import Training, load_weights, save_weights
 
 
@@ -102,13 +102,14 @@ def test_the_penalty_shrinks_by_the_analytic_factor():
 @torch.no_grad()
 def test_a_model_of_fewer_parts_has_the_same_weights_and_leaves_the_whole_as_it_was(model, sequences):
     read = sequences.items, sequences.decisions
-    whole = model.logits(*read, own=8)
+    window = Window(*read, own=8)
+    whole = model.logits(window)
     part = model.restricted("user state")
     assert all(one is other for one, other in zip(part.parameters(), model.parameters(), strict=True))
     numbers = model.describe(*read, own=8)
-    same(part.logits(*read, own=8), model.appeal(sequences.items)[..., 0] + model.user_state(numbers))
+    same(part.logits(window), model.appeal(sequences.items)[..., 0] + model.user_state(numbers))
     assert (part.parts, model.parts) == (("user state",), ("user state", "encoder"))
-    assert torch.equal(model.logits(*read, own=8), whole)
+    assert torch.equal(model.logits(window), whole)
 
 
 def successor_log(users=300, items=12, length=12, shuffled=False, seed=0):
@@ -155,7 +156,7 @@ def test_calibration_takes_its_scale_from_held_out_rows_and_its_level_from_all(s
     decisions = (torch.rand(40_000, generator=generator) < torch.sigmoid(truth)).long()
     held = torch.arange(40_000) < 20_000
     logits = 2 * truth + 1  # too sure by two, and off by one
-    model.calibrate(logits, decisions, torch.ones(40_000), held)
+    model.calibrate(logits, decisions, held=held)
     scale, level = model.calibration.tolist()
     assert scale == pytest.approx(0.5, abs=0.02)
     calibrated = torch.sigmoid(scale * logits + level)
@@ -167,7 +168,7 @@ def test_calibration_has_a_level_where_the_held_out_rows_are_told_apart_in_full(
     logits = torch.tensor([-3.0, -2.9, 3.0, 3.1, 60.0, 80.0, 90.0])
     decisions = torch.tensor([0, 0, 1, 1, 1, 0, 0])
     held = torch.arange(7) < 4
-    model.calibrate(logits, decisions, torch.ones(7), held)
+    model.calibrate(logits, decisions, held=held)
     scale, level = model.calibration.tolist()
     assert torch.sigmoid(scale * logits + level).mean().item() == pytest.approx(3 / 7, abs=1e-3)
 
@@ -176,7 +177,7 @@ def test_calibration_never_reverses_a_model(sequences):
     model = build_model(sequences, hidden=16)
     logits = torch.tensor([2.0, 1.0, -1.0, -2.0, 2.0, -2.0])
     decisions = torch.tensor([0, 0, 1, 1, 1, 0])  # the held-out rows say the opposite of the model
-    model.calibrate(logits, decisions, torch.ones(6), torch.arange(6) < 4)
+    model.calibrate(logits, decisions, held=torch.arange(6) < 4)
     scale, level = model.calibration.tolist()
     assert scale == 0
     assert torch.sigmoid(torch.tensor(level)).item() == pytest.approx(0.5, abs=1e-6)

@@ -19,7 +19,7 @@ from csrec_core.effect.rows import Clock, find_clock, lay_rows
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.predictions import Settings
-from csrec_core.models.sequences import to_sequences
+from csrec_core.models.sequences import Window, to_sequences
 from csrec_core.models.train import Training
 
 SMALL = Settings(
@@ -42,7 +42,7 @@ def test_the_logit_after_a_window_is_that_at_its_end(books):
         for weight in (model.query.weight, model.appeal.weight, model.user_state.line.weight):
             weight.normal_()
         items, decisions = sequences.self_items, sequences.self_decisions
-        whole = model.eval().logits(items, decisions, own=items.shape[1])[:, -1]
+        whole = model.eval().logits(Window(items, decisions, own=items.shape[1]))[:, -1]
         found = model.logits_after(items[:, :-1], decisions[:, :-1], items[:, -1])
     assert torch.allclose(found, whole, atol=1e-5)
 

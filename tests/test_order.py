@@ -14,7 +14,7 @@ from csrec_core.models.acceptance import build_model
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.models.csrec import Objective, predict_csrec, recursion, train_csrec
 from csrec_core.models.preference import read_out
-from csrec_core.models.sequences import to_sequences
+from csrec_core.models.sequences import Window, to_sequences
 from csrec_core.models.train import Training
 
 # User 1: self, system, self, self, system, system. User 2: system, self, system. User 3: self alone.
@@ -100,7 +100,7 @@ def alone(model, sequences, user, cell, item, *, hide=False, last=None):
     items = torch.tensor([[*numbers.tolist(), int(item)]], dtype=torch.int64)
     known = torch.tensor([[*decisions, UNKNOWN]])
     own = torch.tensor([[*(own for _, _, own in past), False]])
-    return model.logits(items, known, own=own, users=torch.tensor([user]))[0, -1]
+    return model.logits(Window(items, known, own), users=torch.tensor([user]))[0, -1]
 
 
 @pytest.mark.parametrize("backbone", ["sasrec", "gru4rec", "caser", "bert4rec", "fmlprec"])

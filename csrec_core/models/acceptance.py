@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -63,6 +64,10 @@ class Acceptance(nn.Module):
         self.register_buffer("apart", torch.tensor(apart))
         self.parts = LOGIT_PARTS[parts]
 
+    def calibrate(self, logits: Tensor, decisions: Tensor, **rows: Tensor) -> None:
+        """Set scale and level; see `fit_calibration`."""
+        self.calibration.copy_(torch.tensor(fit_calibration(logits, decisions, **rows)))
+
     def restricted(self, parts: str) -> "Acceptance":
         """Return a model of the same weights, of which only some `parts` are read."""
         part = copy(self)
@@ -83,39 +88,44 @@ class Acceptance(nn.Module):
         """Return the numbers (B, L, ...) of the exposures of a window; see `UserState.describe`."""
         return self.user_state.describe(items, decisions, apart=bool(self.apart), **options)
 
-    def describe_exposed(self, window: Window) -> Tensor:
-        """Return the numbers (B, T, ...) of the exposures by the system in windows; see `describe`."""
-        return window.exposed(
-            self.describe(window.items, window.decisions, own=window.own, first=window.first)
-        )
+    def describe_exposed(self, window: Window, *, last: int | None = None) -> Tensor:
+        """Return the numbers (B, T, ...) of the exposures asked for in windows; see `describe`."""
+        read = window.items, window.decisions
+        return window.exposed(self.describe(*read, own=window.own, last=last, first=window.first))
 
     def logits(
         self,
-        items: Tensor,
-        decisions: Tensor,
+        window: Window,
         *,
-        own: int | Tensor,
         users: Tensor | None = None,
         last: int | None = None,
-        first: int = 0,
+        numbers: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """Return the logits (B, L - first) of the exposures of a window, each from what lies before it.
+        """Return the logits (B, T) of the exposures asked for in windows, each from what lies before it.
 
-        The first `own` slots are self-chosen, or those that it marks (B, L); `last` takes the place of the
-        decision just before each.
+        Parameters
+        ----------
+        users : Tensor (B,) int64, optional
+            User numbers.
+        last : int, optional
+            Takes the place of the decision just before each.
+        numbers : Tensor (B, T, ...), optional
+            Of `describe_exposed`, where they are known already.
+        wanted : Tensor (B, T) bool, optional
+            A backbone that reads prefix by prefix leaves 0 where they are not; without `last`.
         """
-        numbers = self.describe(items, decisions, own=own, last=last, first=first)
+        exposed = window.exposed(window.items[:, window.first :])
+        numbers = self.describe_exposed(window, last=last) if numbers is None else numbers
         if "encoder" not in self.parts:
-            return self(None, items[:, first:], numbers)
-        states = self.backbone.encode(items, decisions, users=users, last=last, first=first)
-        return self(states[:, :-1], items[:, first:], numbers)
-
-    def exposed_logits(self, window: Window, *, users: Tensor, last: int | None = None) -> Tensor:
-        """Return the logits (B, T) of the exposures by the system in the windows of `users`; see `logits`."""
-        logits = self.logits(
-            window.items, window.decisions, own=window.own, users=users, last=last, first=window.first
-        )
-        return window.exposed(logits)
+            return self(None, exposed, numbers)
+        read: dict[str, Any] = {"decisions": window.decisions, "users": users}
+        if wanted is None or self.backbone.causal:
+            states = self.backbone.encode(window.items, **read, last=last, first=window.first)
+            return self(window.exposed(states[:, :-1]), exposed, numbers)
+        states = self.backbone.encode_at(window.items, window.mark(wanted), **read)
+        logits = self(states, exposed[wanted], numbers[wanted])
+        return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)
 
     def logits_after(self, items: Tensor, decisions: Tensor, asked: Tensor) -> Tensor:
         """Return the logits (B,) of one item each, `asked` (B,), after self-chosen windows (B, L)."""
@@ -132,28 +142,36 @@ class Acceptance(nn.Module):
         every = torch.arange(1, self.backbone.n_items + 1, device=items.device).expand(len(items), -1)
         return self(states[:, None].expand(-1, every.shape[1], -1), every, numbers)
 
-    def calibrate(self, logits: Tensor, decisions: Tensor, weights: Tensor, held: Tensor) -> None:
-        """Set scale and level from rows (n,) of which some are `held` out of training.
 
-        The scale comes from a logistic regression on the held-out rows alone, for a model is too sure on the
-        rows it learned from. The level is set so that the mean probability of all rows is their accept rate:
-        it is learned from far more rows, and fitting the training rows does not bias it.
-        """
-        regression = LogisticRegression(C=1e6).fit(
-            *(part[held].cpu().numpy() for part in (logits[:, None], decisions, weights))
-        )
-        # Held-out rows may speak against the model: it then knows nothing, and is not right when reversed.
-        scale = max(0.0, float(regression.coef_[0, 0]))
-        scaled = scale * logits.double()
-        total, accepted = float(weights.sum()), float((weights * decisions).sum())
+def fit_calibration(
+    logits: Tensor, decisions: Tensor, *, weights: Tensor | None = None, held: Tensor | None = None
+) -> tuple[float, float]:
+    """Return scale and level from rows (n,) of which some, by default all, are `held` out of training.
 
-        def excess(level: float) -> float:
-            return float((weights * torch.sigmoid(scaled + level)).sum()) - accepted
+    The scale comes from a logistic regression on the held-out rows alone, for a model is too sure on the
+    rows it learned from. The level is set so that the mean probability of all rows is their accept rate:
+    it is learned from far more rows, and fitting the training rows does not bias it. 1 and 0 where the
+    held-out rows show one decision alone.
+    """
+    weights = torch.ones(len(logits), device=logits.device) if weights is None else weights
+    some = torch.ones_like(weights, dtype=torch.bool) if held is None else held
+    total, accepted = float(weights.sum()), float((weights * decisions).sum())
+    if len(decisions[some].unique()) < 2 or not 0 < accepted < total:
+        return 1.0, 0.0
+    regression = LogisticRegression(C=1e6).fit(
+        *(part[some].cpu().numpy() for part in (logits[:, None], decisions, weights))
+    )
+    # Held-out rows may speak against the model: it then knows nothing, and is not right when reversed.
+    scale = max(0.0, float(regression.coef_[0, 0]))
+    if held is None and scale > 0:  # the regression has seen the accept rate of all rows
+        return scale, float(regression.intercept_[0])
+    scaled = scale * logits.double()
 
-        if 0 < accepted < total:
-            reach = 50 + float(scaled.abs().max())
-            level = brentq(excess, -reach, reach)
-            self.calibration.copy_(torch.tensor([scale, level]))
+    def excess(level: float) -> float:
+        return float((weights * torch.sigmoid(scaled + level)).sum()) - accepted
+
+    reach = 50 + float(scaled.abs().max())
+    return scale, brentq(excess, -reach, reach)
 
 
 def build_model(

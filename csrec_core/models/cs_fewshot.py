@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from csrec_core.data.mssd.slots import Sessions
+from csrec_core.models.acceptance import fit_calibration
 from csrec_core.models.csrec import Objective, csrec_loss
 from csrec_core.models.fewshot import FewShot, Slots, fit_sessions, predict_skips
 from csrec_core.models.preference import Readouts, chain
@@ -98,7 +98,17 @@ def read_branches(model: CSFewShot, sessions: Sessions) -> Readouts:
     decisions of the first half alone. Nothing is ranked: `rank` is NaN.
     """
     slots = Slots.of(sessions, model.calibration.device)
-    filtered, reject, accept = _branches(model, slots)
+    nothing = torch.zeros_like(slots.given)
+    filtered, first_half = (torch.sigmoid(slots.logits(model, decided)) for decided in (~nothing, nothing))
+    reject, accept = first_half.clone(), first_half.clone()
+    chained = slots.chained
+    for slot in chained.any(dim=0).nonzero()[:, 0].tolist():
+        rows = chained[:, slot].nonzero()[:, 0]
+        part, decided = slots.take(rows), nothing[rows]
+        decided[:, slot - 1] = True
+        for decision, branch in enumerate((reject, accept)):
+            part.accepted[:, slot - 1] = decision  # `take` copies
+            branch[rows, slot] = torch.sigmoid(part.logits(model, decided))[:, slot]
     return Readouts(filtered, reject, accept, chain(reject, accept), torch.full_like(filtered, torch.nan))
 
 
@@ -172,20 +182,6 @@ def predict_cs_fewshot(model: CSFewShot, sessions: Sessions) -> tuple[np.ndarray
     return filtered.astype(np.float32), marginal.astype(np.float32)
 
 
-def fit_calibration(logits: Tensor, decisions: Tensor) -> tuple[float, float]:
-    """Return the scale, at least 0, and the level of a logistic regression of decisions on logits (n,).
-
-    1 and 0 where one decision alone occurs.
-    """
-    if len(decisions.unique()) < 2:
-        return 1.0, 0.0
-    regression = LogisticRegression(C=1e6).fit(logits[:, None].cpu().numpy(), decisions.cpu().numpy())
-    if regression.coef_[0, 0] < 0:  # it knows nothing, and is not right when reversed
-        rate = float(decisions.double().mean())
-        return 0.0, float(np.log(rate / (1 - rate)))
-    return float(regression.coef_[0, 0]), float(regression.intercept_[0])
-
-
 def _build(sessions: Sessions, seed: int, device: str, size: dict) -> tuple[CSFewShot, Slots]:
     with seeded(seed, device):
         model = CSFewShot(torch.from_numpy(sessions.features), **size).to(device)
@@ -199,19 +195,3 @@ def _calibrated(model: CSFewShot, slots: Slots, wanted: Tensor) -> CSFewShot:
     decisions = slots.accepted[wanted].repeat(2)
     model.calibration.copy_(torch.tensor(fit_calibration(torch.cat(sides), decisions)))
     return model.requires_grad_(False)
-
-
-def _branches(model: CSFewShot, slots: Slots) -> tuple[Tensor, Tensor, Tensor]:
-    """Return f~ of every slot, filtered, and with the decision before it set to either value."""
-    nothing = torch.zeros_like(slots.given)
-    filtered, first_half = (torch.sigmoid(slots.logits(model, decided)) for decided in (~nothing, nothing))
-    reject, accept = first_half.clone(), first_half.clone()
-    chained = slots.chained
-    for slot in chained.any(dim=0).nonzero()[:, 0].tolist():
-        rows = chained[:, slot].nonzero()[:, 0]
-        part, decided = slots.take(rows), nothing[rows]
-        decided[:, slot - 1] = True
-        for decision, branch in enumerate((reject, accept)):
-            part.accepted[:, slot - 1] = decision  # `take` copies
-            branch[rows, slot] = torch.sigmoid(part.logits(model, decided))[:, slot]
-    return filtered, reject, accept

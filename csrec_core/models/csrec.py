@@ -14,7 +14,6 @@ unsquared, it makes it 0 once penalty * f (1 - f) exceeds it.
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -27,7 +26,7 @@ from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_USERS
 from csrec_core.models.sequences import Sequences
-from csrec_core.models.train import Training, mean_loss
+from csrec_core.models.train import Training, hold_out, mean_loss
 
 CONSTRAINTS = {
     "squared": "(f_t - r_t)^2, both branches of f~",
@@ -124,9 +123,7 @@ def split_exposures(
     learn = exposed if learn is None else learn & exposed
     stopping = rows
     if held is None:
-        rows = rows[exposed[rows].any(dim=1)]
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        stopping, rows = rows[order.to(rows.device)].tensor_split([max(1, len(rows) // 10)])
+        stopping, rows = hold_out(rows[exposed[rows].any(dim=1)], seed=seed)
     held = learn if held is None else held & exposed
     rows, stopping = (users[mask[users].any(dim=1)] for users, mask in ((rows, learn), (stopping, held)))
     if not len(rows) or not len(stopping):
@@ -213,9 +210,8 @@ class _Fit:
         """Return the loss of the users `batch` at the exposures `wanted`."""
         # The recursion of a hidden user needs f_{t-1}: the exposure before is read, too.
         read = wanted | (F.pad(wanted[:, 1:], (0, 1)) & hidden[:, None])
-        logits = _system_logits(
-            model, self.sequences, batch, hidden, self.numbers[hidden.long(), batch], read
-        )
+        window, numbers = self.sequences.window(batch, hidden), self.numbers[hidden.long(), batch]
+        logits = model.logits(window, users=batch, numbers=numbers, wanted=read)
         known = self.sequences.system_decisions[batch], wanted, hidden, self.readouts.take(batch)
         return csrec_loss(logits, *known, self.objective)
 
@@ -251,8 +247,8 @@ def predict_csrec(
     found = []
     for batch in rows.split(READ_USERS):
         read = None if wanted is None else wanted[batch]
-        sides = zip((False, True), _exposure_states(model, sequences, batch), strict=True)
-        logits = [_system_logits(model, sequences, batch, hidden, numbers, read) for hidden, numbers in sides]
+        sides = (sequences.window(batch, hidden) for hidden in (False, True))
+        logits = [model.logits(window, users=batch, wanted=read) for window in sides]
         found.append(torch.sigmoid(torch.stack(logits)))
     filtered, marginal = torch.cat(found, dim=1)
     return filtered, marginal
@@ -261,25 +257,3 @@ def predict_csrec(
 def _exposure_states(model: Acceptance, sequences: Sequences, rows: Tensor) -> Tensor:
     """Return the numbers (2, n, T, ...) of the system exposures, their decisions first seen, then hidden."""
     return torch.stack([model.describe_exposed(sequences.window(rows, hidden)) for hidden in (False, True)])
-
-
-def _system_logits(
-    model: Acceptance,
-    sequences: Sequences,
-    rows: Tensor,
-    hidden: Tensor | bool,
-    numbers: Tensor,
-    wanted: Tensor | None,
-) -> Tensor:
-    """Return logits (n, T); a backbone that reads prefix by prefix leaves 0 where they are not `wanted`."""
-    exposed = sequences.system_items[rows]
-    if "encoder" not in model.parts:
-        return model(None, exposed, numbers)
-    window = sequences.window(rows, hidden)
-    read: dict[str, Any] = {"decisions": window.decisions, "users": rows}
-    if wanted is None or model.backbone.causal:
-        states = model.backbone.encode(window.items, **read, first=window.first)
-        return model(window.exposed(states[:, :-1]), exposed, numbers)
-    states = model.backbone.encode_at(window.items, window.mark(wanted), **read)
-    logits = model(states, exposed[wanted], numbers[wanted])
-    return logits.new_zeros(exposed.shape).masked_scatter(wanted, logits)

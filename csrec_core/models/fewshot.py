@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions
 from csrec_core.errors import InputError, unknown
-from csrec_core.models.train import Loss, Training, fit, seeded
+from csrec_core.models.train import Loss, Training, fit, hold_out, seeded
 
-HELD = 0.1  # share of the sessions that stops a training
 READ_SESSIONS = 1024  # sessions a batch where no gradient is kept
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)
 NORMS = ("instance", "causal")
@@ -210,19 +209,12 @@ def fit_sessions(
 
     `loss` and `validate` are of rows of sessions; see `csrec_core.models.train.fit`.
     """
-    split = hold_out(len(wanted), seed=training.seed)
-    stopping, rows = (part.to(wanted.device)[wanted[part].any(dim=1)] for part in split)
+    sessions = torch.arange(len(wanted), device=wanted.device)
+    stopping, rows = (part[wanted[part].any(dim=1)] for part in hold_out(sessions, seed=training.seed))
     if not len(rows) or not len(stopping):
         raise InputError(f"{label}: no session is left to learn from, or none to stop training on")
     call = (model, loss, lambda: validate(stopping), rows)
     return fit(*call, training=training, label=label, checkpoint=checkpoint), stopping
-
-
-def hold_out(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the rows of `count` sessions that stop the training, at least one, and those to learn from."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    split = max(1, int(HELD * count))
-    return order[:split], order[split:]
 
 
 @torch.no_grad()

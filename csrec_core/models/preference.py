@@ -16,7 +16,7 @@ from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.models.cold import cold_items, scored_by_features
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_USERS, leave_one_out
-from csrec_core.models.sequences import Sequences
+from csrec_core.models.sequences import Sequences, Window
 from csrec_core.models.train import Training, fit, load_weights, mean_loss, save_weights, seeded
 
 NEXT_ITEM = 0.2  # weight of the cross-entropy of next items while decisions are learned
@@ -245,16 +245,16 @@ def _forget_tail(decisions: Tensor, share: float) -> Tensor:
 
 @torch.no_grad()
 def _calibrate(model: Acceptance, sequences: Sequences, held: Tensor) -> None:
-    """Set scale and level of f~ where the held-out rows show both decisions."""
-    items, decisions, weights = sequences.self_items, sequences.self_decisions, sequences.self_weights
-    if len(decisions[held].unique()) < 2:
-        return
-    parts = [
-        model.logits(items[rows], decisions[rows], own=items.shape[1], users=rows)
+    """Set scale and level of f~; see `csrec_core.models.acceptance.fit_calibration`."""
+    items, decisions = sequences.self_items, sequences.self_decisions
+    windows = (
+        (Window(items[rows], decisions[rows], own=items.shape[1]), rows)
         for rows in sequences.everyone.split(READ_USERS)
-    ]
+    )
+    logits = torch.cat([model.logits(window, users=rows) for window, rows in windows])
     real = items > 0
-    model.calibrate(torch.cat(parts)[real], decisions[real], weights[real], held[real])
+    weights = sequences.self_weights[real]
+    model.calibrate(logits[real], decisions[real], weights=weights, held=held[real])
 
 
 def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[Tensor, ...]:
@@ -263,9 +263,9 @@ def _read_batch(model: Acceptance, sequences: Sequences, rows: Tensor) -> tuple[
     states = model.backbone.encode(realised.items, realised.decisions, users=rows, first=realised.first)
     seen = realised.exposed(states[:, :-1])
     filtered = torch.sigmoid(model(seen, exposed, model.describe_exposed(realised)))
-    after = [torch.sigmoid(model.exposed_logits(masked, users=rows, last=last)) for last in (REJECT, ACCEPT)]
+    after = [torch.sigmoid(model.logits(masked, users=rows, last=last)) for last in (REJECT, ACCEPT)]
     if masked.direct is not None:  # where the user's own choice came between, its decision is a known one
-        known = torch.sigmoid(model.exposed_logits(masked, users=rows))
+        known = torch.sigmoid(model.logits(masked, users=rows))
         after = [torch.where(masked.direct, known, probability) for probability in after]
     for probability in after:  # and so is the decision before the first exposure
         probability[:, :1] = filtered[:, :1]

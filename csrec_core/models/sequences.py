@@ -105,10 +105,10 @@ class Sequences:
         decided = self.system_decisions[rows].masked_fill(masked, UNKNOWN)
         decisions = torch.cat([self.self_decisions[rows], decided], dim=1)
         if self.turns is None:
-            return Window(items, decisions, length, length, None)
+            return Window(items, decisions, own=length, first=length)
         turns = self.turns[rows]
         place = turns.argsort(dim=1)[:, length:]
-        return Window(items.gather(1, turns), decisions.gather(1, turns), turns < length, 0, place)
+        return Window(items.gather(1, turns), decisions.gather(1, turns), own=turns < length, place=place)
 
     def cells(self, log: pd.DataFrame, **values: Tensor | np.ndarray) -> pd.DataFrame:
         """Return a row for each system exposure, by user and step: of the `log`, its `step` (from 1), and `values`.
@@ -131,7 +131,9 @@ class Sequences:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """The exposures of some users in the order in which a model reads them.
+    """The exposures of some users in the order in which a model reads them, and which of them it is asked for.
+
+    Those are, of `Sequences.window`, the exposures by the system; of a window of one source, all.
 
     Attributes
     ----------
@@ -139,32 +141,32 @@ class Window:
     own : int or Tensor (n, L + T) bool
         How many of the first slots are self-chosen, or which slots are.
     first : int
-        Slot from which on there are exposures by the system.
+        Slot from which on there are exposures asked for.
     place : Tensor (n, T) int64 or None
-        Where they are; None: at the end, side by side.
+        Where they are; None: from there to the end.
     """
 
     items: Tensor
     decisions: Tensor
     own: int | Tensor
-    first: int
-    place: Tensor | None
+    first: int = 0
+    place: Tensor | None = None
 
     def exposed(self, values: Tensor) -> Tensor:
-        """Return the values (n, T, ...) of the exposures by the system, of those (n, L + T - first, ...)."""
+        """Return the values (n, T, ...) of the exposures asked for, of those (n, L + T - first, ...)."""
         if self.place is None:
             return values
         return values[torch.arange(len(values), device=values.device)[:, None], self.place]
 
     def mark(self, wanted: Tensor) -> Tensor:
-        """Return which slots (n, L + T) hold the exposures by the system that are `wanted` (n, T)."""
+        """Return which slots (n, L + T) hold the exposures that are `wanted` (n, T)."""
         if self.place is None:
             return F.pad(wanted, (self.first, 0))
         return torch.zeros_like(self.items, dtype=torch.bool).scatter(1, self.place, wanted)
 
     @property
     def direct(self) -> Tensor | None:
-        """Whether each exposure by the system follows a self-chosen one, or none, (n, T)."""
+        """Whether each exposure asked for follows a self-chosen one, or none, (n, T)."""
         if isinstance(self.own, int):
             return None
         return self.exposed(F.pad(self.own, (1, 0), value=True)[:, :-1])

@@ -48,9 +48,6 @@ class Training:
         Order of the batches, dropout, masks.
     threads : int, optional
         Threads of a matrix product; None leaves PyTorch's own choice.
-    precision : {"float32", "bfloat16"}
-        Of matrix products in training, by autocast; weights and losses stay in float32. The lower one pays
-        on accelerators and on processors with bfloat16 units only.
     """
 
     epochs: int = 100
@@ -60,7 +57,6 @@ class Training:
     average: float = 0.0
     seed: int = 0
     threads: int | None = None
-    precision: str = "float32"
 
 
 def batches(rows: Tensor, size: int, *, lengths: Tensor | None = None) -> Iterator[Tensor]:
@@ -77,6 +73,13 @@ def batches(rows: Tensor, size: int, *, lengths: Tensor | None = None) -> Iterat
         pieces = pool[lengths[pool].argsort()].split(size)
         for piece in torch.randperm(len(pieces)).tolist():
             yield rows[pieces[piece]]
+
+
+def hold_out(rows: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return a tenth of `rows` (n,), at random and at least one, to stop a training by, and the others."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    stopping, others = rows[order.to(rows.device)].tensor_split([max(1, len(rows) // 10)])
+    return stopping, others
 
 
 def mean_loss(loss: Loss, rows: Tensor, size: int) -> float:
@@ -138,8 +141,7 @@ def fit(
             total = 0.0
             for batch in batches(rows, training.batch, lengths=lengths):
                 optimiser.zero_grad()
-                with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
-                    value = loss(batch)
+                value = loss(batch)
                 value.backward()
                 optimiser.step()
                 average.step()

@@ -19,6 +19,7 @@ from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 
 SHARE_PRIOR = 3.0  # exposures, spread over the catalogue evenly, that a share starts from
 RUN_CAP = 5  # rejections in a row, of which more count as so many
+STATE_WIDTH = 32  # of either layer of the network that reads an exposure's numbers
 STATE_NUMBERS = 22  # of an exposure, each with its name in `_state_numbers`
 
 
@@ -31,18 +32,17 @@ class UserState(nn.Module):
         Size of the catalogue, N.
     features : Tensor (N + 1, F), optional
         Of the items, at least 0; row 0 is padding.
-    width : int
-        Of the network's two layers.
     """
 
     features: Tensor | None
 
-    def __init__(self, n_items: int, features: Tensor | None = None, *, width: int = 32):
+    def __init__(self, n_items: int, features: Tensor | None = None):
         super().__init__()
         self.n_items = n_items
         self.register_buffer("features", features, persistent=False)
         self.line = nn.Linear(STATE_NUMBERS, 1)
-        first, second, last = nn.Linear(STATE_NUMBERS, width), nn.Linear(width, width), nn.Linear(width, 1)
+        first, second = nn.Linear(STATE_NUMBERS, STATE_WIDTH), nn.Linear(STATE_WIDTH, STATE_WIDTH)
+        last = nn.Linear(STATE_WIDTH, 1)
         self.network = nn.Sequential(first, nn.GELU(), second, nn.GELU(), last)
         for layer in (self.line, last):
             nn.init.zeros_(layer.weight)

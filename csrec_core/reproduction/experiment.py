@@ -178,11 +178,9 @@ class Reproduction:
         stopped[stopping] = held[stopping]
         seen[rows] = learn[rows]
         seen = seen | stopped if model.backbone.causal else stopped
-        if len(self.context.system_decisions[stopped].unique()) < 2:
-            return
         filtered, _ = predict_csrec(model, self.context, self.context.everyone, wanted=seen)
         logits = torch.logit(filtered[seen].double(), eps=1e-6)
-        model.calibrate(logits, self.context.system_decisions[seen], torch.ones(len(logits)), stopped[seen])
+        model.calibrate(logits, self.context.system_decisions[seen], held=stopped[seen])
 
     def _readouts(self, backbone: str, seed: int, preset: Preset) -> tuple[Readouts, Acceptance | None]:
         """Return what the frozen f~ says of every exposure, and f~ where f can start from its weights."""

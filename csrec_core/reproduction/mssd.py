@@ -22,22 +22,21 @@ from csrec_core.data.log import SYSTEM
 from csrec_core.data.mssd.slots import Sessions
 from csrec_core.errors import InputError, unknown
 from csrec_core.evaluation.skips import predict_skip_controls
-from csrec_core.models.acceptance import Acceptance, build_model
+from csrec_core.models.acceptance import Acceptance, build_model, fit_calibration
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.models.cs_fewshot import (
     CSFewShot,
-    fit_calibration,
     predict_cs_fewshot,
     read_branches,
     train_cs_fewshot,
     train_fewshot_preference,
 )
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
-from csrec_core.models.fewshot import FewShot, Slots, hold_out, predict_skips, train_fewshot
+from csrec_core.models.fewshot import FewShot, Slots, predict_skips, train_fewshot
 from csrec_core.models.next_item import build_backbone, train_next_item
 from csrec_core.models.preference import Readouts, read_out, train_preference
 from csrec_core.models.ranking import HELD_OUT
-from csrec_core.models.train import Training
+from csrec_core.models.train import Training, hold_out
 from csrec_core.reproduction.catalogue import accepted_history, softmax_readouts
 from csrec_core.reproduction.experiment import Trial
 from csrec_core.reproduction.presets import SessionEffort
@@ -193,7 +192,7 @@ class SessionTrials:
 
     def _few_shot(self, seed: int) -> Tables:
         model = self._few_shot_model(seed)
-        stopping = self.train.take(hold_out(len(self.train.users), seed=seed)[0].numpy())
+        stopping = self.train.take(hold_out(torch.arange(len(self.train.users)), seed=seed)[0].numpy())
         exposed = stopping.asked & (stopping.source == SYSTEM)
         known = torch.logit(torch.from_numpy(predict_skips(model, stopping)[exposed]), eps=1e-6)
         scale, level = fit_calibration(known, torch.from_numpy(stopping.accepted[exposed]))
