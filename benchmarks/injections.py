@@ -40,10 +40,10 @@ import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import csrec_core
-from csrec_core import plots
 from csrec_core.causal.diagram import graph_frame
 from csrec_core.causal.graph_input import make_graph
 from csrec_core.errors import InputError
+from csrec_core.plots import effect, files, graphs, log, policy, reproduction, scores
 from csrec_core.report.compare import compare_runs, write_comparison
 from csrec_core.report.formula import literal, prose
 from csrec_core.report.front import render_run
@@ -188,7 +188,7 @@ def pages_of_graph(content: dict, folder: Path) -> Iterator[str]:
         with contextlib.suppress(InputError):
             graph = make_graph(0, file=str(folder / name))
             frame = graph_frame(graph)
-            yield from drawn(plots.plot_graph, frame, folder)
+            yield from drawn(graphs.plot_graph, frame, folder)
             yield prose(literal(", ".join(map(str, graph)))) + table_html(
                 frame.fillna(0), "graph", caption="c"
             )
@@ -222,12 +222,14 @@ def drawings(content: dict, folder: Path) -> Iterator[str]:
         yield table_html(frame, "frame", caption="c")
         frame = frame.assign(verdict="holds", metric="AUC")  # from a list of our own
         options = {"plot_published": {"metrics": ["AUC"]}, "plot_scores": {"metric": "AUC"}}.get(name, {})
-        yield from drawn(partial(getattr(plots, name), **options), frame, folder)
+        rooms = (effect, log, policy, reproduction, scores)
+        draw = next(getattr(room, name) for room in rooms if hasattr(room, name))
+        yield from drawn(partial(draw, **options), frame, folder)
 
 
 def drawn(draw: Callable, frame: pd.DataFrame, folder: Path) -> Iterator[str]:
     """Yield a drawing as the SVG that is handed over, and as a part of a page."""
-    _, svg = plots.save_drawing(draw(frame), folder / "drawing")
+    _, svg = files.save_drawing(draw(frame), folder / "drawing")
     plt.close("all")
     yield svg.read_text()
     yield "<!DOCTYPE html>" + inline_svg(svg.read_text(), "x", "alt")
@@ -424,7 +426,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    plots.use_style()
+    files.use_style()
     with tempfile.TemporaryDirectory() as folder:
         rng = random.Random(0)
         found = made(len(PAYLOADS), rng, Path(folder))

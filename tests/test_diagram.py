@@ -12,7 +12,8 @@ from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.theorem import derive_theorem
 from csrec_core.errors import InputError
-from csrec_core.plots import plot_breaking, plot_graph, plot_panels, plot_verdicts
+from csrec_core.plots.graphs import plot_graph, plot_panels
+from csrec_core.plots.verdicts import plot_breaking, plot_verdicts
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

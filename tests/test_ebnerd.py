@@ -13,7 +13,7 @@ from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.profile import profile_log
 from csrec_core.data.repeat_exposure import list_warnings, repeat_curve, repeat_finding
 from csrec_core.errors import InputError
-from csrec_core.plots import plot_repeat_exposure
+from csrec_core.plots.policy import plot_repeat_exposure
 
 TIMES = pd.to_datetime(["2023-02-01 10:00", "2023-02-02 10:00"])
 

@@ -4,7 +4,8 @@ import pytest
 from csrec_core.causal.audit import audit, breaking_table
 from csrec_core.causal.diagram import graph_frame, stack_steps
 from csrec_core.causal.graph import causal_graph, latex_names, sequential_graph
-from csrec_core.plots import plot_breaking, plot_graph, plot_panels
+from csrec_core.plots.graphs import plot_graph, plot_panels
+from csrec_core.plots.verdicts import plot_breaking
 from csrec_core.report.formula import literal, prose, to_mathml
 
 matplotlib.use("Agg")

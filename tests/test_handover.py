@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
+from pkgutil import iter_modules
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +18,9 @@ from run_files import write_manifest
 
 from csrec_core import plots
 from csrec_core.cli import cli
-from csrec_core.plots import plot_scores, save_drawing
+from csrec_core.plots.files import save_drawing
+from csrec_core.plots.policy import plot_exploration
+from csrec_core.plots.scores import plot_scores
 from csrec_core.report.allowed import keep_allowed
 from csrec_core.report.handover import inline_svg, picture
 from csrec_core.report.redraw import redraw_script
@@ -53,20 +57,30 @@ def test_a_function_draws_from_the_csv_and_its_script_does_so_again_without_this
     }
 
 
-@pytest.mark.parametrize("name", [name for name in plots.__all__ if name.startswith("plot_")])
-def test_every_drawing_can_be_written_out_as_a_script(name):
-    text = redraw_script(getattr(plots, name), slug="x", options={"seed": 1})
+def every_drawing():
+    rooms = [import_module(f"{plots.__name__}.{room.name}") for room in iter_modules(plots.__path__)]
+    return [
+        value
+        for room in rooms
+        for name, value in vars(room).items()
+        if name.startswith("plot_") and value.__module__ == room.__name__
+    ]
+
+
+@pytest.mark.parametrize("drawing", every_drawing(), ids=lambda drawing: drawing.__name__)
+def test_every_drawing_can_be_written_out_as_a_script(drawing):
+    text = redraw_script(drawing, slug="x", options={"seed": 1})
     names = {alias.split(".")[0] for alias in re.findall(r"^(?:import|from) (\S+)", text, re.M)}
     assert "csrec_core" not in names and "seed=1)" in text
     defined = {}
     exec(
-        compile(text[: text.index("\nfolder = ")], name, "exec"), defined
+        compile(text[: text.index("\nfolder = ")], drawing.__name__, "exec"), defined
     )  # a name left out raises here, or below
     code = [
         value.__code__ for value in defined.values() if hasattr(value, "__code__") and value.__module__ != "x"
     ]
     for one in code:
-        free = {used for used in one.co_names if used in vars(sys.modules[getattr(plots, name).__module__])}
+        free = {used for used in one.co_names if used in vars(sys.modules[drawing.__module__])}
         assert free <= defined.keys(), free - defined.keys()
 
 
@@ -102,7 +116,7 @@ def test_a_drawing_in_a_page_has_text_values_on_hover_and_ids_of_its_own(run):
 def test_a_cloud_of_points_is_a_picture_within_the_drawing(tmp_path):
     rng = np.random.default_rng(0)
     cells = pd.DataFrame({"effect": rng.normal(size=9000), "width": rng.random(9000), "zone": "explore"})
-    png, svg = save_drawing(plots.plot_exploration(cells), tmp_path / "cells")
+    png, svg = save_drawing(plot_exploration(cells), tmp_path / "cells")
     html = picture(png, svg, "Cells.")
     assert len(html) < 250_000 and html.startswith("<svg") and "<text" in html
     assert BeautifulSoup(keep_allowed(html), "html.parser").image["href"].startswith("data:image/png;base64,")

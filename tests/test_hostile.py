@@ -21,7 +21,8 @@ from csrec_core.cli import cli
 from csrec_core.cli.report import read_yaml
 from csrec_core.csvfile import read_csv, save_csv
 from csrec_core.errors import InputError
-from csrec_core.plots import plot_effect_by_segment, use_style
+from csrec_core.plots.effect import plot_effect_by_segment
+from csrec_core.plots.files import use_style
 from csrec_core.plots.marks import add_tips
 from csrec_core.plots.svg import drawing_svg
 from csrec_core.report.allowed import keep_allowed

@@ -8,10 +8,19 @@ import pytest
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from csrec_core import plots
+from csrec_core.plots import effect as effect_plots
 from csrec_core.plots import marks
+from csrec_core.plots.effect import (
+    plot_checks,
+    plot_effect_by_step,
+    plot_effect_by_user,
+    plot_estimates,
+    plot_sensitivity,
+)
 from csrec_core.plots.files import STYLE
+from csrec_core.plots.log import plot_accept_rates, plot_explained, plot_item_shares
 from csrec_core.plots.marks import GREY
+from csrec_core.plots.scores import plot_calibration, plot_curves, plot_scores, plot_training
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +46,7 @@ def texts(ax) -> list[str]:
 
 def test_accept_rates_draw_a_line_a_source():
     frame = pd.concat([bands(source="self"), bands(source="system")])
-    ax = plots.plot_accept_rates(frame)
+    ax = plot_accept_rates(frame)
     assert len(ax.lines) == 2
     np.testing.assert_allclose(ax.lines[0].get_ydata(), bands()["mean"])
     assert texts(ax) == ["by the user", "by the system"]
@@ -46,14 +55,14 @@ def test_accept_rates_draw_a_line_a_source():
 
 def test_explained_draws_shares_and_chance():
     frame = pd.DataFrame({"factor": ["position", "item"], "share": [0.6, 0.1], "chance": [0.01, 0.02]})
-    ax = plots.plot_explained(frame)
+    ax = plot_explained(frame)
     assert [bar.get_width() for bar in ax.patches] == [0.6, 0.1]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["position", "item"]
 
 
 def test_item_shares_are_cumulative():
     frame = pd.DataFrame({"source": ["self"] * 3, "item": [1, 2, 3], "share": [0.2, 0.5, 0.3]})
-    ax = plots.plot_item_shares(frame)
+    ax = plot_item_shares(frame)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.5, 0.8, 1.0])
 
 
@@ -61,14 +70,14 @@ def test_curves_start_from_each_models_best():
     frame = pd.DataFrame(
         {"model": ["a"] * 3 + ["b"] * 2, "epoch": [1, 2, 3, 1, 2], "validation": [3, 1, 2, 9, 8]}
     )
-    ax = plots.plot_curves(frame)
+    ax = plot_curves(frame)
     assert [list(line.get_ydata()) for line in ax.lines[::2]] == [[2, 0, 1], [1, 0]]
     assert [list(line.get_xdata()) for line in ax.lines[1::2]] == [[2], [2]]
 
 
 def test_training_is_drawn_in_panels():
     frame = pd.DataFrame({"model": ["a", "b", "c"], "panel": ["x", "y", "y"], "epoch": 1, "validation": 2.0})
-    upper, lower = plots.plot_training(frame).axes
+    upper, lower = plot_training(frame).axes
     assert [texts(ax) for ax in (upper, lower)] == [["a"], ["b", "c"]]
     assert [ax.get_title(loc="left") for ax in (upper, lower)] == ["x", "y"]
     assert lower.get_xlabel() and not upper.get_xlabel()
@@ -84,7 +93,7 @@ def test_scores_are_sorted_and_controls_grey():
             "upper": 0.8,
         }
     )
-    ax = plots.plot_scores(frame, metric="AUC", controls=["c"])
+    ax = plot_scores(frame, metric="AUC", controls=["c"])
     labels = ax.get_yticklabels()
     assert [label.get_text() for label in labels] == ["c", "m"]
     assert labels[0].get_color() == GREY
@@ -95,14 +104,14 @@ def test_calibration_names_its_models():
     frame = pd.DataFrame(
         {"model": ["a", "a", "b"], "stated": [0.1, 0.9, 0.5], "observed": [0.2, 0.8, 0.5], "rows": 3}
     )
-    ax = plots.plot_calibration(frame)
+    ax = plot_calibration(frame)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_effect_by_step_shows_the_truth_where_known(known):
     frame = effects(truth=0.3) if known else effects()
-    ax = plots.plot_effect_by_step(frame)
+    ax = plot_effect_by_step(frame)
     assert texts(ax) == (["estimate", "truth"] if known else ["estimate"])
     band = ax.collections[0].get_paths()[0].get_extents()
     assert (band.ymin, band.ymax) == pytest.approx((0.05, 0.55))
@@ -111,7 +120,7 @@ def test_effect_by_step_shows_the_truth_where_known(known):
 def test_users_told_from_zero_stand_out():
     effect = np.linspace(-1, 1, 101)
     frame = pd.DataFrame({"effect": effect, "lower": effect - 0.5, "upper": effect + 0.5})
-    ax = plots.plot_effect_by_user(frame, mean=0.2)
+    ax = plot_effect_by_user(frame, mean=0.2)
     said = [text.get_text() for text in ax.get_legend().get_texts()]
     assert said == ["above zero: 25", "not told from zero: 51", "below zero: 25"]
     heights = [sum(bar.get_height() for bar in bars) for bars in ax.containers]
@@ -121,7 +130,7 @@ def test_users_told_from_zero_stand_out():
 
 def test_estimators_stand_beside_each_other_and_the_truth():
     frame = effects().head(2).assign(name=["doubly robust", "observed"])
-    ax = plots.plot_estimates(frame, truth=0.25)
+    ax = plot_estimates(frame, truth=0.25)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["doubly robust", "observed"]
     assert texts(ax) == [f"{100 * value:+.1f}" for value in frame["effect"]] + ["truth"]
     assert ax.lines[-1].get_xdata() == [0.25, 0.25]
@@ -130,15 +139,15 @@ def test_estimators_stand_beside_each_other_and_the_truth():
 def test_the_band_names_where_zero_enters_and_the_strongest_column():
     band = pd.DataFrame({"odds": [1.0, 2.0, 3.0], "least": [0.1, 0.0, -0.1], "most": [0.1, 0.2, 0.3]})
     band = band.assign(lower=band["least"] - 0.01, upper=band["most"] + 0.01)
-    ax = plots.plot_sensitivity(band, tipping=1.9, benchmark=1.2, name="age")
+    ax = plot_sensitivity(band, tipping=1.9, benchmark=1.2, name="age")
     assert texts(ax) == ["zero enters: 1.90", "age: 1.20"]
-    assert texts(plots.plot_sensitivity(band, tipping=float("inf"), benchmark=1.0)) == []
+    assert texts(plot_sensitivity(band, tipping=float("inf"), benchmark=1.0)) == []
 
 
 def test_checks_have_their_words_and_those_that_measure_an_interval():
     frame = pd.DataFrame({"name": ["placebo", "agreement"], "verdict": ["holds", "fails"]})
     frame = frame.assign(value=[0.01, np.nan], lower=[-0.02, np.nan], upper=[0.04, np.nan])
-    ax = plots.plot_checks(frame)
+    ax = plot_checks(frame)
     assert texts(ax) == ["✓ holds", "✗ fails"]
     widths = [np.ptp(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     assert pytest.approx(0.06) in widths
@@ -147,7 +156,7 @@ def test_checks_have_their_words_and_those_that_measure_an_interval():
 def test_effects_on_an_outcome_are_written_in_its_own_unit():
     frame = effects(name="x", segment="s", group="g", cohort="c", users=9, verdict="holds", value=0.1)
     drawn = {
-        name: getattr(plots, name)(frame, unit="EUR")
+        name: getattr(effect_plots, name)(frame, unit="EUR")
         for name in ("plot_effect_by_step", "plot_estimates", "plot_effect_by_user", "plot_effect_by_segment",
                      "plot_effect_by_cohort", "plot_checks")
     }  # fmt: skip
@@ -160,7 +169,7 @@ def test_effects_on_an_outcome_are_written_in_its_own_unit():
 
 def test_a_given_axes_is_drawn_on():
     _, ax = plt.subplots()
-    assert plots.plot_effect_by_step(effects(), ax=ax) is ax
+    assert plot_effect_by_step(effects(), ax=ax) is ax
 
 
 def luminance(colour: str) -> float:

@@ -3,6 +3,8 @@
 Effects are shares, and are drawn in points; of an outcome that is no yes or no, `unit` is its own.
 """
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from csrec_core.plots.marks import (
     hover_text,
     in_unit,
     label_ends,
+    note,
     signed,
     wrapped,
     zero_line,
@@ -50,12 +53,9 @@ def plot_effect_by_step(steps: pd.DataFrame, *, unit: str = "points", ax: Axes |
         ax.plot(middle, steps["truth"], color=ORANGE, linestyle="--")
         ends.append((middle.iloc[-1], steps["truth"].iloc[-1], "truth", ORANGE))
     label_ends(ax, ends)
-    texts = [
-        f"exposure {row.step:g}{f' to {row.last:g}' if row.last > row.step else ''}: "
-        f"{hover_text(row.effect, row.lower, row.upper, unit)}"
-        for row in steps.itertuples()
-    ]
-    add_tips(ax, middle, steps["effect"], texts)
+    spans = zip(steps["step"], steps["last"], strict=True)
+    names = [f"exposure {first:g}" + (f" to {last:g}" if last > first else "") for first, last in spans]
+    _effect_tips(ax, middle, steps["effect"], names, steps, unit)
     ax.set_xlabel(STEP_LABEL)
     in_unit(ax.yaxis, unit)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -74,11 +74,8 @@ def plot_estimates(
     colours = [BLUE, *[GREY] * (len(estimates) - 1)]
     _forest_rows(ax, estimates, place, colours, estimates["name"], unit)
     for row, at, colour in zip(estimates.itertuples(), place, colours, strict=True):
-        text = signed(row.effect, unit)
         over = {"facecolor": "white", "pad": 0.5, "linewidth": 0}
-        ax.annotate(
-            text, (row.upper, at), (7, 0), textcoords="offset points", va="center", color=colour, bbox=over
-        )
+        note(ax, signed(row.effect, unit), (row.upper, at), (7, 0), va="center", color=colour, bbox=over)
     if truth is not None:
         _reference_line(ax, truth, "truth")
     ax.set_yticks(place, wrapped(estimates["name"]))
@@ -117,10 +114,9 @@ def plot_sensitivity(
         if at is not None and 1 < at <= reach:
             ax.axvline(at, color=colour, linewidth=1.2, linestyle="--")
             left = at < (1 + reach) / 2
-            ax.annotate(
-                f"{text}: {at:.2f}", (at, height), xycoords=("data", "axes fraction"), va="top", color=colour,
-                textcoords="offset points", ha="left" if left else "right", xytext=(4 if left else -4, -4),
-            )  # fmt: skip
+            side, offset = ("left", (4, -4)) if left else ("right", (-4, -4))
+            look = {"of": ("data", "axes fraction"), "va": "top", "ha": side, "color": colour}
+            note(ax, f"{text}: {at:.2f}", (at, height), offset, **look)
             height -= 0.09
     middle = (band["lower"] + band["upper"]) / 2
     said = [
@@ -207,11 +203,8 @@ def plot_effect_by_cohort(table: pd.DataFrame, *, unit: str = "points", ax: Axes
         ax.plot(rows["step"], rows["effect"], color=colour, marker=marker, markersize=3.5)
         name = f"{cohort}\n({rows['users'].max():,} users)"
         ends.append((rows["step"].iloc[-1], rows["effect"].iloc[-1], name, colour))
-        said = [
-            f"{cohort}, exposure {row.step:g}: {hover_text(row.effect, row.lower, row.upper, unit)}"
-            for row in rows.itertuples()
-        ]
-        add_tips(ax, rows["step"], rows["effect"], said, colour)
+        names = [f"{cohort}, exposure {step:g}" for step in rows["step"]]
+        _effect_tips(ax, rows["step"], rows["effect"], names, rows, unit, colour)
     label_ends(ax, ends)
     ax.set_xlabel(STEP_LABEL)
     in_unit(ax.yaxis, unit)
@@ -267,11 +260,7 @@ def plot_penalty_path(path: pd.DataFrame, *, unit: str = "points", ax: Axes | No
         at = np.interp(points["penalty"], line["penalty"], place)
         ax.vlines(at, points["lower"], points["upper"], color=GREEN, linewidth=2)
         ax.plot(at, points["effect"], "s", color=GREEN, label=name)
-    said = [
-        f"λ = {row.penalty:g}: {hover_text(row.effect, row.lower, row.upper, unit)}"
-        for row in line.itertuples()
-    ]
-    add_tips(ax, place, line["effect"], said)
+    _effect_tips(ax, place, line["effect"], [f"λ = {penalty:g}" for penalty in line["penalty"]], line, unit)
     ax.set_xticks(place, [f"{penalty:g}" for penalty in line["penalty"]])
     ax.legend()
     ax.set(xlabel="weight λ of the constraint of Eq. 9")
@@ -287,18 +276,22 @@ def _forest_rows(
     for row, at, colour in zip(table.itertuples(), place, colours, strict=True):
         ax.plot([row.lower, row.upper], [at, at], color=colour, linewidth=2.5, solid_capstyle="butt")
         ax.plot(row.effect, at, "o", color=colour, markersize=5)
-    rows = zip(names, table.itertuples(), strict=True)
-    said = [f"{name}: {hover_text(row.effect, row.lower, row.upper, unit)}" for name, row in rows]
-    add_tips(ax, table["effect"], place, said)
+    _effect_tips(ax, table["effect"], place, names, table, unit)
     in_unit(ax.xaxis, unit)
     ax.grid(axis="x", visible=True)
     ax.grid(axis="y", visible=False)
 
 
+def _effect_tips(
+    ax: Axes, x: Iterable, y: Iterable, names: Iterable, table: pd.DataFrame, unit: str, colour: str = BLUE
+) -> None:
+    """Say each row's effect on hover, with its interval, after its name."""
+    rows = zip(names, table.itertuples(), strict=True)
+    said = [f"{name}: {hover_text(row.effect, row.lower, row.upper, unit)}" for name, row in rows]
+    add_tips(ax, x, y, said, colour)
+
+
 def _reference_line(ax: Axes, value: float, name: str) -> None:
     """Draw a dashed line to compare with, named at its top."""
     ax.axvline(value, color=ORANGE, linewidth=1, linestyle="--")
-    ax.annotate(
-        name, (value, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
-        color=ORANGE, va="top",
-    )  # fmt: skip
+    note(ax, name, (value, 1), (4, -4), of=("data", "axes fraction"), color=ORANGE, va="top")

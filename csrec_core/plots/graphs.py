@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
+from csrec_core.plots.marks import note
+
 SHAPES = {"P": "o", "S": "s", "D": "D", "R": "h", "latent": "o", "other": "o"}
 FILLS = {
     "P": "#dbe9f6",
@@ -125,19 +127,10 @@ def _draw_node(ax: Axes, node, size: float, *, above: bool) -> None:
         )
     notes = " · ".join(note for note in ("" if fits else node.label, node.role, node.mark) if note)
     if notes:
-        ax.annotate(
-            notes,
-            (node.x, node.y),
-            (0, size / 2 + 3 if above else -size / 2 - 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-            fontsize=7.5,
-            color="#111111",
-            zorder=5,
-            parse_math=True,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
-        )
+        side, offset = ("bottom", size / 2 + 3) if above else ("top", -size / 2 - 3)
+        over = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8}
+        look = {"ha": "center", "va": side, "fontsize": 7.5, "color": "#111111", "zorder": 5, "bbox": over}
+        note(ax, notes, (node.x, node.y), (0, offset), parse_math=True, **look)
 
 
 def _figure_size(nodes: pd.DataFrame) -> tuple[float, float]:

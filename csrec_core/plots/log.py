@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from csrec_core.plots.marks import BLUE, COLOURS, GREY, ORANGE, add_tips, label_ends
+from csrec_core.plots.marks import BLUE, COLOURS, GREY, ORANGE, add_tips, label_ends, note
 
 ARM_LOOKS = {"self": ("by the user", GREY), "system": ("by the system", BLUE)}
 
@@ -47,7 +47,7 @@ def plot_explained(explained: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.barh(rows, explained["share"], height=0.6, color=BLUE)
     ax.plot(explained["chance"], rows, "|", markersize=16, markeredgewidth=2.5, color=ORANGE)
     for row, share in zip(rows, explained["share"], strict=True):
-        ax.annotate(f"{share:.1%}", (share, row), xytext=(6, 0), textcoords="offset points", va="center")
+        note(ax, f"{share:.1%}", (share, row), (6, 0), va="center")
     ax.annotate(
         "| expected of noise", (0.99, 0.03), xycoords="axes fraction", ha="right", va="bottom", color=ORANGE
     )
@@ -75,7 +75,7 @@ def plot_item_shares(items: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         rank = np.arange(1, len(share) + 1)
         ax.plot(rank, share, color=colour)
         at = min(np.searchsorted(share, height), len(share) - 1)
-        ax.annotate(name, (rank[at], share[at]), (9, -12), textcoords="offset points", color=colour)
+        note(ax, name, (rank[at], share[at]), (9, -12), color=colour)
         some = np.unique(np.linspace(0, len(rank) - 1, 25).astype(int))
         said = [f"{rank[one]:,} of {len(rank):,} items, {name}: {share[one]:.1%}" for one in some]
         add_tips(ax, rank[some], share[some], said, colour)

@@ -53,6 +53,11 @@ def add_tips(ax: Axes, x: Iterable, y: Iterable, texts: Iterable[str], colour: s
         ax.scatter(x[known], y[known], s=160, color=colour, alpha=0, gid=TIPS + json.dumps(said))
 
 
+def note(ax: Axes, text: str, at: tuple, offset: tuple[float, float], *, of="data", **look) -> None:
+    """Write a text some points off a place, which is in units `of` the data or of an axes fraction."""
+    ax.annotate(text, at, offset, of, "offset points", **look)
+
+
 def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write names beside the ends of lines: x, y, name and colour each; moved apart where they would touch."""
     bottom, top = ax.get_ylim()
@@ -72,10 +77,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
         )
     heights[order] = moved
     for (x, _, name, colour), height in zip(ends, heights, strict=True):
-        ax.annotate(
-            name, (x, height), xytext=(7, 0), textcoords="offset points", va="center", color=colour,
-            annotation_clip=False,
-        )  # fmt: skip
+        note(ax, name, (x, height), (7, 0), va="center", color=colour, annotation_clip=False)
 
 
 def wrapped(names: Iterable[str]) -> list[str]:

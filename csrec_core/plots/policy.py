@@ -15,6 +15,7 @@ from csrec_core.plots.marks import (
     ORANGE,
     add_tips,
     label_ends,
+    note,
     wrapped,
     zero_line,
 )
@@ -80,24 +81,8 @@ def plot_thresholds(values: pd.DataFrame, *, chosen: float | None = None, ax: Ax
         if row.threshold - last < 0.1 * (max(ends) - min(ends)):
             continue  # labels would touch
         last = row.threshold
-        ax.annotate(
-            f"{row.share:.0%}",
-            (row.threshold, top),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="center",
-            color=GREY,
-            fontsize=8.5,
-        )
-    ax.annotate(
-        "share given to the arm:",
-        (0, 1.0),
-        xycoords="axes fraction",
-        xytext=(0, 14),
-        textcoords="offset points",
-        color=GREY,
-        fontsize=8.5,
-    )
+        note(ax, f"{row.share:.0%}", (row.threshold, top), (0, 5), ha="center", color=GREY, fontsize=8.5)
+    note(ax, "share given to the arm:", (0, 1.0), (0, 14), of="axes fraction", color=GREY, fontsize=8.5)
     if chosen is not None:
         ax.axvline(chosen, color=GREY, linewidth=1, linestyle=":")
     ax.set(xlabel="threshold c, in units of the decision", ylabel="gain of an exposure over never")
@@ -161,9 +146,10 @@ def plot_exploration(
     return ax
 
 
-def plot_trust_tests(users: pd.DataFrame, *, bins: int = 20, ax: Axes | None = None) -> Axes:
+def plot_trust_tests(users: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how the users' p-values of no change are spread: column `p`; without changes they are level."""
     ax = ax or plt.figure().gca()
+    bins = 20
     counts, edges = np.histogram(users["p"], bins=bins, range=(0, 1))
     ax.bar(edges[:-1], counts / len(users), width=1 / bins, align="edge", color=BLUE, edgecolor="white")
     expected = 1 / bins
@@ -175,16 +161,9 @@ def plot_trust_tests(users: pd.DataFrame, *, bins: int = 20, ax: Axes | None = N
     add_tips(ax, edges[:-1] + 0.5 / bins, counts / len(users), said)
     ax.axhspan(max(0, expected - noise), expected + noise, color=GREY, alpha=0.25, linewidth=0)
     ax.axhline(expected, color=GREY, linestyle="--", linewidth=1.2)
-    ax.annotate(
-        "if no user changes, with 95% band",
-        (0.99, expected + noise),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        color=DARK,
-        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
-    )
+    over = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5}
+    look = {"ha": "right", "va": "bottom", "color": DARK, "bbox": over}
+    note(ax, "if no user changes, with 95% band", (0.99, expected + noise), (0, 3), **look)
     ax.set(xlabel="p-value of a user, against no change", ylabel="share of users", xlim=(0, 1))
     ax.set_ylim(0, 1.25 * max(counts.max() / len(users), expected + noise))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -199,9 +178,7 @@ def plot_repeat_exposure(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     ax.plot(place, curve["accepted"], "o", color=BLUE)
     for at, row in zip(place, curve.itertuples(), strict=True):
         text = f"{row.accepted:.1%}\nn = {row.rows:,}"
-        ax.annotate(
-            text, (at, row.accepted), xytext=(9, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
+        note(ax, text, (at, row.accepted), (9, 0), va="center", fontsize=8.5)
     ax.set_xticks(place, curve["earlier"].astype(str))
     ax.set(
         xlabel="times that the user saw the item before",

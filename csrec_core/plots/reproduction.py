@@ -16,6 +16,7 @@ from csrec_core.plots.marks import (
     ORANGE,
     add_tips,
     label_ends,
+    note,
     wrapped,
     zero_line,
 )
@@ -37,32 +38,26 @@ def plot_alpha_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_penalty_accuracy(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the scores over the weight of the constraint: `penalty` and the metrics, a column each."""
-    ax = ax or plt.figure().gca()
-    ax.set_ylim(0, 1.02)
-    _weight_axis(ax, path["penalty"])
-    _draw_metrics(ax, path, "penalty")
-    return ax
-
-
-def plot_penalty_effect(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the mean effect over the weight of the constraint: `penalty`, `effect`, `expected`."""
-    ax = ax or plt.figure().gca()
-    zero_line(ax.yaxis)
-    ax.plot(path["penalty"], path["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
-    ax.plot(path["penalty"], path["effect"], marker="o", color=BLUE, label="fitted")
-    _weight_axis(ax, path["penalty"])
-    ax.legend()
-    ax.set(ylabel="mean f − f~")
-    return ax
-
-
 def plot_constraint_path(path: pd.DataFrame) -> Figure:
-    """Draw `plot_penalty_accuracy` and, below it, `plot_penalty_effect`."""
-    figure, axes = plt.subplots(2, 1, figsize=(4.9, 5.6))
-    plot_penalty_accuracy(path, ax=axes[0])
-    plot_penalty_effect(path, ax=axes[1])
+    """Draw the scores over the weight of the constraint, and the mean effect below.
+
+    Columns `penalty`, the metrics, `effect`, `expected`.
+    """
+    figure, (above, below) = plt.subplots(2, 1, figsize=(4.9, 5.6))
+    positive = path.loc[path["penalty"] > 0, "penalty"]
+    for ax in (above, below):  # weights from 0 on, evenly by order of magnitude
+        ax.set_xscale("symlog", linthresh=positive.min() if len(positive) else 1.0, linscale=0.4)
+        ax.set_xticks(path["penalty"], [f"{penalty:g}" for penalty in path["penalty"]])
+        ax.minorticks_off()
+        ax.set_xlabel("λ, weight of the constraint of Eq. 9")
+    above.set_ylim(0, 1.02)
+    _draw_metrics(above, path, "penalty")
+    zero_line(below.yaxis)
+    expected = "shrunk by 1 / (1 + 2λ f (1 − f))"
+    below.plot(path["penalty"], path["expected"], "--", color=ORANGE, label=expected)
+    below.plot(path["penalty"], path["effect"], marker="o", color=BLUE, label="fitted")
+    below.legend()
+    below.set_ylabel("mean f − f~")
     return figure
 
 
@@ -77,7 +72,7 @@ def plot_learning_curve(
     if reference is not None:
         ax.axhline(reference, color=GREY, linestyle="--", linewidth=1)
         text = "AUC of the boosted trees"
-        ax.annotate(text, (0, reference), (3, 3), ("axes fraction", "data"), "offset points", color=GREY)
+        note(ax, text, (0, reference), (3, 3), of=("axes fraction", "data"), color=GREY)
     ax.set_xticks(curve["users"], [f"{users:,}" for users in curve["users"]])
     ax.minorticks_off()
     ax.set_xlabel("users whose exposures are learned from")
@@ -123,12 +118,3 @@ def _draw_metrics(ax: Axes, table: pd.DataFrame, by: str) -> None:
     last = table.iloc[-1]
     label_ends(ax, [(last[by], last[metric], metric, look[0]) for metric, look in METRIC_STYLES.items()])
     ax.set_ylabel("score on the tested exposures")
-
-
-def _weight_axis(ax: Axes, penalties: pd.Series) -> None:
-    """Show weights from 0 on, evenly by order of magnitude."""
-    positive = penalties[penalties > 0]
-    ax.set_xscale("symlog", linthresh=positive.min() if len(positive) else 1.0, linscale=0.4)
-    ax.set_xticks(penalties, [f"{penalty:g}" for penalty in penalties])
-    ax.minorticks_off()
-    ax.set_xlabel("λ, weight of the constraint of Eq. 9")

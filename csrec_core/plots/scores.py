@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from csrec_core.plots.marks import BLUE, COLOURS, GREY, MARKERS, add_tips, label_ends, wrapped
+from csrec_core.plots.marks import BLUE, COLOURS, GREY, MARKERS, add_tips, label_ends, note, wrapped
 
 
 def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -58,14 +58,7 @@ def plot_scores(
         colour = GREY if row.model in controls else BLUE
         ax.plot([row.lower, row.upper], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
         ax.plot(row.mean, place, "s" if row.model in controls else "o", color=colour, markersize=6)
-        ax.annotate(
-            f"{row.mean:.3f}",
-            (row.upper, place),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-        )
+        note(ax, f"{row.mean:.3f}", (row.upper, place), (7, 0), va="center", fontsize=8.5)
     said = [f"{row.model}: {row.mean:.4f} [{row.lower:.4f}, {row.upper:.4f}]" for row in rows.itertuples()]
     add_tips(ax, rows["mean"], range(len(rows)), said)
     ax.set_yticks(range(len(rows)), wrapped(rows["model"]))
@@ -81,9 +74,7 @@ def plot_calibration(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw observed against stated acceptance: columns `model`, `stated`, `observed`, `rows`."""
     ax = ax or plt.figure(figsize=(4.4, 4.2)).gca()
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-    ax.annotate(
-        "as stated", (0.97, 0.97), xytext=(-4, -14), textcoords="offset points", color=GREY, ha="right"
-    )
+    note(ax, "as stated", (0.97, 0.97), (-4, -14), color=GREY, ha="right")
     for colour, marker, (model, rows) in zip(
         COLOURS, MARKERS, curves.groupby("model", sort=False), strict=False
     ):

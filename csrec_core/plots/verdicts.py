@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from csrec_core.causal.graph import plot_label
 from csrec_core.errors import InputError
+from csrec_core.plots.marks import note
 
 TIMED_NODE = re.compile(r"([PSD])(\d+)")
 
@@ -35,9 +36,7 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
     start = 0
     for title, steps in groups.items():
         ax.axvline(start, color="white", linewidth=6)
-        ax.annotate(
-            title, (start + len(steps) / 2, 0), (0, 20), textcoords="offset points", ha="center", fontsize=8
-        )
+        note(ax, title, (start + len(steps) / 2, 0), (0, 20), ha="center", fontsize=8)
         start += len(steps)
     ax.set_xticks(np.arange(len(order)) + 0.5, order)
     names = [re.sub(r"(\w)\[(.*?)\]", r"$\1_{\2}$", variant) for variant in variants]

@@ -213,8 +213,9 @@ def _trend_picture(trend: Trend, key: str) -> str:
     # Drawing is left to runs that have a history: it takes a second to be loaded.
     import matplotlib.pyplot as plt
 
-    from csrec_core.plots import plot_trend, use_style
+    from csrec_core.plots.files import use_style
     from csrec_core.plots.svg import drawing_svg
+    from csrec_core.plots.trend import plot_trend
     from csrec_core.report.handover import inline_svg
 
     use_style()
