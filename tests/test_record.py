@@ -72,7 +72,7 @@ def by_row(rows: pd.DataFrame, row: int, kind: str, vectors: np.ndarray) -> dict
 
 @pytest.mark.parametrize("kind", CLOCKS)
 def test_what_lies_before_a_row(kind):
-    for seed in range(3):
+    for seed in (0, 1):
         rows = lived(kind, seed)
         vectors = np.random.default_rng(seed).normal(size=(51, 2))
         found = describe(rows, CLOCKS[kind], rate=0.4, vectors=vectors)
