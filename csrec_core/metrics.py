@@ -121,9 +121,9 @@ def calibration_curve(decision: np.ndarray, probability: np.ndarray, *, bins: in
     return grouped.mean().assign(rows=grouped.size()).reset_index(drop=True)
 
 
-def expected_calibration_error(decision: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
+def expected_calibration_error(decision: np.ndarray, probability: np.ndarray) -> float:
     """Return the mean distance of stated from observed acceptance over bins of equal width, by rows."""
-    curve = calibration_curve(decision, probability, bins=bins)
+    curve = calibration_curve(decision, probability)
     return float(np.average((curve["stated"] - curve["observed"]).abs(), weights=curve["rows"]))
 
 
