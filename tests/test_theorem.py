@@ -311,3 +311,12 @@ def test_an_audit_goes_through_every_time_up_to_its_own(t):
     today, history = (found.identifications[name] for name in ("today", "history"))
     assert (today.given, len(history.given)) == ({f"P{t}"}, t)
     assert (len(today.do), today.y) == (t, {f"D{t}"})
+
+
+def test_variants_are_looked_at_from_two_steps_to_six(monkeypatch):
+    name = "carry-over S[t-1] → D[t]"
+    monkeypatch.setattr("csrec_core.causal.audit.VARIANTS", {name: VARIANTS[name]})
+    table = variant_table()
+    assert table.groupby("t", sort=False).size().to_dict() == dict.fromkeys(
+        range(2, 7), 13
+    )  # twelve steps and ID
