@@ -33,7 +33,7 @@ from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, look_over
 from csrec_core.effect.estimate import SPLITS, estimate_effect
 from csrec_core.effect.folds import fold_of
-from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.item_counts import LIFT, ItemCounts
 from csrec_core.effect.rows import lay_rows
 
 KINDS = [name for name in WORLDS if name.startswith("published")]
@@ -61,7 +61,10 @@ def lay_matrix(dataset: Dataset, design: Design) -> tuple[pd.DataFrame, np.ndarr
     counts = ItemCounts.count(rows, fold, FOLDS)
     engine = Engine(design, known, counts, 0, ("feature_affinity",))
     table = known.describe(rows)
-    told = counts.measure(rows["item"].to_numpy(), fold)
+    item = rows["item"].to_numpy()
+    told = counts.measure(item, fold)
+    if known.clock.phased:
+        told[LIFT] = counts.lift(item, fold, None, table)
     names = [name for name in engine.columns("m0", "none") if name in table.columns]
     return rows[["user", "arm", "decision"]], np.column_stack([table[names], told]).astype(float)
 

@@ -70,7 +70,8 @@ def test_features_of_a_log_laid_out_by_hand():
     assert found["run"].tolist() == [0, 0, 1, 2, 0]
     assert found["step"].tolist() == [0, 1, 2, 0, 1]
     assert found["shown_before"].tolist() == [0, 0, 1, 0, 2]
-    assert found["on_record"].tolist() == [1, 0, 1, 0, 1]  # of all own choices but the row and the next
+    # of all own choices but the row and the next
+    assert found["on_record"].tolist() == [1, 0, 1, 0, 1] and found["record"].tolist() == [1, 1, 2, 1, 2]
     # One phase follows the other: the record is of the own choices but the row and the next, (taken + 1) / (met + 2).
     assert found["user_rate"].tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 4, 1 / 3, 2 / 4])
 
@@ -135,6 +136,28 @@ def test_what_is_told_of_an_item_knows_nothing_of_the_held_out_fold():
     total = rows[(fold != 2) & (fold != fold[0]) & (rows["arm"] == 0)]
     expected = np.log((len(by_hand) + 1) * 30 / (len(total) + 30))
     assert one.tell(item, fold, 2)["fame"].iloc[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_lift_of_an_item_by_hand():
+    rows = [(u, t, item, 1, "self") for u in range(3) for t, item in enumerate((5, 5, 6))]
+    counts = ItemCounts.count(lay_rows(make_log(rows), Design()), np.repeat(np.arange(3), 3), 3)
+    features = pd.DataFrame({"on_record": [2, 0, 0], "record": [6, 6, 0]})
+    # Another fold has shown 5 twice and 6 once: with one added to each of both, 3 of 5 and 2 of 5.
+    expected = np.log([3 / (6 * 3 / 5 + 1), 1 / (6 * 2 / 5 + 1), 1])
+    found = counts.lift(np.array([5, 6, 6]), np.array([0, 0, 1]), 1, features)
+    assert found[:2] == pytest.approx(expected[:2], rel=1e-5) and found[2] == 0
+
+
+def test_a_regression_reads_no_preference_from_how_long_a_record_is():
+    """Users differ in activity alone, and nothing has an effect: what is expected of them is the same."""
+    world = World(users=1500, heavy=True, effect=0.0)
+    dataset, truth = simulate(world, seed=501)
+    chosen = dict.fromkeys(("m0", "m1", "arm"), "logistic")
+    scores = estimate_effect(dataset, splits=1, learners=chosen).scores[0]
+    shown = scores[scores["arm"] == 1].merge(truth[["user", "t", "p0"]], on=["user", "t"])
+    size = shown.groupby("user")["t"].transform("size")
+    off = (shown["m0"] - shown["p0"]).groupby(size > 20).mean()
+    assert abs(off[True] - off[False]) < 0.01
 
 
 # --- scores, sums, intervals

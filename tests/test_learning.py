@@ -62,9 +62,9 @@ def test_of_more_than_60000_rows_some_users_are_learned_from():
         ((), "arm", "m1", "none", [*HISTORY, "feature_a", "missing: feature_a"]),
         (("step",), "arm", "m0", "none", ["feature_a", "missing: feature_a", "step"]),
         (("seen", "time"), "exposure", "arm", "uniform", [*HISTORY, "feature_a", "missing: feature_a", "seen", "time"]),
-        ((), "exposure", "arm", "none", [*HISTORY, *WITH_ITEM, "on_record", *TOLD, *BESIDE]),
-        ((), "exposure", "m0", "varying", [*HISTORY, *WITH_ITEM, "on_record", *TOLD, *BESIDE]),
-        ((), "exposure", "m1", "varying", [*HISTORY, *WITH_ITEM, "on_record", *TOLD, *BESIDE, "step", "shown_before"]),
+        ((), "exposure", "arm", "none", [*HISTORY, *WITH_ITEM, "lift", *TOLD, *BESIDE]),
+        ((), "exposure", "m0", "varying", [*HISTORY, *WITH_ITEM, "lift", *TOLD, *BESIDE]),
+        ((), "exposure", "m1", "varying", [*HISTORY, *WITH_ITEM, "lift", *TOLD, *BESIDE, "step", "shown_before"]),
         (
             ("seen", "time"), "exposure", "m1", "none",
             [*HISTORY, *WITH_ITEM, "shown_before", *TOLD, *BESIDE, "seen", "time", "step"],
@@ -174,7 +174,8 @@ def test_rows_are_scored_by_the_models_of_their_fold(monkeypatch, kind):
     rows = lived(propensity=rng.uniform(0.01, 0.5, 100) if kind == "varying" else NAN)
     fold = fold_of(rows["user"].to_numpy(), 3, 5)
     counts, known = ItemCounts.count(rows, fold, 3), replace(KNOWN, catalogue=50)
-    features, seen = pd.DataFrame({"step": np.arange(100.0), "run": np.arange(100.0)}), []
+    steps = np.arange(100.0)
+    features, seen = pd.DataFrame({"step": steps, "run": steps, "on_record": 0.0, "record": 0.0}), []
 
     def model(held, name):
         def predict(table):
@@ -220,7 +221,7 @@ def test_rows_beyond_comparison_are_kept_where_the_chance_is_known():
     rows = lived(feature_a=0.0)
     counts = ItemCounts.count(rows, fold_of(rows["user"].to_numpy(), 3, 5), 3)
     models = [{name: Model(lambda table: np.full(len(table), 0.99)) for name in ("arm", "m0", "m1")}] * 3
-    features = pd.DataFrame({"step": np.zeros(100), "run": 0.0})
+    features = pd.DataFrame({"step": np.zeros(100), "run": 0.0, "on_record": 0.0, "record": 0.0})
     for declared, trimmed in (({}, True), ({"arm_propensity": 0.99}, False)):
         design = Design(estimand="arm", **declared)
         assert (
@@ -265,7 +266,7 @@ def test_an_engine_learns_each_fold_from_the_users_that_are_drawn(monkeypatch):
         return {"m0": held}
 
     monkeypatch.setattr(Engine, "_fit", fit)
-    features = pd.DataFrame({"step": np.arange(100.0)})
+    features = pd.DataFrame({"step": np.arange(100.0), "on_record": 0.0, "record": 0.0})
     drawn = (rows["user"] % 2 == 0).to_numpy()
     for some in (np.ones(100, bool), drawn):
         seen.clear()

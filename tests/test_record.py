@@ -60,7 +60,8 @@ def by_row(rows: pd.DataFrame, row: int, kind: str, vectors: np.ndarray) -> dict
         "genre_rate": (decision[like].sum() + rate) / (len(like) + 1),
         "same_genre": bool(past) and genre[past[-1]] == genre[row],
         "shown_before": min(5, sum(item[one] == item[row] for one in past)),
-        "on_record": min(5, sum(item[one] == item[row] for one in record)),
+        "on_record": sum(item[one] == item[row] for one in record),
+        "record": len(record),
         "step": sum(rows["arm"][one] == rows["arm"][row] for one in past),
         "seen": len(past),
         "time": row if kind == "in turn" else 0,
@@ -87,8 +88,10 @@ def test_of_one_item_five_exposures_and_rejections_are_told_apart():
     rows = pd.DataFrame({"user": 1, "arm": 0, "item": 7, "genre": 0, "decision": 0.0, "time": np.arange(8.0)})
     rows = rows.assign(propensity=np.nan, arm_propensity=np.nan)
     found = describe(rows, CLOCKS["in turn"], rate=0.4)
-    for name in ("run", "shown_before", "on_record"):
+    for name in ("run", "shown_before"):
         assert found[name].tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
+    for name in ("on_record", "record"):  # counted in full: one is measured by the other
+        assert found[name].tolist() == list(range(8))
 
 
 def test_a_record_of_one_or_none_is_none():

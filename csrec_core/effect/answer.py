@@ -29,7 +29,6 @@ FEATURE_WORDS = {
     "genre_rate": "the share of this genre that the user accepted",
     "same_genre": "whether the genre came just before",
     "shown_before": "how often the user saw the item before",
-    "on_record": "how often the user saw the item by other means",
     "appeal": "how well others accept the item",
     "fame": "how often others choose the item",
     "push": "how often the item is exposed",

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from csrec_core.effect.design import Design
 from csrec_core.effect.folds import fold_of, hashes
-from csrec_core.effect.item_counts import ITEM, ItemCounts
+from csrec_core.effect.item_counts import ITEM, LIFT, ItemCounts
 from csrec_core.effect.nuisance import NETWORK, Model, choose_learner, fit_model
 from csrec_core.effect.record import HISTORY, LIKENESS, WITH_ITEM, describe, item_vectors
 from csrec_core.effect.rows import Clock, beside, find_clock
@@ -109,7 +109,7 @@ class Engine:
         learners, models, item = dict(learners or {}), {}, rows["item"].to_numpy()
         with threadpool_limits(1):  # sums come in the same order everywhere
             for held in range(counts.folds):
-                told = pd.concat([features, engine._told(item, fold, held, chances.kind)], axis=1)
+                told = engine._told(features, item, fold, held, chances.kind)
                 models[held] = engine._fit(rows, told, chances, fold, held, learners)
         return replace(engine, learners=learners, models=models)
 
@@ -134,10 +134,11 @@ class Engine:
         own = ["step"] if nuisance == "m1" and "step" not in clock else []
         own += [USUAL] if nuisance == "chance" else []
         # Where one phase follows the other, how often an item was shown counts up over both: among the baseline's rows
-        # it tells what a user comes back to, among the arm's what the arm repeats as well. On record it is the same.
+        # it tells what a user comes back to, among the arm's what the arm repeats as well. On record it is the same;
+        # there it is counted against what a record of that length holds.
         phased = self.known.clock.phased
         own += ["shown_before"] if phased and nuisance == "m1" else []
-        repeats = "on_record" if phased else "shown_before"
+        repeats = LIFT if phased else "shown_before"
         return [*HISTORY, *WITH_ITEM, repeats, *LIKENESS, NETWORK, *ITEM, *self.covariates, *clock, *own]
 
     def score(self, rows: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
@@ -156,7 +157,7 @@ class Engine:
             for start in range(0, len(own), BLOCK):
                 some = own[start : start + BLOCK]
                 table = features.take(some).reset_index(drop=True)
-                table = pd.concat([table, self._told(item[some], fold[some], held, chances.kind)], axis=1)
+                table = self._told(table, item[some], fold[some], held, chances.kind)
                 for name, model in models.items():
                     found[name][some] = model.predict(self._read(table, name, chances.kind))
         if chances.kind == "varying":
@@ -186,10 +187,20 @@ class Engine:
             return modelled, False
         return np.where(arm == 1, logged, 1 - logged), True
 
-    def _told(self, item: np.ndarray, fold: np.ndarray, held: int, kind: str) -> pd.DataFrame:
-        """Return what is told of the rows' items (`ItemCounts.tell`); where chances vary, the usual one by the arm."""
+    def _told(
+        self, features: pd.DataFrame, item: np.ndarray, fold: np.ndarray, held: int, kind: str
+    ) -> pd.DataFrame:
+        """Return the features, and what is told of the rows' items (`ItemCounts.tell`).
+
+        Where chances vary the usual one by the arm is told, too; where one phase follows the other
+        `ItemCounts.lift`.
+        """
         told = self.counts.tell(item, fold, held)
-        return told.assign(**{USUAL: self.counts.usual_chance(item)}) if kind == "varying" else told
+        if kind == "varying":
+            told[USUAL] = self.counts.usual_chance(item)
+        if self.known.clock.phased:
+            told[LIFT] = self.counts.lift(item, fold, held, features)
+        return pd.concat([features, told], axis=1)
 
     def _read(self, table: pd.DataFrame, nuisance: str, kind: str) -> pd.DataFrame:
         """Return the columns of a nuisance that the table has; few items come as columns of their own."""

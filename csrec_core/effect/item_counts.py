@@ -8,6 +8,7 @@ import pandas as pd
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
 FEW_ITEMS = 20  # up to so many get a column each: what other folds tell of them is what these decided
 ITEM = ("appeal", "fame", "push")  # of the item, from other folds
+LIFT = "lift"  # of the item on a user's record, beyond its share among others
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,20 @@ class ItemCounts:
             return self.measure(item, fold, held)
         ones = np.asarray(item)[:, None] == self.item[1:]
         return pd.DataFrame(ones.astype(np.float32), columns=[f"item = {one}" for one in self.item[1:]])
+
+    def lift(
+        self, item: np.ndarray, fold: np.ndarray, held: int | None, features: pd.DataFrame
+    ) -> np.ndarray:
+        """Return the log of how often each row's item is on its user's record, against the item's share of it.
+
+        The share is of the baseline's exposures of other folds, as in `tell`, and 1 is added to both counts. The number
+        alone would tell how long a record is: that of a user with many exposures holds any item more often, and a
+        regression would read that as preference. `features` have `on_record` and `record` (`record.describe`).
+        """
+        expected = (
+            features["record"] * np.exp(self.measure(item, fold, held)["fame"].to_numpy()) / len(self.item)
+        )
+        return np.log((features["on_record"] + 1) / (expected + 1)).to_numpy()
 
     def measure(self, item: np.ndarray, fold: np.ndarray, held: int | None = None) -> pd.DataFrame:
         """Return `appeal`, `fame` and `push` of `tell`, however few the items; without `held`, of all other folds."""

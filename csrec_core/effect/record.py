@@ -36,9 +36,9 @@ def describe(
     - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none), `run`
       (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;
     - `genre_share`, the share of the genre on record; `genre_rate`, the share accepted of the genre on record, shrunk;
-      `same_genre` as the exposure before; `shown_before`, how often this item was, and `on_record`, how often it
-      is on record, both at most 5; with `vectors`, `like_accepted` and `like_seen`, the product of the item's vector
-      with the mean of those accepted, and seen;
+      `same_genre` as the exposure before; `shown_before`, how often this item was, at most 5; `on_record`, how
+      often it is on record, and `record`, how many exposures are; with `vectors`, `like_accepted` and `like_seen`,
+      the product of the item's vector with the mean of those accepted, and seen;
     - `step` (exposures before it of the same arm), `seen` (of all arms), `time`; the covariates.
     """
     past = _Record.of(rows, clock)
@@ -64,7 +64,8 @@ def describe(
         "genre_rate": (same_taken + user_rate) / (same_met + 1),
         "same_genre": (seen > 0) & (np.roll(genre, 1) == genre),
         "shown_before": np.minimum(rows.groupby(["user", "item"], sort=False).cumcount(), SHOWN),
-        "on_record": np.minimum(past.sums(once, item), SHOWN),
+        "on_record": past.sums(once, item),
+        "record": met,
         "step": rows.groupby(["user", "arm"], sort=False).cumcount(),
         "seen": seen,
         "time": np.nan_to_num(rows["time"].to_numpy()),
