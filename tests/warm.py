@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from unittest.mock import patch
 
 import dask
@@ -63,7 +64,8 @@ class _Kernel:
     def __init__(self, command, env, cwd):
         arguments = command[command.index("ipykernel_launcher") :]
         env = env | {"JPY_PARENT_PID": str(os.getpid())}
-        self._process = CONTEXT.Process(target=_serve, args=(arguments, env, cwd, os.getpid()), daemon=True)
+        told = arguments, env, cwd or Path.cwd(), os.getpid()
+        self._process = CONTEXT.Process(target=_serve, args=told, daemon=True)
         self._process.start()
         self.pid = self._process.pid
         with suppress(ProcessLookupError):  # it has ended
@@ -105,8 +107,7 @@ def _serve(arguments, env, cwd, runner):
     os.setsid()
     os.environ.clear()
     os.environ.update(env)
-    if cwd:
-        os.chdir(cwd)
+    os.chdir(cwd)
     sys.argv = arguments
     os.fsync = do_not_wait
     os.getppid = lambda: _if_there(runner)
