@@ -53,14 +53,14 @@ def test_knots_lie_inside_and_where_there_are_more_than_two_values():
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Features, labels of one in three, numbers and uneven weights of 400 rows, some of them 0."""
+    """Features, labels of one in three, numbers and uneven weights of 1,000 rows, some of them 0."""
     rng = np.random.default_rng(3)
     features = pd.DataFrame(
-        {"x": rng.normal(size=400), "feature_z": rng.normal(size=400), NETWORK: rng.normal(size=400)}
+        {"x": rng.normal(size=1000), "feature_z": rng.normal(size=1000), NETWORK: rng.normal(size=1000)}
     )
-    label = (rng.random(400) < expit(features["x"] - 1)).to_numpy(dtype=float)
-    number = (2 * features["x"] + rng.normal(size=400)).to_numpy()
-    return features, label, number, rng.choice([0.0, 2.0, 5.0], 400)
+    label = (rng.random(1000) < expit(features["x"] - 1)).to_numpy(dtype=float)
+    number = (2 * features["x"] + rng.normal(size=1000)).to_numpy()
+    return features, label, number, rng.choice([0.0, 2.0, 5.0], 1000)
 
 
 def by_hand(features, target, weight, *, binary):
@@ -81,10 +81,12 @@ def by_hand(features, target, weight, *, binary):
     return expit(design @ slopes) if binary else design @ slopes, design.shape[1] - 1
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_a_regression_is_the_one_of_its_basis(drawn, binary):
+@pytest.mark.parametrize("kind", ["fewer accepted", "fewer rejected", "number"])
+def test_a_regression_is_the_one_of_its_basis(drawn, kind):
+    """Of the rarer label there are not enough rows for a knot, of the other and of a number there are."""
     features, label, number, weight = drawn
-    features, target = features[["x", "feature_z"]], label if binary else number
+    features, binary = features[["x", "feature_z"]], kind != "number"
+    target = {"fewer accepted": label, "fewer rejected": 1 - label, "number": number}[kind]
     found = fit_model(features, target, weight=weight, binary=binary)
     expected, width = by_hand(features, target, weight, binary=binary)
     assert found.predict(features) == pytest.approx(expected, abs=1e-3) and found.width == width
@@ -103,7 +105,7 @@ FINE = {"max_iter": 200, "max_leaf_nodes": 63, "min_samples_leaf": 10, "l2_regul
 )
 def test_trees_are_those_of_scikit_learn(drawn, learner, options, binary, even):
     features, label, number, weight = drawn
-    target, weight = label if binary else number, np.full(400, 3.0) if even else weight
+    target, weight = label if binary else number, np.full(len(label), 3.0) if even else weight
     seed = 2**32 + 1
     found = fit_model(features, target, weight=weight, learner=learner, binary=binary, seed=seed)
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor

@@ -52,7 +52,7 @@ def test_a_world_is_estimated_against_its_own_truth():
 
 def test_what_a_world_tells_of_steps_and_users():
     """Effects rise by .1 a step; of three users two have their effects in their intervals, in another order."""
-    truth = pd.DataFrame({"user": [1, 1, 2, 3], "step": [1, 2, 2, 1], "effect": [0.1, 0.2, 0.4, 0.3]})
+    truth = pd.DataFrame({"user": [1, 1, 2, 3], "step": [2, 3, 3, 2], "effect": [0.1, 0.2, 0.4, 0.3]})
     users = pd.DataFrame(
         {"user": [1, 3, 2], "effect": [0.1, 0.3, 0.2], "lower": [0.15, 0.31, 0.1], "upper": 0.5}
     )

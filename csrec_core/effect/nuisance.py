@@ -106,9 +106,8 @@ def _regression(features, target, weight, *, binary: bool, seed: int) -> Model:
     basis, design = Basis.fit(features, min(effective_size(weight[side]) for side in sides))
     if not basis.knots:
         return _constant(float(np.average(target, weights=weight)))
-    kind = (
-        LogisticRegression(solver="newton-cholesky") if binary else Ridge()
-    )  # half the squared slopes, in rows
+    # either is penalised by half the squared slopes, in rows
+    kind = LogisticRegression(solver="newton-cholesky") if binary else Ridge()
     fitted = kind.fit(design, target, weight)
 
     def predict(rows: pd.DataFrame) -> np.ndarray:
