@@ -61,10 +61,9 @@ def lay_matrix(dataset: Dataset, design: Design) -> tuple[pd.DataFrame, np.ndarr
     counts = ItemCounts.count(rows, fold, FOLDS)
     engine = Engine(design, known, counts, 0, ("feature_affinity",))
     table = known.describe(rows)
-    item = rows["item"].to_numpy()
-    told = counts.measure(item, fold)
+    told = counts.measure(rows["item"].to_numpy(), fold)
     if known.clock.phased:
-        told[LIFT] = counts.lift(item, fold, None, table)
+        told[LIFT] = counts.lift(table, told["fame"])
     names = [name for name in engine.columns("m0", "none") if name in table.columns]
     return rows[["user", "arm", "decision"]], np.column_stack([table[names], told]).astype(float)
 

@@ -144,7 +144,8 @@ def test_the_lift_of_an_item_by_hand():
     features = pd.DataFrame({"on_record": [2, 0, 0], "record": [6, 6, 0]})
     # Another fold has shown 5 twice and 6 once: with one added to each of both, 3 of 5 and 2 of 5.
     expected = np.log([3 / (6 * 3 / 5 + 1), 1 / (6 * 2 / 5 + 1), 1])
-    found = counts.lift(np.array([5, 6, 6]), np.array([0, 0, 1]), 1, features)
+    fame = counts.measure(np.array([5, 6, 6]), np.array([0, 0, 1]), 1)["fame"]
+    found = counts.lift(features, fame)
     assert found[:2] == pytest.approx(expected[:2], rel=1e-5) and found[2] == 0
 
 

@@ -199,13 +199,15 @@ class Engine:
         if kind == "varying":
             told[USUAL] = self.counts.usual_chance(item)
         if self.known.clock.phased:
-            told[LIFT] = self.counts.lift(item, fold, held, features)
+            named = told if "fame" in told else self.counts.measure(item, fold, held)
+            told[LIFT] = self.counts.lift(features, named["fame"])
         return pd.concat([features, told], axis=1)
 
     def _read(self, table: pd.DataFrame, nuisance: str, kind: str) -> pd.DataFrame:
         """Return the columns of a nuisance that the table has; few items come as columns of their own."""
-        names = [name for name in self.columns(nuisance, kind) if name in table.columns]
-        if "appeal" in self.columns(nuisance, kind):
+        columns = self.columns(nuisance, kind)
+        names = [name for name in columns if name in table.columns]
+        if "appeal" in columns:
             names += [name for name in table.columns if str(name).startswith("item = ")]
         return table[names]
 

@@ -87,18 +87,14 @@ class ItemCounts:
         ones = np.asarray(item)[:, None] == self.item[1:]
         return pd.DataFrame(ones.astype(np.float32), columns=[f"item = {one}" for one in self.item[1:]])
 
-    def lift(
-        self, item: np.ndarray, fold: np.ndarray, held: int | None, features: pd.DataFrame
-    ) -> np.ndarray:
+    def lift(self, features: pd.DataFrame, fame: pd.Series) -> np.ndarray:
         """Return the log of how often each row's item is on its user's record, against the item's share of it.
 
-        The share is of the baseline's exposures of other folds, as in `tell`, and 1 is added to both counts. The number
-        alone would tell how long a record is: that of a user with many exposures holds any item more often, and a
-        regression would read that as preference. `features` have `on_record` and `record` (`record.describe`).
+        The share is of the baseline's exposures of other folds, by `fame` (`measure`), and 1 is added to both counts.
+        The number alone would tell how long a record is: that of a user with many exposures holds any item more often,
+        and a regression would read that as preference. `features` have `on_record` and `record` (`record.describe`).
         """
-        expected = (
-            features["record"] * np.exp(self.measure(item, fold, held)["fame"].to_numpy()) / len(self.item)
-        )
+        expected = features["record"] * np.exp(fame.to_numpy()) / len(self.item)
         return np.log((features["on_record"] + 1) / (expected + 1)).to_numpy()
 
     def measure(self, item: np.ndarray, fold: np.ndarray, held: int | None = None) -> pd.DataFrame:
