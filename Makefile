@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # What is compiled is kept: without, each of the many kernels and processes would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -30,10 +31,11 @@ coverage: $(VENV)/installed
 api: $(VENV)/installed
 	$(BIN)/pdoc --docformat numpy -o api csrec_core.frames csrec_core.data.log csrec_core.effect.design csrec_core.effect.result csrec_core.errors
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('csrec needs Python 3.11 or later')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-build-isolation -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:

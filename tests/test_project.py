@@ -38,13 +38,21 @@ def test_conda_and_pip_install_the_same(project):
     assert python == f"python{project['requires-python']}"
 
 
+def pins(name):
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (PROJECT / name).read_text(), re.M))
+
+
 def test_every_requirement_has_a_tested_version(project):
-    lines = (PROJECT / "constraints.txt").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
-    pinned = {canonicalize_name(name): version for name, version in pinned.items()}
+    pinned = {canonicalize_name(name): version for name, version in pins("constraints.txt").items()}
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pinned[requirement.name]), text
+
+
+def test_every_tested_version_but_torch_is_locked_by_hash():
+    assert pins("requirements.lock") | {"torch": pins("constraints.txt")["torch"]} == pins("constraints.txt")
+    packages = re.split(r"^(?=[\w.-]+==)", (PROJECT / "requirements.lock").read_text(), flags=re.M)[1:]
+    assert all(re.search(r"^    --hash=sha256:[0-9a-f]{64}", package, re.M) for package in packages)
 
 
 def test_every_requirement_has_a_reason():
