@@ -149,7 +149,10 @@ def test_rule_2_needs_the_underline():
 
 
 def test_nothing_to_drop_holds():
-    assert check_rule(causal_graph([("z", "y")]), 1, y="y")
+    check = check_rule(causal_graph([("z", "y")]), 1, y="y")
+    assert check
+    assert check.open_path == ()
+    assert "graph" not in repr(check)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ REFUSED = [
     ("g.dot", "digraph { <b>x</b> -> y }", "expected a node"),
     ("g.dot", "digraph { a -> edge }", "word of the language"),
     ("g.dot", "digraph { a -> b [lhead=cluster_x] }", "lhead"),
+    ("g.dot", "digraph { {a b} [latent=true] a -> c }", "attributes of a group: expected a node"),
+    ("g.dot", "digraph { {a b} = c }", "column 17: expected a node"),
     ("g.dot", "digraph { " + "{" * 5000, "nested more than 100 deep"),
     ("g.dot", "pag { a @-> b }", "equivalence class"),
     ("g.dot", "dag { a -> b\n s [selected] }", "line 2, column 2: the attribute 'selected'"),
@@ -214,6 +216,7 @@ def test_templates_in_a_file_are_unrolled(tmp_path):
     [
         ("P1->S1 S1->D1", {}, "csrec identify"),
         ("P1->S1 S1->D1 P2->S2", {}, "no node D2"),
+        ("S1->D1 P2->S2 S2->D2", {}, "go to 2, but there is no node P1"),
         ("P1->S1 S1->D1 P2->S2 S2->D2", {"horizon": 3}, "steps are 1 to 2, the horizon given is 3"),
         ("P1->S1 S1->D1 P2->S2 S2->D2 D2->P1", {}, "back in time"),
         ("P1->S1 S1->D1 P2->S2 S2->D2", {"extra_edges": "S1<->D2"}, "belongs to the latent edges"),

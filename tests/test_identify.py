@@ -379,7 +379,10 @@ def test_twins_have_one_law_and_two_effects():
             both = enumerated(twins, which, do=[x], world=fixed | {y: 1})
             assert told == pytest.approx(both / enumerated(twins, which, do=[x], world=fixed), abs=1e-12)
         assert twins.difference > 1e-3
-        assert all(table.min() >= 0.0099 for pair in twins.tables.values() for table in pair)
+        # The one table that differs is moved either way as far as one of its probabilities goes.
+        (moved,) = (pair for pair in twins.tables.values() if not np.array_equal(*pair))
+        for table in moved:
+            assert min(table.min() - 0.01, 0.99 - table.max()) == pytest.approx(0, abs=1e-9)
         built += 1
 
 

@@ -2,9 +2,10 @@ import random
 
 import pytest
 
-from csrec_core.causal.graph import VARIANTS, sequential_graph, variant_graph
+from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.graph_input import make_graph, repeating
-from csrec_core.causal.induction import FURTHEST, Proof, prove_steps
+from csrec_core.causal.induction import FURTHEST, Proof, _Slices, prove_steps
 from csrec_core.causal.theorem import derive_theorem
 
 FAR = FURTHEST + 9  # beyond what the induction looked at
@@ -50,6 +51,16 @@ def test_random_departures_are_proved_for_every_t():
             (2, 3, 5, 8, FAR),
         )
         compared += 1
+
+
+def test_over_which_arrows_a_walk_leaves_the_first_slices():
+    chain = causal_graph([("P1", "P2"), ("P2", "P3"), ("P3", "P4")])
+    over = ("P[0]", "P[1]")  # the arrow from the slice of the cut to the next
+    for given, ways in (((), {over, ("z", "z")}), (("P2",), set()), (("P1",), {over})):
+        z = {"P1"} - set(given)
+        slices = _Slices(check_rule(chain, 1, y="P4", z=z, w=given), last=4)
+        # Coming in over P2 -> P3 it goes back over it, or up to P1; not where P2, or P1, is conditioned.
+        assert slices.relation(2) == {(over, way) for way in ways}
 
 
 def test_what_repeats_is_recognised():

@@ -110,10 +110,9 @@ def _moved(model: StructuralModel, node: str, core: nx.DiGraph, found: Identifia
     if not len(free) or np.linalg.norm(slopes) < 1e-9:
         return None
     along = np.array(slopes) @ free
-    with np.errstate(divide="ignore"):
-        room = np.where(along > 0, table.ravel() - LOWEST, 1 - LOWEST - table.ravel()) / np.abs(along)
-        onward = np.where(along < 0, table.ravel() - LOWEST, 1 - LOWEST - table.ravel()) / np.abs(along)
-    pair = [replaced(table.ravel() + reach * along) for reach in (-room.min(), onward.min())]
+    with np.errstate(divide="ignore"):  # which steps bring each probability to its ends, the lower one first
+        ends = np.sort((np.array([[LOWEST], [1 - LOWEST]]) - table.ravel()) / along, axis=0)
+    pair = [replaced(table.ravel() + reach * along) for reach in (ends[0].max(), ends[1].min())]
     gap = np.abs(marginal(pair[0], measured) - marginal(pair[1], measured)).max()
     tables = {name: (pair[0].tables[name], pair[1].tables[name]) for name in model.order}
     return Twins(core, tables, (effect(pair[0]), effect(pair[1])), float(gap))
