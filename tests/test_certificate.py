@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from csrec_core.causal.certificate import (
     TOLERANCE,
     StructuralModel,
+    TooLarge,
+    _elimination,
     certify,
     conditional,
     random_model,
@@ -150,3 +152,12 @@ def test_a_long_chain_is_too_large_and_a_shorter_one_is_not():
     chain = causal_graph([(f"v{i}", f"v{i + 1}") for i in range(300)])
     assert certify(check_rule(chain, 1, y="v50", z="v0", w="v20"), models=1).agrees
     assert "301 nodes bear on it" in certify(check_rule(chain, 1, y="v300", z="v0", w="v150")).why
+
+
+def test_a_table_of_twenty_axes_is_the_largest():
+    every = tuple(range(20))
+    assert _elimination((every,), frozenset()) == every
+    assert _elimination((every,), frozenset(every)) == ()
+    for kept in (frozenset(), frozenset(range(21))):
+        with pytest.raises(TooLarge, match=r"it takes a table of 2\^21 numbers"):
+            _elimination((tuple(range(21)),), kept)

@@ -37,6 +37,7 @@ DOT = [
     ("strict digraph { a -> b; a -> b [dir=both] }", set(), {"a>b"}),
     ("digraph { a -> b; a -> b [dir=both] }", {"a>b"}, {"a>b"}),
     ('digraph { a -> b [key=k]; a -> b [key=k, dir="back"] }', {"b>a"}, set()),
+    ("digraph { a -> b [key=<k>]; a -> b [key=<l>, dir=both] }", {"a>b"}, {"a>b"}),
     ("DIGRAPH G { Node [shape=box]; A:n -> B:s:w [label=<x<b>y</b>>]; }", {"A>B"}, set()),
     ('digraph { "a b" -> "c\\"d" ; "x" + "y" -> 1.5 ; -2 -> .5 }', {'a b>c"d', "xy>1.5", "-2>.5"}, set()),
     ("// c\n# c\ndigraph { /* a -> z */ a -> b // c\n}", {"a>b"}, set()),

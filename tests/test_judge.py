@@ -498,6 +498,14 @@ def test_chances_that_follow_from_the_log_are_read_off(share, gone, word):
     assert found.detail.startswith(f"{share:.0%} of how they vary")
 
 
+def test_chances_follow_from_the_share_on_that_is_asked(monkeypatch):
+    rows, scores = reading(0.7)
+    share = audit_reading(scores, rows, ITEM).value
+    for least, word in ((share, HOLDS), (np.nextafter(share, 1), UNDECIDED)):
+        monkeypatch.setattr(audit, "FOLLOWS", least)
+        assert audit_reading(scores, rows, ITEM).word == word
+
+
 def test_reading_takes_the_arms_own_rows_that_are_not_trimmed():
     rows, scores = reading(0.9)
     more = pd.concat([rows, rows.assign(arm=0), rows.assign(propensity=1e-9)], ignore_index=True)

@@ -38,6 +38,7 @@ def test_knots_lie_inside_and_where_there_are_more_than_two_values():
         "mostly low": np.where(np.arange(3001) % 10 < 8, 0.0, many + 9),
         "mostly high": np.where(np.arange(3001) % 10 < 8, 99.0, many + 9),
         "two, then a third": np.r_[np.arange(1000) % 2, np.arange(2001) % 7],
+        "three": np.arange(3001) % 3,
         "narrow": np.arange(3001) % 2 * 1e-7,
     }
     features = pd.DataFrame(columns).astype(np.float32)
@@ -46,6 +47,7 @@ def test_knots_lie_inside_and_where_there_are_more_than_two_values():
     for name, used in (("many", places), ("mostly low", places[4:]), ("mostly high", places[:1])):
         assert basis.knots[name] == pytest.approx(np.quantile(features[name], used), rel=1e-5), name
     assert not len(basis.knots["two, then a third"])  # the first thousand rows tell
+    assert basis.knots["three"].tolist() == [1]
     narrow = features["narrow"] - features["narrow"].mean()
     assert design[:, -1] == pytest.approx(narrow.to_numpy(), abs=1e-9)  # is not blown up
     assert len(Basis.fit(features, 2999)[0].knots["many"]) == 2

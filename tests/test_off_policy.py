@@ -207,18 +207,24 @@ def test_the_finding_is_what_the_gains_say(gain, noise, cost, arms, begins, word
 
 
 @pytest.mark.parametrize(
-    ("always", "rule", "few"),
+    ("always", "better", "rule", "few"),
     [
-        ((0.2, 0.1, 0.3), (0.1, 0.01, 0.2), "Recommend where it helps"),
-        ((0.2, 0.1, 0.3), (0.1, 0.0, 0.2), "Recommend always"),
-        ((-0.2, -0.3, -0.1), (0.1, 0.0, 0.2), "Recommend never"),
-        ((0.2, 0.0, 0.3), (0.1, 0.0, 0.2), "It is open"),
-        ((-0.2, -0.3, 0.0), (0.1, -0.1, 0.2), "It is open"),
-        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "It is open"),
+        ((0.2, 0.1, 0.3), "always", (0.1, 0.01, 0.2), "Recommend where it helps"),
+        ((0.2, 0.1, 0.3), "always", (0.1, 0.0, 0.2), "Recommend always"),
+        ((-0.2, -0.3, -0.1), "never", (0.1, 0.0, 0.2), "Recommend never"),
+        ((0.2, 0.0, 0.3), "always", (0.1, 0.0, 0.2), "It is open"),
+        ((-0.2, -0.3, 0.0), "never", (0.1, -0.1, 0.2), "It is open"),
+        ((0.0, 0.0, 0.0), "never", (0.0, 0.0, 0.0), "It is open"),
     ],
 )
-def test_advice_follows_the_intervals(always, rule, few):
-    numbers = {"always_over_never": always, "rule_over_always": rule, "rule_over_never": rule}
+def test_advice_follows_the_intervals(always, better, rule, few):
+    """The rule has to beat the better of the two; over the other one it surely gains each time."""
+    numbers = {
+        "always_over_never": always,
+        "rule_over_always": (0.3, 0.2, 0.4),
+        "rule_over_never": (0.3, 0.2, 0.4),
+    }
+    numbers[f"rule_over_{better}"] = rule
     assert policy_advice(numbers, identified())[0] == few
 
 

@@ -88,6 +88,13 @@ def test_users_are_drawn_by_their_hashes(share, drawn):
         assert (one.rows == whole.rows).all() and (one.accepted == whole.accepted).all()
 
 
+def test_users_of_either_arm_are_counted():
+    """The first user is of the baseline alone, the second of neither arm."""
+    source = np.r_[["self"] * 3, ["other"] * 3, LOG["source"][6:]]
+    log = SimpleNamespace(read=lambda part: Dataset(LOG.assign(source=source)), mssd=False)
+    assert parts._count_items("", plan(log=log), 0.0)[2] == 39
+
+
 def test_a_part_is_scored_once_and_its_sums_are_kept(tmp_path):
     known, asked = Known(Clock(("seen", "time"), False), True, 1.0, 0.25, 80, 40, 25), []
 

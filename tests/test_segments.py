@@ -72,6 +72,9 @@ def test_few_values_are_named_and_many_genres_put_together(world, effect):
     labels = segment_labels(replace(world, log=log, items=items), effect)
     assert set(labels["member"].unique()) == {"0", "1"}
     assert labels["genre"].nunique() == 13 and (labels["genre"] == "other genres").any()
+    # Where no two items share a genre they are told as items.
+    alone = world.items.assign(genre=[f"g{number}" for number in range(len(world.items))])
+    assert "genre" not in segment_labels(replace(world, items=alone), effect)
 
 
 def test_the_groups_effects_are_differences_of_means(effect):

@@ -78,3 +78,5 @@ def test_each_estimate_is_a_mean_over_users():
     # Two users: a resample has either twice, or both.
     assert table.loc[("two-model", "filtered"), ["lower", "upper"]].tolist() == pytest.approx([0.25, 0.5])
     assert "truth" not in effect_estimates(CELLS, draws=50)
+    many = pd.concat([CELLS.assign(user=CELLS["user"] + 2 * k, f=CELLS["f"] + 0.03 * k) for k in range(6)])
+    pd.testing.assert_frame_equal(effect_estimates(many), effect_estimates(many, draws=1000, seed=0))

@@ -46,6 +46,10 @@ def test_users_are_counted(effect):
     found.__dict__["users"] = pd.DataFrame({"effect": lower, "lower": lower, "upper": lower + 0.3})
     said = words.users_sentence(found)
     assert "Of 11 users, 5 have an interval above zero and 2 one below" in said
+    error = lower.std(ddof=1)  # of which the users' spread must be more than of noise
+    for one, differs in ((error * 0.99, True), (error, False)):
+        found.__dict__["mean"] = pd.Series({"error": one})
+        assert words.users_sentence(found).startswith("Of 11") == differs
     found.users["effect"] = 0.1
     assert words.users_sentence(found) == "The effect is not found to differ between 11 users."
 

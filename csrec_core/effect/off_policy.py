@@ -58,7 +58,7 @@ def estimate_values(
 
     def statistic(total: np.ndarray) -> np.ndarray:
         whole = np.where(total[..., : 1 + count] > 0, total[..., : 1 + count], np.nan)
-        part = total[..., 1 + count :].reshape(*total.shape[:-1], len(policies), 1 + 4 * count)
+        part = total[..., 1 + count :].reshape(*total.shape[:-1], len(policies), -1)
         terms = part[..., 1:].reshape(*part.shape[:-1], 4, count) / whole[..., None, None, 1:]
         direct = part[..., 0] / whole[..., :1]
         ips, mean, robust, switched = np.moveaxis(terms.sum(axis=-1), -1, 0)

@@ -73,7 +73,7 @@ def _user_residuals(user, residual, weight, count) -> tuple[np.ndarray, np.ndarr
     # One variance of a row for all users, from those with several: a single user's own is too rough.
     away = weight * (residual - mean[user]) ** 2
     several = (rows >= FEWEST_EXPOSURES)[user]
-    worth = np.where(some, total**2 / np.maximum(square, 1e-300), 1.0)
+    worth = np.maximum(total**2 / np.maximum(square, 1e-300), 1.0)
     lost = np.where(rows >= FEWEST_EXPOSURES, total * (1 - 1 / worth), 0.0).sum()
     alone = np.average(residual**2, weights=np.maximum(weight, 1e-300))
     variance = away[several].sum() / lost if lost > 0 else alone
