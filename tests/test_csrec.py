@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from csrec_core.data.books import simulate_books
 from csrec_core.errors import InputError
-from csrec_core.models.csrec import HIDES_DECISIONS, Objective, csrec_loss, recursion, split_exposures
-from csrec_core.models.preference import Readouts
+from csrec_core.models import csrec
+from csrec_core.models.acceptance import build_model
+from csrec_core.models.csrec import (
+    HIDES_DECISIONS,
+    Objective,
+    csrec_loss,
+    recursion,
+    split_exposures,
+    train_csrec,
+)
+from csrec_core.models.preference import Readouts, read_out
+from csrec_core.models.sequences import to_sequences
+from csrec_core.models.train import Training
 
 FILTERED, ACCEPT, REJECT = ([[0.3, 0.6, 0.2]], [[0.5, 0.7, 0.9]], [[0.1, 0.2, 0.4]])
 
@@ -121,3 +133,17 @@ def test_exposures_to_learn_from_and_to_stop_on_by_hand():
     for masks in ({"learn": nothing}, {"held": nothing}, {"learn": nothing, "held": held}):
         with pytest.raises(InputError, match="no system exposure is left"):
             split(items, **masks)
+
+
+def test_f_starts_from_the_weights_of_f_tilde(monkeypatch):
+    """All but how it is calibrated and whose decisions are counted apart; and it waits half as long."""
+    log = to_sequences(simulate_books(users=12, items=10, steps=4, seed=0), length=4)
+    f_tilde = build_model(log, apart=False, seed=5, hidden=8, dropout=0.0).eval()
+    f_tilde.calibration.copy_(torch.tensor([2.0, 1.0]))
+    waits = []
+    monkeypatch.setattr(csrec, "fit_acceptance", lambda *_, training, **__: waits.append(training.patience))
+    options = {"training": Training(patience=5, seed=1), "hidden": 8, "dropout": 0.0}
+    f, _ = train_csrec(log, read_out(f_tilde, log), torch.arange(12), Objective(), start=f_tilde, **options)
+    began, kept = f.state_dict(), f_tilde.state_dict()
+    assert {name for name in kept if not torch.equal(began[name], kept[name])} == {"calibration", "apart"}
+    assert waits == [3]
