@@ -2,8 +2,8 @@
 
 A mutant is a file of the core in which one operator, constant, comparison or return value is another, drawn from all
 places of all files. First every file of tests is run once, which tells the seconds of each test and the functions
-that it calls. A mutant is found where one of the tests that call its function fails: quick files first, up to
---seconds of tests, each mutant in a fork of this process, which has done the imports. FOLDER keeps a line a mutant,
+that it calls. A mutant is found where one of the tests that call its function fails: those of its namesake first, then
+quick files, up to --seconds of tests, each mutant in a fork of this process, which has done the imports. FOLDER keeps a line a mutant,
 so that the same command goes on where it was cut; --again tries those that no test found once more. Printed are
 these, and the share by file.
 """
@@ -214,12 +214,17 @@ class Tests:
             for function, tests in seen["called"].items():
                 self.of[function] |= set(seen["seconds"] if "fixtures" in tests else tests)
 
-    def calling(self, functions: list[str], most: float) -> list[str]:
-        """Return the tests that call any of some functions, quick files first, as many as fit into seconds."""
-        found = set().union(*map(self.of.__getitem__, functions))
-        tests = sorted(
-            found, key=lambda test: (self.whole[test.partition("::")[0]], self.seconds[test], test)
-        )
+    def calling(self, functions: list[str], most: float, home: str) -> list[str]:
+        """Return the tests that call any of some functions, quick files first, as many as fit into seconds.
+
+        Before all go those of the file `home`, where the functions are tested by name.
+        """
+
+        def turn(test: str) -> tuple:
+            file = test.partition("::")[0]
+            return file != home, self.whole[file], self.seconds[test], test
+
+        tests = sorted(set().union(*map(self.of.__getitem__, functions)), key=turn)
         total = accumulate(map(self.seconds.get, tests))
         return [test for test, so_far in zip(tests, total, strict=True) if so_far <= most]
 
@@ -259,7 +264,8 @@ def main() -> None:
     for file, at in tqdm([place for place in every[: asked.mutants] if place not in tried], unit=" mutants"):
         tree = copy.deepcopy(package[file])
         node = list(ast.walk(tree))[at]
-        what, order = change(node), tests.calling(callers(package, file, node.lineno), asked.seconds)
+        home = f"tests/test_{Path(file).stem}.py"
+        what, order = change(node), tests.calling(callers(package, file, node.lineno), asked.seconds, home)
         seconds = 60 + 20 * sum(map(tests.seconds.get, order))
         found = in_fork(partial(first_failing, file, tree, order), seconds) if order else ""
         one = {"file": file, "at": at, "line": node.lineno, "what": what, "tests": len(order)}

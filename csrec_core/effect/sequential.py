@@ -33,7 +33,7 @@ def sequential_effect(dataset: Dataset, design: Design) -> pd.DataFrame:
     worth), and `chosen`. An input error where an exposure has no propensity, or a phase is too short.
     """
     rows = lay_rows(dataset, design)
-    rows = rows[rows["arm"] >= 0].reset_index(drop=True)
+    rows = rows[rows["arm"] >= 0]
     if missing := int(rows["propensity"].isna().sum()):
         raise InputError(
             f"{dataset.name}: the marginal effect needs the propensity of every exposure; {missing:,} have none"
