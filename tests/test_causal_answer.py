@@ -11,10 +11,12 @@ import pytest
 from csrec_core.causal.answer import _titled_list, answer
 from csrec_core.causal.certificate import Certificate, certify_formula
 from csrec_core.causal.docalculus import check_rule
+from csrec_core.causal.expression import Conditional, product
 from csrec_core.causal.graph import causal_graph, extend_graph, sequential_graph
 from csrec_core.causal.identify import identify
 from csrec_core.causal.repair import breaking_edges, identifying_changes
 from csrec_core.causal.search import Source
+from csrec_core.causal.simplify import simplify
 from csrec_core.causal.twins import smallest_core
 
 
@@ -345,3 +347,12 @@ def test_formulas_as_they_are_found_and_made_shorter(arrows, confounded, do, giv
     assert effect.found.text() == found
     assert effect.formula.text() == (shorter or found)
     assert certify_formula(effect, models=2).agrees
+
+
+def test_conditionals_are_joined_only_where_that_is_shorter():
+    """P(a, b) names as many nodes as P(a) P(b), and fewer than P(a | b) P(b)."""
+    a, b = Conditional(frozenset("a")), Conditional(frozenset("b"))
+    for first, joined in ((a, False), (Conditional(frozenset("a"), given=frozenset("b")), True)):
+        term = product([first, b])
+        expected = Conditional(frozenset("ab")) if joined else term
+        assert simplify(term, lambda *_, apart=not joined: apart) == expected
