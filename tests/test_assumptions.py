@@ -4,7 +4,9 @@ import itertools
 import random
 import re
 
+import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 
 from csrec_core.causal.docalculus import check_rule
@@ -22,6 +24,7 @@ from csrec_core.effect.assumptions import (
     TRANSPORT,
     assumption_tests,
 )
+from csrec_core.effect.independence import covariance_test, local_markov
 from csrec_core.errors import InputError
 
 T = 4
@@ -230,3 +233,13 @@ def test_same_seed_same_table_and_no_global_randomness(clean):
 def test_bad_level(clean):
     with pytest.raises(InputError, match="alpha = 5"):
         assumption_tests(clean, alpha=5)
+
+
+def test_the_independences_of_a_graph_are_those_given_causes():
+    """Of a → c ← b, c → d these are d's of a and of b, given c; a's of b is given nothing, and left out."""
+    rng = np.random.default_rng(0)
+    a, b, c, d = rng.normal(size=(4, 300))
+    c = a + b + c
+    data = pd.DataFrame({"a": a, "b": b, "c": c, "d": c + d})
+    expected = [covariance_test(*(data[name].to_numpy() for name in ("d", other, "c"))) for other in "ab"]
+    assert sorted(local_markov(nx.DiGraph(["ac", "bc", "cd"]), data)) == pytest.approx(sorted(expected))

@@ -75,6 +75,13 @@ def test_slopes_are_drawn_in_by_as_much_as_they_are_noise(slope, span):
     )
 
 
+def test_a_column_that_is_nothing_elsewhere_leaves_the_others_as_they_are():
+    gram, noise, moment = np.diag([50.0, 40, 0]), np.diag([3.0, 2, 0]), np.array([10.0, 20, 0])
+    found, covariance = module._draw_in(gram, moment, noise, 1.0)
+    less, spread = module._draw_in(gram[:2, :2], moment[:2], noise[:2, :2], 1.0)
+    assert found == pytest.approx([*less, 0]) and covariance[:2, :2] == pytest.approx(spread)
+
+
 def test_a_cell_has_the_effect_that_other_folds_tell(monkeypatch):
     cells, x = drawn(300), np.column_stack([np.ones(300), np.random.default_rng(2).normal(size=(300, 2))])
     monkeypatch.setattr(module, "known_before", lambda *_: x)

@@ -111,6 +111,7 @@ REFUSED = [
     ("g.gml", "graph [ directed 1 node [ id 1 ] ] graph [ directed 1 ]", "expected one graph"),
     ("g.graphml", "<graphml><graph edgedefault='undirected'/></graphml>", "undirected"),
     ("g.graphml", "<graphml><graph edgedefault='directed'><node id='a'></graph></graphml>", "no XML"),
+    ("g.graphml", "<graphml>" + 2 * "<graph edgedefault='directed'/>" + "</graphml>", "a second or nested graph"),
     ("g.graphml", "<!DOCTYPE x [<!ENTITY a 'b'>]><graphml>&a;</graphml>", "entity"),
     ("g.json", '{"edges": [["a", "b"]],\n "bidirected": [["a", "c"]]}', r"bidirected\[0\]: unknown node 'c'"),
     ("g.json", '{"edges": [["a", "b"], ["b"]]}', r"edges\[1\]: an edge is a pair"),

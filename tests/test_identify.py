@@ -8,8 +8,8 @@ from causal_peers import PUBLISHED
 from csrec_core.causal.adjustment import adjustment_sets, front_doors, implications, instruments
 from csrec_core.causal.certificate import certify_formula, conditional, random_model
 from csrec_core.causal.expression import Conditional, Product, Sum
-from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
-from csrec_core.causal.identify import identifiability_table, identify
+from csrec_core.causal.graph import VARIANTS, causal_graph, latents, observed, sequential_graph, variant_graph
+from csrec_core.causal.identify import Identifiability, identifiability_table, identify
 from csrec_core.causal.search import Source, project_latents
 from csrec_core.causal.twins import smallest_core, twin_models
 from csrec_core.errors import InputError
@@ -233,6 +233,24 @@ def test_with_hidden_preferences_only_randomised_exposure_identifies(exposure):
         assert same_as_truth(hidden, identify(hidden, y="D2", **query), y=["D2"], **query)
 
 
+def test_what_is_asked_of_exposures_at_a_time(monkeypatch):
+    asked, (shown, decided, preferred) = [], (["S1", "S2", "S3"], ["D1", "D2"], ["P1", "P2", "P3"])
+
+    def taken_down(world, **query):
+        asked.append((latents(world) == set(preferred), query))
+
+    monkeypatch.setattr("csrec_core.causal.identify.identify", taken_down)
+    identifiability_table(sequential_graph(3), 3)
+    assert asked == [
+        (False, {"y": "D3", "do": shown, "given": preferred}),
+        (False, {"y": "D3", "do": shown, "given": ["P3"]}),
+        (False, {"y": "D3", "do": shown, "given": []}),
+        (True, {"y": "D3", "do": shown, "given": []}),
+        (True, {"y": "D3", "do": shown, "given": decided}),
+        (True, {"y": "D3", "do": ["S3"], "given": ["S1", "S2", *decided]}),
+    ]
+
+
 def test_an_experiment_on_another_node_gives_what_the_log_cannot():
     # the instrument's graph with the mediator confounded: an experiment on z, which moves x, does not help;
     # one on x does (Lee, Correa and Bareinboim 2019)
@@ -290,6 +308,15 @@ def test_front_doors_and_instruments_of_the_textbooks():
     graph = causal_graph(pairs("zx xy cz cy"), [("x", "y")])
     assert instruments(graph, y="y", do="x") == [("z", frozenset("c"))]
     assert instruments(causal_graph(pairs("zx xy zy"), [("x", "y")]), y="y", do="x") == []
+
+
+@pytest.mark.parametrize(("second", "found"), [("n18", True), ("n19", False)])
+def test_two_hundred_conditions_of_an_instrument_are_tried(second, found):
+    """Of the pairs of twenty nodes n14 and n18 are the 179th, after the empty set and each node alone."""
+    confounders = [(c, node) for c in ("n14", second) for node in "zy"]
+    nodes = [f"n{number:02}" for number in range(20)]
+    graph = causal_graph([*pairs("zx xy"), *confounders], [("x", "y")], nodes=nodes)
+    assert instruments(graph, y="y", do="x") == ([("z", frozenset({"n14", second}))] if found else [])
 
 
 def test_implications_are_independences_and_no_pair_is_missed():
@@ -384,6 +411,16 @@ def test_twins_have_one_law_and_two_effects():
         for table in moved:
             assert min(table.min() - 0.01, 0.99 - table.max()) == pytest.approx(0, abs=1e-9)
         built += 1
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_only_small_graphs_of_the_log_alone_are_searched_again(monkeypatch, large):
+    """A trial's formula is the one that was found, and of many nodes that of the adjustment is taken."""
+    more = [("y", f"z{i:02}") for i in range(40 if large else 0)]
+    sources = [Source()] if large else [Source(), Source("trial", frozenset("c"))]
+    found = identify(causal_graph([*pairs("cx cy xy"), *more]), y="y", do="x", sources=sources)
+    monkeypatch.setattr(Identifiability, "_searched", lambda *_, **__: pytest.fail("searched again"))
+    assert found.formula.text() == "Σ_c' P(c') P(y | x, c')"
 
 
 @pytest.mark.parametrize("more,needed", [(26, "b"), (27, "a")])

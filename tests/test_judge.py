@@ -259,15 +259,15 @@ def test_overlap_by_hand():
     assert one["sides"].tolist() == [[3, 2, 2, 0], [2, 2, 1, 1]]
     assert (float(one["largest"]), float(other["largest"])) == (9.0, 0.0)
     sums = {"all": np.arange(7.0), "all cross": np.diag([1.0, 1, 1, 4, 1, 2, 1])}
-    # Items: exposed twice by the baseline and thrice by the arm; never and once; once and never.
-    counts = SimpleNamespace(rows=np.array([[[1, 3], [0, 1], [0, 0]], [[1, 0], [0, 0], [1, 0]]]))
+    # Items: exposed twice by the baseline and thrice by the arm; never and once; once and once.
+    counts = SimpleNamespace(rows=np.array([[[1, 3], [0, 1], [0, 1]], [[1, 0], [0, 0], [1, 0]]]))
     found = measure_overlap([one, other], sums, counts, scores, ITEM)
     assert found == Overlap(
         9 / 4,
         25 / 2,
         9 / 5,
         1 / 2,
-        3 / 4,
+        4 / 5,
         roc_auc_score([0, 0, 0, 1, 1], scores["e"][:5]),
         (3, 2),
         (2, 2),
@@ -477,7 +477,8 @@ def reading(share, *, gone=0.0, users=40, rows=10, seed=0):
     table = pd.DataFrame(
         {"user": np.repeat(np.arange(users), rows), "arm": 1, "propensity": np.exp(logged - 5)}
     )
-    scores = pd.DataFrame({"trimmed": False, "decision": rng.normal(size=count) + gone * rest, "m1": 0.1})
+    scores = pd.DataFrame({"trimmed": False, "decision": rng.normal(size=count) + gone * rest})
+    scores["m1"] = 0.1 + 0.2 * rng.random(count)
     return table, scores.assign(chance=np.sqrt(share) * found / found.std() + 3.0)
 
 

@@ -136,6 +136,19 @@ def test_the_strongest_column_by_its_own_regressions(alone):
         assert found > factor(rows, features, scores, "y", ["x"])
 
 
+@pytest.mark.parametrize("certain", [0.0, 1.0])
+def test_a_certain_arm_is_told_by_odds_of_a_million(monkeypatch, certain):
+    """Without the column that tells the arm for certain it is a half."""
+    engine, rows, features, scores = told(200)
+
+    def fitted(table, arm):
+        return SimpleNamespace(predict=lambda table: np.full(len(table), certain if "x" in table else 0.5))
+
+    monkeypatch.setattr(sensitivity, "fit_model", fitted)
+    name, found = strongest(engine, rows, features, scores)
+    assert (name, found) == ("x", pytest.approx(999_999))
+
+
 def test_without_columns_or_weight_nothing_is_strong():
     engine, rows, features, scores = told(200)
     assert strongest(engine, rows, features[["z"]], scores) == ("", 1.0)

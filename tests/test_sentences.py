@@ -271,6 +271,7 @@ def test_the_table_of_an_answer_by_hand():
         ["overall", "all"], ["exposure number", "1"], ["exposure number", "2 to 5"], ["genre", "1"], ["genre", "2"],
         ["step", "1"], ["step", "2"],
     ]  # fmt: skip
+    assert table.index.tolist() == [0, 1, 2, 3, 4, 5, 6]  # the rows' numbers, which its file leaves out
     assert table["exposures"].tolist() == [600, 80, 520, 7, 7, 7, 7]
     assert table["effect"].tolist() == [0.06, 0.05, 0.07, 0.1, 0.2, 0.1, 0.2]
     assert len(answer._as_table(Reported("bounded", groups={"genre": None}), [])) == 1

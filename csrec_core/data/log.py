@@ -156,7 +156,7 @@ def find_files(path: Path) -> tuple[list[Path], str]:
         logs = sorted(file for file in path.glob("log.*") if file.suffix != ".yaml")
         found = (
             inside
-            or logs[:1]
+            or logs
             or [file for file in sorted(path.rglob("[!._]*.parquet")) if file.stem not in (*SIDES, "truth")]
         )
     except (OSError, ValueError) as error:
