@@ -336,6 +336,9 @@ FORMULAS = [
      "Σ_{a', b'} P(a' | x) (Σ_x' P(x') P(b' | a', x')) P(y | x, a', b')"),
     ("xm my", "xy", "x", "m", "Σ_x' P(x') P(y | m, x')", None),
     ("cx cy xy", "", "x", "c", "P(y | c, x)", None),
+    # What sums to one is left out at once: P(x | a), and P(y | a, x) below.
+    ("ay xy", "ax", "x", "", "Σ_a' P(a') P(y | x, a')", None),
+    ("xy", "ay", "x", "a", "P(y | a, x)", None),
     ("xy yz", "xz", "x", "z",
      "[P(y | x) Σ_x' P(x') P(z | y, x')] / [Σ_y' P(y' | x) Σ_x' P(x') P(z | x', y')]", None),
 ]  # fmt: skip

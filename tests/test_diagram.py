@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Annotation
 
 from csrec_core.causal.audit import audit, breaking_table
-from csrec_core.causal.diagram import _beside, _distance, graph_frame, stack_steps, verdict_grid
+from csrec_core.causal.diagram import _bend, _beside, _distance, graph_frame, stack_steps, verdict_grid
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.theorem import derive_theorem
@@ -206,3 +206,8 @@ def test_kinds_labels_and_bends_by_hand():
     long = (below["x1"] - below["x0"] > 3).to_list()
     assert below["bend"].tolist() == [0.28 if one else 0.0 for one in long]
     assert sum(long) == 1
+
+
+@pytest.mark.parametrize(("start", "end", "bend"), [(0.0, 0.0, 0.28), (0.5, 0.0, -0.28), (0.0, 0.5, -0.28)])
+def test_only_an_arrow_along_the_lowest_row_bends_below(start, end, bend):
+    assert _bend("a", "c", {"a": (0.0, start), "b": (1.0, (start + end) / 2), "c": (2.0, end)}) == bend

@@ -467,6 +467,11 @@ def test_a_genre_must_come_again_thirty_times_in_a_hundred_of_twenty_users():
     assert repeats(40, users=20).word != NOT_TESTED
 
 
+def test_a_genre_alone_comes_again_each_time():
+    user, same = np.arange(200) % 40, np.zeros(200, dtype=np.int64)
+    assert audit._genre_repeats(np.ones(200), user, same, same, pd.Series([0]), "a").value == pytest.approx(1)
+
+
 def reading(share, *, gone=0.0, users=40, rows=10, seed=0):
     """Logged chances of which a share of the variance is found again, and decisions that go with the rest."""
     rng = np.random.default_rng(seed)

@@ -189,7 +189,7 @@ def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["variant", "t", "step", "holds"])
 
 
-def assumption_table(t: int = 3, *, models: int = 20, seed: int = 0) -> pd.DataFrame:
+def assumption_table(t: int, *, models: int = 20, seed: int = 0) -> pd.DataFrame:
     """Say what each departure from Figure 1 breaks, whether a log could show it, and what it costs, a row each.
 
     `variant`, `breaks` (steps beyond those that fail on Figure 1), `identifiable`, `testable` (an independence that

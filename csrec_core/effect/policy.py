@@ -49,7 +49,7 @@ def policies(cells: pd.DataFrame, *, cost: float = 0.0) -> dict[str, np.ndarray]
     rule = (cells["effect"] > cost).to_numpy(dtype=float)
     share = np.average(rule, weights=cells["tau"])
     one = np.ones(len(cells))
-    return {ALWAYS: one, NEVER: 0 * one, RANDOM: share * one, RULE: rule}
+    return {ALWAYS: one, NEVER: np.zeros_like(one), RANDOM: share * one, RULE: rule}
 
 
 def policy_values(
