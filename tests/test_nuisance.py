@@ -172,6 +172,7 @@ FAR = {"logistic": [2.0, 0, 0]}
         ([0, 0, 0], FAR | {"boosted": [0, 2.0, 0]}, {"binary": False, "weight": [3, 2, 1]}, "boosted"),
         ([0, 0, 0], FAR | {"boosted": [0, 2.0, 0]}, {"binary": False, "weight": [2, 3, 1]}, "logistic"),
         ([0, 0, 0], FAR | {"fine": [0, 1.0, 0]}, {"binary": False, "learners": ("logistic", "fine")}, "fine"),
+        ([1, 1, 1], {"logistic": [0, 1, 1], "boosted": [1, 1, 1]}, {"binary": False}, "boosted"),
         # Likelihoods: .5 .5 .5 against .8 .8 .1; certain and wrong is no infinity, but that of 1 in 10,000.
         ([1, 0, 1], {"logistic": [0.5, 0.5, 0.5], "boosted": [0.8, 0.2, 0.1]}, {}, "logistic"),
         ([1, 0, 1], {"logistic": [0.5, 0.5, 0.5], "boosted": [0.8, 0.2, 0.3]}, {}, "boosted"),
