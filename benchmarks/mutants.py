@@ -215,16 +215,22 @@ class Tests:
                 self.of[function] |= set(seen["seconds"] if "fixtures" in tests else tests)
 
     def calling(self, functions: list[str], most: float, home: str) -> list[str]:
-        """Return the tests that call any of some functions, quick files first, as many as fit into seconds.
+        """Return the tests that call any of some functions, as many as fit into seconds.
 
-        Before all go those of `home`, which is named after the functions' own file, unless it takes half of the time.
+        Half of these go to the quick ones of `home`, the file of tests that is named after the functions' own; then
+        come those of all files, quick files first.
         """
+        found = set().union(*map(self.of.__getitem__, functions))
+        own = [test for test in found if test.startswith(f"{home}::")]
+        first = self.within(sorted(own, key=lambda test: (self.seconds[test], test)), most / 2)
+        rest = sorted(
+            found.difference(first),
+            key=lambda test: (self.whole[test.partition("::")[0]], self.seconds[test], test),
+        )
+        return self.within([*first, *rest], most)
 
-        def turn(test: str) -> tuple:
-            file = test.partition("::")[0]
-            return file != home or self.whole[file] > most / 2, self.whole[file], self.seconds[test], test
-
-        tests = sorted(set().union(*map(self.of.__getitem__, functions)), key=turn)
+    def within(self, tests: list[str], most: float) -> list[str]:
+        """Return the first of some tests, as many as fit into seconds."""
         total = accumulate(map(self.seconds.get, tests))
         return [test for test, so_far in zip(tests, total, strict=True) if so_far <= most]
 
