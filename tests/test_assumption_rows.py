@@ -239,7 +239,8 @@ def test_what_a_decision_does_not_descend_from(monkeypatch):
     assert "preference_before" not in given[-1][0]
     monkeypatch.setattr(assumptions, "local_markov", lambda graph, data: [])
     assert "is determined by the rest" in assumptions._test_markov(rows(table), RNG).testable
-    for one in (table[table["user"] < 99], table.assign(decision=1)):
+    early = table.assign(decision=table["step"] == 0)  # both decisions, but one from the second on
+    for one in (table[table["user"] < 99], table.assign(decision=1), early):
         assert assumptions._test_markov(rows(one), RNG).testable.startswith("no: too few users, or decisions")
     assert "determined" in assumptions._test_markov(rows(table[table["user"] < 100]), RNG).testable
 

@@ -142,11 +142,9 @@ def test_groups_of_sessions_are_of_the_rows_of_the_log(tmp_path):
     columns = [*lay_rows(Dataset(log), Design()).columns]
     engine = SimpleNamespace(known=known, score=score)
     (sums,), _ = parts._score_part("p", tmp_path / "p.npz", plan(log=parted), [engine], columns, None)
-    assert sums["premium"].reshape(2, 7)[:, 3].tolist() == [20, 40] and {
-        "position",
-        "hour",
-        "context",
-    } <= set(sums)
+    assert sums["premium"].reshape(2, 7)[:, 3].tolist() == [20, 40]
+    assert sums["position"].reshape(20, 7)[:, 3].tolist() == [0, 60, *[0] * 18]  # the arm's are second
+    assert {"hour", "context"} <= set(sums)
 
 
 def glance(log):

@@ -142,6 +142,7 @@ def test_a_certain_arm_is_told_by_odds_of_a_million(monkeypatch, certain):
     engine, rows, features, scores = told(200)
 
     def fitted(table, arm):
+        assert "z" not in table  # the constant
         return SimpleNamespace(predict=lambda table: np.full(len(table), certain if "x" in table else 0.5))
 
     monkeypatch.setattr(sensitivity, "fit_model", fitted)

@@ -207,9 +207,9 @@ def _primed(write: Callable, nodes: Iterable[str], primes: Primes) -> str:
     nodes = set(nodes)
     groups = (
         write({node for node in nodes if primes.get(node, 0) == count}, mark="'" * count)
-        for count in range(max((primes.get(node, 0) for node in nodes), default=0) + 1)
+        for count in sorted({primes.get(node, 0) for node in nodes})
     )
-    return ", ".join(filter(None, groups))
+    return ", ".join(groups)
 
 
 _LATEX = _Style(
