@@ -17,6 +17,7 @@ from csrec_core.causal.audit import (
     variant_table,
     verdicts,
 )
+from csrec_core.causal.certificate import certify
 from csrec_core.causal.graph import (
     VARIANTS,
     causal_graph,
@@ -311,6 +312,13 @@ def test_an_audit_goes_through_every_time_up_to_its_own(t):
     today, history = (found.identifications[name] for name in ("today", "history"))
     assert (today.given, len(history.given)) == ({f"P{t}"}, t)
     assert (len(today.do), today.y) == (t, {f"D{t}"})
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 5}])
+def test_an_audit_certifies_each_step_in_the_models_of_its_seed(options):
+    found = audit(variant_graph("carry-over S[t-1] → D[t]", 2), 2, **options)
+    seed = options.get("seed", 0)
+    assert found.certificates == {s.name: certify(s.check, seed=seed) for s in found.derivation.steps}
 
 
 def test_variants_are_looked_at_from_two_steps_to_six(monkeypatch):
