@@ -336,6 +336,8 @@ FORMULAS = [
      "Σ_{a', b'} P(a' | x) (Σ_x' P(x') P(b' | a', x')) P(y | x, a', b')"),
     ("xm my", "xy", "x", "m", "Σ_x' P(x') P(y | m, x')", None),
     ("cx cy xy", "", "x", "c", "P(y | c, x)", None),
+    # Of formulas of one length that of the algorithm comes first: adjustment would sum over P(a, b).
+    ("ay bx by xy", "ax", "x", "", "Σ_b' P(b') Σ_a' P(a') P(y | x, a', b')", None),
     # What sums to one is left out at once: P(x | a), and P(y | a, x) below.
     ("ay xy", "ax", "x", "", "Σ_a' P(a') P(y | x, a')", None),
     ("xy", "ay", "x", "a", "P(y | a, x)", None),
