@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-comp
 # What is compiled is kept: without, each of the many kernels and processes would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: report test types tests coverage api clean
+.PHONY: report test types tests api clean
 
 report: $(VENV)/installed
 	$(BIN)/csrec report --suite quick
@@ -20,12 +20,9 @@ test: $(VENV)/installed
 types:
 	$(BIN)/mypy
 
+# With BRANCHES=1, as in CI, they end with a table of the branches that they take, and take half as long again.
 tests:
-	$(BIN)/pytest
-
-# Which branches the tests take: a table by file. It doubles their time, so `make test` leaves it out.
-coverage: $(VENV)/installed
-	$(BIN)/pytest --cov=csrec_core --cov-branch --cov-report=term:skip-covered
+	$(BIN)/pytest $(if $(BRANCHES),--cov=csrec_core --cov-branch --cov-report=term:skip-covered)
 
 # The reference of the public names, from their docstrings, as a static site.
 api: $(VENV)/installed

@@ -70,6 +70,11 @@ LONGEST = (
 )
 
 
+def pytest_xdist_auto_num_workers():
+    """Start one worker more than there are cores: some tests wait for a server or a clock."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure():
     """Give each of several workers its share of the cores: threads in each other's way take twice the time."""
     if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
