@@ -34,6 +34,7 @@ IMPORTED = (
     "csrec_core.evaluation.skips",
     "csrec_core.models.predictions",
     "csrec_core.reproduction.mssd_tables",
+    "frozen",  # the last
 )
 CONTEXT = multiprocessing.get_context("forkserver")
 
