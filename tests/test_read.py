@@ -116,7 +116,7 @@ def test_where_keeps_rows_and_counts_the_others(tmp_path, options, items):
         ("true); DROP VIEW file; SELECT (1", "expected one condition"),
         ("(SELECT count(*) FROM read_csv('/etc/passwd')) > 0", "--where: .*disabled"),
         ("user", "--where"),
-        ("false", "no rows left; expected at least one exposure"),
+        ("false", r"no rows left \(--where: 4\); expected at least one exposure"),
     ],
 )
 def test_conditions_that_are_none_are_refused_and_see_no_other_file(tmp_path, condition, message):
@@ -195,6 +195,8 @@ def test_an_exposure_and_its_click_become_one_row():
     assert dataset.left_out == {"accepted without an exposure": 1}
     late = frame_to_dataset(frame, options=replace(options, merge=30))
     assert late.log["decision"].sum() == 0 and late.left_out == {"accepted without an exposure": 2}
+    with pytest.raises(InputError, match=r"no rows left \(accepted without an exposure: 2\)"):
+        frame_to_dataset(frame[frame["event"] == "click"], options=options)
 
 
 def test_repeats_are_left_out_when_asked():
