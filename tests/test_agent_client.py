@@ -185,6 +185,9 @@ def test_no_answer_stops_the_run_and_keeps_it(chat, few_books, tmp_path):
     with pytest.raises(Stopped, match="no answer in 2 tries") as error:
         ask(tmp_path / "run", NOWHERE, few_books, tries=2)
     assert error.value.code == 1
+    # From where nothing has ever come nothing is waited for long.
+    with pytest.raises(Stopped, match="no answer in 4 tries"):
+        ask(tmp_path / "run", NOWHERE, few_books, resume=True)
     with serving(chat()) as url:
         ask(tmp_path / "run", url, few_books, users=5, resume=True)
     assert log_of(tmp_path / "run")["user"].nunique() == 5

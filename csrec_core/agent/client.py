@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from itertools import count
 
 import httpx
 
@@ -17,6 +18,7 @@ from csrec_core.errors import InputError
 PASSING = {408, 409, 425, 429}  # and all of 500 and more: worth another try
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is left alone
 SECRET = 8  # characters; a shorter key, such as a local server's, is none, and may be part of any word
+FIRST_TRIES = 4  # of an endpoint from which nothing has come yet: its address may be wrong
 TOO_MANY = 50  # questions in a row that are given up before the run stops
 MOST_TOKENS = 2**40  # of a request; whoever counts more cannot count
 CHARACTERS = 4  # a token, for estimates before the server has counted
@@ -39,6 +41,7 @@ class Client:
         self._not_before = 0.0
         self._stopped: Exception | None = None
         self._given_up = 0  # questions in a row
+        self._reached = False  # whether anything has come back
 
     async def close(self) -> None:
         """Close the connections."""
@@ -73,8 +76,7 @@ class Client:
     ) -> tuple[int | None, str, tuple[int, int]]:
         """Return a request's number, the text that came back and its tokens, after some tries if need be."""
         jitter = random.Random(f"{self._endpoint.seed} {key}")
-        said = ""
-        for failed in range(self._endpoint.tries):
+        for tried in count(1):
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
             if self._stopped:
                 raise self._stopped
@@ -82,16 +84,18 @@ class Client:
                 return await self._send(key, prompt, messages)
             except Failed as error:
                 wait, said = error.wait, str(error)
-            if wait is None:
-                wait = self._endpoint.backoff * 2**failed * jitter.uniform(0.5, 1.5)
-            elif wait > LONGEST_WAIT:
+            if wait is not None and wait > LONGEST_WAIT:
                 message = f"the server asks to wait {wait:,.0f} s; go on with --resume after that"
                 raise self._stop(Stopped(message))
+            if tried >= (self._endpoint.tries if self._reached else min(self._endpoint.tries, FIRST_TRIES)):
+                break
+            if wait is None:
+                wait = self._endpoint.backoff * 2 ** (tried - 1) * jitter.uniform(0.5, 1.5)
             else:  # it is the server that is busy: nobody asks before then
                 self._not_before = max(self._not_before, time.monotonic() + wait)
-            await asyncio.sleep(min(wait, LONGEST_WAIT))
-        tries = f"no answer in {self._endpoint.tries} tries ({said}); --resume goes on when it is back"
-        raise self._stop(Stopped(tries))
+            await asyncio.sleep(wait)
+        message = f"no answer in {tried} {'try' if tried == 1 else 'tries'} ({said}); --resume goes on when it is back"
+        raise self._stop(Stopped(message))
 
     async def _send(
         self, key: str, prompt: Prompt, messages: list
@@ -103,6 +107,7 @@ class Client:
         body = {"model": self._endpoint.model, "messages": messages, **_response_format(form, prompt)}
         try:
             reply = await post(self._http, self._address, body, self._endpoint.timeout)
+            self._reached = True
             completion = _read_completion(reply.content) if reply.is_success else None
         except Failed as error:
             self._cache.came_back(request, error.outcome)
