@@ -256,7 +256,12 @@ def test_clean_checks_the_parameters(tmp_path, source, says):
     assert result.exit_code == 1 and says in result.output and "cell 1: expected a title" in result.output
 
 
-@pytest.mark.parametrize("content", [None, "", "{}"])
+NO_SOURCE = (
+    '{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}}]}'
+)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", NO_SOURCE])
 def test_clean_refuses_what_is_no_notebook(tmp_path, content):
     path = tmp_path / "a.ipynb"
     if content is not None:

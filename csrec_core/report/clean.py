@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-from csrec_core.errors import InputError
+from csrec_core.errors import InputError, one_line
 from csrec_core.files import whole_file
 from csrec_core.report.parameters import read_parameters
 
@@ -29,10 +29,6 @@ def notebook_faults(path: str | Path) -> list[str]:
     faults = []
     if _stripped(notebook) != notebook:
         faults.append("not clean: outputs, numbers of execution or traces of a run; csrec clean strips them")
-    try:
-        nbformat.validate(notebook)
-    except nbformat.ValidationError as error:
-        faults.append(f"not a valid notebook: {str(error).splitlines()[0]}")
     first = notebook.cells[0] if notebook.cells else None
     if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
         faults.append("cell 1: expected a title, '# ...', and what the notebook answers")
@@ -61,9 +57,11 @@ def _parameter_faults(path: str | Path, notebook: nbformat.NotebookNode) -> list
 
 def _read_notebook(path: str | Path) -> nbformat.NotebookNode:
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)  # to read it only warns
     except Exception as error:  # nbformat looks into what it has not checked
-        raise InputError(f"cannot read the notebook {path}: {error}") from None
+        raise InputError(one_line(f"cannot read the notebook {path}: {error}")) from None
+    return notebook
 
 
 def _stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
