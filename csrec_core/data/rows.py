@@ -74,7 +74,8 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
         chosen = view.select("chosen", f"SELECT * FROM {view.view} WHERE {source.value} IS NOT NULL")
         left_out["other arms"] = view.one("count(*)") - chosen.one("count(*)")
         found = replace(found, view=chosen)
-    rows = _count(found.view, table, left_out)
+    if not (rows := found.view.one("count(*)")):
+        raise _no_rows(table, left_out)
     columns, times = _row_columns(found)
     kept = [each for each, missing in check_columns(found.view, [*columns, source]) if missing < rows]
     typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
@@ -87,19 +88,18 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     view, repeats = without_repeats(view, options)
     view, unanswered = with_answers(view, options, times)
     left_out |= repeats | unanswered
-    _count(view, table, left_out)
     values, labels = _fetch(view)
+    if not values:  # --merge may leave none
+        raise _no_rows(table, left_out)
     values |= {each.name: values.pop(_alias(each, number)) for number, each in enumerate(kept)}
     return Rows(values, labels, arms, times, {reason: count for reason, count in left_out.items() if count})
 
 
-def _count(view: Table, table: Table, left_out: Mapping[str, int]) -> int:
-    """Return how many rows there are; none is an input error."""
-    if not (rows := view.one("count(*)")):
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items() if count)
-        left = f" left ({reasons})" if reasons else ""
-        raise InputError(f"{table.name}: no rows{left}; expected at least one exposure")
-    return rows
+def _no_rows(table: Table, left_out: Mapping[str, int]) -> InputError:
+    """Return the error of a table of which nothing is left, with what was left out."""
+    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items() if count)
+    left = f" left ({reasons})" if reasons else ""
+    return InputError(f"{table.name}: no rows{left}; expected at least one exposure")
 
 
 def _alias(each: Column, number: int) -> str:
