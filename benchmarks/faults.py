@@ -195,9 +195,8 @@ def finish(reports: Path) -> tuple[int, str]:
     return Run(reports).end()
 
 
-def digest(reports: Path) -> dict[str, str]:
+def digest(run: Path) -> dict[str, str]:
     """Return the hash of all that has to be the same whatever happened: figures, tables, verdicts."""
-    run = reports / "r"
     files = [path for kind in ("figures", "tables") for path in (run / kind).rglob("*") if path.is_file()]
     return {
         path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -399,7 +398,7 @@ def one(name: str, reports: Path, seed: int) -> dict[str, object]:
     found["orphans"] = kernels()
     code, said = finish(reports)
     found["lost"] = said[-300:] or f"exit {code}" if code else ""
-    again = {} if code else digest(reports)
+    again = {} if code else digest(reports / "r")
     found["different"] = (
         [file for file, sha in WHOLE["files"].items() if again.get(file) != sha] if again else []
     )
@@ -429,7 +428,7 @@ def main() -> None:
     clock, (code, said) = time.monotonic(), finish(out / "whole")
     if code:
         sys.exit(f"the undisturbed run ends with {code}: {said}")
-    WHOLE.update(reports=out / "whole", files=digest(out / "whole"), seconds=time.monotonic() - clock)
+    WHOLE.update(reports=out / "whole", files=digest(out / "whole" / "r"), seconds=time.monotonic() - clock)
     print(f"{len(WHOLE['files'])} files have to be the same; {WHOLE['seconds']:.0f} s a run")
     counts = {name: Counter() for name in given.only.split(",")}
     with suppress(KeyboardInterrupt):

@@ -7,32 +7,23 @@ kernels that outlive their runner (orphans). What a killed command loses, `fault
 """
 
 import argparse
-import hashlib
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from csrec_core.files import UNDER_WAY, read_json
+import psutil
+from faults import digest, temporary
+
+from csrec_core.files import read_json
 
 WORLD = ("users=200", "items=40", "steps=6")
-COMMAND = (
-    sys.executable,
-    "-m",
-    "csrec_core",
-    "report",
-    "--run",
-    "grid",
-    "--notebook",
-    "02_data",
-    "--jobs",
-    "2",
-)
+COMMAND = [
+    sys.executable, "-m", "csrec_core", "report", "--run", "grid", "--notebook", "02_data", "--jobs", "2"
+]  # fmt: skip
 
 
 def begin(reports: Path, points: int) -> subprocess.Popen:
@@ -45,26 +36,17 @@ def begin(reports: Path, points: int) -> subprocess.Popen:
     )
 
 
-def below(pid: int) -> dict[int, str]:
-    """Return the processes that a process has started, and those have, with their command lines."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-    found: dict[int, str] = {}
-    for _ in range(5):  # command, nanny, worker, kernel
-        for child, parent in parents.items():
-            if parent == pid or parent in found:
-                with suppress(OSError):
-                    found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return found
-
-
 def kill_worker(run: subprocess.Popen, rng: random.Random) -> None:
     """Kill one of the workers, which their nanny replaces."""
-    workers = [pid for pid, line in below(run.pid).items() if "spawn_main" in line]
-    with suppress(ProcessLookupError):
-        os.kill(rng.choice(sorted(workers)), signal.SIGKILL)
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(run.pid).children(recursive=True)
+        rng.choice([each for each in started if "spawn_main" in " ".join(each.cmdline())]).kill()
+
+
+def kernels(reports: Path) -> int:
+    """Return how many kernels are at work, by where the notes lie that they are told of."""
+    lines = (" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    return sum("ipykernel_launcher" in line and str(reports) in line for line in lines)
 
 
 def work_off(reports: Path, points: int, every: float | None) -> tuple[float, int, int]:
@@ -73,22 +55,18 @@ def work_off(reports: Path, points: int, every: float | None) -> tuple[float, in
     run = begin(reports, points)
     while True:
         try:
-            return time.monotonic() - started, kills, run.wait(every)
+            code = run.wait(every)
+            return time.monotonic() - started, kills, code
         except subprocess.TimeoutExpired:
             kill_worker(run, rng)
             kills += 1
 
 
-def digest(point: Path) -> dict[str, str]:
+def made(point: Path) -> dict[str, str]:
     """Return the hash of what has to be the same whatever happened; nothing of a point that is not done."""
     manifest = point / "manifest.json"
-    if not manifest.exists() or read_json(manifest, {"status": str})["status"] != "complete":
-        return {}
-    files = [path for kind in ("figures", "tables") for path in (point / kind).rglob("*") if path.is_file()]
-    return {
-        path.relative_to(point).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in [*files, point / "verdicts.json"]
-    }
+    done = manifest.exists() and read_json(manifest, {"status": str})["status"] == "complete"
+    return digest(point) if done else {}
 
 
 def main() -> None:
@@ -102,21 +80,19 @@ def main() -> None:
     asked = parser.parse_args()
     alone: dict[str, dict[str, str]] = {}
     for name, every in (("left alone", None), ("worker killed", asked.every)):
-        reports = asked.out / name.replace(" ", "-")
+        reports = asked.out.resolve() / name.replace(" ", "-")
         shutil.rmtree(reports, ignore_errors=True)
         seconds, kills, code = work_off(reports, asked.points, every)
         time.sleep(3)  # in which a kernel that lost its runner ends
         found = {
-            f"seed-{seed}": digest(reports / "grid" / f"seed-{seed}") for seed in range(1, asked.points + 1)
+            f"seed-{seed}": made(reports / "grid" / f"seed-{seed}") for seed in range(1, asked.points + 1)
         }
         alone = alone or found
         lost = sum(not files for files in found.values())
         different = sum(bool(files) and files != alone[point] for point, files in found.items())
-        leftovers = [path for mark in (f"{UNDER_WAY}*", ".lock") for path in reports.rglob(mark)]
-        kernels = subprocess.run(["pgrep", "-fc", "ipykernel_launcher"], capture_output=True, text=True)
         print(
             f"{name:15} {seconds:6.0f} s  {kills:3} kills  {asked.points} points: {lost} lost, "
-            f"{different} different, {len(leftovers)} leftovers, {int(kernels.stdout)} orphans; exit code {code}",
+            f"{different} different, {len(temporary(reports))} leftovers, {kernels(reports)} orphans; exit code {code}",
             flush=True,
         )
 
