@@ -1,18 +1,15 @@
 import pandas as pd
 
-from csrec_core.causal.advice import log_advice
-from csrec_core.causal.audit import audit
+from csrec_core.causal.audit import audit, graph_meaning, logging_advice
 from csrec_core.causal.graph import sequential_graph
 
 LOG = pd.DataFrame({"source": ["self", "system"], "propensity": [float("nan"), 0.1]})
 
 
 def told(log=LOG, *, preferences_measured=False, **options):
-    return log_advice(
-        audit(sequential_graph(2, **options), 2, certificates=False),
-        log,
-        preferences_measured=preferences_measured,
-    )
+    checked = audit(sequential_graph(2, **options), 2, certificates=False)
+    advice = logging_advice(checked, log, preferences_measured=preferences_measured)
+    return graph_meaning(checked), advice
 
 
 def test_what_may_be_compared_follows_from_the_graph():

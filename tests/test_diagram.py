@@ -92,10 +92,10 @@ def test_graphs_of_any_names_are_drawn():
 
 def test_panels_are_titled_and_share_a_legend():
     derivation = derive_theorem(sequential_graph(3), 3)
-    figure = plot_panels(stack_steps(derivation), columns=2)
+    figure = plot_panels(stack_steps(derivation.values()), columns=2)
     titles = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
-    assert [title[:2] for title in titles] == [step.name for step in derivation]
-    assert ["holds" in title for title in titles] == [bool(step.check) for step in derivation]
+    assert [title[:2] for title in titles] == list(derivation)
+    assert ["holds" in title for title in titles] == [bool(step.check) for step in derivation.values()]
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert {"cut by the rule", "open path", "shortest path, blocked"} <= labels
 

@@ -144,9 +144,7 @@ def test_what_a_graph_changes_is_named():
     assert edge_changes(figure_1, figure_1) == ([], [])
 
 
-@pytest.mark.parametrize("nodes,more", [(8, ""), (9, ", …")])
-def test_eight_nodes_are_listed_where_none_is_near(nodes, more):
-    graph = causal_graph([], nodes=[f"a{i}" for i in range(nodes)])
-    with pytest.raises(InputError, match="unknown node") as caught:
+def test_the_nodes_are_listed_where_one_is_unknown():
+    graph = causal_graph([("a1", "b2")], nodes=["c3"])
+    with pytest.raises(InputError, match=r"unknown node 'somewhere else' in the query: .* a1, b2, c3$"):
         require_nodes(graph, ["somewhere else"])
-    assert str(caught.value).endswith(f": the graph has the nodes a0, a1, a2, a3, a4, a5, a6, a7{more}")

@@ -101,8 +101,8 @@ def test_published_formulas_are_matched_in_length_and_value(name):
 
 
 def test_a_variable_that_two_sums_run_over_is_not_captured():
-    inner = Sum("x", 0, Conditional(frozenset("y"), frozenset("x")))
-    outer = Sum("x", 0, Product((Conditional(frozenset("x")), inner)))
+    inner = Sum("x", Conditional(frozenset("y"), frozenset("x")))
+    outer = Sum("x", Product((Conditional(frozenset("x")), inner)))
     assert outer.text() == "Σ_x' P(x') Σ_x'' P(y | x'')"
     assert Product((inner, Conditional(frozenset("x")))).text() == "(Σ_x' P(y | x')) P(x)"
 
@@ -423,15 +423,13 @@ def test_only_small_graphs_of_the_log_alone_are_searched_again(monkeypatch, larg
     assert found.formula.text() == "Σ_c' P(c') P(y | x, c')"
 
 
-@pytest.mark.parametrize("more,needed", [(26, "b"), (27, "a")])
-def test_up_to_thirty_nodes_are_left_out_one_by_one(more, needed):
+def test_nodes_are_left_out_one_by_one():
     # Of a and b, between x and y, either can be adjusted for: the sets begin with a, the nodes left out as well.
-    graph = causal_graph(
-        [("b", "x"), ("b", "a"), ("a", "y"), ("x", "y"), *(("y", f"z{i}") for i in range(more))]
+    found = identify(
+        causal_graph([("b", "x"), ("b", "a"), ("a", "y"), ("x", "y"), ("y", "z")]), y="y", do="x"
     )
-    found = identify(graph, y="y", do="x")
     assert found.adjustment[0] == {"a"}
-    assert found.needed == {"x", "y", needed}
+    assert found.needed == {"x", "y", "b"}
 
 
 def test_a_trials_arms_are_as_many_as_its_settings():

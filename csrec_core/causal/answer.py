@@ -7,10 +7,10 @@ import networkx as nx
 
 from csrec_core.causal.adjustment import front_doors, implications, instruments
 from csrec_core.causal.certificate import Certificate, certify_formula
-from csrec_core.causal.graph import plain_names, probability
+from csrec_core.causal.graph import Nodes, plain_names, probability
 from csrec_core.causal.identify import Identifiability, identify
-from csrec_core.causal.repair import identifying_changes
-from csrec_core.causal.search import Source
+from csrec_core.causal.repair import Changes, identifying_changes
+from csrec_core.causal.search import ONE_SOURCE, Source
 from csrec_core.causal.twins import Twins, smallest_core, twin_models
 
 ENTRIES_LISTED = 12  # entries of a list that are printed
@@ -23,12 +23,12 @@ class Answer:
 
     found: Identifiability  # with formula and derivation
     certificate: Certificate | None  # of the formula, None where there is none or none was asked for
-    front_doors: list[frozenset[str]]  # see `csrec_core.causal.adjustment`, as for the next two
-    instruments: list[tuple[str, frozenset[str]]]
-    implications: list[tuple[str, str, frozenset[str]]]
+    front_doors: list[Nodes]  # see `csrec_core.causal.adjustment`, as for the next two
+    instruments: list[tuple[str, Nodes]]
+    implications: list[tuple[str, str, Nodes]]
     # two models that no data tell apart, or why there are none; None where the effect is identifiable
     twins: Twins | str | None
-    changes: dict[str, tuple[frozenset, ...]]  # what would make it identifiable, see `identifying_changes`
+    changes: Changes  # what would make it identifiable, see `identifying_changes`
 
     @property
     def query(self) -> str:
@@ -77,9 +77,8 @@ class Answer:
                 for a, b, nodes in self.implications
             ),
         }
-        return "\n\n".join(
-            [*parts, *filter(None, (_titled_list(title, list(told)) for title, told in ways.items()))]
-        )
+        lists = [_titled_list(title, list(told)) for title, told in ways.items()]
+        return "\n\n".join(filter(None, [*parts, *lists]))
 
     def _why(self) -> list[str]:
         lines = []
@@ -114,9 +113,9 @@ class Answer:
         elif self.twins:
             parts.append(f"Two models: {self.twins}")
         for change, sets in self.changes.items():
-            entries = [", ".join(sorted(_change(unit) for unit in names)) for names in sets]
+            entries = [", ".join(sorted(names)) for names in sets]
             parts.append(_titled_list(f"identifiable, if you {change}", entries))
-        return [*filter(None, parts), f"always: randomise {plain_names(self.found.do)}"]
+        return [*parts, f"always: randomise {plain_names(self.found.do)}"]
 
 
 def answer(
@@ -125,13 +124,12 @@ def answer(
     y: Iterable[str],
     do: Iterable[str],
     given: Iterable[str] = (),
-    sources: Sequence[Source] = (Source(),),
+    sources: Sequence[Source] = ONE_SOURCE,
     certificate: bool = True,
-    seed: int = 0,
 ) -> Answer:
     """Ask all there is to ask of P(y | do, given) on a graph, as `identify` takes it; InputError as there.
 
-    With `certificate` the formula is compared with the effect in random models, which `seed` decides.
+    With `certificate` the formula is compared with the effect in random models.
     """
     found = identify(graph, y=y, do=do, given=given, sources=sources)
     is_small = len(found.order) <= LARGE_GRAPH
@@ -140,11 +138,11 @@ def answer(
     core = smallest_core(found) if not found and len(sources) == 1 else None
     return Answer(
         found,
-        certify_formula(found, seed=seed) if found and certificate else None,
+        certify_formula(found) if found and certificate else None,
         front_doors(graph, **ends) if ends and is_small else [],
         instruments(graph, **ends) if ends and is_small else [],
         implications(graph) if is_small else [],
-        None if core is None else twin_models(found, core=core, seed=seed),
+        None if core is None else twin_models(found, core=core),
         {} if core is None else identifying_changes(found, core),
     )
 
@@ -153,18 +151,9 @@ def _set(nodes: Iterable[str]) -> str:
     return f"{{{plain_names(nodes)}}}"
 
 
-def _change(unit) -> str:
-    if isinstance(unit, str):
-        return unit
-    a, b = unit
-    return f"{a} <-> {b[1:]}" if b.startswith("↔") else f"{a} -> {b}"
-
-
 def _titled_list(title: str, entries: list[str]) -> str:
     """Return a list under its title; nothing where it is empty."""
+    if not entries:
+        return ""
     more = [f"  … and {len(entries) - ENTRIES_LISTED} more"] if len(entries) > ENTRIES_LISTED else []
-    return (
-        "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:ENTRIES_LISTED]), *more])
-        if entries
-        else ""
-    )
+    return "\n".join([f"{title}:", *(f"  {entry}" for entry in entries[:ENTRIES_LISTED]), *more])

@@ -1,4 +1,4 @@
-"""The audit of a causal graph: every step, certificate and formula at once, and the tables that tell it."""
+"""The audit of a causal graph: every step, certificate and formula at once, and the tables and words that tell it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,8 +14,6 @@ from csrec_core.causal.induction import Proof, prove_steps
 from csrec_core.causal.repair import additions, breaking_edges, find_repairs
 from csrec_core.causal.search import project_latents
 from csrec_core.causal.theorem import Derivation, derive_theorem
-
-VERDICTS = ("theorem", "equation_6", "recursion", "transport", "identifiable", "certificate")
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ def audit(
         "today": _history(graph, t, preferences=slice(-1, None)),
         "history": _history(graph, t),
     }
-    steps = chain[-1].steps if certificates else ()
-    certified = {step.name: certify(step.check, seed=seed) for step in steps}
+    steps = chain[-1].items() if certificates else ()
+    certified = {name: certify(step.check, seed=seed) for name, step in steps}
     return Audit(graph, t, chain, identifications, certified, prove_steps(unroll) if unroll else {})
 
 
@@ -116,11 +114,11 @@ def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
             "gap": audit.certificates.get(step.name, Certificate(())).gap,
             "reason": step.check.reason,
         }
-        for step in audit.derivation
+        for step in audit.derivation.values()
     ]
     table = pd.DataFrame(rows)
     if baseline is not None:
-        before = [bool(step.check) for step in baseline.derivation]
+        before = [bool(step.check) for step in baseline.derivation.values()]
         changes = {(True, False): "breaks", (False, True): "mends"}
         table["changed"] = [changes.get(pair, "") for pair in zip(before, table["holds"], strict=True)]
     return table
@@ -134,7 +132,7 @@ def breaking_table(audit: Audit) -> pd.DataFrame:
     or that run back in time are left out.
     """
     broken: dict[tuple[str, str, str], list[str]] = {}
-    for step in audit.derivation:
+    for step in audit.derivation.values():
         for edge in breaking_edges(step.check):
             broken.setdefault(edge, []).append(step.name)
     graph = audit.derivation["T1"].check.graph  # the audited graph with the regime R
@@ -149,17 +147,10 @@ def breaking_table(audit: Audit) -> pd.DataFrame:
 def repair_table(audit: Audit) -> pd.DataFrame:
     """Return one row per broken step and smallest repair: `step`, `repair`, `change`."""
     rows = []
-    for step in audit.derivation:
+    for step in audit.derivation.values():
         for change, sets in find_repairs(step.check).items():
-            rows += [(step.name, change, ", ".join(map(_unit_text, sorted(names)))) for names in sets]
+            rows += [(step.name, change, ", ".join(sorted(names))) for names in sets]
     return pd.DataFrame(rows, columns=["step", "repair", "change"])
-
-
-def _unit_text(unit: str | tuple[str, str]) -> str:
-    if isinstance(unit, str):
-        return unit
-    a, b = unit
-    return f"{a} {b[0]} {b[1:]}" if b.startswith("↔") else f"{a} → {b}"
 
 
 def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
@@ -168,10 +159,10 @@ def uncut_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
     A text that has lost its over- and underlines says the latter. `reason` has the open path that refutes it.
     """
     rows = []
-    for step in derive_theorem(graph, t):
+    for name, step in derive_theorem(graph, t).items():
         check = step.check
         uncut = check_rule(check.graph, 1, y=check.y, z=check.z, w=check.given)
-        rows.append((step.name, check.rule, uncut.separation, bool(check), bool(uncut), uncut.reason))
+        rows.append((name, check.rule, uncut.separation, bool(check), bool(uncut), uncut.reason))
     return pd.DataFrame(rows, columns=["step", "rule", "separation", "holds", "uncut", "reason"])
 
 
@@ -184,7 +175,7 @@ def variant_table(horizons: Iterable[int] = range(2, 7)) -> pd.DataFrame:
     for variant in VARIANTS:
         for t in horizons:
             graph = variant_graph(variant, t)
-            rows += [(variant, t, step.name, bool(step.check)) for step in derive_theorem(graph, t)]
+            rows += [(variant, t, name, bool(step.check)) for name, step in derive_theorem(graph, t).items()]
             rows.append((variant, t, "ID", bool(_history(graph, t))))
     return pd.DataFrame(rows, columns=["variant", "t", "step", "holds"])
 
@@ -212,8 +203,62 @@ def assumption_table(t: int, *, models: int = 20, seed: int = 0) -> pd.DataFrame
     return pd.DataFrame(rows, columns=columns)
 
 
+def graph_meaning(audit: Audit) -> str:
+    """Say what the graph means for a log: what may be compared in it."""
+    holds = verdicts(audit)
+    alike = "exposures of the same item to users of the same preference and the same last decision"
+    if not holds["identifiable"]:
+        return (
+            "By this graph something unmeasured moves both what a user sees and what they decide, so no "
+            "comparison within the log tells what an exposure does."
+        )
+    if not holds["transport"]:
+        return (
+            f"By this graph {alike} may still be decided differently when the system chose them than when "
+            "the user did; what is learnt from one side must not be taken for the other."
+        )
+    if not holds["recursion"]:
+        return (
+            f"By this graph {alike} are decided alike, whoever chose them, but the step-by-step formula that "
+            "CSRec trains on misses a way in which the past acts."
+        )
+    rest = "; what an exposure does by changing preferences is left out" if blocked_ways(audit.graph) else ""
+    return (
+        "By this graph self-chosen and recommended exposures of the same item can be compared once preference and "
+        f"last decision are the same: nothing else moves both{rest}."
+    )
+
+
+def logging_advice(audit: Audit, log: pd.DataFrame, *, preferences_measured: bool) -> str:
+    """Say what to log or randomise, by the graph and by what is in a log.
+
+    Of the log `source` and `propensity` are read; `preferences_measured` is whether its users' are in it.
+    """
+    if not verdicts(audit)["identifiable"]:
+        return "Randomise a share of what the system shows, and log each exposure's chance (the column propensity)."
+    if preferences_measured:
+        return (
+            "This log holds the preferences, so nothing more has to be logged if the graph is right; randomise "
+            "a share of the exposures to test what no log shows, that nothing hidden moves both "
+            "exposure and decision."
+        )
+    chances = log["propensity"].notna() if "propensity" in log else pd.Series(False, index=log.index)
+    sources = log["source"].astype(str)
+    known, bare = sorted(set(sources[chances])), sorted(set(sources[~chances]))
+    if not bare:
+        return (
+            "Preferences are not in this log, but the chance of every exposure is: weigh by it (the column "
+            "propensity), and go on logging it."
+        )
+    some = f" ({' and '.join(known)} exposures have it)" if known else ""
+    return (
+        f"Preferences are not in this log: log the chance of every {' and '.join(bare)} exposure (the column "
+        f"propensity){some}, or randomise a share of the exposures."
+    )
+
+
 def _failing(graph: nx.DiGraph, t: int) -> list[str]:
-    return [step.name for step in derive_theorem(graph, t) if not step.check]
+    return [name for name, step in derive_theorem(graph, t).items() if not step.check]
 
 
 def _history(graph: nx.DiGraph, t: int, *, preferences: slice = slice(None)) -> Identifiability:

@@ -1,6 +1,6 @@
 """Numeric certificates: random binary structural models, in which both sides of a step are exact."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import with_ancestors
+from csrec_core.causal.graph import Nodes, with_ancestors
 from csrec_core.causal.identify import Identifiability
 
 TOLERANCE = 1e-9
@@ -82,43 +82,56 @@ def conditional(
     return joint / joint.sum(axis=tuple(model.order.index(node) for node in y), keepdims=True)
 
 
-def marginal(model: StructuralModel, kept: set[str], *, do: Iterable[str] = ()) -> np.ndarray:
-    """Sum the product of all tables but those of `do`, what is set having no mechanism, over nodes not kept.
-
-    An array as that of `conditional`.
-    """
+def marginal(model: StructuralModel, kept: Set[str], *, do: Iterable[str] = ()) -> np.ndarray:
+    """Return the distribution of nodes, an array as that of `conditional`; what is set is drawn evenly."""
     axis = {node: i for i, node in enumerate(model.order)}
+    states = {node: table.shape[-1] for node, table in model.tables.items()}
     factors = [
-        (np.ones(table.shape[-1]), (axis[node],))
+        (np.full(states[node], 1 / states[node]), (axis[node],))
         if node in do
         else (table, (*model.parents[node], axis[node]))
         for node, table in model.tables.items()
     ]
-    lengths = [table.shape[-1] if node in kept else 1 for node, table in model.tables.items()]
-    return _contract(factors, {axis[node] for node in kept}).reshape(lengths)
+    axes_kept = {axis[node] for node in kept}
+    for gone in _elimination(tuple(axes for _, axes in factors), frozenset(axes_kept)):
+        touched = [factor for factor in factors if gone in factor[1]]
+        factors = [factor for factor in factors if gone not in factor[1]]
+        factors.append(_multiplied(touched, {axis for _, axes in touched for axis in axes} - {gone}))
+    table, _ = _multiplied(factors, axes_kept)
+    return table.reshape([states[node] if node in kept else 1 for node in model.order])
 
 
 def certify(check: RuleCheck, *, models: int = 5, seed: int = 0) -> Certificate:
     """Compare the two sides of a step in random models of its graph; they are equal iff the step holds."""
-    query = check.y | check.x | check.z | check.w
-    return _certified(check.graph, query, lambda model: _gap(check, model), models, seed)
+
+    def sides(model: StructuralModel) -> list[np.ndarray]:
+        return [conditional(model, check.y, do=do, given=given) for do, given in check.sides]
+
+    return _certified(check.graph, check.y | check.x | check.z | check.w, sides, models, seed)
 
 
 def certify_formula(found: Identifiability, *, models: int = 5, seed: int = 0) -> Certificate:
     """Compare the formula, fed what is observed, with the effect itself in random models of the graph."""
-    query = found.y | found.do | found.given
-    mentioned = query | (found.needed if len(found.order) > WIDEST else frozenset(found.order))
-    return _certified(
-        found.graph, mentioned, lambda model: _formula_gap(found, model, mentioned), models, seed
-    )
+    settings = {source.name: source.do for source in found.sources}
+
+    def sides(model: StructuralModel) -> list[np.ndarray]:
+        def law(nodes: Nodes, source: str) -> np.ndarray:
+            return marginal(model, nodes, do=settings[source])
+
+        formula = found.formula.value(law, model.order)
+        return [formula, conditional(model, found.y, do=found.do, given=found.given)]
+
+    mentioned = found.y | found.do | found.given | found.formula.named
+    return _certified(found.graph, mentioned, sides, models, seed)
 
 
-def _certified(graph: nx.DiGraph, query: Iterable[str], gap, models: int, seed: int) -> Certificate:
-    """Return the gaps in random models of the part of the graph that bears on a query."""
+def _certified(graph: nx.DiGraph, query: Nodes, sides: Callable, models: int, seed: int) -> Certificate:
+    """Return how far two sides are apart in random models of the part of the graph that bears on a query."""
     rng = np.random.default_rng(seed)
-    relevant = _relevant(graph, frozenset(query))
+    relevant = _relevant(graph, query)
     try:
-        return Certificate(tuple(gap(random_model(relevant, rng)) for _ in range(models)))
+        pairs = (sides(random_model(relevant, rng)) for _ in range(models))
+        return Certificate(tuple(float(np.abs(left - right).max()) for left, right in pairs))
     except TooLarge as error:
         return Certificate((), f"not computed, because {error}")
 
@@ -136,15 +149,6 @@ def _relevant(graph: nx.DiGraph, query: frozenset[str]) -> nx.DiGraph:
         if node in kept and kept.in_degree(node) == 0 and kept.out_degree(node) == 1:
             kept.remove_node(node)
     return kept
-
-
-def _contract(factors: list[tuple[np.ndarray, tuple[int, ...]]], kept: set[int]) -> np.ndarray:
-    """Return the product of tables summed over the axes not kept, the axes in order."""
-    for gone in _elimination(tuple(axes for _, axes in factors), frozenset(kept)):
-        touched = [factor for factor in factors if gone in factor[1]]
-        factors = [factor for factor in factors if gone not in factor[1]]
-        factors.append(_multiplied(touched, {axis for _, axes in touched for axis in axes} - {gone}))
-    return _multiplied(factors, kept)[0]
 
 
 @lru_cache(maxsize=512)  # the same for every model of a graph
@@ -186,36 +190,8 @@ def recursion_errors(graph: nx.DiGraph, t: int, *, models: int = 50, seed: int =
     """
     rng = np.random.default_rng(seed)
     relevant = _relevant(graph, frozenset(f"{row}{i}" for row in "PSD" for i in range(1, t + 1)))
-    rows = []
-    for number in range(models):
-        for formula, error in _formula_errors(random_model(relevant, rng), t).items():
-            rows.append({"model": number, "formula": formula, "error": error})
-    return pd.DataFrame(rows)
-
-
-def _gap(check: RuleCheck, model: StructuralModel) -> float:
-    left, right = (conditional(model, check.y, do=do, given=given) for do, given in check.sides)
-    return float(np.abs(left - right).max())
-
-
-def _formula_gap(found: Identifiability, model: StructuralModel, mentioned: frozenset[str]) -> float:
-    shape = [model.order.index(node) for node in found.order if node in mentioned]
-
-    def to_found(array: np.ndarray) -> np.ndarray:
-        """Put the axes in the order of the formula, those of other nodes having length 1."""
-        rest = [i for i in range(array.ndim) if i not in shape]
-        lengths = iter([array.shape[i] for i in shape])
-        array = array.transpose(shape + rest)
-        return array.reshape([next(lengths) if node in mentioned else 1 for node in found.order])
-
-    arms = {
-        source.name: to_found(conditional(model, mentioned - source.do, do=source.do)) / 2 ** len(source.do)
-        for source in found.sources
-        if source.name
-    }
-    value = found.value(to_found(conditional(model, mentioned)), arms)
-    truth = to_found(conditional(model, found.y, do=found.do, given=found.given))
-    return float(np.abs(value - truth).max())
+    errors = pd.DataFrame([_formula_errors(random_model(relevant, rng), t) for _ in range(models)])
+    return errors.reset_index(names="model").melt("model", var_name="formula", value_name="error")
 
 
 def _formula_errors(model: StructuralModel, t: int) -> dict[str, float]:
@@ -235,15 +211,14 @@ def _formula_errors(model: StructuralModel, t: int) -> dict[str, float]:
     equation = step(t, conditional(model, [last], do=s[:-1], given=p[-2:-1]))
     on_both = conditional(model, [f"D{t}"], do=s, given=p[-2:])
     both = conditional(model, p[-2:])  # how often yesterday's and today's preference occur together
-    pairs: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | float]] = {
-        "theorem 3.1": (theorem, on_today, 1.0),
-        "equation 6": (equation, on_today, both),
-        "equation 6, given both preferences": (equation, on_both, both),
-        "recursion": (history, conditional(model, [f"D{t}"], do=s, given=p), 1.0),
+    return {
+        "theorem 3.1": _mean_error(theorem, on_today),
+        "equation 6": _mean_error(equation, on_today, both),
+        "equation 6, given both preferences": _mean_error(equation, on_both, both),
+        "recursion": _mean_error(history, conditional(model, [f"D{t}"], do=s, given=p)),
     }
-    return {formula: _mean_error(*parts) for formula, parts in pairs.items()}
 
 
-def _mean_error(found: np.ndarray, truth: np.ndarray, weights: np.ndarray | float) -> float:
+def _mean_error(found: np.ndarray, truth: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
     errors = np.abs(found - truth)
     return float(np.average(errors, weights=np.broadcast_to(weights, errors.shape)))

@@ -17,9 +17,18 @@ from itertools import pairwise
 
 import networkx as nx
 
-from csrec_core.causal.graph import plain_names, require_acyclic, require_nodes, with_ancestors
+from csrec_core.causal.graph import (
+    Edge,
+    NodeNames,
+    Nodes,
+    plain_names,
+    require_acyclic,
+    require_nodes,
+    with_ancestors,
+)
 from csrec_core.errors import InputError
 
+EMPTY: Nodes = frozenset()
 State = tuple[str, bool]  # a node, and whether it is arrived at over an arrowhead
 
 
@@ -41,7 +50,7 @@ class Path:
         return not self.blockers
 
     @property
-    def edges(self) -> tuple[tuple[str, str], ...]:
+    def edges(self) -> tuple[Edge, ...]:
         """The arrows of the path as (cause, effect)."""
         steps = zip(pairwise(self.nodes), self.arrows, strict=True)
         return tuple((a, b) if arrow == "→" else (b, a) for (a, b), arrow in steps)
@@ -57,11 +66,11 @@ class RuleCheck:
     """The verdict on one application of one rule. Truthy when the rule applies."""
 
     rule: int
-    y: frozenset[str]
-    x: frozenset[str]
-    z: frozenset[str]
-    w: frozenset[str]
-    z_of_w: frozenset[str]
+    y: Nodes
+    x: Nodes
+    z: Nodes
+    w: Nodes
+    z_of_w: Nodes
     open_path: tuple[str, ...]  # a shortest one, none where the rule holds
     graph: nx.DiGraph = field(repr=False, compare=False)
 
@@ -69,7 +78,7 @@ class RuleCheck:
         return not self.open_path
 
     @cached_property
-    def removed_edges(self) -> frozenset[tuple[str, str]]:
+    def removed_edges(self) -> frozenset[Edge]:
         """The arrows that the rule cuts."""
         cut = frozenset(self.graph.in_edges(self.x | self.z_of_w))
         return cut | frozenset(self.graph.out_edges(self.z)) if self.rule == 2 else cut
@@ -82,14 +91,14 @@ class RuleCheck:
         return mutilated
 
     @property
-    def sides(self) -> tuple[tuple[frozenset[str], frozenset[str]], tuple[frozenset[str], frozenset[str]]]:
+    def sides(self) -> tuple[tuple[Nodes, Nodes], tuple[Nodes, Nodes]]:
         """What either side of the step sets, and what it sees."""
         seen = self.z | self.w
         before = (self.x, seen) if self.rule == 1 else (self.x | self.z, self.w)
         return before, (self.x, seen if self.rule == 2 else self.w)
 
     @property
-    def given(self) -> frozenset[str]:
+    def given(self) -> Nodes:
         """What the d-separation conditions on: X and W."""
         return self.x | self.w
 
@@ -125,13 +134,7 @@ class RuleCheck:
 
 
 def check_rule(
-    graph: nx.DiGraph,
-    rule: int,
-    *,
-    y: Iterable[str] | str,
-    x: Iterable[str] | str = (),
-    z: Iterable[str] | str = (),
-    w: Iterable[str] | str = (),
+    graph: nx.DiGraph, rule: int, *, y: NodeNames, x: NodeNames = (), z: NodeNames = (), w: NodeNames = ()
 ) -> RuleCheck:
     """Check whether a rule of do-calculus licenses a step.
 
@@ -163,26 +166,19 @@ def check_rule(
     return _check_rule(graph, rule, **sets)
 
 
-def _check_rule(
-    graph: nx.DiGraph,
-    rule: int,
-    y: frozenset[str],
-    x: frozenset[str],
-    z: frozenset[str],
-    w: frozenset[str],
-) -> RuleCheck:
+def _check_rule(graph: nx.DiGraph, rule: int, y: Nodes, x: Nodes, z: Nodes, w: Nodes) -> RuleCheck:
     z_of_w = z - with_ancestors(graph, w, into=x) if rule == 3 else frozenset()
     out_of = z if rule == 2 else frozenset()
     path = _shortest_path(graph, y, z, x | w, into=x | z_of_w, out_of=out_of)
     return RuleCheck(rule, y, x, z, w, z_of_w, path, graph)
 
 
-def separated(graph: nx.DiGraph, y: frozenset[str], z: frozenset[str], given: frozenset[str]) -> bool:
+def separated(graph: nx.DiGraph, y: Nodes, z: Nodes, given: Nodes) -> bool:
     """Whether `y` and `z` are d-separated given the third set."""
     return not _shortest_path(graph, y, z, given)
 
 
-def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
+def _require_disjoint(sets: dict[str, Nodes]) -> None:
     seen: dict[str, str] = {}
     for name, nodes in sets.items():
         for node in sorted(nodes & seen.keys()):
@@ -191,13 +187,7 @@ def _require_disjoint(sets: dict[str, frozenset[str]]) -> None:
 
 
 def _shortest_path(
-    graph: nx.DiGraph,
-    y: frozenset[str],
-    z: frozenset[str],
-    given: frozenset[str] | None,
-    *,
-    into: frozenset[str] = frozenset(),
-    out_of: frozenset[str] = frozenset(),
+    graph: nx.DiGraph, y: Nodes, z: Nodes, given: Nodes | None, *, into: Nodes = EMPTY, out_of: Nodes = EMPTY
 ) -> tuple[str, ...]:
     """Return a shortest path between `y` and `z`, open given what is `given` unless that is None; or ().
 
@@ -235,7 +225,7 @@ def _walk_back(before: dict[State, State | None], state: State | None) -> tuple[
     return tuple(nodes[::-1])
 
 
-def _describe_path(graph: nx.DiGraph, nodes: Sequence[str], given: frozenset[str]) -> Path:
+def _describe_path(graph: nx.DiGraph, nodes: Sequence[str], given: Nodes) -> Path:
     opens = with_ancestors(graph, given)
     arrows = tuple("→" if graph.has_edge(a, b) else "←" for a, b in pairwise(nodes))
     colliders, blockers = [], []

@@ -1,11 +1,11 @@
 """Formulas of an effect: terms made of conditionals of the observed distribution.
 
-Each term evaluates itself on marginals of a joint distribution, and writes itself as LaTeX, as plain text and
-as Python. A node that a sum runs over carries a prime, one more for every sum around that runs over it too.
+Each term evaluates itself on marginals of a joint distribution, and writes itself as LaTeX, as plain text and as
+Python. In the first two a node that a sum runs over carries a prime, one more for every sum around that runs over it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -26,21 +26,22 @@ class Term(ABC):
         """The terms it is made of."""
 
     @abstractmethod
-    def value(self, marginal: Marginal) -> np.ndarray:
-        """Return the value on the marginals of a joint distribution, which all have an axis for each node."""
+    def value(self, marginal: Marginal, order: Sequence[str]) -> np.ndarray:
+        """Return the value on marginals of a joint distribution, all of them with an axis for each node of `order`."""
 
     @abstractmethod
     def write(self, primes: Primes, style: "_Style") -> str:
         """Return the term in a style, with as many primes on each node as sums around run over it."""
 
-    @abstractmethod
-    def python(self) -> str:
-        """Return the term as a Python expression of `p`, see `python_source`."""
-
     @cached_property
     def nodes(self) -> Nodes:
         """The nodes that the term speaks of, those that its sums run over aside."""
         return frozenset().union(*(part.nodes for part in self.parts))
+
+    @cached_property
+    def named(self) -> Nodes:
+        """All nodes written in the term."""
+        return self.nodes.union(*(part.named for part in self.parts))
 
     @cached_property
     def size(self) -> int:
@@ -54,6 +55,10 @@ class Term(ABC):
     def text(self) -> str:
         """Return the term as plain text, such as ``Σ_z' P(y | x, z') P(z')``."""
         return self.write({}, _TEXT)
+
+    def python(self) -> str:
+        """Return the term as a Python expression: of `p`, which gives marginals, and `axes`, the numbers of nodes."""
+        return self.write({}, _PYTHON)
 
 
 @dataclass(frozen=True)
@@ -73,18 +78,12 @@ class Conditional(Term):
     def size(self) -> int:
         return len(self.nodes)
 
-    def value(self, marginal: Marginal) -> np.ndarray:
+    def value(self, marginal: Marginal, order: Sequence[str]) -> np.ndarray:
         top = marginal(self.nodes, self.source)
         return top / marginal(self.given, self.source) if self.given else top
 
     def write(self, primes: Primes, style: "_Style") -> str:
-        bar = style.bar + style.names(self.given, primes) if self.given else ""
-        return f"{style.law(self.source)}({style.names(self.left, primes)}{bar})"
-
-    def python(self) -> str:
-        source = f", source={self.source!r}" if self.source else ""
-        both = f"p({', '.join(map(repr, sorted(self.nodes)))}{source})"
-        return f"{both} / p({', '.join(map(repr, sorted(self.given)))}{source})" if self.given else both
+        return style.law(style.names(self.left, primes), style.names(self.given, primes), self.source)
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ class Product(Term):
 
     parts: tuple[Term, ...] = ()
 
-    def value(self, marginal: Marginal) -> np.ndarray:
-        return reduce(np.multiply, (part.value(marginal) for part in self.parts), np.ones(()))
+    def value(self, marginal: Marginal, order: Sequence[str]) -> np.ndarray:
+        return reduce(np.multiply, (part.value(marginal, order) for part in self.parts), np.ones(()))
 
     def write(self, primes: Primes, style: "_Style") -> str:
         texts = [part.write(primes, style) for part in self.parts]
@@ -104,16 +103,12 @@ class Product(Term):
                 texts[i] = style.bracket(texts[i])
         return style.times.join(texts) or "1"
 
-    def python(self) -> str:
-        return " * ".join(f"({part.python()})" for part in self.parts) or "1.0"
-
 
 @dataclass(frozen=True)
 class Sum(Term):
     """The sum of a term over the values of one node."""
 
     over: str
-    axis: int
     term: Term
 
     @cached_property
@@ -128,8 +123,8 @@ class Sum(Term):
     def parts(self) -> tuple[Term, ...]:
         return (self.term,)
 
-    def value(self, marginal: Marginal) -> np.ndarray:
-        return self.term.value(marginal).sum(axis=self.axis, keepdims=True)
+    def value(self, marginal: Marginal, order: Sequence[str]) -> np.ndarray:
+        return self.term.value(marginal, order).sum(axis=order.index(self.over), keepdims=True)
 
     def write(self, primes: Primes, style: "_Style") -> str:
         over: list[str] = []
@@ -139,9 +134,6 @@ class Sum(Term):
             inner = inner.term
         primes = {**primes, **{node: primes.get(node, 0) + 1 for node in over}}
         return style.sum(style.names(over, primes), inner.write(primes, style))
-
-    def python(self) -> str:
-        return f"({self.term.python()}).sum(axis={self.axis}, keepdims=True)"
 
 
 @dataclass(frozen=True)
@@ -155,14 +147,11 @@ class Ratio(Term):
     def parts(self) -> tuple[Term, ...]:
         return self.top, self.bottom
 
-    def value(self, marginal: Marginal) -> np.ndarray:
-        return self.top.value(marginal) / self.bottom.value(marginal)
+    def value(self, marginal: Marginal, order: Sequence[str]) -> np.ndarray:
+        return self.top.value(marginal, order) / self.bottom.value(marginal, order)
 
     def write(self, primes: Primes, style: "_Style") -> str:
         return style.over(self.top.write(primes, style), self.bottom.write(primes, style))
-
-    def python(self) -> str:
-        return f"({self.top.python()}) / ({self.bottom.python()})"
 
 
 def factors_of(term: Term) -> list[Term]:
@@ -176,57 +165,54 @@ def product(terms: Iterable[Term]) -> Term:
     return flat[0] if len(flat) == 1 else Product(tuple(flat))
 
 
-def python_source(term: Term, order: Iterable[str]) -> str:
-    """Return a function of the joint distribution, an array with one axis a node, as Python source."""
-    order = tuple(order)
-    return (
-        "def effect(joint):\n"
-        f"    order = {order!r}  # the axes of joint\n\n"
-        "    def p(*names):\n"
-        "        gone = tuple(i for i, name in enumerate(order) if name not in names)\n"
-        "        return joint.sum(axis=gone, keepdims=True)\n\n"
-        f"    return {term.python()}\n"
-    )
-
-
 @dataclass(frozen=True)
 class _Style:
     """How one notation writes the parts of a formula."""
 
-    names: Callable[[Iterable[str], Primes], str]
-    law: Callable[[str], str]
-    bar: str
+    write: Callable[..., str]  # names of nodes, with the mark that is to stand after each
+    law: Callable[[str, str, str], str]  # P(left | given), of a source
     times: str
     sum: Callable[[str, str], str]
     over: Callable[[str, str], str]
-    bracket: Callable[[str], str]
+    bracket: Callable[[str], str] = "({})".format
+
+    def names(self, nodes: Iterable[str], primes: Primes) -> str:
+        """Write nodes, those with the same number of primes together."""
+        groups: dict[int, set[str]] = {}
+        for node in nodes:
+            groups.setdefault(primes.get(node, 0), set()).add(node)
+        return ", ".join(self.write(group, mark="'" * count) for count, group in sorted(groups.items()))
 
 
-def _primed(write: Callable, nodes: Iterable[str], primes: Primes) -> str:
-    """Write nodes, those with the same number of primes together."""
-    nodes = set(nodes)
-    groups = (
-        write({node for node in nodes if primes.get(node, 0) == count}, mark="'" * count)
-        for count in sorted({primes.get(node, 0) for node in nodes})
-    )
-    return ", ".join(groups)
+def _python_law(left: str, given: str, source: str) -> str:
+    ending = f", source={source!r})" if source else ")"
+    return f"p({left}, {given}{ending} / p({given}{ending}" if given else f"p({left}{ending}"
 
 
 _LATEX = _Style(
-    names=lambda nodes, primes: _primed(latex_names, nodes, primes),
-    law=lambda source: rf"P_{{\text{{{source}}}}}" if source else "P",
-    bar=r" \mid ",
+    write=latex_names,
+    law=lambda left, given, source: (
+        (rf"P_{{\text{{{source}}}}}" if source else "P")
+        + (rf"({left} \mid {given})" if given else f"({left})")
+    ),
     times=r" \, ",
     sum=lambda names, body: rf"\sum_{{{names}}} {body}",
     over=lambda top, bottom: rf"\frac{{{top}}}{{{bottom}}}",
-    bracket=lambda text: rf"\left({text}\right)",
+    bracket=r"\left({}\right)".format,
 )
 _TEXT = _Style(
-    names=lambda nodes, primes: _primed(plain_names, nodes, primes),
-    law=lambda source: f"P[{source}]" if source else "P",
-    bar=" | ",
+    write=plain_names,
+    law=lambda left, given, source: (
+        (f"P[{source}]" if source else "P") + (f"({left} | {given})" if given else f"({left})")
+    ),
     times=" ",
     sum=lambda names, body: f"Σ_{names} {body}" if "," not in names else f"Σ_{{{names}}} {body}",
     over=lambda top, bottom: f"[{top}] / [{bottom}]",
-    bracket=lambda text: f"({text})",
+)
+_PYTHON = _Style(
+    write=lambda nodes, mark: ", ".join(map(repr, sorted(nodes))),
+    law=_python_law,
+    times=" * ",
+    sum=lambda names, body: f"({body}).sum(axis=axes({names}), keepdims=True)",
+    over=lambda top, bottom: f"({top}) / ({bottom})",
 )

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence, Set
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import Any
 
 import networkx as nx
 
-from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.errors import InputError, unknown
 
 Edge = tuple[str, str]
-
+Pairs = Iterable[Sequence[str]]  # of edges, as they are given: each is checked
 Nodes = frozenset[str]
+NodeNames = Iterable[str] | str  # nodes, as they are given: one alone may be its name
 EXPOSURES = ("observational", "randomised")
 REGIMES = {"none": "", "exposure": "S", "acceptance": "SD"}  # the rows that R acts on
 TEMPLATE = re.compile(r"^(\w+)\[t([+-]\d+)?\]$")
@@ -52,11 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def causal_graph(
-    edges: Iterable[Sequence[str]],
-    bidirected: Iterable[Sequence[str]] = (),
-    *,
-    latent: Iterable[str] = (),
-    nodes: Iterable[str] = (),
+    edges: Pairs, bidirected: Pairs = (), *, latent: Iterable[str] = (), nodes: Iterable[str] = ()
 ) -> nx.DiGraph:
     """Build a causal graph, which is frozen: ``graph.copy()`` can be changed.
 
@@ -76,7 +73,7 @@ def causal_graph(
     _add(graph, edges, role="given")
     for name in latent:
         if name not in graph:
-            raise unknown("latent node", name, sorted(graph)[:12])
+            raise unknown("latent node", name, sorted(graph))
         graph.nodes[name]["latent"] = True
     _add(graph, bidirected, role="latent")
     require_acyclic(graph)
@@ -88,8 +85,8 @@ def sequential_graph(
     *,
     exposure: str = "observational",
     online: bool = False,
-    extra: Iterable[Sequence[str]] = (),
-    latent: Iterable[Sequence[str]] = (),
+    extra: Pairs = (),
+    latent: Pairs = (),
     regime: str = "none",
 ) -> nx.DiGraph:
     """Figure 1 of the paper unrolled over `horizon` steps: preference P, exposure S, decision D.
@@ -124,9 +121,7 @@ def sequential_graph(
     return extend_graph(graph, extra=extra, latent=latent)
 
 
-def extend_graph(
-    graph: nx.DiGraph, *, extra: Iterable[Sequence[str]] = (), latent: Iterable[Sequence[str]] = ()
-) -> nx.DiGraph:
+def extend_graph(graph: nx.DiGraph, *, extra: Pairs = (), latent: Pairs = ()) -> nx.DiGraph:
     """Return a copy of `graph` with more arrows and more latent causes between its nodes.
 
     Names may be templates such as ``("S[t-1]", "D[t]")``: one arrow for every t at which both ends exist.
@@ -142,21 +137,23 @@ def extend_graph(
     return nx.freeze(grown)
 
 
-def arrows_and_pairs(graph: nx.DiGraph) -> tuple[set[Edge], set[frozenset[str]]]:
-    """Return the arrows out of measured nodes, and the sets of nodes that share an unmeasured cause."""
+def named_edges(graph: nx.DiGraph) -> dict[str, list[Edge]]:
+    """Return each thing that an assumption can rule out, with the edges of the graph that go with it.
+
+    By name: an arrow out of a measured node is "S1 → D1", an unmeasured cause that two nodes share "D1 ↔ S1".
+    """
     hidden = latents(graph)
-    arrows = {edge for edge in graph.edges if edge[0] not in hidden}
-    return arrows, {frozenset(graph.succ[node]) for node in hidden}
+    named = {f"{a} → {b}": [(a, b)] for a, b in graph.edges if a not in hidden}
+    for cause in hidden:
+        for a, b in combinations(sorted(graph.succ[cause]), 2):
+            named.setdefault(f"{a} ↔ {b}", []).extend([(cause, a), (cause, b)])
+    return named
 
 
 def edge_changes(graph: nx.DiGraph, reference: nx.DiGraph) -> tuple[list[str], list[str]]:
-    """Return the edges that `graph` adds to `reference`, and those it lacks, as text such as "S1 → D1"."""
-
-    def named(graph: nx.DiGraph) -> set[str]:
-        arrows, pairs = arrows_and_pairs(graph)
-        return {f"{a} → {b}" for a, b in arrows} | {" ↔ ".join(sorted(pair)) for pair in pairs}
-
-    return sorted(named(graph) - named(reference)), sorted(named(reference) - named(graph))
+    """Return the names of the edges that `graph` adds to `reference`, and of those it lacks."""
+    ours, theirs = named_edges(graph).keys(), named_edges(reference).keys()
+    return sorted(ours - theirs), sorted(theirs - ours)
 
 
 def variant_graph(name: str, horizon: int) -> nx.DiGraph:
@@ -180,10 +177,7 @@ def require_nodes(graph: nx.DiGraph, nodes: Iterable[str], *, where: str = "the 
     """Raise InputError unless all `nodes` are measured nodes of `graph`."""
     for node in nodes:
         if node not in graph:
-            hint = nearest(node, map(str, graph))
-            names = ", ".join(sorted(map(str, graph))[:8]) + (", …" if len(graph) > 8 else "")
-            suggestion = f"; did you mean {hint!r}?" if hint else f": the graph has the nodes {names}"
-            raise InputError(f"unknown node {node!r} in {where}{suggestion}")
+            raise unknown("node", node, sorted(graph), where=where)
         if graph.nodes[node].get("latent"):
             raise InputError(f"{where} holds the latent node {node!r}: a query names measured nodes")
 
@@ -212,19 +206,21 @@ def latex_names(nodes: Iterable[str], *, mark: str = "", accent: str = "") -> st
 
     Other names come out as text, whatever signs are in them.
     """
+
+    def written(name: str) -> str:
+        text = "".join(LATEX_SIGNS.get(sign, sign) for sign in name)  # in which no sign is a command
+        letter = name if len(name) == 1 and name.isalpha() else rf"\text{{{text}}}"
+        return f"{accent}{{{letter}}}" if accent else letter
+
     series: dict[str, list[int]] = {}
     parts = []
     for node in sorted(nodes):
         if found := SERIES.match(node):
             series.setdefault(found[1], []).append(int(found[2]))
         else:
-            text = "".join(LATEX_SIGNS.get(sign, sign) for sign in node)  # in which no sign is a command
-            name = node if len(node) == 1 and node.isalpha() else rf"\text{{{text}}}"
-            parts.append(f"{accent}{{{name}}}{mark}" if accent else name + mark)
+            parts.append(written(node) + mark)
     for name in sorted(series):  # each goes in front, so that S comes before P before D, the paper's order
-        letter = name if len(name) == 1 else rf"\text{{{name}}}"
-        letter = f"{accent}{{{letter}}}" if accent else letter
-        parts = [f"{letter}_{{{run}}}{mark}" for run in _time_runs(sorted(series[name]))] + parts
+        parts = [f"{written(name)}_{{{run}}}{mark}" for run in _time_runs(sorted(series[name]))] + parts
     return ", ".join(parts)
 
 
@@ -257,7 +253,7 @@ def time_of(node: str) -> int | None:
     return int(timed[2]) if timed else None
 
 
-def unroll(pairs: Iterable[Sequence[str]], horizon: int) -> list[Edge]:
+def unroll(pairs: Pairs, horizon: int) -> list[Edge]:
     """Replace each template pair by its instances for t = 1..horizon; keep plain pairs as they are."""
     unrolled = []
     for pair in map(_pair, pairs):
@@ -279,7 +275,7 @@ def _pair(pair: Sequence[str]) -> Edge:
     return str(pair[0]), str(pair[1])
 
 
-def _add(graph: nx.DiGraph, pairs: Iterable[Sequence[str]], *, role: str) -> None:
+def _add(graph: nx.DiGraph, pairs: Pairs, *, role: str) -> None:
     """Add arrows, or, in the role "latent", an unmeasured cause of each pair."""
     for source, target in map(_pair, pairs):
         if source == target and role == "latent":
@@ -297,9 +293,16 @@ def _add(graph: nx.DiGraph, pairs: Iterable[Sequence[str]], *, role: str) -> Non
 
 def require_acyclic(graph: nx.DiGraph) -> None:
     """Raise InputError, with the cycle, unless the graph is acyclic."""
-    if not nx.is_directed_acyclic_graph(graph):
-        cycle = [source for source, _ in nx.find_cycle(graph)]
-        raise InputError(f"the graph has a cycle: {' → '.join([*cycle, cycle[0]])}")
+    if cycle := find_cycle(graph):
+        raise InputError(f"the graph has a cycle: {' → '.join(cycle)}")
+
+
+def find_cycle(graph: nx.DiGraph) -> list[str]:
+    """Return the nodes of a cycle, the first one again at its end; none of an acyclic graph."""
+    if nx.is_directed_acyclic_graph(graph):
+        return []
+    cycle = [source for source, _ in nx.find_cycle(graph)]
+    return [*cycle, cycle[0]]
 
 
 def _time_runs(times: list[int]) -> list[str]:

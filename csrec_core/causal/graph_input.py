@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import networkx as nx
@@ -15,10 +16,10 @@ from csrec_core.causal.formats import parse_csv, parse_gml, parse_graphml, parse
 from csrec_core.causal.graph import (
     TEMPLATE,
     Edge,
-    arrows_and_pairs,
     causal_graph,
     extend_graph,
     latents,
+    named_edges,
     observed,
     sequential_graph,
     time_of,
@@ -100,29 +101,30 @@ def repeating(graph: nx.DiGraph) -> Callable[[int], nx.DiGraph] | None:
 
     Its arrows and pairs are read as templates; what these make over the same steps must be the graph itself.
     """
-    horizon, (arrows, pairs) = horizon_of(graph), arrows_and_pairs(graph)
-    timed = {node for node in observed(graph) if time_of(node)}
-    is_plain = all(len(pair) == 2 for pair in pairs) and not any(graph.pred[node] for node in latents(graph))
-    if not is_plain or len(timed) != 3 * horizon or observed(graph) - timed - {"R"}:
+    horizon, hidden = horizon_of(graph), latents(graph) | {"R"}
+    arrows = [edge for edge in graph.edges if edge[0] not in hidden]
+    pairs = [pair for node in latents(graph) for pair in combinations(sorted(graph.succ[node]), 2)]
+    if not all(time_of(end) for edge in arrows + pairs for end in edge):
         return None
-    templates = {_template(*edge) for edge in arrows if "R" not in edge}
-    regime = {b[0] for a, b in arrows if a == "R"}
-    hidden = {_template(*sorted(pair)) for pair in pairs}
+    templates, shared = ({_template(*edge) for edge in edges} for edges in (arrows, pairs))
+    regime = {node[0] for node in graph.succ["R"]} if "R" in graph else set()
 
     def build(steps: int) -> nx.DiGraph:
         times = range(1, steps + 1)
         ruled = [("R", f"{row}{t}") for row in sorted(regime) for t in times]
-        edges = [*unroll(sorted(templates), steps), *ruled]
         nodes = [f"{row}{t}" for t in times for row in "PSD"]
-        return causal_graph(edges, unroll(sorted(hidden), steps), nodes=nodes)
+        edges = [*unroll(sorted(templates), steps), *ruled]
+        return causal_graph(edges, unroll(sorted(shared), steps), nodes=nodes)
 
-    return build if arrows_and_pairs(build(horizon)) == (arrows, pairs) else None
+    same = build(horizon)
+    is_same = named_edges(same).keys() == named_edges(graph).keys() and observed(same) == observed(graph)
+    return build if is_same else None
 
 
 def _template(a: str, b: str) -> Edge:
     """Return the template that an arrow is an instance of."""
-    lag = int(b[1:]) - int(a[1:])
-    return (f"{a[0]}[t{-lag:+d}]", f"{b[0]}[t]") if lag >= 0 else (f"{a[0]}[t]", f"{b[0]}[t{lag:+d}]")
+    i, j = int(a[1:]), int(b[1:])
+    return f"{a[0]}[t{i - max(i, j):+d}]", f"{b[0]}[t{j - max(i, j):+d}]"
 
 
 def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
@@ -133,12 +135,12 @@ def parse_edges(text: str, *, pairs: bool = False) -> list[Edge]:
         if not found:
             raise InputError(f"cannot read the edge {part!r}: write it as S1->P2, and a comma between edges")
         if (found[2][0] in "<↔") != pairs:
-            kind, home, wanted = (
-                ("an arrow", "extra", "a pair is S1<->D1")
+            raise InputError(
+                f"{part!r} is an arrow: it belongs to the extra edges, and a pair is S1<->D1"
                 if pairs
-                else ("a pair with an unmeasured cause", "latent", "an arrow is S1->D1")
+                else f"{part!r} is a pair with an unmeasured cause: it belongs to the latent edges, "
+                "and an arrow is S1->D1"
             )
-            raise InputError(f"{part!r} is {kind}: it belongs to the {home} edges, and {wanted}")
         edges.append((found[1].strip(), found[3].strip()))
     return edges
 

@@ -1,6 +1,6 @@
 """Whether an effect can be computed from observed data at all, with latent causes, and by which formula."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -10,9 +10,9 @@ import pandas as pd
 
 from csrec_core.causal.adjustment import adjustment_sets
 from csrec_core.causal.docalculus import check_rule, separated
-from csrec_core.causal.expression import Conditional, Sum, Term, product, python_source
-from csrec_core.causal.graph import Nodes, plain_names, probability
-from csrec_core.causal.search import Hedge, Line, Search, Source, project_latents
+from csrec_core.causal.expression import Conditional, Sum, Term, product
+from csrec_core.causal.graph import NodeNames, Nodes, observed, plain_names, probability
+from csrec_core.causal.search import ONE_SOURCE, Hedge, Line, Search, Source, project_latents
 from csrec_core.causal.simplify import simplify
 from csrec_core.errors import InputError
 
@@ -28,7 +28,6 @@ class Identifiability:
     do: Nodes
     given: Nodes
     sources: tuple[Source, ...]
-    order: tuple[str, ...]  # the axes of the arrays that `value` takes and gives
     found: Term | None = None  # a formula as the algorithm finds it, None when there is none
     # what stands in the way: a confounded group of nodes, and the part of it that the query needs
     hedge: tuple[Nodes, Nodes] | None = None
@@ -37,17 +36,21 @@ class Identifiability:
         return self.found is not None
 
     @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The measured nodes, causes first: the axes of the arrays that `value` takes and gives."""
+        return tuple(nx.lexicographical_topological_sort(project_latents(self.graph)[0], key=str))
+
+    @cached_property
     def formula(self) -> Term:
         """The shortest formula found: by adjustment, or by the algorithm under either order of the nodes."""
         if self.found is None:
             raise InputError("the effect is not identifiable: it has no formula")
-        is_plain, is_large = self.sources == (Source(),), len(self.order) > MANY_NODES
+        is_plain, is_large = self.sources == ONE_SOURCE, len(self.order) > MANY_NODES
         candidates = [self._adjusted(nodes) for nodes in self.adjustment[:3]] if is_plain else []
         if not (candidates and is_large):
             candidates.insert(0, self.found)
         if is_plain and not is_large:
             candidates += [self._searched(self.graph, reverse=True)]
-            # In the nodes that are needed, the axes being those of all.
             candidates += [self._searched(_hidden(self.graph, self.needed))]
         return min(
             (simplify(term, partial(separated, self.graph)) for term in candidates),
@@ -59,25 +62,33 @@ class Identifiability:
         """The smallest sets that the effect can be adjusted for, see `adjustment_sets`."""
         return adjustment_sets(self.graph, y=self.y, do=self.do, given=self.given)
 
-    def on(self, graph: nx.DiGraph, *, sources: Sequence[Source] = (Source(),)) -> "Identifiability":
+    def on(self, graph: nx.DiGraph, *, sources: Sequence[Source] = ONE_SOURCE) -> "Identifiability":
         """Ask the same of another graph, or of other sources."""
         return identify(graph, y=self.y, do=self.do, given=self.given, sources=sources)
 
     def derivation(self) -> list[Line]:
         """Return the derivation, line by line; the last line has the formula."""
-        if self.found is None:
-            return []
-        if self.sources == (Source(),) and self.adjustment and self.do:
+        last = Line("the same, simplified by the independences of the graph", self.formula.text())
+        if self.sources == ONE_SOURCE and self.adjustment and self.do:
             lines = _adjustment_lines(self, self.adjustment[0])
         else:
-            search = Search(self.graph, self.order, self.sources, record=True)
+            search = Search(self.graph, self.sources, record=True)
             search.conditional(self.y, self.do, self.given)
             lines = search.lines
-        return [*lines, Line("the same, simplified by the independences of the graph", self.formula.text())]
+        return [*lines, last]
 
     def python(self) -> str:
-        """Return the formula as a Python function of the joint distribution, axes as in `order`."""
-        return python_source(self.formula, self.order)
+        """Return the formula as a Python function: of what `value` takes."""
+        return (
+            "def effect(joint, arms={}):\n"
+            f"    order = {self.order!r}  # the axes of joint, and of each of the arms\n\n"
+            "    def axes(*names):\n"
+            "        return tuple(i for i, name in enumerate(order) if name in names)\n\n"
+            "    def p(*names, source=None):\n"
+            "        gone = axes(*(set(order) - set(names)))\n"
+            "        return (arms[source] if source else joint).sum(axis=gone, keepdims=True)\n\n"
+            f"    return {self.formula.python()}\n"
+        )
 
     def value(self, joint: np.ndarray, arms: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """Evaluate the formula on the joint distribution of the measured nodes, one axis each in `order`.
@@ -85,27 +96,25 @@ class Identifiability:
         `arms` are the joint distributions of other sources, by name.
         """
 
-        def marginal(nodes: Nodes, source: str = "") -> np.ndarray:
+        def marginal(nodes: Nodes, source: str) -> np.ndarray:
             gone = tuple(i for i, node in enumerate(self.order) if node not in nodes)
             return ((arms or {})[source] if source else joint).sum(axis=gone, keepdims=True)
 
-        return self.formula.value(marginal)
+        return self.formula.value(marginal, self.order)
 
     @cached_property
     def needed(self) -> Nodes:
         """Measured nodes that suffice, found by leaving out one after the other."""
         asked = self.y | self.do | self.given
         needed = frozenset(self.order)
-        if len(needed) > MANY_NODES:
-            return asked | self.adjustment[0] if self.adjustment else needed
-        for node in [node for node in self.order[::-1] if node not in asked]:
-            if self.on(_hidden(self.graph, needed - {node})):
+        for node in self.order[::-1]:
+            if node not in asked and self.on(_hidden(self.graph, needed - {node})):
                 needed = needed - {node}
         return needed
 
     def _searched(self, graph: nx.DiGraph, *, reverse: bool = False) -> Term:
-        """Return the formula that the algorithm finds on a graph, the axes being those of this one."""
-        return Search(graph, self.order, self.sources, reverse).conditional(self.y, self.do, self.given)
+        """Return the formula that the algorithm finds on a graph."""
+        return Search(graph, self.sources, reverse).conditional(self.y, self.do, self.given)
 
     def _adjusted(self, nodes: Nodes) -> Term:
         """Return the adjustment formula."""
@@ -113,19 +122,18 @@ class Identifiability:
             *([Conditional(nodes, self.given)] if nodes else []),
             Conditional(self.y, self.do | self.given | nodes),
         ])  # fmt: skip
-        for i, node in enumerate(self.order):
-            if node in nodes:
-                term = Sum(node, i, term)
+        for node in self.order:
+            term = Sum(node, term) if node in nodes else term
         return term
 
 
 def identify(
     graph: nx.DiGraph,
     *,
-    y: Iterable[str] | str,
-    do: Iterable[str] | str = (),
-    given: Iterable[str] | str = (),
-    sources: Sequence[Source] = (Source(),),
+    y: NodeNames,
+    do: NodeNames = (),
+    given: NodeNames = (),
+    sources: Sequence[Source] = ONE_SOURCE,
 ) -> Identifiability:
     """Decide whether P(y | do, given) follows from the distribution of the measured nodes.
 
@@ -144,10 +152,8 @@ def identify(
     >>> identify(causal_graph([("c", "x"), ("c", "y"), ("x", "y")]), y="y", do="x").formula.text()
     "Σ_c' P(c') P(y | x, c')"
     """
-    y, do, given = (frozenset([nodes] if isinstance(nodes, str) else nodes) for nodes in (y, do, given))
-    check_rule(graph, 1, y=y, x=do, w=given)  # refuses what is no query
-    order = tuple(nx.lexicographical_topological_sort(project_latents(graph)[0], key=str))
-    query = Identifiability(graph, y, do, given, tuple(sources), order)
+    asked = check_rule(graph, 1, y=y, x=do, w=given)  # refuses what is no query
+    query = Identifiability(graph, asked.y, asked.x, asked.w, tuple(sources))
     try:
         return replace(query, found=query._searched(graph))
     except Hedge as hedge:
@@ -159,32 +165,25 @@ def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
 
     A row an estimand: `estimand` (words), `preferences` ("measured" or "hidden"), `identifiable`.
     """
-    preferences = [f"P{i}" for i in range(1, t + 1)]
-    actions = [f"S{i}" for i in range(1, t + 1)]
-    decisions = [f"D{i}" for i in range(1, t)]
-    hidden = graph.copy()
-    nx.set_node_attributes(hidden, dict.fromkeys(preferences, True), "latent")
-    log = [*actions[:-1], *decisions]
+    preferences, actions, decisions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PSD")
+    worlds = {"measured": graph, "hidden": _hidden(graph, observed(graph) - set(preferences))}
+    earlier, log = decisions[:-1], [*actions[:-1], *decisions[:-1]]
     queries = [
-        ("under set exposures, given all preferences", graph, actions, preferences),
-        ("under set exposures, given today's preference", graph, actions, preferences[-1:]),
-        ("under set exposures", graph, actions, []),
-        ("under set exposures", hidden, actions, []),
-        ("under set exposures, given the earlier decisions", hidden, actions, decisions),
-        ("under today's set exposure, given the log so far", hidden, actions[-1:], log),
+        ("under set exposures, given all preferences", "measured", actions, preferences),
+        ("under set exposures, given today's preference", "measured", actions, preferences[-1:]),
+        ("under set exposures", "measured", actions, []),
+        ("under set exposures", "hidden", actions, []),
+        ("under set exposures, given the earlier decisions", "hidden", actions, earlier),
+        ("under today's set exposure, given the log so far", "hidden", actions[-1:], log),
     ]
     rows = [
-        (
-            f"today's decision {words}",
-            "hidden" if world is hidden else "measured",
-            bool(identify(world, y=f"D{t}", do=do, given=given)),
-        )
+        (f"today's decision {words}", world, bool(identify(worlds[world], y=f"D{t}", do=do, given=given)))
         for words, world, do, given in queries
     ]
     return pd.DataFrame(rows, columns=["estimand", "preferences", "identifiable"])
 
 
-def _hidden(graph: nx.DiGraph, measured: Nodes) -> nx.DiGraph:
+def _hidden(graph: nx.DiGraph, measured: Set[str]) -> nx.DiGraph:
     """Return the graph with no nodes measured but these."""
     hidden = graph.copy()
     nx.set_node_attributes(hidden, {node: node not in measured for node in hidden}, "latent")

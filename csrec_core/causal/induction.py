@@ -27,7 +27,6 @@ Crossing = tuple[str, str]  # an arrow as (tail, head), both named by how far th
 class Proof:
     """What is proved of one step for every t."""
 
-    step: str  # its name
     fails_at: tuple[int, ...]  # the times among those checked one by one at which it fails
     # the t from which on the verdict is that of `always`, by induction; 0 where no induction was found
     from_t: int
@@ -63,8 +62,7 @@ def prove_steps(make: Callable[[int], nx.DiGraph]) -> dict[str, Proof]:
     graph = make(last)
     derivations = {t: derive_theorem(graph, t) for t in range(2, last + 1)}
     proofs = {}
-    for step in derivations[last]:
-        name = step.name
+    for name, step in derivations[last].items():
         if name == "H0":
             continue
         verdicts = {t: bool(derivation[name].check) for t, derivation in derivations.items()}
@@ -73,7 +71,7 @@ def prove_steps(make: Callable[[int], nx.DiGraph]) -> dict[str, Proof]:
             # A fault of this file, and of no input.
             raise AssertionError(f"step {name}: the induction denies the single checks")
         failing = (t for t, holds in verdicts.items() if not holds and (from_t is None or t < from_t))
-        proofs[name] = Proof(name, tuple(failing), from_t or 0, None if from_t is None else verdicts[last])
+        proofs[name] = Proof(tuple(failing), from_t or 0, None if from_t is None else verdicts[last])
     return proofs
 
 

@@ -1,20 +1,19 @@
 """What would break a step of do-calculus, and what would mend it: the smallest changes of graph or query."""
 
 from collections.abc import Callable, Iterable
-from itertools import chain, combinations, permutations
+from itertools import combinations, permutations
 
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import descendants, latents, observed, with_ancestors
+from csrec_core.causal.graph import Edge, Nodes, descendants, latents, named_edges, observed, with_ancestors
 from csrec_core.causal.identify import Identifiability
 from csrec_core.causal.search import Source
 
 MOST_CHANGES = 2  # changes tried at once
 
-
-#: By what is changed, the smallest sets of changes; an arrow is (cause, effect), a latent cause (a, "↔b").
-Changes = dict[str, tuple[frozenset, ...]]
+#: By what is done, the smallest sets of what it is done to: nodes, or names of edges (`named_edges`).
+Changes = dict[str, tuple[Nodes, ...]]
 
 
 def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
@@ -61,11 +60,11 @@ def find_repairs(check: RuleCheck) -> Changes:
     if check:
         return {}
     asked = check.y | check.x | check.z | check.w
-    spare = sorted(observed(check.graph) - asked - descendants(check.graph, check.y))
-    units = _removable(check.graph)
+    spare = observed(check.graph) - asked - descendants(check.graph, check.y)
+    named = named_edges(check.graph)
     return {
         "condition on": _smallest(spare, lambda nodes: check.on(check.graph, given=nodes)),
-        "rule out": _smallest(sorted(units), lambda names: check.on(_shrunk(check.graph, units, names))),
+        "rule out": _smallest(named, lambda names: check.on(_without(check.graph, named, names))),
     }
 
 
@@ -76,17 +75,14 @@ def identifying_changes(found: Identifiability, core: nx.DiGraph) -> Changes:
     asked for. `core` is a part of the graph in which it is not (`twins.smallest_core`): a change outside mends
     nothing.
     """
-    units = _removable(found.graph)
-    # To rule out a way of the effect itself would answer another question.
     after = found.do | descendants(found.graph, found.do)
     before = with_ancestors(found.graph, found.y)
-    hidden = {
-        name
-        for name, arrows in units.items()
-        if set(arrows) & set(core.edges) and not (name[0] in after and name[1] in before)
-    }
+    # To rule out a way of the effect itself would answer another question.
+    own = {f"{a} → {b}" for a, b in found.graph.edges if a in after and b in before}
+    named = named_edges(found.graph)
+    spare = {name for name, edges in named.items() if not core.edges.isdisjoint(edges)} - own
 
-    def measured(nodes: frozenset[str]) -> bool:
+    def measured(nodes: Nodes) -> bool:
         graph = found.graph.copy()
         nx.set_node_attributes(graph, dict.fromkeys(nodes, False), "latent")
         return bool(found.on(graph))
@@ -96,32 +92,22 @@ def identifying_changes(found: Identifiability, core: nx.DiGraph) -> Changes:
 
     others = observed(found.graph) - found.y - found.do - found.given
     return {
-        "measure": _smallest(sorted(latents(core)), measured),
-        "rule out": _smallest(sorted(hidden), lambda names: found.on(_shrunk(found.graph, units, names))),
+        "measure": _smallest(latents(core), measured),
+        "rule out": _smallest(spare, lambda names: found.on(_without(found.graph, named, names))),
         "randomise": tuple(frozenset([node]) for node in sorted(others) if tried(node)),
     }
 
 
-def _removable(graph: nx.DiGraph) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """Name each thing that an assumption can rule out, with the arrows that go with it."""
-    hidden = latents(graph)
-    units = {edge: [edge] for edge in graph.edges if edge[0] not in hidden}
-    for cause in hidden:
-        children = sorted(graph.succ[cause])
-        units |= {(a, f"↔{b}"): [(cause, a), (cause, b)] for a, b in combinations(children, 2)}
-    return units
-
-
-def _shrunk(graph: nx.DiGraph, units: dict, names: Iterable[tuple[str, str]]) -> nx.DiGraph:
+def _without(graph: nx.DiGraph, named: dict[str, list[Edge]], names: Nodes) -> nx.DiGraph:
     shrunk = graph.copy()
-    shrunk.remove_edges_from(chain.from_iterable(units[name] for name in names))
+    for name in names:
+        shrunk.remove_edges_from(named[name])
     return shrunk
 
 
-def _smallest(candidates: list, works: Callable) -> tuple[frozenset, ...]:
+def _smallest(candidates: Iterable[str], works: Callable[[Nodes], object]) -> tuple[Nodes, ...]:
     """Return every set of candidates of the smallest size at which some set works."""
     for size in range(1, MOST_CHANGES + 1):
-        found = tuple(frozenset(s) for s in combinations(candidates, size) if works(frozenset(s)))
-        if found:
+        if found := tuple(filter(works, map(frozenset, combinations(sorted(candidates), size)))):
             return found
     return ()

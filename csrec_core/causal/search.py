@@ -37,6 +37,10 @@ class Line:
     checks: tuple[RuleCheck, ...] = ()
 
 
+#: The one source that there is where nothing was set.
+ONE_SOURCE = (Source(),)
+
+
 class Hedge(Exception):
     """Raised where a confounded group cannot be taken further apart."""
 
@@ -66,7 +70,6 @@ class Search:
     """The c-component factorisation of one projected graph, from one or several sources."""
 
     graph: nx.DiGraph
-    axes: tuple[str, ...]
     sources: tuple[Source, ...]
     reverse: bool = False  # which of two nodes that may stand in either order comes first
     record: bool = False
@@ -196,7 +199,7 @@ class Search:
             if node in over:
                 touched = [factor for factor in factors if node in factor.nodes]
                 rest = [factor for factor in factors if node not in factor.nodes]
-                factors = [*rest, Sum(node, self.axes.index(node), product(touched))]
+                factors = [*rest, Sum(node, product(touched))]
         return product(factors)
 
     def normalise(self, term: Term, y: Nodes) -> Term:

@@ -34,27 +34,27 @@ def _shorten(term: Term, separated: Separated) -> Term:
             term = less if _irrelevant(less, frozenset([node]), separated) else term
         return term
     if isinstance(term, Sum):
-        return _sum_out(term.over, term.axis, _shorten(term.term, separated), separated)
+        return _sum_out(term.over, _shorten(term.term, separated), separated)
     parts = [_shorten(part, separated) for part in term.parts]
     return _divide(parts[0], parts[1]) if isinstance(term, Ratio) else _multiply(parts, separated)
 
 
-def _sum_out(over: str, axis: int, term: Term, separated: Separated) -> Term:
+def _sum_out(over: str, term: Term, separated: Separated) -> Term:
     """Return the sum of a term over a node, summed out where its conditionals can be joined."""
     factors = factors_of(term)
     rest = [factor for factor in factors if over not in factor.nodes]
     touched = [factor for factor in factors if over in factor.nodes]
     if len(touched) == 1 and isinstance(touched[0], Sum) and touched[0].over != over:
         outer = touched[0]
-        inner = _sum_out(over, axis, outer.term, separated)
+        inner = _sum_out(over, outer.term, separated)
         if inner.size < 1 + outer.term.size:  # it can be summed out within
-            return product([*rest, _sum_out(outer.over, outer.axis, inner, separated)])
+            return product([*rest, _sum_out(outer.over, inner, separated)])
     conditionals = [factor for factor in touched if isinstance(factor, Conditional)]
     if len(conditionals) == len(touched):
         summed = _summed_out(over, conditionals, separated)
         if summed is not None and product(summed).size <= 1 + product(touched).size:
             return product([*rest, *summed])
-    return product([*rest, Sum(over, axis, product(touched))])
+    return product([*rest, Sum(over, product(touched))])
 
 
 def _summed_out(over: str, touched: list[Conditional], separated: Separated) -> list[Conditional] | None:

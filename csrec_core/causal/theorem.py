@@ -1,15 +1,12 @@
 """Theorem 3.1 and the recursion of Eq. (6), derived step by step on a given graph."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck, check_rule
-from csrec_core.causal.graph import latex_names, probability, require_nodes
-from csrec_core.errors import InputError, unknown
-
-NodeNames = Iterable[str] | str
+from csrec_core.causal.graph import NodeNames, latex_names, probability, require_nodes
+from csrec_core.errors import InputError
 
 RULE_PARTS = {"A": "theorem", "E": "equation 6", "H": "recursion", "T": "transport"}
 
@@ -34,7 +31,7 @@ class Step:
     """One rewriting of a probability, and whether the graph licenses it."""
 
     name: str
-    part: str  # a value of PARTS
+    part: str  # a value of `RULE_PARTS`
     meaning: str
     check: RuleCheck
 
@@ -72,25 +69,12 @@ class Step:
         return f"G_{{{', '.join(marks)}}}" if marks else "G"
 
 
-@dataclass(frozen=True)
-class Derivation:
-    """Every step towards Theorem 3.1, Eq. (6), the recursion and transport at one time step."""
+class Derivation(dict[str, Step]):
+    """Every step towards Theorem 3.1, Eq. (6), the recursion and transport at one time step, by its name."""
 
-    t: int
-    steps: tuple[Step, ...]
-
-    def __getitem__(self, name: str) -> Step:
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise unknown("step", name, [step.name for step in self.steps])
-
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps)
-
-    def part(self, part: str) -> tuple[Step, ...]:
+    def part(self, part: str) -> list[Step]:
         """Return the steps of one part, a value of `RULE_PARTS`."""
-        return tuple(step for step in self.steps if step.part == part)
+        return [step for step in self.values() if step.part == part]
 
     def holds(self, part: str) -> bool:
         """Whether every step of the part is licensed."""
@@ -135,11 +119,11 @@ def derive_theorem(graph: nx.DiGraph, t: int) -> Derivation:
         ("T1", 1, decision, (), "R", [now, last, p[-1]]),
     ]
     regimes = _with_regime(graph, s)
-    steps = []
+    derivation = Derivation()
     for name, rule, y, x, z, w in plan:
         check = check_rule(regimes if name == "T1" else graph, rule, y=y, x=x, z=z, w=w)
-        steps.append(Step(name, RULE_PARTS[name[0]], MEANINGS[name], check))
-    return Derivation(t, tuple(steps))
+        derivation[name] = Step(name, RULE_PARTS[name[0]], MEANINGS[name], check)
+    return derivation
 
 
 def _with_regime(graph: nx.DiGraph, exposures: list[str]) -> nx.DiGraph:

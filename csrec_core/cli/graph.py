@@ -5,7 +5,7 @@ import sys
 import click
 
 from csrec_core.cli.program import FILE, OUTPUT, cli
-from csrec_core.errors import InputError, unknown
+from csrec_core.errors import InputError, listed, unknown
 from csrec_core.files import write_json
 
 
@@ -37,19 +37,18 @@ def graph(file, horizon, exposure, online, regime, extra, latent, require, targe
     options = {"exposure": exposure, "online": online, "regime": regime}
     audited = make_graph(horizon, **options, **given)
     horizon = horizon_of(audited)
-    required = [name.strip() for name in require.split(",") if name.strip()]
-    for name in required:
-        if name not in audits.VERDICTS:
-            raise unknown("verdict", name, audits.VERDICTS, where="--require")
-    if read and file:
-        click.echo(read_drawing(file).summary() + "\n")
-    with_certificates = not without_certificate
     # Arrows at one time only, such as S1->P3, repeat in no slice, but the graph without them is known.
     layout = repeating(audited) if file else lambda steps: make_graph(steps, **options, **given)
-    checked = audits.audit(audited, horizon, unroll=layout, certificates=with_certificates)
+    checked = audits.audit(audited, horizon, unroll=layout, certificates=not without_certificate)
     plain = audits.audit(sequential_graph(horizon, exposure=exposure), horizon, certificates=False)
-    _print_audit(checked, plain)
     verdicts = audits.verdicts(checked)
+    required = [name.strip() for name in require.split(",") if name.strip()]
+    for name in required:
+        if name not in verdicts:
+            raise unknown("verdict", name, verdicts, where="--require")
+    if read and file:
+        click.echo(read_drawing(file).summary() + "\n")
+    _print_audit(checked, plain)
     if target:
         write_json(target, verdicts)
     proved = audits.every_t(checked)
@@ -101,7 +100,7 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     """
     from csrec_core.causal.answer import answer
     from csrec_core.causal.graph_input import read_drawing, read_graph
-    from csrec_core.causal.search import Source
+    from csrec_core.causal.search import ONE_SOURCE
 
     drawing, graph = read_drawing(file), read_graph(file)
     if read:
@@ -111,9 +110,8 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     sets["do"] = sets["do"] or drawing.roles["exposure"]
     for name in ("y", "do"):
         if not sets[name]:
-            names = ", ".join(list(graph)[:8]) + (", …" if len(graph) > 8 else "")
-            raise InputError(f"{file}: --{name} is missing: expected one or more of {names}")
-    sources = _log_sources(graph, log, do=sets["do"]) if log else (Source(),)
+            raise InputError(f"{file}: --{name} is missing: expected one or more of {listed(graph)}")
+    sources = _log_sources(graph, log, do=sets["do"]) if log else ONE_SOURCE
     told = answer(graph, **sets, sources=sources, certificate=not without_certificate)
     click.echo(told.text())
     if told.found and latex:
