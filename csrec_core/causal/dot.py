@@ -190,8 +190,8 @@ class _Parser(Scanner):
         for sign in re.finditer("[<>]", self.text[start:]):
             depth += 1 if sign[0] == "<" else -1
             if depth == 0:
-                self.at = start + sign.end()
-                return self.text[start : self.at]
+                self.go_to(start + sign.end())
+                return self.text[start : start + sign.end()]
         raise self.place.wrong("the markup that begins here is not closed by >")
 
     def word(self, word: str) -> bool:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import networkx as nx
 
-from csrec_core.causal.graph import Edge, causal_graph
+from csrec_core.causal.graph import Edge, causal_graph, find_cycle
 from csrec_core.causal.scanner import Place
 from csrec_core.errors import InputError
 
@@ -25,7 +24,6 @@ YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
 NODE_ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
 ADJUSTED = {"adjusted", "a"}
 LONGEST_NODE = 100  # characters of a name
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Drawing:
     roles: dict[str, list[str]] = field(default_factory=lambda: {"exposure": [], "outcome": []})
     notes: list[str] = field(default_factory=list)  # what was left aside, in words
 
-    def add_node(self, name: str, place: Place, attributes: Mapping[str, str] = NOTHING) -> None:
+    def add_node(self, name: str, place: Place, attributes: Mapping[str, str]) -> None:
         """Note a node; an attribute that is neither understood nor layout is refused."""
         self.nodes.setdefault(name, place)
         for written, value in attributes.items():
@@ -75,16 +73,14 @@ class Drawing:
                     'is marked latent="true"; take other attributes out'
                 )
 
-    def add_edge(
-        self, ends: Edge, place: Place, attributes: Mapping[str, str] = NOTHING, *, sign: str = "->"
-    ) -> None:
+    def add_edge(self, ends: Edge, place: Place, attributes: Mapping[str, str], *, sign: str = "->") -> None:
         """Read one edge with its attributes; `sign` is ->, <- or <->."""
         known = {key.lower(): value for key, value in attributes.items()}
         edge = f" {sign} ".join(ends)
         for key in known.keys() - LAYOUT - {"dir", "arrowhead", "arrowtail", "type"}:
             raise place.wrong(f"the attribute {key!r} of the edge {edge} is not understood; take it out")
         if "invis" in known.get("style", ""):
-            self.notes.append(f"{edge} is invisible: layout, and no cause ({place.words})")
+            self.notes.append(f"{edge} is invisible: layout, and no cause ({place})")
             return
         kind = known.get("type", "directed")
         if kind not in ("directed", "bidirected"):
@@ -124,12 +120,9 @@ class Drawing:
         for arrow in self.arrows:
             if arrow.source == arrow.target:
                 raise arrow.place.wrong(f"{arrow} is a loop: no variable causes itself")
-        directed = nx.DiGraph(self.directed)
-        if not nx.is_directed_acyclic_graph(directed):
-            cycle = [source for source, _ in nx.find_cycle(directed)]
-            first = next(a for a in self.arrows if (a.source, a.target) == (cycle[0], [*cycle, cycle[0]][1]))
-            way = " → ".join([*cycle[:6], "…" if len(cycle) > 6 else cycle[0]])
-            raise first.place.wrong(f"the arrows close a cycle: {way}")
+        if cycle := find_cycle(nx.DiGraph(self.directed)):
+            first = next(arrow for arrow in self.arrows if [arrow.source, arrow.target] == cycle[:2])
+            raise first.place.wrong(f"the arrows close a cycle: {' → '.join(cycle)}")
         return causal_graph(self.directed, self.pairs, latent=sorted(self.latent), nodes=list(self.nodes))
 
     def parts(self) -> list[tuple[str, int, str]]:

@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from csrec_core.causal.drawing import Drawing
 from csrec_core.causal.scanner import DEEPEST, Place, Scanner
-from csrec_core.errors import InputError, nearest, unknown
+from csrec_core.errors import InputError, unknown
 from csrec_core.files import check_shape
 
 ENDS = {"source": ("source", "from", "cause", "tail"), "target": ("target", "to", "effect", "head")}
@@ -54,7 +54,8 @@ def parse_graphml(text: str) -> Drawing:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         line, column = error.position
-        raise _at_place(line, column + 1).wrong(f"no XML: {expat.ErrorString(error.code)}") from error
+        place = Place(f"line {line}, column {column + 1}")
+        raise place.wrong(f"no XML: {expat.ErrorString(error.code)}") from error
     parts: dict[str, list[ElementTree.Element]] = {"graph": [], "key": [], "node": [], "edge": []}
     for element in root.iter():
         parts.setdefault(_tag(element), []).append(element)
@@ -80,7 +81,8 @@ def parse_json(text: str) -> Drawing:
     try:
         content = json.loads(text, object_pairs_hook=_object_once)
     except json.JSONDecodeError as error:
-        raise _at_place(error.lineno, error.colno).wrong(f"no JSON: {error.msg}") from error
+        place = Place(f"line {error.lineno}, column {error.colno}")
+        raise place.wrong(f"no JSON: {error.msg}") from error
     except RecursionError:
         raise InputError("no graph: nested too deep") from None
     if not isinstance(content, dict):
@@ -108,8 +110,8 @@ def parse_csv(text: str) -> Drawing:
             if kind not in EDGE_SIGNS:
                 raise place.wrong(f"the type {kind!r}: expected directed or bidirected")
             for end in ENDS:
-                drawing.add_node(cells[end], place)
-            drawing.add_edge((cells["source"], cells["target"]), place, sign=EDGE_SIGNS[kind])
+                drawing.add_node(cells[end], place, {})
+            drawing.add_edge((cells["source"], cells["target"]), place, {}, sign=EDGE_SIGNS[kind])
     except csv.Error as error:
         raise Place(f"line {rows.line_num}").wrong(f"no CSV: {error}") from error
     return drawing
@@ -148,8 +150,7 @@ def _take_end(end: str, attributes: dict[str, str], names: dict[str, str], place
 def _known_name(name: str, known: dict, place: Place) -> str:
     """Return a name that is known, or raise InputError with the nearest one."""
     if name not in known:
-        hint = nearest(name, known)
-        raise place.wrong(f"unknown node {name!r}" + (f"; did you mean {hint!r}?" if hint else ""))
+        raise place.wrong(str(unknown("node", name, known)))
     return name
 
 
@@ -196,10 +197,6 @@ def _tag(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _at_place(line: int, column: int) -> Place:
-    return Place(f"line {line}, column {column}")
-
-
 def _object_once(pairs: list[tuple[str, Any]]) -> dict:
     """Return the object of these pairs; InputError where a key has two."""
     if len(dict(pairs)) < len(pairs):
@@ -223,7 +220,7 @@ def _lists(content: dict) -> Drawing:
     check_shape(content, {...: list}, "the graph")
     drawing = Drawing()
     for name, place in _json_entries(content, "nodes"):
-        drawing.add_node(_value_text(name, place), place)
+        drawing.add_node(_value_text(name, place), place, {})
     for key, sign in (("edges", "->"), ("bidirected", "<->")):
         for pair, place in _json_entries(content, key):
             if not isinstance(pair, list) or len(pair) != 2:
@@ -231,9 +228,9 @@ def _lists(content: dict) -> Drawing:
             source, target = (_value_text(end, place) for end in pair)
             for name in (source, target):
                 if key == "edges":
-                    drawing.add_node(name, place)
+                    drawing.add_node(name, place, {})
                 _known_name(name, drawing.nodes, place)
-            drawing.add_edge((source, target), place, sign=sign)
+            drawing.add_edge((source, target), place, {}, sign=sign)
     hidden = _json_entries(content, "latent")
     drawing.latent |= {_known_name(_value_text(name, place), drawing.nodes, place) for name, place in hidden}
     return drawing
