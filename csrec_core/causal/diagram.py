@@ -6,14 +6,15 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import latents, plot_label, time_of
+from csrec_core.causal.docalculus import Path, RuleCheck
+from csrec_core.causal.graph import Edge, latents, plot_label, time_of
 from csrec_core.causal.theorem import Step
 
 Point = tuple[float, float]
 
 STEP_WIDTH = 2.6  # distance between two time steps; one row is 1.25 high
 NODE_ROWS = {"P": (0.0, 2.5), "S": (-0.9, 1.25), "D": (0.0, 0.0)}  # place within a time step
+FRAME_COLUMNS = "name label x y kind role mark part source target x0 y0 x1 y1 bend cut path"
 NEAR = 0.34  # a straight arrow that passes a node closer than this is bent
 
 
@@ -31,26 +32,25 @@ def graph_frame(graph: nx.DiGraph, *, check: RuleCheck | None = None) -> pd.Data
     """
     places = _places(graph)
     kinds = {node: _kind(graph, node) for node in places}
-    roles, marks = _roles(check), _witness_marks(check)
-    cut = check.removed_edges if check is not None else frozenset()
-    path = check.witness if check is not None else None
-    nodes, arrows = [], []
-    for name, place in places.items():
+    roles: dict[str, str] = {}
+    cut, path = frozenset[Edge](), None
+    if check is not None:
+        cut, path = check.removed_edges, check.witness
+        for part, role in ((check.y, "y"), (check.x, "do"), (check.z, "z"), (check.w, "given")):
+            roles |= dict.fromkeys(part, role)
+    marks = _witness_marks(path) if path else {}
+    rows: list[dict] = []
+    for name, (x, y) in places.items():
         label = "U" if name.startswith("U(") else plot_label(name)
-        nodes.append((name, label, *place, kinds[name], roles.get(name, ""), marks.get(name, "")))
+        said = {"kind": kinds[name], "role": roles.get(name, ""), "mark": marks.get(name, "")}
+        rows.append({"part": "node", "name": name, "label": label, "x": x, "y": y, **said})
     for source, target, role in graph.edges(data="role", default="given"):
-        edge = (source, target)
-        state = ("open" if path.is_open else "blocked") if path and edge in path.edges else ""
+        (x0, y0), (x1, y1), bend = places[source], places[target], _bend(source, target, places)
+        ends = {"source": source, "target": target, "x0": x0, "y0": y0, "x1": x1, "y1": y1, "bend": bend}
         kind = "latent" if kinds[source] == "latent" else role
-        bend = _bend(source, target, places)
-        arrows.append((*edge, *places[source], *places[target], bend, kind, edge in cut, state))
-    node_columns = ["name", "label", "x", "y", "kind", "role", "mark"]
-    arrow_columns = ["source", "target", "x0", "y0", "x1", "y1", "bend", "kind", "cut", "path"]
-    parts = [
-        pd.DataFrame(nodes, columns=node_columns).assign(part="node"),
-        pd.DataFrame(arrows, columns=arrow_columns).assign(part="arrow"),
-    ]
-    return pd.concat(parts, ignore_index=True)
+        state = ("open" if path.is_open else "blocked") if path and (source, target) in path.edges else ""
+        rows.append({"part": "arrow", **ends, "kind": kind, "cut": (source, target) in cut, "path": state})
+    return pd.DataFrame(rows, columns=FRAME_COLUMNS.split())
 
 
 def stack_steps(steps: Iterable[Step]) -> pd.DataFrame:
@@ -71,27 +71,15 @@ def verdict_grid(table: pd.DataFrame) -> pd.DataFrame:
 
     NaN where the step holds at every t; `always` tells whether it fails at all of them.
     """
-    failing = table[~table["holds"]]
-    first = failing.groupby(["variant", "step"])["t"].min().rename("fails_from")
-    grid = table.drop_duplicates(["variant", "step"])[["variant", "step"]]
-    grid = grid.merge(first.reset_index(), how="left", on=["variant", "step"])
+    failing = table.assign(fails_from=table["t"].mask(table["holds"]))
+    grid = failing.groupby(["variant", "step"], sort=False)["fails_from"].min().reset_index()
     return grid.assign(always=grid["fails_from"] == table["t"].min())
 
 
-def _roles(check: RuleCheck | None) -> dict[str, str]:
-    """Return what part each node of a check has in it."""
-    if check is None:
-        return {}
-    parts = ((check.y, "y"), (check.x, "do"), (check.z, "z"), (check.w, "given"))
-    return {node: role for nodes, role in parts for node in nodes}
-
-
-def _witness_marks(check: RuleCheck | None) -> dict[str, str]:
-    """Return the colliders of the witness of a check, and the first node that blocks it."""
-    if check is None or check.witness is None:
-        return {}
-    marks = dict.fromkeys(check.witness.colliders, "collider")
-    for node in check.witness.blockers[:1]:
+def _witness_marks(path: Path) -> dict[str, str]:
+    """Return the colliders of a path, and the first node that blocks it."""
+    marks = dict.fromkeys(path.colliders, "collider")
+    for node in path.blockers[:1]:
         marks[node] = f"{marks[node]}, blocks" if node in marks else "blocks"
     return marks
 

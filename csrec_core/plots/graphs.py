@@ -74,11 +74,9 @@ def plot_panels(graphs: pd.DataFrame, *, columns: int = 1) -> Figure:
 
 def _frame_parts(graph: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return nodes and arrows of a frame that may come from a CSV, which knows no empty text."""
-    nodes, edges = (graph[graph["part"] == part] for part in ("node", "arrow"))
     texts = ["role", "mark", "path"]
-    nodes, edges = (
-        part.astype(dict.fromkeys(texts, object)).fillna(dict.fromkeys(texts, "")) for part in (nodes, edges)
-    )
+    graph = graph.astype(dict.fromkeys(texts, object)).fillna(dict.fromkeys(texts, ""))
+    nodes, edges = (graph[graph["part"] == part] for part in ("node", "arrow"))
     return nodes, edges.astype({"cut": bool})
 
 
