@@ -23,20 +23,8 @@ LAYOUT = frozenset(LAYOUT_WORDS.split())
 YES, NO = {"1", "true", "yes"}, {"0", "false", "no", ""}
 NODE_ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o": "outcome"}
 ADJUSTED = {"adjusted", "a"}
+EDGE_SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}
 LONGEST_NODE = 100  # characters of a name
-
-
-@dataclass(frozen=True)
-class Arrow:
-    """A cause and its effect, or (`pair`) two nodes with an unmeasured common cause."""
-
-    source: str
-    target: str
-    pair: bool
-    place: Place
-
-    def __str__(self) -> str:
-        return f"{self.source} {'<->' if self.pair else '->'} {self.target}"
 
 
 @dataclass
@@ -46,7 +34,9 @@ class Drawing:
     # each name with the place where it is first written
     nodes: dict[str, Place] = field(default_factory=dict)
     latent: set[str] = field(default_factory=set)  # names that are not measured
-    arrows: list[Arrow] = field(default_factory=list)  # arrows and pairs, in the order of the file
+    directed: list[Edge] = field(default_factory=list)  # the arrows proper, in the order of the file
+    pairs: list[Edge] = field(default_factory=list)  # of nodes with an unmeasured common cause
+    places: dict[Edge, Place] = field(default_factory=dict)  # of arrows and pairs
     # "exposure" and "outcome", each with the nodes so marked (DAGitty)
     roles: dict[str, list[str]] = field(default_factory=lambda: {"exposure": [], "outcome": []})
     notes: list[str] = field(default_factory=list)  # what was left aside, in words
@@ -82,10 +72,10 @@ class Drawing:
         if "invis" in known.get("style", ""):
             self.notes.append(f"{edge} is invisible: layout, and no cause ({place})")
             return
-        kind = known.get("type", "directed")
-        if kind not in ("directed", "bidirected"):
+        kind = known.get("type", "").lower()
+        if kind not in EDGE_SIGNS:
             raise place.wrong(f"the type {kind!r}: expected directed or bidirected")
-        is_pair = sign == "<->" or kind == "bidirected"
+        is_pair = "<->" in (sign, EDGE_SIGNS[kind])
         way = known.get("dir") or ("both" if is_pair else "forward")
         if way not in ("forward", "back", "both") or (is_pair and way != "both"):
             raise place.wrong(
@@ -96,17 +86,8 @@ class Drawing:
         if any(known.get(head) in ("none", "nonenone") for head in heads):
             raise place.wrong(f"the edge {edge} hides its arrowhead: what does it mean?")
         source, target = ends[::-1] if (sign == "<-") != (way == "back") else ends
-        self.arrows.append(Arrow(source, target, way == "both", place))
-
-    @property
-    def pairs(self) -> list[Edge]:
-        """The pairs with an unmeasured common cause."""
-        return [(arrow.source, arrow.target) for arrow in self.arrows if arrow.pair]
-
-    @property
-    def directed(self) -> list[Edge]:
-        """The arrows proper."""
-        return [(arrow.source, arrow.target) for arrow in self.arrows if not arrow.pair]
+        (self.pairs if way == "both" else self.directed).append((source, target))
+        self.places.setdefault((source, target), place)
 
     def graph(self) -> nx.DiGraph:
         """Return the causal graph; raises InputError, with the place, on a bad name, a loop or a cycle."""
@@ -117,12 +98,11 @@ class Drawing:
                 raise place.wrong(
                     f"the name {name[:20]!r}: expected 1 to {LONGEST_NODE} printable characters"
                 )
-        for arrow in self.arrows:
-            if arrow.source == arrow.target:
-                raise arrow.place.wrong(f"{arrow} is a loop: no variable causes itself")
+        for (source, target), place in self.places.items():
+            if source == target:
+                raise place.wrong(f"{source} is joined to itself, a loop: no variable causes itself")
         if cycle := find_cycle(nx.DiGraph(self.directed)):
-            first = next(arrow for arrow in self.arrows if [arrow.source, arrow.target] == cycle[:2])
-            raise first.place.wrong(f"the arrows close a cycle: {' → '.join(cycle)}")
+            raise self.places[cycle[0], cycle[1]].wrong(f"the arrows close a cycle: {' → '.join(cycle)}")
         return causal_graph(self.directed, self.pairs, latent=sorted(self.latent), nodes=list(self.nodes))
 
     def parts(self) -> list[tuple[str, int, str]]:

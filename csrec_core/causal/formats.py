@@ -17,7 +17,6 @@ from csrec_core.files import check_shape
 
 ENDS = {"source": ("source", "from", "cause", "tail"), "target": ("target", "to", "effect", "head")}
 GRAPH_KEYS = ("edges", "bidirected", "latent", "nodes")
-EDGE_SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}
 
 Record = tuple[dict[str, str], Place]  # what a file says of a node or an edge
 Entry = tuple[str, "str | list[Entry]", Place]  # of GML
@@ -106,12 +105,10 @@ def parse_csv(text: str) -> Drawing:
             if len(row) != len(header):
                 raise place.wrong(f"expected {len(header)} cells, found {len(row)}")
             cells = dict(zip(named, map(str.strip, row), strict=True))
-            kind = cells.get("type", "").lower()
-            if kind not in EDGE_SIGNS:
-                raise place.wrong(f"the type {kind!r}: expected directed or bidirected")
-            for end in ENDS:
-                drawing.add_node(cells[end], place, {})
-            drawing.add_edge((cells["source"], cells["target"]), place, {}, sign=EDGE_SIGNS[kind])
+            source, target = (cells.pop(end) for end in ENDS)
+            for name in (source, target):
+                drawing.add_node(name, place, {})
+            drawing.add_edge((source, target), place, cells)
     except csv.Error as error:
         raise Place(f"line {rows.line_num}").wrong(f"no CSV: {error}") from error
     return drawing
