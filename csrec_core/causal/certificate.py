@@ -143,10 +143,8 @@ def _relevant(graph: nx.DiGraph, query: frozenset[str]) -> nx.DiGraph:
     that node a table of its other causes that may be any: the models that remain are the same.
     """
     kept = graph.subgraph(with_ancestors(graph, query)).copy()
-    ready = [node for node in kept if node not in query]
-    while ready:
-        node = ready.pop()
-        if node in kept and kept.in_degree(node) == 0 and kept.out_degree(node) == 1:
+    for node in [node for node in kept if node not in query][::-1]:
+        if kept.in_degree(node) == 0 and kept.out_degree(node) == 1:
             kept.remove_node(node)
     return kept
 

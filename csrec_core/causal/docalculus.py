@@ -40,7 +40,7 @@ class Path:
     """
 
     nodes: tuple[str, ...]
-    arrows: tuple[str, ...]  # "→" or "←" between each node and the next
+    edges: tuple[Edge, ...]  # the arrow between each node and the next, as (cause, effect)
     colliders: tuple[str, ...]
     blockers: tuple[str, ...]
 
@@ -49,15 +49,10 @@ class Path:
         """Whether the path carries association."""
         return not self.blockers
 
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        """The arrows of the path as (cause, effect)."""
-        steps = zip(pairwise(self.nodes), self.arrows, strict=True)
-        return tuple((a, b) if arrow == "→" else (b, a) for (a, b), arrow in steps)
-
     def __str__(self) -> str:
+        steps = zip(self.nodes[1:], self.edges, strict=True)
         return self.nodes[0] + "".join(
-            f" {arrow} {node}" for arrow, node in zip(self.arrows, self.nodes[1:], strict=True)
+            f" {'→' if node == effect else '←'} {node}" for node, (_, effect) in steps
         )
 
 
@@ -227,12 +222,12 @@ def _walk_back(before: dict[State, State | None], state: State | None) -> tuple[
 
 def _describe_path(graph: nx.DiGraph, nodes: Sequence[str], given: Nodes) -> Path:
     opens = with_ancestors(graph, given)
-    arrows = tuple("→" if graph.has_edge(a, b) else "←" for a, b in pairwise(nodes))
+    edges = tuple((a, b) if graph.has_edge(a, b) else (b, a) for a, b in pairwise(nodes))
     colliders, blockers = [], []
-    for node, left, right in zip(nodes[1:], arrows, arrows[1:], strict=False):
-        is_collider = (left, right) == ("→", "←")
+    for node, before, after in zip(nodes[1:], edges, edges[1:], strict=False):
+        is_collider = before[1] == after[1] == node
         if is_collider:
             colliders.append(node)
         if node not in opens if is_collider else node in given:
             blockers.append(node)
-    return Path(tuple(nodes), arrows, tuple(colliders), tuple(blockers))
+    return Path(tuple(nodes), edges, tuple(colliders), tuple(blockers))

@@ -100,7 +100,7 @@ class Drawing:
                 )
         for (source, target), place in self.places.items():
             if source == target:
-                raise place.wrong(f"{source} is joined to itself, a loop: no variable causes itself")
+                raise place.wrong(f"a loop at {source!r}: an edge is a pair of two different nodes")
         if cycle := find_cycle(nx.DiGraph(self.directed)):
             raise self.places[cycle[0], cycle[1]].wrong(f"the arrows close a cycle: {' → '.join(cycle)}")
         return causal_graph(self.directed, self.pairs, latent=sorted(self.latent), nodes=list(self.nodes))

@@ -57,7 +57,7 @@ class Term(ABC):
         return self.write({}, _TEXT)
 
     def python(self) -> str:
-        """Return the term as a Python expression: of `p`, which gives marginals, and `axes`, the numbers of nodes."""
+        """Return the term as Python: `p` gives a conditional, and `axes` the numbers of nodes."""
         return self.write({}, _PYTHON)
 
 
@@ -184,11 +184,6 @@ class _Style:
         return ", ".join(self.write(group, mark="'" * count) for count, group in sorted(groups.items()))
 
 
-def _python_law(left: str, given: str, source: str) -> str:
-    ending = f", source={source!r})" if source else ")"
-    return f"p({left}, {given}{ending} / p({given}{ending}" if given else f"p({left}{ending}"
-
-
 _LATEX = _Style(
     write=latex_names,
     law=lambda left, given, source: (
@@ -211,8 +206,8 @@ _TEXT = _Style(
 )
 _PYTHON = _Style(
     write=lambda nodes, mark: ", ".join(map(repr, sorted(nodes))),
-    law=_python_law,
+    law=lambda left, given, source: f"p([{left}], [{given}]" + (f", {source!r})" if source else ")"),
     times=" * ",
-    sum=lambda names, body: f"({body}).sum(axis=axes({names}), keepdims=True)",
+    sum=lambda names, body: f"({body}).sum(axis=axes([{names}]), keepdims=True)",
     over=lambda top, bottom: f"({top}) / ({bottom})",
 )

@@ -29,9 +29,9 @@ def parse_gml(text: str) -> Drawing:
     if not scanner.is_done:
         raise scanner.place.wrong("a ] too many")
     graphs = [(value, place) for key, value, place in entries if key == "graph"]
-    content, start = graphs[0] if graphs else ("", scanner.place)
+    content, start = graphs[-1] if graphs else ("", scanner.place)
     if len(graphs) > 1 or not isinstance(content, list):
-        raise (graphs[1][1] if len(graphs) > 1 else start).wrong("expected one graph [ … ]")
+        raise start.wrong("expected one graph [ … ]")
     if not any(key == "directed" and value == "1" for key, value, _ in content):
         raise start.wrong("the graph is undirected: a causal graph says directed 1")
     parts: dict[str, list[Record]] = {"node": [], "edge": []}

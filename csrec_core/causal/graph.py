@@ -278,10 +278,8 @@ def _pair(pair: Sequence[str]) -> Edge:
 def _add(graph: nx.DiGraph, pairs: Pairs, *, role: str) -> None:
     """Add arrows, or, in the role "latent", an unmeasured cause of each pair."""
     for source, target in map(_pair, pairs):
-        if source == target and role == "latent":
-            raise InputError(f"a bidirected edge is a pair of two different node names, got {source!r} twice")
         if source == target:
-            raise InputError(f"the edge {source} → {target} is a loop: no variable causes itself")
+            raise InputError(f"a loop at {source!r}: an edge is a pair of two different nodes")
         edges = [(source, target)]
         if role == "latent":
             cause = f"U({source},{target})"

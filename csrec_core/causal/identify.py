@@ -82,11 +82,12 @@ class Identifiability:
         return (
             "def effect(joint, arms={}):\n"
             f"    order = {self.order!r}  # the axes of joint, and of each of the arms\n\n"
-            "    def axes(*names):\n"
+            "    def axes(names):\n"
             "        return tuple(i for i, name in enumerate(order) if name in names)\n\n"
-            "    def p(*names, source=None):\n"
-            "        gone = axes(*(set(order) - set(names)))\n"
-            "        return (arms[source] if source else joint).sum(axis=gone, keepdims=True)\n\n"
+            "    def p(names, given, source=None):\n"
+            "        law, gone = arms[source] if source else joint, set(order).difference(names, given)\n"
+            "        both = law.sum(axis=axes(gone), keepdims=True)\n"
+            "        return both / both.sum(axis=axes(names), keepdims=True)\n\n"
             f"    return {self.formula.python()}\n"
         )
 

@@ -10,14 +10,13 @@ from matplotlib.patches import FancyArrowPatch
 
 from csrec_core.plots.marks import note
 
-SHAPES = {"P": "o", "S": "s", "D": "D", "R": "h", "latent": "o", "other": "o"}
-FILLS = {
-    "P": "#dbe9f6",
-    "S": "#fdebd3",
-    "D": "#d8efe6",
-    "R": "#ece2f0",
-    "latent": "white",
-    "other": "#eeeeee",
+NODES = {  # shape, fill, size against the others
+    "P": ("o", "#dbe9f6", 1.0),
+    "S": ("s", "#fdebd3", 0.92),
+    "D": ("D", "#d8efe6", 0.86),
+    "R": ("h", "#ece2f0", 1.0),
+    "latent": ("o", "white", 0.75),
+    "other": ("o", "#eeeeee", 1.0),
 }
 ARROWS = {
     "given": ("#444444", "-", "assumed in Figure 1"),
@@ -103,21 +102,20 @@ def _arrow(edge, *, shrink: float) -> FancyArrowPatch:
 
 
 def _draw_node(ax: Axes, node, size: float, *, above: bool) -> None:
+    shape, fill, scale = NODES[node.kind]
     border = ("#111111", 2.4) if node.role in ("y", "z") else ("#777777", 1.0)
-    hidden = node.kind == "latent"
     ax.plot(
         node.x,
         node.y,
-        marker=SHAPES[node.kind],
-        markersize=size * {"D": 0.86, "S": 0.92}.get(node.kind, 1.0) * (0.75 if hidden else 1),
-        markerfacecolor="#c9c9c9" if node.role in ("given", "do") else FILLS[node.kind],
+        marker=shape,
+        markersize=size * scale,
+        markerfacecolor="#c9c9c9" if node.role in ("given", "do") else fill,
         markeredgecolor=border[0],
         markeredgewidth=border[1],
         linestyle="",
         zorder=3,
     )
-    font = float(np.clip(size * 0.42, 6, 11))
-    font *= 0.8 if hidden else 1
+    font = float(np.clip(size * 0.42, 6, 11)) * (0.8 if node.kind == "latent" else 1)
     fits = node.label.startswith("$") or len(node.label) <= FITTING
     if fits:
         ax.text(
