@@ -30,11 +30,6 @@ class Answer:
     twins: Twins | str | None
     changes: Changes  # what would make it identifiable, see `identifying_changes`
 
-    @property
-    def query(self) -> str:
-        """The effect asked for, as plain text."""
-        return probability(self.found.y, self.found.do, self.found.given)
-
     def meaning(self) -> str:
         """Say in one or two plain sentences what follows for who has data."""
         y, do = plain_names(self.found.y), plain_names(self.found.do)
@@ -62,9 +57,10 @@ class Answer:
 
     def text(self) -> str:
         """Return the whole answer as plain text."""
-        parts = [f"{self.query}: {'identifiable' if self.found else 'not identifiable'}", self.meaning()]
+        query = probability(self.found.y, self.found.do, self.found.given)
+        parts = [f"{query}: {'identifiable' if self.found else 'not identifiable'}", self.meaning()]
         parts += [f"Data: {'; '.join(map(str, self.found.sources))}"] if len(self.found.sources) > 1 else []
-        parts += self._why() if self.found else self._why_not()
+        parts += [f"{query} = {self.found.formula.text()}", *self._why()] if self.found else self._why_not()
         sets = self.found.adjustment if len(self.found.sources) == 1 else []
         ways = {
             "adjust for": map(_set, sets),
@@ -86,7 +82,7 @@ class Answer:
             lines.append(f"{number}. {line.words}:\n   {line.formula}")
             for check in line.checks:
                 lines.append(f"     rule {check.rule}: {check.separation}\n       {check.reason}")
-        parts = [f"{self.query} = {self.found.formula.text()}", "Derivation\n" + "\n".join(lines)]
+        parts = ["Derivation\n" + "\n".join(lines)]
         if self.certificate is not None:
             parts.append(
                 f"Certificate: {self.certificate.why}"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import networkx as nx
 
@@ -157,7 +157,10 @@ def check_rule(
         require_nodes(graph, nodes, where=f"the set {name}")
     if not sets["y"]:
         raise InputError("the set y is empty: a rule needs an outcome")
-    _require_disjoint(sets)
+    for (first, one), (second, other) in combinations(sets.items(), 2):
+        if one & other:
+            both = f"the sets {first} and {second} overlap in {min(one & other)!r}"
+            raise InputError(f"{both}: they must be disjoint")
     return _check_rule(graph, rule, **sets)
 
 
@@ -171,14 +174,6 @@ def _check_rule(graph: nx.DiGraph, rule: int, y: Nodes, x: Nodes, z: Nodes, w: N
 def separated(graph: nx.DiGraph, y: Nodes, z: Nodes, given: Nodes) -> bool:
     """Whether `y` and `z` are d-separated given the third set."""
     return not _shortest_path(graph, y, z, given)
-
-
-def _require_disjoint(sets: dict[str, Nodes]) -> None:
-    seen: dict[str, str] = {}
-    for name, nodes in sets.items():
-        for node in sorted(nodes & seen.keys()):
-            raise InputError(f"the sets {seen[node]} and {name} overlap in {node!r}: they must be disjoint")
-        seen |= dict.fromkeys(nodes, name)
 
 
 def _shortest_path(

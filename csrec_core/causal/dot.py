@@ -8,8 +8,7 @@ import re
 from collections import ChainMap
 from dataclasses import dataclass, field
 
-from csrec_core.causal.drawing import Drawing
-from csrec_core.causal.scanner import DEEPEST, Place, Scanner
+from csrec_core.causal.drawing import DEEPEST, Drawing, Place, Scanner
 
 SKIPPED = r"(?:\s+|//[^\n]*|/\*.*?\*/|^#[^\n]*)*"
 LETTER = r"[\w\x80-\U0010ffff]"

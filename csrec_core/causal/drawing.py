@@ -1,12 +1,13 @@
 """What a file says of a graph, each part with its place in the text; the causal graph is made of it."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import networkx as nx
 
 from csrec_core.causal.graph import Edge, causal_graph, find_cycle
-from csrec_core.causal.scanner import Place
 from csrec_core.errors import InputError
 
 # What tells how a node or an arrow is drawn, and nothing of what causes what: of Graphviz and of editors.
@@ -25,6 +26,50 @@ NODE_ROLES = {"exposure": "exposure", "e": "exposure", "outcome": "outcome", "o"
 ADJUSTED = {"adjusted", "a"}
 EDGE_SIGNS = {"": "->", "directed": "->", "->": "->", "bidirected": "<->", "<->": "<->"}
 LONGEST_NODE = 100  # characters of a name
+DEEPEST = 100  # groups within groups, of a graph in any language
+
+
+class Place(str):
+    """A place in a file, such as `line 3, column 7`, or `edges[2]` in JSON."""
+
+    def wrong(self, message: str) -> InputError:
+        """Return the error that says what is wrong here."""
+        return InputError(f"{self}: {message}")
+
+
+class Scanner:
+    """A text and how far it is read; what `skipped` matches may stand between any two tokens."""
+
+    def __init__(self, text: str, skipped: str):
+        self.text, self.skipped = text, re.compile(skipped, re.DOTALL | re.MULTILINE)
+        self.lines = [0, *(end.end() for end in re.finditer("\n", text))]
+        self.go_to(0)
+
+    def take(self, pattern: str) -> re.Match | None:
+        """Read what matches next, in any case of letters; None where it does not."""
+        if found := re.compile(pattern, re.DOTALL | re.IGNORECASE).match(self.text, self.at):
+            self.go_to(found.end())
+        return found
+
+    def go_to(self, at: int) -> None:
+        """Read on from there, past what says nothing."""
+        nothing = self.skipped.match(self.text, at)
+        self.at = nothing.end() if nothing else at
+
+    def is_next(self, sign: str) -> bool:
+        """Whether a sign is next."""
+        return self.text.startswith(sign, self.at)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is read."""
+        return self.at >= len(self.text)
+
+    @property
+    def place(self) -> Place:
+        """The place of the next token."""
+        line = bisect_right(self.lines, self.at)
+        return Place(f"line {line}, column {self.at - self.lines[line - 1] + 1}")
 
 
 @dataclass

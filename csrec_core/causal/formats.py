@@ -10,8 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from csrec_core.causal.drawing import Drawing
-from csrec_core.causal.scanner import DEEPEST, Place, Scanner
+from csrec_core.causal.drawing import DEEPEST, Drawing, Place, Scanner
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import check_shape
 

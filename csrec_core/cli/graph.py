@@ -33,12 +33,12 @@ def graph(file, horizon, exposure, online, regime, extra, latent, require, targe
     from csrec_core.causal.graph import sequential_graph
     from csrec_core.causal.graph_input import horizon_of, make_graph, read_drawing, repeating
 
-    given = {"extra_edges": extra, "latent_edges": latent, "file": str(file or "")}
     options = {"exposure": exposure, "online": online, "regime": regime}
-    audited = make_graph(horizon, **options, **given)
+    options |= {"extra_edges": extra, "latent_edges": latent, "file": file or ""}
+    audited = make_graph(horizon, **options)
     horizon = horizon_of(audited)
     # Arrows at one time only, such as S1->P3, repeat in no slice, but the graph without them is known.
-    layout = repeating(audited) if file else lambda steps: make_graph(steps, **options, **given)
+    layout = repeating(audited) if file else lambda steps: make_graph(steps, **options)
     checked = audits.audit(audited, horizon, unroll=layout, certificates=not without_certificate)
     plain = audits.audit(sequential_graph(horizon, exposure=exposure), horizon, certificates=False)
     verdicts = audits.verdicts(checked)
