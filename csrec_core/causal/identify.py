@@ -119,10 +119,8 @@ class Identifiability:
 
     def _adjusted(self, nodes: Nodes) -> Term:
         """Return the adjustment formula."""
-        term = product([
-            *([Conditional(nodes, self.given)] if nodes else []),
-            Conditional(self.y, self.do | self.given | nodes),
-        ])  # fmt: skip
+        term: Term = Conditional(self.y, self.do | self.given | nodes)
+        term = product([Conditional(nodes, self.given), term]) if nodes else term
         for node in self.order:
             term = Sum(node, term) if node in nodes else term
         return term
