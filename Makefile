@@ -29,7 +29,7 @@ api: $(VENV)/installed
 	$(BIN)/pdoc --docformat numpy -o api csrec_core.frames csrec_core.data.log csrec_core.effect.design csrec_core.effect.result csrec_core.errors
 
 $(VENV)/installed: pyproject.toml constraints.txt requirements.lock
-	$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('csrec needs Python 3.11 or later')"
+	$(PYTHON) -c "import sys; sys.version_info >= (3, 11, 5) or sys.exit('csrec needs Python 3.11.5 or later')"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-build-isolation -c constraints.txt -e '.[dev]'

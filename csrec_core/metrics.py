@@ -10,6 +10,7 @@ from scipy.stats import t as student
 from csrec_core.errors import InputError
 
 SMALL_IS_GOOD = ("BCE", "Brier", "ECE")
+CALIBRATION_BINS = 10
 SMALLEST_PROBABILITY = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
 
 
@@ -108,15 +109,15 @@ def auc_by_user(decision: np.ndarray, score: np.ndarray, user: np.ndarray) -> pd
     return centre + influence * len(influence)
 
 
-def calibration_bin(probability: np.ndarray, bins: int) -> np.ndarray:
+def calibration_bin(probability: np.ndarray) -> np.ndarray:
     """Return the number, from 0, of the bin of equal width that each probability falls into."""
-    return np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+    return np.minimum((np.asarray(probability) * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
 
 
-def calibration_curve(decision: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
+def calibration_curve(decision: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
     """Return `stated` against `observed` acceptance, means in bins of equal width, and their `rows`; no empty bins."""
     frame = pd.DataFrame({"stated": probability, "observed": np.asarray(decision, dtype=float)})
-    frame["bin"] = calibration_bin(frame["stated"], bins)
+    frame["bin"] = calibration_bin(frame["stated"])
     grouped = frame.groupby("bin")
     return grouped.mean().assign(rows=grouped.size()).reset_index(drop=True)
 

@@ -195,7 +195,7 @@ def test_every_resample_draws_as_many_users_as_there_are():
 
 
 def test_bins_edges_and_directions():
-    assert calibration_bin([0.0, 0.099, 0.1, 0.95, 1.0], 10).tolist() == [0, 0, 1, 9, 9]
+    assert calibration_bin([0.0, 0.099, 0.1, 0.95, 1.0]).tolist() == [0, 0, 1, 9, 9]
     assert directions(["BCE", "AUC", "ECE", "Brier"]) == {
         "BCE": "low",
         "AUC": "high",

@@ -402,7 +402,7 @@ def test_figures_draw_what_the_frames_say(cells, found):
         ax,
         policy_plots.plot_thresholds(threshold_values(cells, **FEW), chosen=0.0),
         policy_plots.plot_gain(uplift(cells, {"effect": cells["effect"]}, **FEW)[0]),
-        policy_plots.plot_exploration(exploration(cells[cells["arm"] == 1]), most=100),
+        policy_plots.plot_exploration(exploration(cells[cells["arm"] == 1])),
         policy_plots.plot_trust_tests(trust.users),
     ]
     for ax in axes:

@@ -148,13 +148,13 @@ def test_margin_is_zero_against_itself(predictions, popularity):
 
 
 def test_random_ranking_is_exact():
-    ranks = pd.DataFrame({"model": "m", "user": [1, 2], "rank": [1, 4], "candidates": [4, 4]})
-    scores = ranking_scores(ranks, ks=[2], draws=50).set_index(["model", "metric"])["mean"]
-    assert scores["m", "HR@2"] == 0.5
-    assert scores["m", "NDCG@2"] == 0.5
-    assert scores[RANDOM_RANKING, "HR@2"] == 0.5
-    assert scores[RANDOM_RANKING, "NDCG@2"] == pytest.approx((1 + 1 / np.log2(3)) / 4)
-    table = score_table(ranking_scores(ranks, ks=[2], draws=50))
+    ranks = pd.DataFrame({"model": "m", "user": [1, 2], "rank": [1, 7], "candidates": [10, 10]})
+    scores = ranking_scores(ranks, draws=50).set_index(["model", "metric"])["mean"]
+    assert scores["m", "HR@5"] == 0.5
+    assert scores["m", "NDCG@5"] == 0.5
+    assert scores[RANDOM_RANKING, "HR@5"] == 0.5
+    assert scores[RANDOM_RANKING, "NDCG@5"] == pytest.approx((1 / np.log2([2, 3, 4, 5, 6])).sum() / 10)
+    table = score_table(ranking_scores(ranks, draws=50))
     assert table.index.to_list() == ["m", RANDOM_RANKING]
 
 

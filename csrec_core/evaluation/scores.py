@@ -1,12 +1,11 @@
 """The score tables: every model beside every control, each figure with its interval over users."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from csrec_core.evaluation.controls import CONTROLS, predict_controls
 from csrec_core.metrics import (
+    CALIBRATION_BINS,
     SMALL_IS_GOOD,
     accept_by_probability,
     accept_by_rank,
@@ -26,7 +25,6 @@ MEAN_COLUMNS = ["mean", "lower", "upper"]
 MODELS = {"CSRec": "f", "CSRec, no penalty": "f_free", "f~ acceptance": "f_tilde"}
 RANKED = "f~ ranking"
 RANDOM_RANKING = "random ranking"
-BINS = 10
 KS = (5, 10, 20)  # places of HR and NDCG
 
 
@@ -108,9 +106,7 @@ def knowledge(margin: pd.Series) -> tuple[str, str]:
     return "No more than a lookup", "The best lookup ranks decisions as well, within error."
 
 
-def ranking_scores(
-    ranks: pd.DataFrame, *, ks: Sequence[int] = KS, draws: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def ranking_scores(ranks: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Score rankings of the left-out self-chosen item by HR@k and NDCG@k, beside a random ranking.
 
     Parameters
@@ -125,11 +121,11 @@ def ranking_scores(
     """
     tables = []
     for model, rows in ranks.groupby("model", sort=False):
-        values = {f"HR@{k}": hit_rate(rows["rank"], k) for k in ks}
-        values |= {f"NDCG@{k}": ndcg(rows["rank"], k) for k in ks}
+        values = {f"HR@{k}": hit_rate(rows["rank"], k) for k in KS}
+        values |= {f"NDCG@{k}": ndcg(rows["rank"], k) for k in KS}
         means = resample_means(pd.DataFrame(values), draws=draws, seed=seed).reset_index(names="metric")
         tables.append(means.assign(model=model))
-    table = pd.concat([*tables, _exact(_random_ranking(ranks, ks))], ignore_index=True)
+    table = pd.concat([*tables, _exact(_random_ranking(ranks))], ignore_index=True)
     return table[["model", "metric", *MEAN_COLUMNS]]
 
 
@@ -140,7 +136,7 @@ def chance_scores(cells: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
     """
     rate = cells.groupby("user")["decision"].mean().mean()
     chance = {f"AHR@{alpha:g}": alpha * rate + (1 - alpha) * (1 - rate) for alpha in ALPHAS}
-    return _exact(chance | {"AUC": 0.5} | _random_ranking(ranks, KS))
+    return _exact(chance | {"AUC": 0.5} | _random_ranking(ranks))
 
 
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -158,11 +154,11 @@ def _exact(means: dict[str, float]) -> pd.DataFrame:
     return table.assign(lower=table["mean"], upper=table["mean"])
 
 
-def _random_ranking(ranks: pd.DataFrame, ks: Sequence[int]) -> dict[str, float]:
+def _random_ranking(ranks: pd.DataFrame) -> dict[str, float]:
     """Return the expected HR@k and NDCG@k where each of the candidates is as likely at each rank."""
     candidates = ranks.drop_duplicates("user")["candidates"].to_numpy()
-    chance = {f"HR@{k}": np.minimum(1, k / candidates).mean() for k in ks}
-    for k in ks:
+    chance = {f"HR@{k}": np.minimum(1, k / candidates).mean() for k in KS}
+    for k in KS:
         gain = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))])
         chance[f"NDCG@{k}"] = float((gain[np.minimum(k, candidates)] / candidates).mean())
     return chance
@@ -193,15 +189,15 @@ def _calibration_errors(cells: pd.DataFrame, predicted: pd.DataFrame, draws: int
     """
     users, user = np.unique(cells["user"], return_inverse=True)
     decision, count = cells["decision"].to_numpy(), predicted.shape[1]
-    excess = np.zeros((len(users), count, BINS))
+    excess = np.zeros((len(users), count, CALIBRATION_BINS))
     for place, name in enumerate(predicted.columns):
         probability = predicted[name].to_numpy()
-        where = (user, np.full(len(user), place), calibration_bin(probability, BINS))
+        where = (user, np.full(len(user), place), calibration_bin(probability))
         np.add.at(excess, where, probability - decision)
     values = np.column_stack([excess.reshape(len(users), -1), np.bincount(user)])
 
     def error(sums: np.ndarray) -> np.ndarray:
-        by_bin = sums[..., :-1].reshape(*sums.shape[:-1], count, BINS)
+        by_bin = sums[..., :-1].reshape(*sums.shape[:-1], count, CALIBRATION_BINS)
         return np.abs(by_bin).sum(axis=-1) / sums[..., -1:]
 
     lower, upper = resample(values, error, draws=draws, seed=seed)

@@ -20,6 +20,7 @@ from csrec_core.plots.marks import (
     zero_line,
 )
 
+POINTS = 2000  # of a cloud at most
 ZONE_STYLES = {
     "recommend": (BLUE, "o"),
     "explore": (ORANGE, "^"),
@@ -117,14 +118,14 @@ def plot_gain(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_exploration(
-    cells: pd.DataFrame, *, threshold: float = 0.0, most: int = 2000, seed: int = 0, ax: Axes | None = None
+    cells: pd.DataFrame, *, threshold: float = 0.0, seed: int = 0, ax: Axes | None = None
 ) -> Axes:
-    """Draw cells by effect and width of its interval, at most `most` drawn at random: what to do with each.
+    """Draw cells by effect and width of its interval, `POINTS` of many drawn at random: what to do with each.
 
     Columns `effect`, `width`, `zone` (a key of `csrec_core.effect.cells.ZONES`).
     """
     ax = ax or plt.figure(figsize=(4.9, 3.6)).gca()
-    shown = cells.sample(most, random_state=seed) if len(cells) > most else cells
+    shown = cells.sample(POINTS, random_state=seed) if len(cells) > POINTS else cells
     for zone, (colour, marker) in ZONE_STYLES.items():
         rows, share = shown[shown["zone"] == zone], (cells["zone"] == zone).mean()
         ax.scatter(
