@@ -40,9 +40,8 @@ def main() -> None:
         for seed in range(asked.seeds):
             world, declared = STUDIED[name]
             effect = estimate_effect(simulate(world, seed)[0], splits=1, seed=seed, **declared)
-            found = trust_changes(effect, permutations=199, seed=seed)
-            verdict = found.verdict
-            named = bool(found.users["changed"].any())
+            verdict, users = trust_changes(effect, permutations=199, seed=seed)
+            named = bool(users["changed"].any())
             records.append((name, verdict.word, named, verdict.value, effect.identification.status))
     table = pd.DataFrame(records, columns=["world", "word", "named", "value", "status"])
     found = pd.crosstab(table["world"], table["word"], normalize="index").reindex(asked.worlds)

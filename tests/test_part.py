@@ -178,12 +178,6 @@ def test_the_design_is_that_of_all_parts():
             parts._design(parted(), [glance(many), glance(odd)], {})
 
 
-def test_tables_are_told_by_their_numbers():
-    columns = [("users", pd.DataFrame({"age": [1.0, 3.0]})), ("items", pd.DataFrame({"price": [2, 2]}))]
-    log = SimpleNamespace(columns=lambda: iter(columns))
-    assert parts._moments(log) == {"user: age": (2.0, 1.0), "item: price": (2.0, 1.0)}
-
-
 def test_users_that_are_drawn_are_in_one_part_each():
     log, users = parted(users=pd.DataFrame({"user": [1]})), [LOG[LOG["user"] < 2], LOG[LOG["user"] == 2]]
     found = parts._sample(log, users)

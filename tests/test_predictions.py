@@ -12,12 +12,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import load_gpt4books
 from csrec_core.data.log import Dataset
 from csrec_core.data.profile import profile_log
-from csrec_core.effect.ter import (
-    effect_estimates,
-    observed_contrast,
-    true_effects,
-    two_model,
-)
+from csrec_core.effect.ter import effect_estimates, true_effects
 from csrec_core.errors import InputError
 from csrec_core.evaluation.controls import CONTROLS, predict_controls
 from csrec_core.evaluation.scores import (
@@ -160,11 +155,13 @@ def test_random_ranking_is_exact():
 
 def test_two_model_effect_is_the_difference(predictions):
     cells = predictions.cells
-    assert two_model(cells)["effect"].equals(cells["f_free"] - cells["f_tilde"])
-    marginal = two_model(cells, estimand="marginal", penalised=True)
-    assert marginal["effect"].equals(cells["f_marginal"] - cells["f_tilde_marginal"])
-    with pytest.raises(InputError, match=r"unknown estimand 'filterd'.*did you mean 'filtered'"):
-        two_model(cells, estimand="filterd")
+    found = effect_estimates(cells, draws=20).set_index(["estimate", "estimand"])["effect"]
+    for (f, f_tilde), name in (
+        (("f_free", "f_tilde"), ("two-model", "filtered")),
+        (("f_marginal", "f_tilde_marginal"), ("two-model, with penalty", "marginal")),
+    ):
+        by_user = (cells[f] - cells[f_tilde]).groupby(cells["user"]).mean()
+        assert found[name] == pytest.approx(by_user.mean())
 
 
 def perfect_cells(books) -> pd.DataFrame:
@@ -185,7 +182,7 @@ def perfect_cells(books) -> pd.DataFrame:
 def test_perfect_models_give_the_true_effect(books):
     cells = perfect_cells(books)
     truth = true_effects(books.truth, cells)
-    np.testing.assert_allclose(two_model(cells)["effect"], truth["effect"], atol=1e-12)
+    np.testing.assert_allclose(cells["f_free"] - cells["f_tilde"], truth["effect"], atol=1e-12)
     table = effect_estimates(cells, books.truth, draws=200)
     assert table.loc[table["estimate"] == "two-model", "effect"].to_list() == pytest.approx(
         table.loc[table["estimate"] == "two-model", "truth"].to_list()
@@ -197,8 +194,8 @@ def test_perfect_models_give_the_true_effect(books):
 def test_effects_by_step_grow_and_the_observed_contrast_agrees(books):
     cells = perfect_cells(books)
     effects, observed = (
-        table.pivot_table(index="user", columns="step", values="effect")
-        for table in (two_model(cells), observed_contrast(cells))
+        cells.assign(effect=cells[name] - cells["f_tilde"]).pivot_table("effect", "user", "step")
+        for name in ("f_free", "decision")
     )
     assert effects.columns.to_list() == list(range(1, 13))
     assert effects.notna().sum().eq(400).all()

@@ -28,14 +28,19 @@ ITEMS = pd.DataFrame(
 
 
 def test_moments_are_of_the_numbers_that_are_there():
-    assert table_moments(USERS, ITEMS) == {
+    expected = {
         "user: age": (30.0, 10.0),
         "user: flat": (5.0, 1.0),
         "user: preference: x": (0.5, pytest.approx(0.1)),
         "item: price": (2.0, 1.0),
         "item: none": (0.0, 1.0),
     }
-    assert table_moments(None, None) == {}
+    assert table_moments([("users", USERS), ("items", ITEMS)]) == expected
+    one_at_a_time = [("users", USERS[[name]]) for name in USERS] + [
+        ("items", ITEMS[[name]]) for name in ITEMS
+    ]
+    assert table_moments(one_at_a_time) == expected  # as a log in parts has them
+    assert table_moments([("users", None), ("items", None)]) == {}
 
 
 def test_what_is_known_beside_a_log():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from csrec_core.effect.ter import effect_estimates, observed_contrast, true_effects, true_mean, two_model
+from csrec_core.effect.ter import effect_estimates, true_effects, true_mean
 
 CELLS = pd.DataFrame(
     {
@@ -36,25 +36,10 @@ TRUTH = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize(
-    ("estimand", "penalised", "expected"),
-    [
-        ("filtered", False, [0.4, 0.1, 0.5]),
-        ("filtered", True, [0.3, 0.1, 0.4]),
-        ("marginal", False, [0.2, 0.3, 0.3]),
-        ("marginal", True, [0.1, 0.2, 0.2]),
-    ],
-)
-def test_two_models_by_hand(estimand, penalised, expected):
-    found = two_model(CELLS, estimand=estimand, penalised=penalised)
-    assert found["effect"].tolist() == pytest.approx(expected)
-    assert found[["user", "t", "step", "item"]].equals(CELLS[["user", "t", "step", "item"]])
-
-
-def test_what_is_observed_and_what_is_true_by_hand():
-    assert observed_contrast(CELLS)["effect"].tolist() == pytest.approx([0.8, -0.3, 0.5])
+def test_what_is_true_by_hand():
     truth = true_effects(TRUTH, CELLS)
     assert truth["effect"].tolist() == pytest.approx([0.2, 0.1, 0.5])
+    assert truth[["user", "t", "step", "item"]].equals(CELLS[["user", "t", "step", "item"]])
     assert true_effects(TRUTH, CELLS, estimand="marginal")["effect"].tolist() == pytest.approx(
         [0.2, 0.3, 0.1]
     )

@@ -174,7 +174,7 @@ def estimate_parts(
         name, about = log.folder.name, {"folds": folds, "seed": seed}
         seeds = tuple(deal_seeds(design, exposures, name, splits=splits, level=level, **about))
         shared = any(one.several for one in glances) and not any(one.twice for one in glances)
-        plan = _Plan(log, design, shared, _moments(log), folds, seeds)
+        plan = _Plan(log, design, shared, table_moments(log.columns()), folds, seeds)
         counted = each(_count_items, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
         counts = [reduce(ItemCounts.add, deal) for deal in zip(*(one[0] for one in counted), strict=True)]
         sample = _sample(log, [one[1] for one in counted])
@@ -214,13 +214,6 @@ def _design(log: PartedLog, glances: list[_Glance], declared: dict) -> tuple[pd.
     users, listed = (log.table(name, np.zeros(0, dtype=np.int64)) for name in ("users", "items"))
     some = Dataset(small.assign(item=np.resize(items, len(small))), users=users, items=listed)
     return arms, find_design(some, **declared)
-
-
-def _moments(log: PartedLog) -> dict[str, tuple[float, float]]:
-    found: dict[str, tuple[float, float]] = {}
-    for name, column in log.columns():
-        found |= table_moments(**{"users": None, "items": None, name: column})
-    return found
 
 
 def _sample(log: PartedLog, drawn: list[pd.DataFrame]) -> Dataset:

@@ -1,5 +1,6 @@
 """The rows of a log, by user and in the order in which they were lived, with what its owner knows beside them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,11 @@ PREFERENCE = "preference"
 POSITION = "item: position"  # in a list: set with the item, so part of the arm where items are
 
 
-def table_moments(users: pd.DataFrame | None, items: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
-    """Return mean and standard deviation of each number of the tables, as `user: ...` and `item: ...`."""
+def table_moments(tables: Iterable[tuple[str, pd.DataFrame | None]]) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each number of `users` and `items`, as `user: ...` and `item: ...`."""
     found = {}
-    for prefix, table in (("user", users), ("item", items)):
+    for whose, table in tables:
+        prefix = whose.removesuffix("s")
         if table is not None:
             numbers = table.drop(columns=prefix, errors="ignore").select_dtypes("number")
             for name in numbers.columns:
@@ -39,7 +41,7 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
     the parts of a log agree on it, with a column `missing: ...` of ones beside it.
     """
     log, users, items = dataset.log, dataset.users, dataset.items
-    moments = table_moments(users, items) if moments is None else moments
+    moments = table_moments([("users", users), ("items", items)]) if moments is None else moments
     known = {name: log[name].to_numpy() for name in log.columns if str(name).startswith(FEATURE)}
     if "position" in log.columns and log["position"].notna().all():  # a place in a list is set with its item
         known[POSITION] = log["position"].to_numpy()

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.effect.result import Effect
-from csrec_core.errors import unknown
 from csrec_core.metrics import resample_means
 
 #: By estimand, the end of a network's columns, and the columns of the truth under either arm.
@@ -20,39 +19,14 @@ ESTIMAND_COLUMNS = {
     "filtered": ("", "p_system", "p_self"),
     "marginal": ("_marginal", "marginal_system", "marginal_self"),
 }
-CELL = ["user", "t", "step", "item"]
-
-
-def two_model(cells: pd.DataFrame, *, estimand: str = "filtered", penalised: bool = False) -> pd.DataFrame:
-    """Return TER at every system exposure as the difference of two models, f - f~ (the paper's estimator).
-
-    Cells are of `csrec_core.models.predictions.Predictions`; `penalised` takes the f of Eq. (9), whose penalty shrinks
-    TER towards 0, instead of the f without it.
-
-    Returns `user`, `t`, `step`, `item`, `effect` in [-1, 1].
-    """
-    if estimand not in ESTIMAND_COLUMNS:
-        raise unknown("estimand", estimand, ESTIMAND_COLUMNS)
-    end = ESTIMAND_COLUMNS[estimand][0]
-    f = cells[f"{'f' if penalised else 'f_free'}{end}"]
-    return cells[CELL].assign(effect=f - cells[f"f_tilde{end}"])
-
-
-def observed_contrast(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return D_t - f~ in place of f - f~: noisy in a cell, and in a mean free of the errors of f.
-
-    Its mean is that of f - f~ plus the mean residual D - f of users f was not trained on, so its interval
-    holds the noise of the decisions, which that of f - f~ does not.
-    """
-    return cells[CELL].assign(effect=cells["decision"] - cells["f_tilde"])
 
 
 def true_effects(truth: pd.DataFrame, cells: pd.DataFrame, *, estimand: str = "filtered") -> pd.DataFrame:
-    """Return the true effect of every cell of a simulated world, shaped as `two_model` does."""
+    """Return the true effect of every cell of a simulated world: `user`, `t`, `step`, `item`, `effect`."""
     _, system, chosen = ESTIMAND_COLUMNS[estimand]
     known = truth[truth["source"] == "system"].set_index(["user", "t"])
     effect = (known[system] - known[chosen]).loc[pd.MultiIndex.from_frame(cells[["user", "t"]])]
-    return cells[CELL].assign(effect=effect.to_numpy())
+    return cells[["user", "t", "step", "item"]].assign(effect=effect.to_numpy())
 
 
 def true_mean(truth: pd.DataFrame, effect: Effect) -> float:
@@ -66,18 +40,22 @@ def effect_estimates(
 ) -> pd.DataFrame:
     """Return the mean effect over users by every estimate of the networks, with user-bootstrap intervals.
 
-    Returns `estimate` (`two-model` is f - f~ without penalty, `two-model, with penalty` that of Eq. 9,
-    `residual-corrected` is D - f~), `estimand`, `effect`, `lower`, `upper` (95%; they hold the sampling of
-    users, not the error of the models) and, where the world is simulated, `truth`.
+    Cells are of `csrec_core.models.predictions.Predictions`. The estimates: `two-model`, the paper's, is f - f~ without
+    penalty; `two-model, with penalty` takes the f of Eq. (9), whose penalty shrinks it towards 0; `residual-corrected`
+    is D - f~, noisy in a cell, and in a mean free of the errors of f: that of f - f~ plus the mean residual D - f of
+    users f was not trained on, so its interval holds the noise of the decisions as well.
+
+    Returns `estimate`, `estimand`, `effect`, `lower`, `upper` (95%; they hold the sampling of users, not the error of
+    the models) and, where the world is simulated, `truth`.
     """
     found = {}
-    for estimand in ESTIMAND_COLUMNS:
-        found["two-model", estimand] = two_model(cells, estimand=estimand)
-        found["two-model, with penalty", estimand] = two_model(cells, estimand=estimand, penalised=True)
+    for estimand, (end, _, _) in ESTIMAND_COLUMNS.items():
+        f_tilde = cells[f"f_tilde{end}"]
+        found["two-model", estimand] = cells[f"f_free{end}"] - f_tilde
+        found["two-model, with penalty", estimand] = cells[f"f{end}"] - f_tilde
         if estimand == "filtered":
-            found["residual-corrected", estimand] = observed_contrast(cells)
-    rows = {name: frame.groupby("user")["effect"].mean() for name, frame in found.items()}
-    table = resample_means(pd.DataFrame(rows), draws=draws, seed=seed)
+            found["residual-corrected", estimand] = cells["decision"] - f_tilde
+    table = resample_means(pd.DataFrame(found).groupby(cells["user"]).mean(), draws=draws, seed=seed)
     table = table.set_axis(["effect", "lower", "upper"], axis="columns")
     table = table.reset_index(names=["estimate", "estimand"])
     if truth is None:

@@ -13,8 +13,6 @@ later exposures differ from the earlier ones beyond what the baseline's, weighte
 they drift, that cannot be told from trust, and no user is named.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
@@ -36,39 +34,31 @@ RATE = 0.1  # expected share of users wrongly named among those named
 TITLE = "trust changes over time"
 
 
-@dataclass(frozen=True, eq=False)
-class Trust:
-    """What `trust_changes` found."""
-
-    #: Holds where the arm's decisions change beyond the baseline's; fails where by less than 2 points and a tenth of
-    #: the mean decision; undecided also where drift cannot be told from trust; not tested where the status forbids it.
-    verdict: Verdict
-    #: Sorted by `p` (by permutation): `user`, `exposures`, `changed` (at the false discovery rate of Benjamini and
-    #: Hochberg 1995), `step` (the last exposure before the change), `before`, `after` (mean contrasts). Empty where no
-    #: user may be named.
-    users: pd.DataFrame
-    rate: float = RATE  # expected share of users wrongly named among those named
-
-
-def trust_changes(effect: Effect, *, permutations: int = 499, seed: int = 0) -> Trust:
+def trust_changes(effect: Effect, *, permutations: int = 499, seed: int = 0) -> tuple[Verdict, pd.DataFrame]:
     """Look for a change of the arm's effect over time, and for the users on whom it changes.
 
     Of `permutations` random orders, at least 19, no p-value is below 1 / (permutations + 1).
+
+    The verdict holds where the arm's decisions change beyond the baseline's; fails where by less than 2 points and a
+    tenth of the mean decision; is undecided also where drift cannot be told from trust, and not tested where the status
+    forbids it. The users, empty where none may be named, are sorted by `p` (by permutation): `user`, `exposures`,
+    `changed` (at a false discovery rate of `RATE`, Benjamini and Hochberg 1995), `step` (the last exposure before the
+    change), `before`, `after` (mean contrasts).
     """
     if permutations < 19:
         raise InputError(f"permutations = {permutations}; expected at least 19")
     nobody = pd.DataFrame(columns=["user", "p", "changed"])
     if not effect.identification.allows:
-        return Trust(Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody)
+        return Verdict(TITLE, NOT_TESTED, effect.identification.reasons[0]), nobody
     cells = contrasts(effect.cells, binary=effect.known.binary)
     rows = cells[cells["arm"] == 1]
     rows = rows[_enough(rows, binary=effect.known.binary)]
     if rows.empty or (cells["arm"] == 1).all():
         why = f"no user has {FEWEST_ORDERED} exposures by the arm, {EDGE} of either decision, and some by the baseline"
-        return Trust(Verdict(TITLE, NOT_TESTED, why), nobody)
+        return Verdict(TITLE, NOT_TESTED, why), nobody
     found = later_less_earlier(cells, binary=effect.known.binary, level=effect.level, seed=seed)
     verdict, named = _judge_users(found, effect.known)
-    return Trust(verdict, _test_users(rows, permutations, seed) if named else nobody)
+    return verdict, _test_users(rows, permutations, seed) if named else nobody
 
 
 def _enough(rows: pd.DataFrame, *, binary: bool) -> np.ndarray:
