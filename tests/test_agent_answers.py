@@ -83,7 +83,7 @@ def test_a_row_of_the_catalogue_is_data(exposure, purchase, familiarity):
 
 
 def test_a_made_up_book_has_anothers_author(familiarity, library):
-    titles, authors = library._books[2][0], library._books[5][1]
+    titles, authors = library._books[2]["title"], library._books[5]["author"]
     assert asked(familiarity)["books"][2] == {"id": "q3", "title": titles, "author": authors}
 
 

@@ -95,7 +95,7 @@ def test_purchases_are_first_accepted_looks(catalogue, genre):
     preference /= preference.sum()
     n = 40_000
     agent = Simulator(catalogue, seed=5)
-    draws = {"shelf": np.tile(shelf, (n, 1)), "count": np.full(n, 2)}
+    draws = {"shelf": np.tile(shelf, (n, 1)), "count": np.full(n, 2), "steps": 2}
     bought = agent.buy(some_readers(np.tile(preference, (n, 1)), reader=np.arange(n), **draws))
     assert (bought[:, 0] != bought[:, 1]).all()
     books, rng = agent._books, np.random.default_rng(0)

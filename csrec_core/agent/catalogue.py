@@ -62,6 +62,12 @@ def plain_title(title: str) -> str:
     return " ".join(word for word in words if word not in ("the", "a", "an")) or title.strip()
 
 
+def keywords_of(catalogue: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the keywords of each book, none where the catalogue has none."""
+    texts = catalogue["keywords"] if "keywords" in catalogue else [""] * len(catalogue)
+    return [tuple(word.strip() for word in text.split(";") if word.strip()) for text in texts]
+
+
 def _read_books(path: Path) -> pd.DataFrame:
     table = read_table(path, texts=(*BOOK_COLUMNS, "keywords"))  # a title of digits is a title
     if missing := [column for column in BOOK_COLUMNS if column not in table.columns]:

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from csrec_core.agent.cache import AnswerCache
 from csrec_core.agent.client import Client
 from csrec_core.agent.design import Readers
 from csrec_core.agent.endpoint import Endpoint
@@ -21,8 +21,8 @@ BOOKS = 20  # books asked about at a time
 class ChatAgent:
     """Asks a model each question once, and reads the answer from the cache ever after.
 
-    A context manager: it holds connections and the cache, which is closed with it. `prices` are US dollars for
-    a million tokens of prompts and of answers.
+    A context manager: it holds connections and the cache, the file `path`, until its end. `prices` are US dollars
+    for a million tokens of prompts and of answers.
     """
 
     name = "openai"
@@ -31,24 +31,21 @@ class ChatAgent:
         self,
         catalogue: pd.DataFrame,
         endpoint: Endpoint,
-        cache: AnswerCache,
+        path: Path,
         *,
         prices: tuple[float, float] | None = None,
     ):
         self.progress: Callable[[int], object] = lambda count: None
-        self.cache, self._prices = cache, prices
-        self._library = Library(catalogue)
-        self._client = Client(endpoint, cache)
+        self._library, self._prices = Library(catalogue), prices
+        self._client = Client(endpoint, path)
+        self.cache = self._client.cache
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> "ChatAgent":
         return self
 
     def __exit__(self, *error) -> None:
-        try:
-            _outside_loops(self._close)
-        finally:
-            self.cache.close()
+        _outside_loops(self._close)
 
     def _close(self) -> None:
         with self._runner:
@@ -74,7 +71,7 @@ class ChatAgent:
 
     def buy(self, readers: Readers) -> np.ndarray:
         """Ask each reader for a sequence of purchases; -1 throughout where the question is given up."""
-        bought = np.full((len(readers.reader), readers.count.max(initial=0)), -1)
+        bought = np.full((len(readers.reader), readers.steps), -1)
         prompts = [self._library.purchase(readers, row) for row in range(len(bought))]
         for row, names in enumerate(self._answers(prompts)):
             places = [self._library.place(name) for name in names or ()]

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from itertools import count
+from pathlib import Path
 
 import httpx
 
@@ -25,11 +26,11 @@ CHARACTERS = 4  # a token, for estimates before the server has counted
 
 
 class Client:
-    """Asks the endpoint questions; keeps what comes back in the cache."""
+    """Asks the endpoint questions; keeps what comes back in the cache at `path`, made once the endpoint is checked."""
 
-    def __init__(self, endpoint: Endpoint, cache: AnswerCache):
+    def __init__(self, endpoint: Endpoint, path: Path):
         address, self._key = check_endpoint(endpoint)
-        self._endpoint, self._cache = endpoint, cache
+        self._endpoint, self.cache = endpoint, AnswerCache(path)
         self._address = f"{address.rstrip('/')}/chat/completions"
         self._http = httpx.AsyncClient(
             headers={"authorization": f"Bearer {self._key}", "accept-encoding": "identity"},
@@ -44,13 +45,16 @@ class Client:
         self._reached = False  # whether anything has come back
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections and the cache."""
+        try:
+            await self._http.aclose()
+        finally:
+            self.cache.close()
 
     async def ask(self, prompt: Prompt) -> list | None:
         """Return what `read_answer` reads, None where the question is given up; either is kept for good."""
         key = question_key(self._endpoint.model, prompt.messages)
-        if (known := self._cache.get(key)) is not None:
+        if (known := self.cache.get(key)) is not None:
             return None if known[0] is None else read_answer(prompt, known[0])
         async with self._places:
             return await self._ask(key, prompt)
@@ -61,10 +65,10 @@ class Client:
             request, text, tokens = await self._send_until_answered(key, prompt, messages)
             answer, reason = _read_answer(prompt, text)
             # An answer and the end of its request are on disk together, or neither is.
-            with self._cache.together():
-                self._cache.came_back(request, reason or "answered", tokens)
+            with self.cache.together():
+                self.cache.came_back(request, reason or "answered", tokens)
                 if not (reason and left):
-                    self._cache.keep(key, prompt, None if reason else text, reason or None)
+                    self.cache.keep(key, prompt, None if reason else text, reason or None)
             if not reason:
                 break
             messages = prompt.again(REFUSALS[reason])
@@ -75,7 +79,7 @@ class Client:
         self, key: str, prompt: Prompt, messages: list
     ) -> tuple[int | None, str, tuple[int, int]]:
         """Return a request's number, the text that came back and its tokens, after some tries if need be."""
-        jitter = random.Random(f"{self._endpoint.seed} {key}")
+        jitter = random.Random(key)
         for tried in count(1):
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
             if self._stopped:
@@ -103,27 +107,25 @@ class Client:
         """Send one request; keep account of it."""
         estimate = sum(len(message["content"]) for message in messages) // CHARACTERS
         self._check_limits(estimate)
-        request, form = self._cache.sent(key, estimate), self._formats[0]
+        request, form = self.cache.sent(key, estimate), self._formats[0]
         body = {"model": self._endpoint.model, "messages": messages, **_response_format(form, prompt)}
         try:
             reply = await post(self._http, self._address, body, self._endpoint.timeout)
             self._reached = True
             completion = _read_completion(reply.content) if reply.is_success else None
         except Failed as error:
-            self._cache.came_back(request, error.outcome)
+            self.cache.came_back(request, error.outcome)
             raise
         if completion is None:
-            self._cache.came_back(request, f"HTTP {reply.status_code}")
+            self.cache.came_back(request, f"HTTP {reply.status_code}")
             raise self._judge(reply, form)
         text, tokens = self._clean(completion[0]), completion[1]
         return request, text, tokens or (estimate, len(text) // CHARACTERS)
 
     def _judge(self, reply: httpx.Response, form: str) -> Exception:
         """Return what an HTTP error means: worth another try, another form of question, or the end."""
-        status, text = (
-            reply.status_code,
-            self._clean(" ".join(reply.content.decode("utf-8", "replace").split())),
-        )
+        status = reply.status_code
+        text = self._clean(" ".join(reply.content.decode("utf-8", "replace").split()))
         said = f"HTTP {status}: {text[:300]}"
         if status in PASSING or status >= 500:
             return Failed(said, wait=retry_after(reply.headers.get("retry-after", "")))
@@ -140,7 +142,7 @@ class Client:
 
     def _check_limits(self, estimate: int) -> None:
         limits = {"requests": self._endpoint.limit_requests, "tokens": self._endpoint.limit_tokens}
-        wanted = {"requests": self._cache.requests + 1, "tokens": sum(self._cache.tokens) + estimate}
+        wanted = {"requests": self.cache.requests + 1, "tokens": sum(self.cache.tokens) + estimate}
         for name, limit in limits.items():
             if limit is not None and wanted[name] > limit:
                 message = f"limit of {limit:,} {name} reached; a higher --limit-{name} --resume goes on"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from csrec_core.agent.catalogue import plain_title
+from csrec_core.agent.catalogue import keywords_of, plain_title
 from csrec_core.agent.design import Readers, draw_blocks, recommend
 from csrec_core.agent.quality import PILOT, Quality, judge_pilot
 from csrec_core.agent.questions import Agent, Exposure, genres_of
@@ -36,7 +36,7 @@ def collect(
     `seed` is of readers, shelves, recommendations and times. With `force` it goes on where the pilot fails the
     gate. Raises InputError where too few books are known.
     """
-    genre = pd.Categorical(catalogue["genre"], categories=genres_of(catalogue)).codes.astype(int)
+    genre, genres = genres_of(catalogue)
     pilot, books = min(PILOT, users), len(catalogue) + _made_up(catalogue)
     parts: list[pd.DataFrame] = []
     preferences, silent = [], 0
@@ -56,9 +56,7 @@ def collect(
             parts.append(_log_rows(block, bought, exposed, catalogue["item"].to_numpy()))
             preferences.append(block.preference)
     log = validate_log(pd.concat(parts, ignore_index=True), where=agent.name)
-    readers = pd.DataFrame(
-        np.concatenate(preferences), columns=[f"preference: {name}" for name in genres_of(catalogue)]
-    )
+    readers = pd.DataFrame(np.concatenate(preferences), columns=[f"preference: {name}" for name in genres])
     readers.insert(0, "user", np.arange(1, users + 1))
     items = catalogue.iloc[kept].reset_index(drop=True)
     # A number in an item table is a feature of every item; one that some lack is a note.
@@ -105,8 +103,7 @@ def check_knowledge(agent: Agent, catalogue: pd.DataFrame, *, seed: int) -> tupl
     false = said["known"][title != author]
     said = said[:books]
     fits = [own in genres for own, genres in zip(catalogue["genre"], said["genres"], strict=True)]
-    own_words = catalogue.get("keywords", pd.Series("", index=catalogue.index)).str.split(";")
-    agree = [_agree(own, words) for own, words in zip(own_words, said["keywords"], strict=True)]
+    agree = [_agree(own, words) for own, words in zip(keywords_of(catalogue), said["keywords"], strict=True)]
     table = catalogue[["item", "title", "genre"]].assign(
         said_known=said["known"].to_numpy(),
         said_genres=["; ".join(genres) for genres in said["genres"]],
@@ -125,9 +122,9 @@ def _other_books(rng: np.random.Generator, title: np.ndarray, authors: np.ndarra
     return np.where(authors[chosen] == authors[title], title, chosen)
 
 
-def _agree(own: list[str], said: tuple[str, ...]) -> bool:
+def _agree(own: tuple[str, ...], said: tuple[str, ...]) -> bool:
     """Tell whether one of the catalogue's keywords is among those said; a book without any asks for none."""
-    wanted = {plain_title(word) for word in own if word.strip()}
+    wanted = {plain_title(word) for word in own}
     return not wanted or bool(wanted & {plain_title(word) for word in said})
 
 
@@ -142,8 +139,6 @@ def live_block(
     """
     n, steps = block.accept_first.shape
     bought = agent.buy(block)
-    # Exposures are always at the same times, so that all have room for the most that is bought.
-    bought = np.pad(bought, ((0, 0), (0, steps - bought.shape[1])), constant_values=-1)
     shown, propensity = recommend(block, bought, books=books)
     if other_order:
         shown = np.take_along_axis(shown, block.other_order, axis=1)
@@ -158,6 +153,8 @@ def live_block(
         accepted[:, now] = decided & answered
         item[:, now] = np.where(answered, shown[:, t], -1)
     exposed = {
+        "user": np.broadcast_to(block.reader[:, None], shown.shape),
+        "position": np.broadcast_to(np.arange(1, steps + 1), shown.shape),
         "item": shown,
         "propensity": propensity,
         "accept_first": block.accept_first,
@@ -166,15 +163,14 @@ def live_block(
         "answered": ~np.isnan(probability),
         "timestamp": block.time[:, steps:],
     }
-    keys = {"user": np.repeat(block.reader, steps), "position": np.tile(np.arange(1, steps + 1), n)}
-    return bought, pd.DataFrame(keys | {name: values.ravel() for name, values in exposed.items()})
+    return bought, pd.DataFrame({name: values.ravel() for name, values in exposed.items()})
 
 
 def pilot_table(agent: Agent, block: Readers, *, genre: np.ndarray, books: int) -> pd.DataFrame:
     """Let a block live twice, the second time in another order; see `judge_pilot` for the columns."""
     rounds = []
-    for number in (0, 1):
-        _, table = live_block(agent, block, books=books, other_order=bool(number))
+    for number, other_order in enumerate((False, True)):
+        _, table = live_block(agent, block, books=books, other_order=other_order)
         preference = np.take_along_axis(
             block.preference, genre[table["item"]].reshape(-1, block.steps), axis=1
         )

@@ -101,16 +101,10 @@ def recommend(block: Readers, bought: np.ndarray, *, books: int) -> tuple[np.nda
 def _distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
     """Return k distinct whole numbers below n in random order, for each reader of a block."""
     rows = max(1, DRAWS_HELD // n)  # at a time, or a large catalogue would take the memory
-    return np.concatenate(
-        [
-            _draw_distinct(rng, min(rows, BLOCK_READERS - start), n, k)
-            for start in range(0, BLOCK_READERS, rows)
-        ]
-    )
-
-
-def _draw_distinct(rng: np.random.Generator, rows: int, n: int, k: int) -> np.ndarray:
-    draw = rng.random((rows, n))
-    least = np.argpartition(draw, k - 1, axis=1)[:, :k] if k < n else np.broadcast_to(np.arange(n), (rows, n))
-    order = np.take_along_axis(draw, least, axis=1).argsort(axis=1)
-    return np.take_along_axis(least, order, axis=1)
+    parts = []
+    for start in range(0, BLOCK_READERS, rows):
+        draw = rng.random((min(rows, BLOCK_READERS - start), n))
+        least = np.argpartition(draw, k - 1, axis=1)[:, :k]
+        order = np.take_along_axis(draw, least, axis=1).argsort(axis=1)
+        parts.append(np.take_along_axis(least, order, axis=1))
+    return np.concatenate(parts)

@@ -40,8 +40,7 @@ class Endpoint:
     timeout: float = 60.0  # seconds a request may take, from its first byte to the last of its answer
     tries: int = 7  # requests for one answer that fail on the way (429, 5xx, time-out) before the run stops
     asks: int = 5  # answers of no use to one question before it is given up
-    backoff: float = 1.0  # seconds before the second try; doubled at each further one, and jittered
-    seed: int = 0  # of the jitter
+    backoff: float = 1.0  # seconds before the second try; doubled at each further one, give or take half
 
 
 def check_endpoint(endpoint: Endpoint) -> tuple[str, str]:

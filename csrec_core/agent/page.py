@@ -27,28 +27,23 @@ def render_quality(
     quality: Quality, report: Mapping, knowledge: pd.DataFrame, *, title: str, settings: Mapping
 ) -> str:
     """Return the page of a run's `quality`, of what `quality.json` holds beside it, and of `check_knowledge`."""
-    explained, agreement = quality.explained, quality.agreement
-    left_out = knowledge[~knowledge["kept"]].drop(columns="kept")
-    shown = left_out.head(BOOKS_LISTED).reset_index(drop=True)
+    explained, agreement = (
+        quality.explained.rename_axis("factor"),
+        quality.agreement.rename_axis("decided alike"),
+    )
+    left_out = knowledge[~knowledge["kept"]].drop(columns="kept").reset_index(drop=True)
     pilot = [
-        _html_table(
-            explained.rename_axis("factor"), "explained", "Share of the variance of decisions explained"
-        ),
-        _html_table(agreement.rename_axis("decided alike"), "agreement", "Decisions alike in the two rounds"),
+        _html_table(explained, "explained", "Share of the variance of decisions explained"),
+        _html_table(agreement, "agreement", "Decisions alike in the two rounds"),
         _html_table(_pairs(quality.facts), "facts", "The pilot's decisions"),
     ]
     books = [_html_table(_pairs(report["books"]), "books", "Books")]
-    if len(shown):
-        caption = f"Books left out: {len(shown):,} of {len(left_out):,}"
-        books.append(_html_table(shown, "left-out", caption))
+    if len(left_out):
+        caption = f"Books left out: {min(BOOKS_LISTED, len(left_out)):,} of {len(left_out):,}"
+        books.append(_html_table(left_out.head(BOOKS_LISTED), "left-out", caption))
     run = [_html_table(_pairs(settings), "settings", "Settings")]
-    if report["requests"]:
-        run.insert(
-            0,
-            _html_table(
-                _pairs({**report["requests"], **report["tokens"]}), "requests", "Requests and tokens"
-            ),
-        )
+    if requests := {**report["requests"], **report["tokens"]}:
+        run.insert(0, _html_table(_pairs(requests), "requests", "Requests and tokens"))
     return TEMPLATES.get_template("agent.html.j2").render(
         title=title,
         passed=quality.passed,
@@ -77,4 +72,4 @@ def _pairs(facts: Mapping) -> pd.DataFrame:
 
 
 def _html_table(frame: pd.DataFrame, slug: str, caption: str) -> Markup:
-    return Markup(table_html(frame, slug, caption=caption, digits=3))
+    return Markup(table_html(frame, slug, caption=caption))

@@ -74,9 +74,9 @@ class Library:
     """Writes questions about the books of a catalogue, see `load_catalogue`."""
 
     def __init__(self, catalogue: pd.DataFrame):
-        self.genres = genres_of(catalogue)
-        years = [None if pd.isna(year) else int(year) for year in catalogue["year"]]
-        self._books = list(zip(catalogue["title"], catalogue["author"], years, strict=True))
+        self.genres = genres_of(catalogue)[1]
+        rows = catalogue[["title", "author", "year"]].to_dict("records")
+        self._books = [{name: value for name, value in row.items() if pd.notna(value)} for row in rows]
 
     def place(self, name: str) -> int:
         """Return the place of a book from the id it has in questions."""
@@ -85,7 +85,7 @@ class Library:
     def familiarity(self, title: np.ndarray, author: np.ndarray) -> Prompt:
         """Ask about a few books; their ids number the question's own list."""
         books = [
-            {"id": f"q{number}", "title": self._books[t][0], "author": self._books[a][1]}
+            {"id": f"q{number}", "title": self._books[t]["title"], "author": self._books[a]["author"]}
             for number, (t, a) in enumerate(zip(title, author, strict=True), 1)
         ]
         entry = {
@@ -109,16 +109,9 @@ class Library:
         readers, before = question.readers, question.before[row]
         history = []
         for t in np.flatnonzero(before >= 0):
-            what = "accepted when recommended" if question.accepted[row, t] else "rejected when recommended"
-            book = self._book(before[t])
-            del book["id"]
-            history.append(
-                {
-                    "time": str(readers.time[row, t]),
-                    **book,
-                    "what": "bought" if t < readers.steps else what,
-                }
-            )
+            decided = "accepted" if question.accepted[row, t] else "rejected"
+            what = "bought" if t < readers.steps else f"{decided} when recommended"
+            history.append({"time": str(readers.time[row, t]), **self._books[before[t]], "what": what})
         choices = ["accept", "reject"] if readers.accept_first[row, question.turn] else ["reject", "accept"]
         content = {
             "reader": self._reader(readers, row),
@@ -135,9 +128,7 @@ class Library:
         return Prompt("exposure", content, _object(form))
 
     def _book(self, place: int) -> dict:
-        title, author, year = self._books[place]
-        book = {"id": f"b{place + 1}", "title": title, "author": author}
-        return book if year is None else {**book, "year": year}
+        return {"id": f"b{place + 1}", **self._books[place]}
 
     def _reader(self, readers: Readers, row: int) -> dict:
         """Return who the reader is; the order of the genres is the reader's own."""

@@ -15,9 +15,10 @@ import pandas as pd
 from csrec_core.agent.design import Readers
 
 
-def genres_of(catalogue: pd.DataFrame) -> list[str]:
-    """Return the genres in the order in which preferences list them."""
-    return sorted(catalogue["genre"].unique())
+def genres_of(catalogue: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Return the genre of each book, numbered from 0, and their names in the order in which preferences list them."""
+    numbers, names = pd.factorize(catalogue["genre"], sort=True)
+    return numbers, list(names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Agent(Protocol):
         """
 
     def buy(self, readers: Readers) -> np.ndarray:
-        """Return what they buy of their shelf, in order, (n, largest count), -1 beyond a reader's count."""
+        """Return what they buy of their shelf, in order, (n, steps), -1 beyond a reader's count."""
 
     def decide(self, question: Exposure) -> tuple[np.ndarray, np.ndarray]:
         """Return whether each accepts, and its stated probability, (n,) each; NaN where there is no answer."""

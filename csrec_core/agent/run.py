@@ -1,8 +1,7 @@
 """A run of an agent into a folder: settings, cache, log, quality report; resumed where it was left."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from csrec_core.agent.cache import AnswerCache
 from csrec_core.agent.catalogue import OWN, load_catalogue
 from csrec_core.agent.collect import Collected, collect
 from csrec_core.agent.design import check_size
-from csrec_core.agent.endpoint import Endpoint, Stopped, check_endpoint
+from csrec_core.agent.endpoint import Endpoint, Stopped
 from csrec_core.agent.page import render_quality
 from csrec_core.agent.prompts import VERSION
 from csrec_core.agent.questions import Agent
@@ -97,18 +96,12 @@ def run_study(study: Study, out: str | Path, *, resume: bool = False, force: boo
     return collected
 
 
-@contextmanager
-def _agent(study: Study, catalogue: pd.DataFrame, out: Path) -> Iterator[Agent]:
+def _agent(study: Study, catalogue: pd.DataFrame, out: Path) -> AbstractContextManager[Agent]:
     if study.agent == "simulator":
-        yield Simulator(catalogue, seed=study.seed, effect=study.effect)
-        return
+        return nullcontext(Simulator(catalogue, seed=study.seed, effect=study.effect))
     from csrec_core.agent.chat import ChatAgent  # with httpx, which simulated readers do not need
 
-    check_endpoint(study.endpoint)
-    with ChatAgent(
-        catalogue, study.endpoint, AnswerCache(out / "cache.sqlite"), prices=study.prices
-    ) as agent:
-        yield agent
+    return ChatAgent(catalogue, study.endpoint, out / "cache.sqlite", prices=study.prices)
 
 
 def _check_folder(study: Study, out: Path, resume: bool) -> None:

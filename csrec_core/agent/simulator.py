@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from csrec_core.agent.catalogue import keywords_of
 from csrec_core.agent.design import Readers
 from csrec_core.agent.questions import Exposure, genres_of
 from csrec_core.data.readers import Catalogue, ReaderModel, World
@@ -34,13 +35,8 @@ class Simulator:
     def __init__(self, catalogue: pd.DataFrame, *, seed: int = 0, **weights: Any):
         self.progress: Callable[[int], object] = lambda count: None
         self._seed, self._world = seed, World(**weights)
-        self._names = catalogue["genre"].to_numpy()
-        self._keywords = [
-            tuple(filter(None, (word.strip() for word in text.split(";"))))
-            for text in catalogue.get("keywords", pd.Series("", index=catalogue.index))
-        ]
-        genres = genres_of(catalogue)
-        genre = pd.Categorical(self._names, categories=genres).codes.astype(int)
+        self._names, self._keywords = catalogue["genre"].to_numpy(), keywords_of(catalogue)
+        genre, genres = genres_of(catalogue)
         rng = np.random.default_rng([seed, 1])
         self._books = Catalogue.of_genres(rng, genre, len(genres), self._world.quality_spread)
 
@@ -61,10 +57,10 @@ class Simulator:
         logit = model.logit(places, None, liking, None)
         habit = model.habit[0, :, 0, 0]
         after = [look * model.accept(logit + habit[last]).reshape(n, k) for last in (0, 1)]
-        bought = np.full((n, readers.count.max(initial=0)), -1)
+        bought = np.full((n, readers.steps), -1)
         on_shelf = np.ones((n, k), dtype=bool)
         everyone = np.arange(n)
-        for number in range(bought.shape[1]):
+        for number in range(readers.count.max(initial=0)):
             rejected, accepted = (weight * on_shelf for weight in after)
             first = accepted if number else rejected
             total = (look * on_shelf).sum(axis=1)

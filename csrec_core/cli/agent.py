@@ -98,7 +98,7 @@ def ask_agent(given: Mapping, *, users: int, steps: int, effect: float, seed: in
         seed=seed,
         effect=effect,
         catalogue=given["catalogue"],
-        endpoint=Endpoint(model=given["model"] or "", seed=seed, **{name: given[name] for name in ways}),
+        endpoint=Endpoint(model=given["model"] or "", **{name: given[name] for name in ways}),
         prices=_prices(given["price"]),
     )
     try:
