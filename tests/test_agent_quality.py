@@ -18,6 +18,11 @@ def catalogue():
     return load_catalogue()
 
 
+@pytest.fixture(autouse=True)
+def fewer_permutations(monkeypatch):
+    monkeypatch.setattr("csrec_core.agent.quality.PERMUTATIONS", 200)
+
+
 class Positional(Simulator):
     """Answers by the number of the exposure: what the released GPT4-books do."""
 
@@ -104,7 +109,7 @@ class Silent(Simulator):
 def quality_of(agent, catalogue, *, seed=0, steps=STEPS, readers=50):
     genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
     block = next(draw_blocks(readers, genre=genre, kept=np.arange(len(genre)), steps=steps, seed=seed))
-    return judge_pilot(pilot_table(agent, block, genre=genre, books=len(genre)), permutations=200)
+    return judge_pilot(pilot_table(agent, block, genre=genre, books=len(genre)))
 
 
 def failing(quality):
@@ -181,7 +186,7 @@ def test_shares_are_eta_squared_and_squared_correlation(catalogue):
     genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
     block = next(draw_blocks(30, genre=genre, kept=np.arange(len(genre)), steps=8, seed=2))
     table = pilot_table(Simulator(catalogue), block, genre=genre, books=len(genre))
-    explained = judge_pilot(table, permutations=10).explained
+    explained = judge_pilot(table).explained
     decision = table["accepted"].astype(float)
     between = decision.groupby(table["position"]).transform("mean").var() / decision.var()
     assert explained.loc["position", "share"] == pytest.approx(between)

@@ -27,10 +27,8 @@ def render_quality(
     quality: Quality, report: Mapping, knowledge: pd.DataFrame, *, title: str, settings: Mapping
 ) -> str:
     """Return the page of a run's `quality`, of what `quality.json` holds beside it, and of `check_knowledge`."""
-    explained, agreement = (
-        quality.explained.rename_axis("factor"),
-        quality.agreement.rename_axis("decided alike"),
-    )
+    explained = quality.explained.rename_axis("factor")
+    agreement = quality.agreement.rename_axis("decided alike")
     left_out = knowledge[~knowledge["kept"]].drop(columns="kept").reset_index(drop=True)
     pilot = [
         _html_table(explained, "explained", "Share of the variance of decisions explained"),

@@ -6,6 +6,7 @@ whatever stands there. Shares of variance are biased upwards in a small sample, 
 of the same share when decisions are permuted, with the permutation p-value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ class Quality:
         return {**tables, "facts": self.facts, "verdicts": self.verdicts, "passed": self.passed}
 
 
-def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMUTATIONS) -> Quality:
+def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0) -> Quality:
     """Judge the decisions of pilot readers, a row for each question put.
 
     `round` (0, and 1 for the other order), `user`, `position`, `item`, `preference` (stated preference of the book's
@@ -75,35 +76,33 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0, permutations: int = PERMU
         accepted=rows["accepted"].astype(float),
         previous=rows.groupby(["round", "user"])["accepted"].shift().astype(float).fillna(-1),
     )
-    explained = _permuted_shares(rows, rng, permutations)
+    explained = _permuted_shares(rows, rng)
     agreement = pd.DataFrame.from_dict(
         {
-            "same book, other position": _round_agreement(rows, "item", rng, permutations),
-            "same position, other book": _round_agreement(rows, "position", rng, permutations),
+            "same book, other position": _round_agreement(rows, "item", rng),
+            "same position, other book": _round_agreement(rows, "position", rng),
         },
         orient="index",
     )
-    first = rows["accept_first"].to_numpy(bool)
-    order, order_p = _difference(rows["accepted"].to_numpy(), first, rng, permutations)
-    anchoring, anchoring_p = _anchoring(rows, rng, permutations)
+    order, order_p = _answer_order(rows, rng)
+    anchoring, anchoring_p = _anchoring(rows, rng)
+    crossed = (rows["probability"] > 0.5) != (rows["accepted"] > 0.5)
     facts = {
         "pilot readers": int(pilot["user"].nunique()),
         "pilot decisions": len(rows),
         "share of questions without a usable answer": float(1 - pilot["answered"].mean()),
         "acceptance": float(rows["accepted"].mean()),
-        **_distinct_decisions(rows, rng, permutations),
+        **_distinct_decisions(rows, rng),
         NAMED_FIRST: order,
         f"{NAMED_FIRST}, p": order_p,
         ANCHORING: anchoring,
         f"{ANCHORING}, p": anchoring_p,
-        "decisions on the other side of one half than their probability": float(
-            ((rows["probability"] > 0.5) != (rows["accepted"] > 0.5)).mean()
-        ),
+        "decisions on the other side of one half than their probability": float(crossed.mean()),
     }
     return Quality(explained, agreement, facts, _verdicts_on(explained, agreement, facts))
 
 
-def _permuted_shares(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> pd.DataFrame:
+def _permuted_shares(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Return the shares of the variance of decisions beside those of permuted factors."""
     decision = rows["accepted"].to_numpy()
     row = np.arange(len(rows))
@@ -118,7 +117,7 @@ def _permuted_shares(rows: pd.DataFrame, rng: np.random.Generator, permutations:
     table = {}
     for name, (factor, unit, share) in factors.items():
         of_unit = np.asarray(factor)[np.unique(unit, return_index=True)[1]]
-        by_chance = [share(rng.permutation(of_unit)[unit], decision) for _ in range(permutations)]
+        by_chance = [share(rng.permutation(of_unit)[unit], decision) for _ in range(PERMUTATIONS)]
         found = share(np.asarray(factor), decision)
         table[name] = {"share": found, "chance": float(np.mean(by_chance)), "p": _p(found, by_chance)}
     return pd.DataFrame.from_dict(table, orient="index")
@@ -131,35 +130,29 @@ def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:
     return float(max(0.0, np.corrcoef(rank, values)[0, 1]) ** 2)
 
 
-def _round_agreement(
-    rows: pd.DataFrame, on: str, rng: np.random.Generator, permutations: int
-) -> dict[str, float]:
+def _round_agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator) -> dict[str, float]:
     """Compare a reader's two rounds at the same book, or position, where the other of the two differs.
 
     By chance: with the reader's second round permuted, of what differs in the other all the same; so that
     books that matter do not pass for chance where positions are compared, nor the other way round.
     """
-    other = "position" if on == "item" else "item"
-    rounds = (rows[rows["round"] == number] for number in (0, 1))
-    both = next(rounds).merge(next(rounds), on=["user", on], suffixes=("_first", "_second"))
-    both = both.sort_values(["user", on])
+    both = _rounds_side_by_side(rows, on).sort_values(["user", on])
     user = both["user"].to_numpy()
     (a, b), (p, q), (before, after) = (
         (both[f"{name}_first"].to_numpy(), both[f"{name}_second"].to_numpy())
-        for name in ("accepted", "probability", other)
+        for name in ("accepted", "probability", "position" if on == "item" else "item")
     )
 
     def alike(order: np.ndarray) -> tuple[float, float]:
         told = before != after[order]
         if told.sum() < 2:
             return float("nan"), float("nan")
-        stated = (_within(values[told], user[told]) for values in (p, q[order]))
-        return float((a == b[order])[told].mean()), _cosine(*stated)
+        return float((a == b[order])[told].mean()), _correlation_within(user[told], p[told], q[order][told])
 
     share, correlation = alike(np.arange(len(both)))
     if np.isnan(share):
         return {"share": share, "chance": share, "p": 1.0, "correlation": share, "p_stated": 1.0}
-    by_chance = [alike(np.lexsort((rng.random(len(user)), user))) for _ in range(permutations)]
+    by_chance = [alike(np.lexsort((rng.random(len(user)), user))) for _ in range(PERMUTATIONS)]
     shares, correlations = np.nan_to_num(by_chance).T
     return {
         "share": share,
@@ -170,58 +163,54 @@ def _round_agreement(
     }
 
 
-def _within(values: np.ndarray, user: np.ndarray) -> np.ndarray:
-    """Return values less their reader's mean; rows are sorted by reader."""
+def _rounds_side_by_side(rows: pd.DataFrame, on: str) -> pd.DataFrame:
+    """Return a reader's rows of the first round beside those of the second, at the same book or position."""
+    first, second = (rows[rows["round"] == number] for number in (0, 1))
+    return first.merge(second, on=["user", on], suffixes=("_first", "_second"))
+
+
+def _correlation_within(user: np.ndarray, *values: np.ndarray) -> float:
+    """Return the correlation of two columns of values less their reader's means; 0 where one does not vary."""
     codes = pd.factorize(user)[0]
-    return values - (np.bincount(codes, values) / np.bincount(codes))[codes]
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = (column - (np.bincount(codes, column) / np.bincount(codes))[codes] for column in values)
     norm = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / norm) if norm > 0 else 0.0
 
 
-def _difference(
-    values: np.ndarray, marked: np.ndarray, rng: np.random.Generator, permutations: int
-) -> tuple[float, float]:
-    """Return the mean of the marked less that of the others, and its two-sided permutation p-value."""
-    if marked.all() or not marked.any():
+def _answer_order(rows: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float]:
+    """Return what naming acceptance first adds to acceptance, and the two-sided p-value."""
+    accepted, first = rows["accepted"].to_numpy(), rows["accept_first"].to_numpy(bool)
+    if first.all() or not first.any():
         return 0.0, 1.0
-
-    def of(mark: np.ndarray) -> float:
-        return values[mark].mean() - values[~mark].mean()
-
-    found = float(of(marked))
-    return found, _p(abs(found), [abs(of(rng.permutation(marked))) for _ in range(permutations)])
+    return _two_sided(lambda mark: accepted[mark].mean() - accepted[~mark].mean(), first, rng)
 
 
-def _anchoring(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> tuple[float, float]:
-    """Return what a preceding acceptance adds to the probability of the same book by the same reader."""
-    known = rows[rows["previous"] >= 0][["user", "item", "round", "probability", "previous"]]
-    first, second = (known[known["round"] == number] for number in (0, 1))
-    both = first.merge(second, on=["user", "item"], suffixes=("_first", "_second"))
+def _anchoring(rows: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float]:
+    """Return what a preceding acceptance adds to what the same reader says of the same book, and its p-value."""
+    both = _rounds_side_by_side(rows[rows["previous"] >= 0], "item")
     change, before = (
         (both[f"{name}_second"] - both[f"{name}_first"]).to_numpy() for name in ("probability", "previous")
     )
     if not (before != 0).any():
         return 0.0, 1.0
-
-    def slope(order: np.ndarray) -> float:
-        return float((change * order).sum() / (before**2).sum())
-
-    by_chance = [abs(slope(rng.permutation(before))) for _ in range(permutations)]
-    return slope(before), _p(abs(slope(before)), by_chance)
+    return _two_sided(lambda order: (change * order).sum() / (before**2).sum(), before, rng)
 
 
-def _distinct_decisions(rows: pd.DataFrame, rng: np.random.Generator, permutations: int) -> dict[str, float]:
+def _two_sided(
+    of: Callable[[np.ndarray], float], values: np.ndarray, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return a statistic of values, and how often it is as far from 0 when they are permuted."""
+    found = float(of(values))
+    return found, _p(abs(found), [abs(of(rng.permutation(values))) for _ in range(PERMUTATIONS)])
+
+
+def _distinct_decisions(rows: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Count readers' distinct rows of decisions, and those of decisions shuffled over readers by position."""
     table = rows[rows["round"] == 0].pivot_table(index="user", columns="position", values="accepted")
     decisions = table.dropna(axis=1).to_numpy()
     if not decisions.size:
         return {"distinct decision rows": 0, "distinct decision rows by chance": 0.0}
-    by_chance = [
-        len(np.unique(rng.permuted(decisions, axis=0), axis=0)) for _ in range(min(permutations, 100))
-    ]
+    by_chance = [len(np.unique(rng.permuted(decisions, axis=0), axis=0)) for _ in range(PERMUTATIONS // 5)]
     found = len(np.unique(decisions, axis=0))
     return {"distinct decision rows": found, "distinct decision rows by chance": float(np.mean(by_chance))}
 
