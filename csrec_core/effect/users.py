@@ -25,16 +25,9 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
         return pd.DataFrame(columns=["user", "effect", "lower", "upper", "exposures"])
     users, user = np.unique(scores["user"].to_numpy(), return_inverse=True)
     residual = (scores["decision"] - scores["m0"]).to_numpy(dtype=float)
-    means, noises, used, centres = [], [], [], []
-    for name in ("w1", "w0"):
-        weight = scores[name].to_numpy(dtype=float)
-        mean, noise, some = _user_residuals(user, residual, weight, len(users))
-        centres.append(np.average(residual, weights=weight))
-        means.append(mean - centres[-1])
-        noises.append(noise)
-        used.append(some)
-    (shown, chosen), (noise1, noise0) = means, noises
-    here, both = used[0], used[0] & used[1]
+    mean1, shown, noise1, here = _user_residuals(user, residual, scores["w1"].to_numpy(dtype=float))
+    mean0, chosen, noise0, there = _user_residuals(user, residual, scores["w0"].to_numpy(dtype=float))
+    both = here & there
     weight = np.reciprocal(np.maximum(noise1 + np.nanmedian(noise1[here]), 1e-12))
     product = np.where(both, shown * chosen, 0.0)
     common = max(_weighted_mean(product, weight * both)[0], 0.0)  # of b
@@ -43,13 +36,13 @@ def user_effects(scores: pd.DataFrame, *, error: float = 0.0, level: float = 0.9
     rest = common + noise1 - np.where(both, common**2 / np.maximum(common + noise0, 1e-300), 0.0)
     slope1 = max(spread, 0.0) / np.maximum(max(spread, 0.0) + rest, 1e-12)
     slope0 = -slope1 * np.where(both, common / np.maximum(common + noise0, 1e-300), 0.0)
-    effect = centres[0] - centres[1] + slope1 * shown + slope0 * chosen
+    effect = mean1 - mean0 + slope1 * shown + slope0 * chosen
     # A spread that is not told from zero need not be zero: its mean, given its estimate, under a flat prior.
     ratio = max(spread / rough, -1e3) if rough > 0 else 0.0  # below, the two logarithms cancel to nothing
     likely = rough * (ratio + np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)))
     left = likely * (1 - slope1) ** 2 + slope1**2 * rest
     half = norm.ppf((1 + level) / 2) * np.sqrt(left + error**2)
-    exposures = np.bincount(user, scores["arm"].to_numpy() == 1, len(users)).astype(int)
+    exposures = np.bincount(user, scores["arm"].to_numpy() == 1).astype(int)
     table = pd.DataFrame({"user": users, "effect": effect, "lower": effect - half, "upper": effect + half})
     return table.assign(exposures=exposures)[here].sort_values("effect", ignore_index=True)
 
@@ -64,12 +57,12 @@ def _weighted_mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float
     return float(mean), float(error)
 
 
-def _user_residuals(user, residual, weight, count) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each user's weighted mean residual, the variance of its noise, and who has one."""
-    total, square = np.bincount(user, weight, count), np.bincount(user, weight**2, count)
-    rows = np.bincount(user, weight > 0, count)
+def _user_residuals(user, residual, weight) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weighted mean residual, that of each user less it, the variance of its noise, and who has one."""
+    total, square = np.bincount(user, weight), np.bincount(user, weight**2)
+    rows = np.bincount(user, weight > 0)
     some = total > 0
-    mean = np.bincount(user, weight * residual, count) / np.where(some, total, 1.0)
+    mean = np.bincount(user, weight * residual) / np.where(some, total, 1.0)
     # One variance of a row for all users, from those with several: a single user's own is too rough.
     away = weight * (residual - mean[user]) ** 2
     several = (rows >= FEWEST_EXPOSURES)[user]
@@ -77,4 +70,5 @@ def _user_residuals(user, residual, weight, count) -> tuple[np.ndarray, np.ndarr
     lost = np.where(rows >= FEWEST_EXPOSURES, total * (1 - 1 / worth), 0.0).sum()
     alone = np.average(residual**2, weights=np.maximum(weight, 1e-300))
     variance = away[several].sum() / lost if lost > 0 else alone
-    return mean, np.where(some, variance / worth, np.nan_to_num(np.inf)), some
+    middle = np.average(residual, weights=weight)
+    return middle, mean - middle, np.where(some, variance / worth, np.nan_to_num(np.inf)), some
