@@ -134,19 +134,16 @@ def plot_effect_by_user(
 ) -> Axes:
     """Draw how many users have which effect: `effect`, `lower`, `upper`; those told from zero stand out."""
     ax = ax or plt.figure().gca()
-    groups = {
-        "above zero": (users["lower"] > 0, BLUE),
-        "not told from zero": ((users["lower"] <= 0) & (users["upper"] >= 0), "#b9c0c8"),
-        "below zero": (users["upper"] < 0, ORANGE),
-    }
-    groups = {
-        f"{name}: {some.sum():,}": (some, colour) for name, (some, colour) in groups.items() if some.any()
-    }
+    looks = {"above zero": BLUE, "not told from zero": "#b9c0c8", "below zero": ORANGE}
+    side = np.select(
+        [users["lower"] > 0, users["upper"] < 0], ["above zero", "below zero"], "not told from zero"
+    )
+    groups = {name: users.loc[side == name, "effect"] for name in looks if name in side}
     counts, edges, _ = ax.hist(
-        [users.loc[some, "effect"] for some, _ in groups.values()],
+        list(groups.values()),
         bins=min(40, max(10, len(users) // 20)),
-        color=[colour for _, colour in groups.values()],
-        label=list(groups),
+        color=[looks[name] for name in groups],
+        label=[f"{name}: {len(some):,}" for name, some in groups.items()],
         stacked=True,
     )
     total = np.atleast_2d(counts)[-1]
@@ -228,10 +225,8 @@ def plot_checks(checks: pd.DataFrame, *, unit: str = "points", ax: Axes | None =
             add_tips(
                 ax, [row.value], [at], [f"{row.name}: {hover_text(row.value, row.lower, row.upper, unit)}"]
             )
-        ax.annotate(
-            f"{mark} {row.verdict}", (1.02, at), xycoords=("axes fraction", "data"), va="center", color=colour,
-            annotation_clip=False,
-        )  # fmt: skip
+        look = {"of": ("axes fraction", "data"), "va": "center", "color": colour, "annotation_clip": False}
+        note(ax, f"{mark} {row.verdict}", (1.02, at), (0, 0), **look)
     ax.set_yticks(place, wrapped(checks["name"]))
     ax.set(ylim=(place[-1] - 0.7, 0.7))
     if checks["lower"].notna().any():
