@@ -15,6 +15,7 @@ def drawn(items, size=60):
         "decision": rng.integers(0, 2, size),
     }
     propensity = np.where(rng.random(size) < 0.3, np.nan, rng.uniform(0.1, 0.5, size))
+    table["feature_age"], table["user: visits"] = rng.normal(size=size), rng.integers(9, size=size)
     return pd.DataFrame(table).assign(propensity=propensity), rng.integers(0, 3, size)
 
 
@@ -66,8 +67,8 @@ def test_the_usual_chance_is_the_log_of_the_mean_of_an_items_exposures_by_the_ar
 
 def test_appeal_fame_and_push_by_hand():
     rows, fold = drawn([2, 5, 8])
-    rows, own_arms = rows[rows["arm"] >= 0], (rows["arm"] >= 0).to_numpy()
-    fold = fold[own_arms]
+    own_arms = (rows["arm"] >= 0).to_numpy()
+    rows, fold = rows[own_arms].drop(columns=["feature_age", "user: visits"]), fold[own_arms]
     counts = ItemCounts.count(rows, fold, 3)
     for held in (2, None):
         found = counts.measure(np.array([8, 2, 9]), np.array([0, 1, 0]), held)
@@ -80,6 +81,27 @@ def test_appeal_fame_and_push_by_hand():
             even = [np.log((known["arm"] == a).sum() / 3 + 1) for a in (0, 1)]
             assert found.iloc[place].tolist() == pytest.approx([appeal, *np.subtract(often, even)], rel=1e-5)
         assert found.iloc[2].tolist() == [0, 0, 0]  # of an item that is not known
+
+
+def test_appeal_is_beyond_what_the_covariates_of_an_exposure_lead_to_expect():
+    """As the residuals of a regression on arms and covariates have it, of folds that are neither own nor held."""
+    rows, fold = drawn([2, 5, 8], size=400)
+    rows["decision"] = rows["decision"] + rows["feature_age"]
+    rows["user: always"], rows["item: price"], rows["missing: feature_age"] = 1e6, rows["item"] * 2.0, 0.0
+    rows["user: visits again"] = 3 * rows["user: visits"]  # tells nothing more
+    found = ItemCounts.count(rows, fold, 3).measure(np.array([2, 5, 8]), np.zeros(3, int), 1)["appeal"]
+    both = rows[rows["arm"] >= 0]
+    rate = both["arm"].map(np.clip(both.groupby("arm")["decision"].mean(), 1e-3, None))
+    variance = rate * np.maximum(1 - rate, 1e-3)
+    known = both[fold[both.index] == 2]
+    design = pd.get_dummies(known["arm"], dtype=float).join(known[["feature_age", "user: visits"]])
+    slopes = np.linalg.lstsq(design.to_numpy(), known["decision"].to_numpy())[0]
+    by_arm = known["decision"].groupby(known["arm"]).transform("mean")
+    beyond = known["decision"] - rate[known.index] - (design @ slopes - by_arm)
+    for place, item in enumerate([2, 5, 8]):
+        mine = known.index[known["item"] == item]
+        expected = beyond[mine].sum() / (variance[mine].sum() + 4)
+        assert found[place] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("items", [20, 21])

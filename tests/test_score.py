@@ -127,7 +127,8 @@ def test_fifths_are_of_the_arms_exposures(items):
     """Items 0, 1, ... are exposed as often by the baseline, and as the last of these by the arm."""
     shown = np.r_[np.full(items - 1, 2.0), 10]
     rows = np.stack([np.arange(items, dtype=float), shown], axis=1)[None]
-    fifth = score.item_fifths(ItemCounts(np.arange(items) + 5, rows, rows, np.zeros((items, 3)), np.zeros(2)))
+    none = np.zeros((items, 3)), np.zeros(2), np.zeros((1, items, 0)), np.zeros((1, 2, 2, 2))
+    fifth = score.item_fifths(ItemCounts(np.arange(items) + 5, rows, rows, *none))
     if items == 20:
         assert fifth is None
         return

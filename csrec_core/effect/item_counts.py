@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from csrec_core.effect.rows import beside
+
 ITEM_PRIOR = 4.0  # an item's log odds are shrunk as by a normal prior of variance 1 / 4, some 20 exposures
 FEW_ITEMS = 20  # up to so many get a column each: what other folds tell of them is what these decided
+CONSTANT = 1e-9  # share of a covariate's squares about its mean, below which it does not vary
 ITEM = ("appeal", "fame", "push")  # of the item, from other folds
 LIFT = "lift"  # of the item on a user's record, beyond its share among others
 
@@ -20,6 +23,8 @@ class ItemCounts:
     accepted: np.ndarray  # (folds, items, 2)
     chance: np.ndarray  # (items, 3): least, largest, sum of the arm's logged chances (else inf, -inf, 0)
     unlogged: np.ndarray  # (2,): by arm, exposures without a logged chance
+    covariates: np.ndarray  # (folds, items, p): sums of what is known beside an exposure, over both arms
+    cross: np.ndarray  # (folds, 2, p + 2, p + 2): by arm, cross products of 1, the p covariates, the decision
 
     @classmethod
     def count(cls, rows: pd.DataFrame, fold: np.ndarray, folds: int) -> "ItemCounts":
@@ -40,21 +45,25 @@ class ItemCounts:
             np.bincount(cell, own["decision"], minlength=size).reshape(shape),
             ends,
             np.bincount(arm[np.isnan(chance)], minlength=2),
+            *_sum_covariates(own, fold[(rows["arm"] >= 0).to_numpy()], code, folds, len(item)),
         )
 
     def add(self, other: "ItemCounts") -> "ItemCounts":
         """Return the counts of both."""
         item = np.union1d(self.item, other.item)
-        rows, accepted = (np.zeros((self.rows.shape[0], len(item), 2)) for _ in range(2))
+        rows, accepted = (np.zeros((self.folds, len(item), 2)) for _ in range(2))
+        covariates = np.zeros((self.folds, len(item), self.covariates.shape[2]))
         chance = np.tile([np.inf, -np.inf, 0.0], (len(item), 1))
         for one in (self, other):
             at = np.searchsorted(item, one.item)
             rows[:, at] += one.rows
             accepted[:, at] += one.accepted
+            covariates[:, at] += one.covariates
             chance[at, 0] = np.minimum(chance[at, 0], one.chance[:, 0])
             chance[at, 1] = np.maximum(chance[at, 1], one.chance[:, 1])
             chance[at, 2] += one.chance[:, 2]
-        return ItemCounts(item, rows, accepted, chance, self.unlogged + other.unlogged)
+        unlogged, cross = self.unlogged + other.unlogged, self.cross + other.cross
+        return ItemCounts(item, rows, accepted, chance, unlogged, covariates, cross)
 
     @property
     def folds(self) -> int:
@@ -78,9 +87,9 @@ class ItemCounts:
         Of `held`, the fold that predictions are made for, the models know nothing: rows that they learn from leave
         it out beside their own fold, so that no decision of it reaches its predictions by way of an item's mean.
 
-        Returns `appeal`, the log odds of being accepted beyond the mean of its arm, shrunk; `fame` and
-        `push`, the log of how often the baseline exposes the item, and the arm, relative to an even share.
-        With few items, a column each instead.
+        Returns `appeal`, the log odds of being accepted beyond what its arm and the covariates of its exposures lead
+        to expect, shrunk; `fame` and `push`, the log of how often the baseline exposes the item, and the arm,
+        relative to an even share. With few items, a column each instead.
         """
         if len(self.item) > FEW_ITEMS:
             return self.measure(item, fold, held)
@@ -105,10 +114,49 @@ class ItemCounts:
         tables = []
         for number in range(len(self.rows)):  # of each own fold: all but that fold and the held one
             left = sorted({number, number if held is None else held})
-            rows = self.rows.sum(axis=0) - self.rows[left].sum(axis=0)
-            accepted = self.accepted.sum(axis=0) - self.accepted[left].sum(axis=0)
-            appeal = (accepted.sum(axis=1) - rows @ rates) / (rows @ variance + ITEM_PRIOR)
+            rows, accepted, covariates, cross = (
+                table.sum(axis=0) - table[left].sum(axis=0)
+                for table in (self.rows, self.accepted, self.covariates, self.cross)
+            )
+            # An item that only those meet who like it is accepted more than one that everyone meets. Were that its
+            # appeal, fame would seem to lack it, and does not where another arm decides who meets the item.
+            expected = rows @ rates + _expected_more(rows, covariates, cross)
+            appeal = (accepted.sum(axis=1) - expected) / (rows @ variance + ITEM_PRIOR)
             share = np.log((rows + 1) * len(self.item) / (rows.sum(axis=0) + len(self.item)))
             tables.append(np.column_stack([appeal, share]))
         told = np.stack(tables)[fold, place] * (self.item[place] == item)[:, None]
         return pd.DataFrame(told.astype(np.float32), columns=list(ITEM))
+
+
+def _expected_more(rows: np.ndarray, covariates: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Return how many acceptances of each item the covariates of its exposures add to the rates of the arms, (items,).
+
+    By a linear regression within the arms. `rows` (items, 2), `covariates` (items, p) and `cross` (2, p + 2, p + 2)
+    are those of `ItemCounts`, summed over some folds.
+    """
+    count = np.maximum(cross[:, 0, 0], 1)
+    mean = cross[:, 0, 1:] / count[:, None]
+    within = (cross[:, 1:, 1:] - count[:, None, None] * mean[:, :, None] * mean[:, None, :]).sum(axis=0)
+    spread, total = np.diag(within)[:-1], np.einsum("akk->k", cross)[1:-1]
+    scale = np.sqrt(np.where(spread > CONSTANT * total, spread, np.inf))
+    slope = np.linalg.lstsq(within[:-1, :-1] / np.outer(scale, scale), within[:-1, -1] / scale, rcond=1e-6)[0]
+    return (covariates - rows @ mean[:, :-1]) @ (slope / scale)
+
+
+def _sum_covariates(
+    own: pd.DataFrame, fold: np.ndarray, item: np.ndarray, folds: int, items: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `ItemCounts.covariates` and `ItemCounts.cross` of the rows of either arm; `item` are codes.
+
+    Covariates of items alone are left out, which are the same at all exposures of one, and marks of what is missing,
+    which a part of a log need not have.
+    """
+    names = [name for name in beside(own) if not name.startswith(("item: ", "missing: "))]
+    table = own[names].to_numpy(dtype=float)
+    sums = np.zeros((folds, items, len(names)))
+    for place, column in enumerate(table.T):
+        sums[:, :, place] = np.bincount(fold * items + item, column, folds * items).reshape(folds, items)
+    full = np.column_stack([np.ones(len(own)), table, own["decision"]])
+    group = fold * 2 + own["arm"].to_numpy()
+    cross = [full[group == one].T @ full[group == one] for one in range(2 * folds)]
+    return sums, np.reshape(cross, (folds, 2, *cross[0].shape))

@@ -12,6 +12,7 @@ from csrec_core.effect.design import Design
 #: How the columns of the users table begin that hold the preference for a genre, whose name follows.
 GENRE_PREFERENCE = "preference: "
 PREFERENCE = "preference"
+LAID = ("place", "user", "item", "genre", "arm", "decision", "t", "time", "propensity", "arm_propensity")
 POSITION = "item: position"  # in a list: set with the item, so part of the arm where items are
 
 
@@ -135,7 +136,7 @@ def lay_rows(
 
 def beside(rows: pd.DataFrame) -> list[str]:
     """Return the covariates among the columns of `lay_rows`."""
-    return list(rows.columns[rows.columns.get_loc("arm_propensity") + 1 :])
+    return [name for name in rows.columns if name not in LAID]
 
 
 @dataclass(frozen=True)
