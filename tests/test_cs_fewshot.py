@@ -13,7 +13,6 @@ from csrec_core.data.mssd.slots import read_sessions
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import fit_calibration
 from csrec_core.models.cs_fewshot import (
-    CSFewShot,
     cs_fewshot_loss,
     predict_cs_fewshot,
     read_branches,
@@ -21,7 +20,7 @@ from csrec_core.models.cs_fewshot import (
     train_fewshot_preference,
 )
 from csrec_core.models.csrec import Objective
-from csrec_core.models.fewshot import Slots
+from csrec_core.models.fewshot import FewShot, Slots
 from csrec_core.models.preference import Readouts
 from csrec_core.models.train import Training
 
@@ -42,7 +41,7 @@ def sessions(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(sessions):
     torch.manual_seed(0)
-    made = CSFewShot(torch.from_numpy(sessions.features), dropout=0.0, **SIZE).eval()
+    made = FewShot(torch.from_numpy(sessions.features), dropout=0.0, **SIZE).eval()
     made.calibration.copy_(torch.tensor([1.5, -0.2]))
     return made
 
@@ -67,7 +66,7 @@ def test_the_loss_is_equation_9_and_so_is_its_gradient(sessions, model):
     generator = torch.Generator().manual_seed(1)
     tables = [torch.rand(12, 20, generator=generator) for _ in range(5)]
     readouts, hidden = Readouts(*tables), torch.arange(12) % 2 == 0
-    last = model.network.last.bias
+    last = model.last.bias
     value = cs_fewshot_loss(model, slots, readouts, hidden, Objective(penalty=2.0))
     (gradient,) = torch.autograd.grad(value, last)
 

@@ -19,34 +19,16 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from csrec_core.data.mssd.slots import Sessions
 from csrec_core.models.acceptance import fit_calibration
 from csrec_core.models.csrec import Objective, csrec_loss
-from csrec_core.models.fewshot import FewShot, Slots, fit_sessions, predict_skips
+from csrec_core.models.fewshot import FewShot, Slots, build_fewshot, fit_sessions, predict_skips
 from csrec_core.models.preference import Readouts, chain
-from csrec_core.models.train import Training, seeded
+from csrec_core.models.train import Training
 
 READ_SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ reads in training, a session each
-
-
-class CSFewShot(nn.Module):
-    """A Few-Shot network with calibrated logits, scale * logit + level: both f~ and f are one.
-
-    Parameters are those of `csrec_core.models.fewshot.FewShot`.
-    """
-
-    calibration: Tensor
-
-    def __init__(self, features: Tensor, **size):
-        super().__init__()
-        self.network = FewShot(features, **size)
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Return logits (B, L); see `FewShot.forward`."""
-        return self.calibration[0] * self.network(*inputs) + self.calibration[1]
 
 
 def train_fewshot_preference(
@@ -56,7 +38,7 @@ def train_fewshot_preference(
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     **size,
-) -> tuple[CSFewShot, pd.DataFrame]:
+) -> tuple[FewShot, pd.DataFrame]:
     """Train f~ on the self-chosen tracks of second halves, calibrate it on held-out sessions, and freeze it.
 
     Of the decisions of the second half it reads none, half or all, a third of the sessions each.
@@ -68,7 +50,7 @@ def train_fewshot_preference(
     **size
         Of `csrec_core.models.fewshot.FewShot`.
     """
-    model, slots = _build(sessions, training.seed, device, size)
+    model, slots = build_fewshot(sessions, training.seed, device, **size)
     shares = torch.tensor(READ_SHARES, device=device)
 
     def loss_of(batch: Tensor, decided: Tensor) -> Tensor:
@@ -91,7 +73,7 @@ def train_fewshot_preference(
 
 
 @torch.no_grad()
-def read_branches(model: CSFewShot, sessions: Sessions) -> Readouts:
+def read_branches(model: FewShot, sessions: Sessions) -> Readouts:
     """Read the frozen f~ at every slot of the second half; see `csrec_core.models.preference.Readouts`.
 
     Where the slot before is no slot by the system of the second half, both branches are f~ with the
@@ -113,7 +95,7 @@ def read_branches(model: CSFewShot, sessions: Sessions) -> Readouts:
 
 
 def cs_fewshot_loss(
-    model: CSFewShot, slots: Slots, readouts: Readouts, hidden: Tensor, objective: Objective
+    model: FewShot, slots: Slots, readouts: Readouts, hidden: Tensor, objective: Objective
 ) -> Tensor:
     """Return Eq. (9) over the slots by the system of second halves.
 
@@ -135,11 +117,11 @@ def train_cs_fewshot(
     objective: Objective,
     *,
     training: Training,
-    start: CSFewShot | None = None,
+    start: FewShot | None = None,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     **size,
-) -> tuple[CSFewShot, pd.DataFrame]:
+) -> tuple[FewShot, pd.DataFrame]:
     """Train f on the system's tracks of second halves, and calibrate it on held-out sessions.
 
     The decisions of the second half are hidden from f where the objective says so.
@@ -148,14 +130,14 @@ def train_cs_fewshot(
     ----------
     readouts : Readouts
         Of f~ for the same sessions, as `read_branches` returns them.
-    start : CSFewShot, optional
-        Model whose network f starts from, such as f~.
+    start : FewShot, optional
+        Model whose weights f starts from, such as f~.
     checkpoint, **size
         See `train_fewshot_preference`.
     """
-    model, slots = _build(sessions, training.seed, device, size)
+    model, slots = build_fewshot(sessions, training.seed, device, **size)
     if start is not None:
-        model.network.load_state_dict(start.network.state_dict())
+        model.load_state_dict(start.state_dict() | {"calibration": model.calibration})
 
     def loss_of(batch: Tensor, hidden: Tensor) -> Tensor:
         return cs_fewshot_loss(model, slots.take(batch), readouts.take(batch), hidden, objective)
@@ -173,7 +155,7 @@ def train_cs_fewshot(
     return _calibrated(model, slots.take(stopping), slots.exposed[stopping]), history
 
 
-def predict_cs_fewshot(model: CSFewShot, sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
+def predict_cs_fewshot(model: FewShot, sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
     """Return the probability of acceptance of each slot, filtered and marginal, (S, 20); NaN in first halves.
 
     What f says of slots that are not by the system is what it would be, were they.
@@ -182,14 +164,8 @@ def predict_cs_fewshot(model: CSFewShot, sessions: Sessions) -> tuple[np.ndarray
     return filtered.astype(np.float32), marginal.astype(np.float32)
 
 
-def _build(sessions: Sessions, seed: int, device: str, size: dict) -> tuple[CSFewShot, Slots]:
-    with seeded(seed, device):
-        model = CSFewShot(torch.from_numpy(sessions.features), **size).to(device)
-    return model, Slots.of(sessions, device)
-
-
 @torch.no_grad()
-def _calibrated(model: CSFewShot, slots: Slots, wanted: Tensor) -> CSFewShot:
+def _calibrated(model: FewShot, slots: Slots, wanted: Tensor) -> FewShot:
     """Calibrate a model at the slots `wanted`, with the other decisions read and without, and freeze it."""
     sides = [slots.logits(model, torch.full_like(slots.given, side))[wanted] for side in (False, True)]
     decisions = slots.accepted[wanted].repeat(2)

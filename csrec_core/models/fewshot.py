@@ -32,7 +32,7 @@ NORMS = ("instance", "causal")
 
 
 class FewShot(nn.Module):
-    """Logits of acceptance for the slots of a session.
+    """Logits of acceptance for the slots of a session, scale * raw + level: 1 and 0 until they are calibrated.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ class FewShot(nn.Module):
     """
 
     features: Tensor
+    calibration: Tensor
 
     def __init__(
         self, features: Tensor, *, channels: int = 256, norm: str = "instance", dropout: float = 0.1
@@ -53,6 +54,7 @@ class FewShot(nn.Module):
         if norm not in NORMS:
             raise unknown("norm", norm, NORMS)
         self.register_buffer("features", features, persistent=False)
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         self.dropout = nn.Dropout(dropout)
         # Beside the logs and the features: the decision just before, and whether the slot is of the support.
         self.first = nn.Linear(len(LOG_FEATURES) + features.shape[1] + 2, channels)
@@ -62,9 +64,7 @@ class FewShot(nn.Module):
         )
         self.last = nn.Linear(channels, 1)
 
-    def forward(
-        self, log: Tensor, track: Tensor, accepted: Tensor, given: Tensor, decided: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, log: Tensor, track: Tensor, accepted: Tensor, given: Tensor, decided: Tensor) -> Tensor:
         """Return logits (B, L).
 
         Parameters
@@ -75,18 +75,17 @@ class FewShot(nn.Module):
         accepted : Tensor (B, L) float
         given : Tensor (B, L) bool
             The support. Logs of other slots are not read.
-        decided : Tensor (B, L) bool, optional
-            Slots whose decision is read; the support by default.
+        decided : Tensor (B, L) bool
+            Slots whose decision is read.
         """
         known, real = given[..., None].float(), (track > 0)[..., None]
-        decided = given if decided is None else decided
         signed = (2 * accepted - 1) * decided  # accepted 1, rejected -1, not known 0
         before = F.pad(signed, (1, 0))[:, :-1, None]
         states = torch.cat([log * known, self.features[track], before, known], dim=-1)
         states = self.first(states) * real
         for block in self.stack:
             states = block(self.dropout(states), real)
-        return self.last(states)[..., 0]
+        return self.calibration[0] * self.last(states)[..., 0] + self.calibration[1]
 
 
 class _Highway(nn.Module):
@@ -167,6 +166,13 @@ class Slots:
         return torch.cat([model(*some) for some in zip(*(part.split(size) for part in parts), strict=True)])
 
 
+def build_fewshot(sessions: Sessions, seed: int, device: str, **size) -> tuple[FewShot, Slots]:
+    """Return an untrained network, `size` of `FewShot`, and the sessions' slots."""
+    with seeded(seed, device):
+        model = FewShot(torch.from_numpy(sessions.features), **size).to(device)
+    return model, Slots.of(sessions, device)
+
+
 def train_fewshot(
     sessions: Sessions,
     *,
@@ -179,9 +185,7 @@ def train_fewshot(
 
     The loss is the cross-entropy of the real query slots, each counting the same; `size` is of `FewShot`.
     """
-    slots = Slots.of(sessions, device)
-    with seeded(training.seed, device):
-        model = FewShot(torch.from_numpy(sessions.features), **size).to(device)
+    model, slots = build_fewshot(sessions, training.seed, device, **size)
 
     def loss(batch: Tensor) -> Tensor:
         part = slots.take(batch)

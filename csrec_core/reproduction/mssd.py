@@ -25,7 +25,6 @@ from csrec_core.evaluation.skips import predict_skip_controls
 from csrec_core.models.acceptance import Acceptance, build_model, fit_calibration
 from csrec_core.models.backbones import BACKBONES
 from csrec_core.models.cs_fewshot import (
-    CSFewShot,
     predict_cs_fewshot,
     read_branches,
     train_cs_fewshot,
@@ -203,7 +202,7 @@ class SessionTrials:
 
     def _cs_few_shot(self, seed: int) -> Tables:
         options: dict[str, Any] = {"training": self._training(seed), **self._size}
-        build = partial(CSFewShot, self._features, **self._size)
+        build = partial(FewShot, self._features, **self._size)
         train = partial(train_fewshot_preference, self.train, **options)
         preference = self._cache.model(f"f_tilde-few_shot-{seed}", build, train)
         tensors = self._cache.tensors(
