@@ -19,15 +19,19 @@ MOST = 3  # faults of one question; it is given up after five
 class ChatServer:
     """Answers as readers with tastes would, always the same to the same question.
 
-    `faults` are dealt in turn to every `every`-th request; `on_request(number)` is called before each answer.
+    `faults` are dealt in turn to every `every`-th request; `on_request(number)` is called before each answer, and
+    `change(question, answer)` returns what is answered in its place.
     """
 
-    def __init__(self, *, genre_of, authors_of, faults=(), every=4, on_request=lambda number: None):
+    def __init__(
+        self, *, genre_of, authors_of, faults=(), every=4, on_request=lambda number: None, change=None
+    ):
         self.genre_of, self.authors_of = genre_of, authors_of
+        self.change = change or (lambda question, answer: answer)
         self.faults, self.every, self.on_request = faults, every, on_request
         self.questions, self.dealt, self.headers, self.bodies = Counter(), Counter(), [], []
         self.delivered = Counter()
-        self.respond = None  # in the place of all this: a function from the body to (status, headers, text)
+        self.respond = None  # a function from the body to (status, headers, text), or None to go on as always
         self._lock, self._number, self._due = threading.Lock(), 0, 0
         self._struck = Counter()  # faults by question
 
@@ -141,10 +145,11 @@ class Handler(BaseHTTPRequestHandler):
         fault, number = chat.fault(asked)
         chat.headers.append(dict(self.headers))
         chat.on_request(number)
-        if chat.respond:
-            return self.send(*chat.respond(body))
+        if chat.respond and (reply := chat.respond(body)):
+            return self.send(*reply)
         chat.questions[asked] += 1
-        answer = chat.answer(json.loads(asked))
+        question = json.loads(asked)
+        answer = chat.change(question, chat.answer(question))
         if fault == "429":
             return self.send(429, {"retry-after": "0.02"}, '{"error": {"message": "slow down"}}')
         if fault == "500":

@@ -171,10 +171,16 @@ def api_key(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def few_books(tmp_path_factory):
+def catalogue():
+    """The real books that readers are asked about."""
+    return load_catalogue()
+
+
+@pytest.fixture(scope="session")
+def few_books(catalogue, tmp_path_factory):
     """A catalogue of six books of each genre, as a file."""
     path = tmp_path_factory.mktemp("catalogue") / "books.csv"
-    load_catalogue().groupby("genre").head(6).drop(columns="item").to_csv(path, index=False)
+    catalogue.groupby("genre").head(6).drop(columns="item").to_csv(path, index=False)
     return path
 
 

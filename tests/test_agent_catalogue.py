@@ -10,33 +10,28 @@ from csrec_core.agent.catalogue import load_catalogue, plain_title
 from csrec_core.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def books():
-    return load_catalogue()
-
-
-def test_ten_genres_of_a_hundred_books(books):
-    counts = books["genre"].value_counts()
+def test_ten_genres_of_a_hundred_books(catalogue):
+    counts = catalogue["genre"].value_counts()
     assert len(counts) >= 10
     assert counts.min() >= 100
-    assert books["item"].to_list() == list(range(1, len(books) + 1))
+    assert catalogue["item"].to_list() == list(range(1, len(catalogue) + 1))
 
 
-def test_every_book_has_a_title_an_author_and_a_year(books):
+def test_every_book_has_a_title_an_author_and_a_year(catalogue):
     for column in ("title", "author", "genre"):
-        assert books[column].str.len().min() > 0
-        assert (books[column] == books[column].str.strip()).all()
-    assert books["year"].between(-800, 2025).all()
-    assert (books["year"] > 1450).mean() > 0.98  # few are older than printing
+        assert catalogue[column].str.len().min() > 0
+        assert (catalogue[column] == catalogue[column].str.strip()).all()
+    assert catalogue["year"].between(-800, 2025).all()
+    assert (catalogue["year"] > 1450).mean() > 0.98  # few are older than printing
 
 
-def test_a_book_is_in_one_genre_only(books):
-    assert not books["title"].map(plain_title).duplicated().any()
+def test_a_book_is_in_one_genre_only(catalogue):
+    assert not catalogue["title"].map(plain_title).duplicated().any()
 
 
-def test_no_two_titles_are_nearly_the_same(books):
+def test_no_two_titles_are_nearly_the_same(catalogue):
     """By difflib; titles that share too few letters to be alike are not compared."""
-    titles = books["title"].map(plain_title).to_list()
+    titles = catalogue["title"].map(plain_title).to_list()
     letters = string.ascii_lowercase + string.digits + " "
     counts = np.array([[title.count(letter) for letter in letters] for title in titles], dtype=np.int16)
     total = counts.sum(axis=1)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from agent_study import KEY, NOWHERE, STEPS, USERS, ask, call, log_of, requests_of
-from chat_server import FAULTS, completion, serving
+from chat_server import FAULTS, serving
 from pandas.testing import assert_frame_equal
 
 from csrec_core.agent.catalogue import load_catalogue
@@ -67,24 +67,19 @@ def test_a_server_that_misbehaves_changes_nothing(good, chat, few_books, tmp_pat
 @pytest.mark.parametrize("concurrency", [1, 16])
 def test_concurrency_is_bounded_and_changes_nothing(good, chat, few_books, tmp_path, concurrency):
     lock, under_way, most = threading.Lock(), [0], [0]
-    server = chat()
-    answer = server.answer
 
-    def counted(question):
+    def counted(question, said):
         with lock:
             under_way[0] += 1
             most[0] = max(most[0], under_way[0])
         time.sleep(0.002)
         with lock:
             under_way[0] -= 1
-        return answer(question)
+        return said
 
-    server.answer = counted
-    with serving(server) as url:
+    with serving(chat(change=counted)) as url:
         ask(tmp_path / "run", url, few_books, users=30, concurrency=concurrency)
-    log = log_of(good[0])
-    few = log[log["user"] <= 30].reset_index(drop=True)
-    assert_frame_equal(log_of(tmp_path / "run"), few)
+    assert_frame_equal(log_of(tmp_path / "run"), log_of(good[0], users=30))
     assert most[0] <= concurrency and (most[0] > 1) == (concurrency > 1)
 
 
@@ -142,16 +137,13 @@ def everything_written(folder):
 def test_the_key_is_nowhere(chat, few_books, tmp_path, caplog):
     """Not in an answer that repeats it, nor in an error of the server's, nor in a traceback."""
     caplog.set_level(logging.DEBUG)
-    server = chat()
-    answer = server.answer
 
-    def telling(question):
-        said = answer(question)
+    def telling(question, said):
         for book in said.get("books", []):
             book["keywords"] = [f"Bearer {KEY}"]
         return said
 
-    server.answer = telling
+    server = chat(change=telling)
     with serving(server) as url:
         result = call(tmp_path / "run", url, few_books)
     assert result.exit_code == 0, result.output
@@ -195,15 +187,11 @@ def test_no_answer_stops_the_run_and_keeps_it(chat, few_books, tmp_path):
 
 def test_questions_without_a_usable_answer_are_counted_and_not_asked_again(chat, few_books, tmp_path):
     """One reader's decisions are refused for good: their exposures are missing, nobody else's."""
-    server = chat()
 
-    def respond(request):
-        question = json.loads(request["messages"][1]["content"].split("QUESTION\n")[1])
-        server.questions[json.dumps(question)] += 1
-        mute = question.get("reader", {}).get("number") == 4 and "offer" in question
-        return 200, {}, json.dumps(completion("No." if mute else json.dumps(server.answer(question))))
+    def mute(question, said):
+        return "No." if question.get("reader", {}).get("number") == 4 and "offer" in question else said
 
-    server.respond = respond
+    server = chat(change=mute)
     with serving(server) as url:
         done = ask(tmp_path / "run", url, few_books, users=12, asks=3)
         asked = sum(server.questions.values())
@@ -224,8 +212,7 @@ def test_an_endpoint_without_schemas_is_asked_in_another_way(good, chat, few_boo
         seen.append(form)
         if form:
             return 400, {}, json.dumps({"error": {"message": f"response_format {form} is not supported"}})
-        question = json.loads(request["messages"][1]["content"].split("QUESTION\n")[1])
-        return 200, {}, json.dumps(completion(json.dumps(server.answer(question))))
+        return None
 
     server.respond = respond
     with serving(server) as url:
@@ -235,28 +222,16 @@ def test_an_endpoint_without_schemas_is_asked_in_another_way(good, chat, few_boo
 
 
 def test_a_model_that_answers_nothing_is_not_asked_for_ever(chat, few_books, tmp_path):
-    server, asked = chat(), []
-
-    def respond(request):
-        asked.append(request)
-        return 200, {}, json.dumps(completion("I would rather talk about the weather."))
-
-    server.respond = respond
+    weather = "I would rather talk about the weather."
+    server = chat(change=lambda question, said: weather)
     with serving(server) as url:
         with pytest.raises(InputError, match="0 books take part"):
             ask(tmp_path / "run", url, few_books, asks=2)
-        assert len(asked) == 2 * 4  # it knows no book: no reader is asked about
-
-        def later(request):
-            question = json.loads(request["messages"][1]["content"].split("QUESTION\n")[1])
-            if "books" not in question:
-                return respond(request)
-            return 200, {}, json.dumps(completion(json.dumps(server.answer(question))))
-
-        server.respond = later
+        assert server.questions.total() == 2 * 4  # it knows no book: no reader is asked about
+        server.change = lambda question, said: said if "books" in question else weather
         with pytest.raises(Stopped, match="50 questions in a row"):
             ask(tmp_path / "other", url, few_books, asks=1, users=500)
-    assert len(asked) <= 8 + 50 + 8
+    assert server.questions.total() <= 8 + 4 + 50 + 8
 
 
 def test_it_runs_within_a_notebook(good, chat, few_books, tmp_path):

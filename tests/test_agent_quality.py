@@ -4,18 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import collect, pilot_table
 from csrec_core.agent.design import draw_blocks
 from csrec_core.agent.quality import judge_pilot
 from csrec_core.agent.simulator import Simulator
 
 STEPS = 20
-
-
-@pytest.fixture(scope="module")
-def catalogue():
-    return load_catalogue()
 
 
 @pytest.fixture(autouse=True)
@@ -106,10 +100,14 @@ class Silent(Simulator):
         return accepted, np.where(silent, np.nan, probability)
 
 
-def quality_of(agent, catalogue, *, seed=0, steps=STEPS, readers=50):
+def pilot_of(agent, catalogue, *, seed=0, steps=STEPS, readers=50):
     genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
     block = next(draw_blocks(readers, genre=genre, kept=np.arange(len(genre)), steps=steps, seed=seed))
-    return judge_pilot(pilot_table(agent, block, genre=genre, books=len(genre)))
+    return pilot_table(agent, block, genre=genre, books=len(genre))
+
+
+def quality_of(*given, **options):
+    return judge_pilot(pilot_of(*given, **options))
 
 
 def failing(quality):
@@ -183,9 +181,7 @@ def test_the_p_values_of_a_coin_are_uniform(catalogue):
 
 def test_shares_are_eta_squared_and_squared_correlation(catalogue):
     """Of the pilot's own table, computed by pandas."""
-    genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
-    block = next(draw_blocks(30, genre=genre, kept=np.arange(len(genre)), steps=8, seed=2))
-    table = pilot_table(Simulator(catalogue), block, genre=genre, books=len(genre))
+    table = pilot_of(Simulator(catalogue), catalogue, readers=30, steps=8, seed=2)
     explained = judge_pilot(table).explained
     decision = table["accepted"].astype(float)
     between = decision.groupby(table["position"]).transform("mean").var() / decision.var()

@@ -101,17 +101,14 @@ def test_ctrl_c_leaves_a_run_that_goes_on(good, chat, few_books, tmp_path):
 
 
 def test_a_model_that_answers_by_position_is_stopped(chat, few_books, tmp_path):
-    server = chat()
-    answer = server.answer
 
-    def positional(question):
-        said = answer(question)
+    def positional(question, said):
         if "offer" in question:
             place = sum("recommended" in event["what"] for event in question["history"])
             said |= {"decision": ["accept", "reject"][place % 2], "probability": [0.9, 0.1][place % 2]}
         return said
 
-    server.answer = positional
+    server = chat(change=positional)
     with serving(server) as url:
         result = call(tmp_path / "run", url, few_books, users=USERS)
         assert result.exit_code == 1 and "quality gate" in result.stderr and "position" in result.stderr
@@ -129,17 +126,14 @@ def test_html_in_an_answer_or_a_title_is_text(chat, few_books, tmp_path):
     books = load_catalogue(few_books).drop(columns="item")
     books.loc[0, "title"] = "<script>alert('title')</script>"
     books.to_csv(tmp_path / "own.csv", index=False)
-    server = chat()
-    server.genre_of[books.loc[0, "title"]], server.authors_of[books.loc[0, "title"]] = "crime", "x"
-    answer = server.answer
 
-    def marked(question):
-        said = answer(question)
+    def marked(question, said):
         for book in said.get("books", []):
             book["keywords"] = ["<img src=x onerror=alert(1)>", "$x<y$", "=1+1", "\ud800 half a character"]
         return said
 
-    server.answer = marked
+    server = chat(change=marked)
+    server.genre_of[books.loc[0, "title"]], server.authors_of[books.loc[0, "title"]] = "crime", "x"
     with serving(server) as url:
         ask(tmp_path / "run", url, tmp_path / "own.csv", users=5)
     page = (tmp_path / "run" / "quality.html").read_text()
@@ -148,15 +142,10 @@ def test_html_in_an_answer_or_a_title_is_text(chat, few_books, tmp_path):
 
 
 def test_who_knows_what_does_not_exist_is_told_of(good, chat, few_books, tmp_path):
-    server = chat()
-    answer = server.answer
-
-    def boasting(question):
-        said = answer(question)
+    def boasting(question, said):
         return {"books": [book | {"known": True} for book in said["books"]]} if "books" in said else said
 
-    server.answer = boasting
-    with serving(server) as url:
+    with serving(chat(change=boasting)) as url:
         done = ask(tmp_path / "run", url, few_books, users=5)
     assert done.made_up == 1
     told = [json.loads((folder / "quality.json").read_text()) for folder in (tmp_path / "run", good[0])]

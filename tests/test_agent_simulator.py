@@ -9,17 +9,11 @@ from agent_study import some_readers
 from scipy.special import expit
 from scipy.stats import chisquare, kstest
 
-from csrec_core.agent.catalogue import load_catalogue
 from csrec_core.agent.collect import collect
 from csrec_core.agent.design import BLOCK_READERS, draw_blocks, recommend
 from csrec_core.agent.questions import Exposure
 from csrec_core.agent.simulator import Simulator
 from csrec_core.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def catalogue():
-    return load_catalogue()
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,19 @@ def test_trend_moves_the_effect():
     np.testing.assert_allclose(lift, [0.5, 0.75, 1, 1.25, 1.5], atol=1e-9)
 
 
+def over_all_paths(bases, past, accept):
+    """The probability of the last acceptance, over all paths of decisions before it, given those of the `past`."""
+    total = 0.0
+    for path in itertools.product((0, 1), repeat=len(bases) - 1):
+        weight, lived = 1.0, list(past)
+        for base, decision in zip(bases, path, strict=False):
+            p = accept(base, lived)
+            weight *= p if decision else 1 - p
+            lived.append(decision)
+        total += weight * accept(bases[-1], lived)
+    return total
+
+
 @pytest.mark.parametrize("regime", ["system", "self"])
 def test_marginal_truth_is_the_sum_over_all_decision_paths(regime):
     """Enumerate every path of earlier decisions of the phase, from the one-step probabilities alone."""
@@ -65,14 +78,7 @@ def test_marginal_truth_is_the_sum_over_all_decision_paths(regime):
         # The logit with no accepted exposure before it, from the stored one-step probability.
         base = logit(phase[f"p_{regime}"].to_numpy()) - carry * realised
         for t in range(5):
-            total = 0.0
-            for path in itertools.product((0, 1), repeat=t):
-                weight, previous = 1.0, before
-                for step, decision in enumerate(path):
-                    p = 1 / (1 + np.exp(-(base[step] + carry * previous)))
-                    weight *= p if decision else 1 - p
-                    previous = decision
-                total += weight / (1 + np.exp(-(base[t] + carry * previous)))
+            total = over_all_paths(base[: t + 1], [before], lambda base, past: expit(base + carry * past[-1]))
             assert phase[f"marginal_{regime}"].iloc[t] == pytest.approx(total, abs=1e-12)
 
 
@@ -104,7 +110,10 @@ def test_fewer_items_than_genres():
     assert dataset.log["propensity"].between(0, 1, inclusive="right").all()
 
 
-@pytest.mark.parametrize("knob", [{"users": 0}, {"items": 0}, {"steps": 0}, {"browsing": 1.2}])
+@pytest.mark.parametrize(
+    "knob",
+    [{"users": 0}, {"items": 0}, {"steps": 0}, {"browsing": 1.2}, {"targeting": 1.0}, {"publish": "row"}],
+)
 def test_bad_knobs(knob):
     with pytest.raises(InputError, match=next(iter(knob))):
         simulate_books(**knob)
@@ -211,26 +220,20 @@ def test_truth_under_all_violations_is_the_sum_over_paths_and_moods(regime):
         simulate_books(users=5, items=12, steps=4, genres=genres, carry_over=first, seed=2, **knobs)
     )
 
-    def accept(base, last, before_last):
+    def accept(base, past):
+        *_, before_last, last = past
         moods = [1 - 1 / genres] + [-1 / genres] * (genres - 1)  # one of the moods is for this genre
         return np.mean([expit(base + first * last + second * before_last + mood * m) for m in moods])
 
     for _, own in rows.groupby("user"):
         phase = own[own["source"] == "system"]
-        states = phase[["last", "before_last"]].to_numpy()
+        states = phase[["before_last", "last"]].to_numpy()
         bases = [
-            brentq(lambda base, p=p, state=state: accept(base, *state) - p, -20, 20, xtol=1e-13)
+            brentq(lambda base, p=p, state=state: accept(base, state) - p, -20, 20, xtol=1e-13)
             for p, state in zip(phase[f"p_{regime}"], states, strict=True)
         ]
         for t, marginal in enumerate(phase[f"marginal_{regime}"]):
-            total = 0.0
-            for path in itertools.product((0, 1), repeat=t):
-                weight, (last, before_last) = 1.0, states[0]
-                for base, decision in zip(bases, path, strict=False):
-                    p = accept(base, last, before_last)
-                    weight *= p if decision else 1 - p
-                    last, before_last = decision, last
-                total += weight * accept(bases[t], last, before_last)
+            total = over_all_paths(bases[: t + 1], states[0], accept)
             assert marginal == pytest.approx(total, abs=1e-9)
 
 
@@ -256,6 +259,9 @@ def test_truth_under_fatigue_is_the_sum_over_all_decision_paths(regime):
         """Rejections at the end of a list of decisions, at most five."""
         return min(5, len(decisions) if 1 not in decisions else decisions[::-1].index(1))
 
+    def accept(base, past):
+        return expit(base + carry * past[-1] - tired * run_of(past))
+
     for _, own in rows.groupby("user"):
         lived = own["decision"].to_list()
         phase = own[own["source"] == "system"]
@@ -264,14 +270,7 @@ def test_truth_under_fatigue_is_the_sum_over_all_decision_paths(regime):
             value + tired * run_of(lived[: 8 + t]) - carry * lived[7 + t] for t, value in enumerate(stored)
         ]
         for t, marginal in enumerate(phase[f"marginal_{regime}"]):
-            total = 0.0
-            for path in itertools.product((0, 1), repeat=t):
-                weight, past = 1.0, lived[:8]
-                for base, decision in zip(bases, path, strict=False):
-                    p = expit(base + carry * past[-1] - tired * run_of(past))
-                    weight *= p if decision else 1 - p
-                    past = [*past, decision]
-                total += weight * expit(bases[t] + carry * past[-1] - tired * run_of(past))
+            total = over_all_paths(bases[: t + 1], lived[:8], accept)
             assert marginal == pytest.approx(total, abs=1e-10)
 
 
@@ -358,9 +357,3 @@ def test_published_preferences_are_the_preferences():
         [wide.loc[user, genre] for user, genre in zip(rows["user"], rows["genre"], strict=True)],
         rows["preference"],
     )
-
-
-@pytest.mark.parametrize("knob", [{"targeting": 1.0}, {"publish": "row"}])
-def test_bad_new_knobs(knob):
-    with pytest.raises(InputError, match=next(iter(knob))):
-        simulate_books(**knob)

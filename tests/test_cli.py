@@ -261,13 +261,29 @@ NO_SOURCE = (
 )
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", NO_SOURCE])
-def test_clean_refuses_what_is_no_notebook(tmp_path, content):
+@pytest.mark.parametrize("options", [[], ["--check"]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "{}",
+        NO_SOURCE,
+        "[]",
+        "3",
+        '{"cells": 3}',
+        "[" * 100_000,
+        "\0",
+        '{"cells": [{"metadata": 3}]}',
+    ],
+)
+def test_clean_refuses_what_is_no_notebook(tmp_path, content, options):
     path = tmp_path / "a.ipynb"
     if content is not None:
         path.write_text(content)
-    result = call("clean", str(path))
-    assert result.exit_code == 2 and "cannot read the notebook" in result.stderr
+    result = call("clean", *options, str(path))
+    assert result.exit_code == 2 and "cannot read the notebook" in result.stderr, result.exception
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_the_version_is_the_packages():

@@ -258,16 +258,6 @@ def test_no_word_of_the_command_line_is_more_than_a_message(words, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "content", ["[]", "3", '{"cells": 3}', "[" * 100_000, "\0", '{"cells": [{"metadata": 3}]}']
-)
-def test_a_notebook_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "a.ipynb").write_text(content)
-    for words in (["clean"], ["clean", "--check"]):
-        result = CliRunner().invoke(cli, [*words, str(tmp_path / "a.ipynb")])
-        assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1, result.exception
-
-
 def test_a_record_of_any_json_is_read_or_refused(tmp_path):
     rng = np.random.default_rng(0)
     parts = [

@@ -152,9 +152,3 @@ def test_the_readme_calls_commands_that_exist():
         shown = CliRunner().invoke(cli, [*path, "--help"])
         assert shown.exit_code == 0
         assert "Example: " in shown.output
-
-
-def test_the_readmes_python_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for block in re.findall(r"```python\n(.*?)```", README, re.S):
-        exec(compile(block, "README.md", "exec"), {})
