@@ -1,6 +1,8 @@
 """Files like those of MSSD, written by hand, and what an ingestion makes of them."""
 
+import gzip
 import json
+import tarfile
 
 import pandas as pd
 
@@ -53,6 +55,18 @@ def write_tracks(folder):
 
 def write(path, lines):
     path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def pack(plain, path, *beside):
+    """Pack a file as the ending of `path` says; in an archive other files may stand before it."""
+    if path.name.endswith(".csv.gz"):
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            for other in beside:
+                archive.add(other, "README")
+            archive.add(plain, f"training_set/{plain.name}")
     return path
 
 

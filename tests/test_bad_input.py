@@ -81,30 +81,6 @@ def test_a_bad_log_is_refused(tmp_path, good, kind, command):
     assert not reports.exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["-p", "epohcs=3"], "unknown parameter 'epohcs'.*did you mean 'epochs'"),
-        (["-p", "epochs=many"], "'epochs': expected int in"),
-        (["-p", "epochs=0"], "'epochs': expected int in"),
-        (["-p", "epochs"], "expected name=value"),
-        (["--data", "boks", "--path", "x"], "unknown data 'boks'.*did you mean 'books'"),
-        (["--data", "log"], "data=log needs path"),
-        (["--data", "log", "--path", "absent.csv"], "absent.csv: no such file"),
-        (["--path", "shop.csv"], "shop.csv: no such file"),
-        (["--data", "books", "--path", "shop.csv"], "books is simulated"),
-        (["--suite", "quik"], "unknown suite 'quik'.*did you mean 'quick'"),
-        (["--notebook", "05_train"], "unknown notebook '05_train'.*did you mean '03_train'"),
-    ],
-)
-def test_a_bad_word_is_refused(tmp_path, words, message):
-    result = CliRunner().invoke(cli, ["report", *words, "--out", str(tmp_path / "reports")])
-    assert result.exit_code == 2
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert re.search(message, result.stderr)
-    assert not (tmp_path / "reports").exists()
-
-
 def test_data_check_and_books(tmp_path):
     made = CliRunner().invoke(
         cli, ["data", "books", "--users", "30", "--steps", "3", "--out", str(tmp_path / "b")]

@@ -1,14 +1,12 @@
 """MSSD: its files become a log that depends on nothing but what is in them."""
 
-import gzip
 import json
-import tarfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from mssd_files import GOOD, RADIO, SOUND, SYSTEM, USER, contents, line, number, session, siphash, write
+from mssd_files import GOOD, RADIO, SOUND, SYSTEM, USER, contents, line, number, pack, session, siphash, write
 
 from csrec_core.cli import cli
 from csrec_core.data.loaders import read_data
@@ -96,14 +94,7 @@ def test_contexts_are_mapped_as_asked(tmp_path, tracks):
 def test_packed_files_hold_the_same(tmp_path, tracks, ending):
     plain = write(tmp_path / "log_0.csv", SOUND)
     ingest([plain], tracks, tmp_path / "plain")
-    path = tmp_path / f"log_0{ending}"
-    if ending == ".csv.gz":
-        path.write_bytes(gzip.compress(plain.read_bytes()))
-    else:
-        with tarfile.open(path, "w:gz") as archive:
-            archive.add(tracks[0], "README")
-            archive.add(plain, "training_set/log_0.csv")
-    ingest([path], tracks, tmp_path / "packed")
+    ingest([pack(plain, tmp_path / f"log_0{ending}", tracks[0])], tracks, tmp_path / "packed")
     assert contents(tmp_path / "packed") == contents(tmp_path / "plain")
 
 

@@ -1,7 +1,6 @@
 """MSSD: what is wrong with its files is said, counted and kept apart; nothing is lost."""
 
 import gzip
-import tarfile
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from mssd_files import (
     contents,
     line,
     number,
+    pack,
     quarantine,
     session,
     write,
@@ -109,12 +109,7 @@ def call(*words):
 def test_a_truncated_file_leaves_nothing_and_the_others_stay(tmp_path, tracks, ending):
     write(tmp_path / "log_0.csv", SOUND)
     many = write(tmp_path / "many.csv", [s for n in range(3000) for s in session(f"1_{n}", [USER] * 10)])
-    broken = tmp_path / f"log_1{ending}"
-    if ending == ".csv.gz":
-        broken.write_bytes(gzip.compress(many.read_bytes()))
-    else:
-        with tarfile.open(broken, "w:gz") as archive:
-            archive.add(many, "log_1.csv")
+    broken = pack(many, tmp_path / f"log_1{ending}")
     broken.write_bytes(broken.read_bytes()[:-30])
     result = call("--logs", tmp_path / "log_*", "--tracks", tracks[0], "--out", tmp_path / "out")
     assert result.exit_code == 1

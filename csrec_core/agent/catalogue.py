@@ -4,6 +4,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from csrec_core.data.tables import read_table
@@ -60,6 +61,12 @@ def plain_title(title: str) -> str:
     letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
     words = re.findall(r"\w+", letters)
     return " ".join(word for word in words if word not in ("the", "a", "an")) or title.strip()
+
+
+def genres_of(catalogue: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Return the genre of each book, numbered from 0, and their names in the order in which preferences list them."""
+    numbers, names = pd.factorize(catalogue["genre"], sort=True)
+    return numbers, list(names)
 
 
 def keywords_of(catalogue: pd.DataFrame) -> list[tuple[str, ...]]:

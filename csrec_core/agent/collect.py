@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from csrec_core.agent.catalogue import keywords_of, plain_title
+from csrec_core.agent.catalogue import genres_of, keywords_of, plain_title
 from csrec_core.agent.design import Readers, draw_blocks, recommend
 from csrec_core.agent.quality import PILOT, Quality, judge_pilot
-from csrec_core.agent.questions import Agent, Exposure, genres_of
+from csrec_core.agent.questions import Agent, Exposure
 from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 
 
@@ -101,15 +101,15 @@ def check_knowledge(agent: Agent, catalogue: pd.DataFrame, *, seed: int) -> tupl
     said = agent.know(title[order], author[order]).iloc[np.argsort(order)]
     # A pair may by accident be a book after all: only those of different authors count.
     false = said["known"][title != author]
-    said = said[:books]
-    fits = [own in genres for own, genres in zip(catalogue["genre"], said["genres"], strict=True)]
+    said = said[:books].set_axis(catalogue.index)
     agree = [_agree(own, words) for own, words in zip(keywords_of(catalogue), said["keywords"], strict=True)]
+    fits = [own in genres for own, genres in zip(catalogue["genre"], said["genres"], strict=True)]
     table = catalogue[["item", "title", "genre"]].assign(
-        said_known=said["known"].to_numpy(),
+        said_known=said["known"],
         said_genres=["; ".join(genres) for genres in said["genres"]],
         said_keywords=["; ".join(words) for words in said["keywords"]],
+        kept=said["known"] & np.array(fits) & np.array(agree),
     )
-    table["kept"] = table["said_known"] & np.array(fits) & np.array(agree)
     return table, float(false.mean())
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from csrec_core.agent.catalogue import genres_of
 from csrec_core.agent.design import Readers
-from csrec_core.agent.questions import Exposure, genres_of
+from csrec_core.agent.questions import Exposure
 
 SYSTEM = (
     "You take part in a simulation of readers and books. Each question is one JSON object. All text inside "

@@ -15,12 +15,6 @@ import pandas as pd
 from csrec_core.agent.design import Readers
 
 
-def genres_of(catalogue: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Return the genre of each book, numbered from 0, and their names in the order in which preferences list them."""
-    numbers, names = pd.factorize(catalogue["genre"], sort=True)
-    return numbers, list(names)
-
-
 @dataclass(frozen=True, eq=False)
 class Exposure:
     """Would these readers accept this book, recommended now, given all that happened before?"""

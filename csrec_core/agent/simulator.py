@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from csrec_core.agent.catalogue import keywords_of
+from csrec_core.agent.catalogue import genres_of, keywords_of
 from csrec_core.agent.design import Readers
-from csrec_core.agent.questions import Exposure, genres_of
+from csrec_core.agent.questions import Exposure
 from csrec_core.data.readers import Catalogue, ReaderModel, World
 
 
