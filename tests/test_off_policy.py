@@ -17,8 +17,8 @@ from csrec_core.effect.policy import (
     break_even,
     gain_table,
     policies,
-    policy_advice,
     policy_finding,
+    policy_gains,
     policy_values,
     regret,
     threshold_values,
@@ -180,7 +180,8 @@ def coin(gain, noise=0.0, users=400, seed=1):
     ],
 )  # fmt: skip
 def test_the_finding_is_what_the_gains_say(gain, noise, cost, arms, begins, word, value):
-    text, numbers, verdict = policy_finding(coin(gain, noise), identified(**arms), cost=cost, **FEW)
+    numbers = policy_gains(coin(gain, noise), cost=cost, **FEW)
+    text, verdict, (few, sentence) = policy_finding(numbers, identified(**arms), cost=cost, binary=False)
     assert text.startswith(begins)
     assert (verdict.word, verdict.threshold, verdict.detail) == (word, 0.0, text)
     if value is not None:
@@ -192,7 +193,6 @@ def test_the_finding_is_what_the_gains_say(gain, noise, cost, arms, begins, word
             "always_over_never": mean, "rule_over_never": rule, "rule_over_always": rule - mean,
             "rule_over_random": rule - share * mean,
         })  # fmt: skip
-    few, sentence = policy_advice(numbers, identified(**arms))
     does = "Recommend" if not arms else f"Use {arms.get('arm', 'system')}"
     advice = {
         "where": f"{does} where it helps",
@@ -225,17 +225,15 @@ def test_advice_follows_the_intervals(always, better, rule, few):
         "rule_over_never": (0.3, 0.2, 0.4),
     }
     numbers[f"rule_over_{better}"] = rule
-    assert policy_advice(numbers, identified())[0] == few
+    text, _, tile = policy_finding(numbers, identified())
+    assert tile[0] == few and " points " in text
 
 
 def test_nothing_is_advised_where_the_status_forbids():
-    text, numbers, verdict = policy_finding(coin((0.1, 0.2)), identified(False))
+    text, verdict, tile = policy_finding({}, identified(False))
     assert text == "This log cannot say when to recommend: the effect is bounded."
-    assert (numbers, verdict.word, verdict.detail) == ({}, NOT_TESTED, "because")
-    assert policy_advice({}, identified(False)) == (
-        "Not known",
-        "The effect is bounded, so no rule is valued.",
-    )
+    assert (verdict.word, verdict.detail) == (NOT_TESTED, "because")
+    assert tile == ("Not known", "The effect is bounded, so no rule is valued.")
     assert break_even({}, 0.0) == ""
 
 

@@ -21,6 +21,7 @@ from csrec_core.effect.policy import (
     gain_table,
     policies,
     policy_finding,
+    policy_gains,
     policy_values,
     regret,
     threshold_values,
@@ -177,7 +178,8 @@ def test_the_finding_is_one_claim_that_says_which_to_take(found, cells):
         (everywhere, 0.5, "Recommend never: that gains"),
         (everywhere, found.mean["effect"], "It is open whether to recommend"),
     ):
-        sentence, numbers, verdict = policy_finding(rows, found.identification, cost=cost, **FEW)
+        numbers = policy_gains(rows, cost=cost, **FEW)
+        sentence, verdict, _ = policy_finding(numbers, found.identification, cost=cost)
         assert sentence.startswith(begins) and len(sentence.split()) <= 25
         assert verdict.word == ("undecided" if "open" in sentence else "holds")
         assert set(numbers) >= {"rule_over_never", "rule_over_always", "rule_over_random"}
@@ -191,11 +193,9 @@ def hidden(world):
 
 def test_no_policy_and_no_user_under_a_status_that_forbids_it(hidden):
     assert not hidden.identification.allows
-    sentence, numbers, verdict = policy_finding(hidden.cells, hidden.identification)
+    sentence, verdict, _ = policy_finding({}, hidden.identification)
     assert "cannot say when to recommend" in sentence and not any(map(str.isdigit, sentence))
-    assert (
-        numbers == {} and verdict.word == "not tested" and verdict.detail == hidden.identification.reasons[0]
-    )
+    assert verdict.word == "not tested" and verdict.detail == hidden.identification.reasons[0]
     trust, users = trust_changes(hidden)
     assert trust.word == "not tested" and users.empty
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import SELF, SYSTEM, Dataset
-from csrec_core.effect.design import Design
 from csrec_core.effect.identification import Identification
 from csrec_core.effect.off_policy import estimate_values
 from csrec_core.errors import InputError
@@ -134,65 +133,55 @@ def threshold_values(cells: pd.DataFrame, *, cost: float = 0.0, **options) -> pd
     return table
 
 
-def policy_finding(
-    cells: pd.DataFrame, identification: Identification, *, cost: float = 0.0, **options
-) -> tuple[str, dict[str, tuple[float, ...]], Verdict]:
-    """Say which of always, never and the rule to take; the rule only where it is sure to beat the better one.
-
-    Returns a claim in a sentence; the gains, doubly robust, none where the status forbids them; and whether it is
-    known which to take.
-    """
-    (do, first), title = _do(identification.design), "it is known when to use the arm"
-    if not identification.allows:
-        text = f"This log cannot say when to {do}: the effect is {identification.status}."
-        return text, {}, Verdict(title, NOT_TESTED, identification.reasons[0])
+def policy_gains(cells: pd.DataFrame, *, cost: float = 0.0, **options) -> dict[str, tuple[float, ...]]:
+    """Return what the rule gains over never, always and random, and always over never; doubly robust."""
     chosen, numbers = policies(cells, cost=cost), {}
     for base in (NEVER, ALWAYS, RANDOM):
         table = _reported(cells, chosen, base, cost=cost, **options)[["value", "lower", "upper"]]
         numbers[f"rule_over_{base.split(',')[0]}"] = tuple(map(float, table.loc[RULE]))
         if base == NEVER:
             numbers["always_over_never"] = tuple(map(float, table.loc[ALWAYS]))
+    return numbers
+
+
+def policy_finding(
+    numbers: Gains, identification: Identification, *, cost: float = 0.0, binary: bool = True
+) -> tuple[str, Verdict, tuple[str, str]]:
+    """Say which of always, never and the rule to take; the rule only where it is sure to beat the better one.
+
+    The numbers are of `policy_gains`, and not read where the status forbids them; `binary`: decisions are yes or no.
+    Returns a claim in a sentence; whether it is known which to take; what to do, in a few words and in a sentence.
+    """
+    design, title = identification.design, "it is known when to use the arm"
+    do = "recommend" if (design.arm, design.baseline) == (SYSTEM, SELF) else f"use {design.arm}"
+    first = do[0].upper() + do[1:]
+    if not identification.allows:
+        text = f"This log cannot say when to {do}: the effect is {identification.status}."
+        tile = "Not known", f"The effect is {identification.status}, so no rule is valued."
+        return text, Verdict(title, NOT_TESTED, identification.reasons[0]), tile
     always = numbers["always_over_never"]
     better, worse = (ALWAYS, NEVER) if always[0] > 0 else (NEVER, ALWAYS)
     rule, less = numbers[f"rule_over_{better}"], "" if cost == 0 else ", cost paid"
-    write, unit = writer(bool(cells["decision"].isin((0, 1)).all()))
+    write, unit = writer(binary)
     gain, found, word = write(abs(always[0])) + unit, always, HOLDS
     if rule[1] > 0:
         where, found = "is positive" if cost == 0 else "exceeds the cost", rule
         text = f"{first} where the effect {where}: that gains {write(rule[0])}{unit} over {better}{less}."
+        tile = f"{first} where it helps", f"Choosing by the estimated effect surely gains over {better}."
     elif against(always[1], always[2], 0.0) == UNDECIDED:
         word = UNDECIDED
         text = f"It is open whether to {do}: {better} seems {gain} above {worse}{less}, within error."
+        tile = "It is open", "Neither always nor never surely gains."
     else:
         text = (
             f"{first} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
         )
-    value, lower, upper = found
-    return text, numbers, Verdict(title, word, text, value, lower, upper, threshold=0.0)
-
-
-def policy_advice(numbers: Gains, identification: Identification) -> tuple[str, str]:
-    """Return what to do by the numbers of `policy_finding`: in a few words, and in a sentence."""
-    if not numbers:
-        return "Not known", f"The effect is {identification.status}, so no rule is valued."
-    (_, do), always = _do(identification.design), numbers["always_over_never"]
-    better = ALWAYS if always[0] > 0 else NEVER
-    if numbers[f"rule_over_{better}"][1] > 0:
-        return f"{do} where it helps", f"Choosing by the estimated effect surely gains over {better}."
-    if always[1] <= 0 <= always[2]:
-        return "It is open", "Neither always nor never surely gains."
-    return f"{do} {better}", "No finer choice surely gains more."
-
-
-def _do(design: Design) -> tuple[str, str]:
-    """Return what is done at an exposure, in a verb, and the same as a sentence begins."""
-    if (design.arm, design.baseline) == (SYSTEM, SELF):
-        return "recommend", "Recommend"
-    return f"use {design.arm}", f"Use {design.arm}"
+        tile = f"{first} {better}", "No finer choice surely gains more."
+    return text, Verdict(title, word, text, *found, threshold=0.0), tile
 
 
 def gain_table(numbers: Gains, *, binary: bool) -> tuple[pd.DataFrame, str, int]:
-    """Return the numbers of `policy_finding` as a table, what they are in, and with how many decimals to write them.
+    """Return the numbers of `policy_gains` as a table, what they are in, and with how many decimals to write them.
 
     A row a choice over another, `gain`, `lower`, `upper`: in points where decisions are yes or no, else in units
     of the outcome.
