@@ -177,7 +177,8 @@ def policy_finding(
             f"{first} {better}: that gains {gain} over {worse}{less}, and no finer choice surely gains more."
         )
         tile = f"{first} {better}", "No finer choice surely gains more."
-    return text, Verdict(title, word, text, *found, threshold=0.0), tile
+    value, lower, upper = found
+    return text, Verdict(title, word, text, value, lower, upper, threshold=0.0), tile
 
 
 def gain_table(numbers: Gains, *, binary: bool) -> tuple[pd.DataFrame, str, int]:
