@@ -4,15 +4,14 @@ import base64
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
-from types import CodeType
 from typing import NamedTuple
 
 import nbformat
 from bs4 import BeautifulSoup
-from jinja2 import Environment, pass_context
-from jinja2.bccache import Bucket, BytecodeCache
+from jinja2 import pass_context
 from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -57,10 +56,8 @@ def render_notebook(
     """
     outline = _Outline()
     files = {item["slug"]: item["files"] for item in said if "slug" in item}
-    notebook, exporter = _prepared(notebook, failed=bool(entry.get("error"))), _Exporter(outline, str(folder))
-    cells, appendix = (
-        exporter.from_notebook_node(part, {"files": files})[0] for part in _without_appendix(notebook)
-    )
+    notebook = _prepared(notebook, failed=bool(entry.get("error")))
+    cells, appendix = (_cells_html(part, outline, folder, files) for part in _without_appendix(notebook))
     title = outline.title or escape(entry["name"])
     html = TEMPLATES.get_template("page.html.j2").render(
         cells=Markup(explain(cells)),
@@ -86,7 +83,7 @@ def render_guide(run: str) -> str:
     folder = shipped_folder("docs")
     text = nbformat.v4.new_markdown_cell((folder / "reading-a-report.md").read_text("utf-8"))
     outline = _Outline()
-    cells = _Exporter(outline, str(folder)).from_notebook_node(nbformat.v4.new_notebook(cells=[text]))[0]
+    cells = _cells_html(nbformat.v4.new_notebook(cells=[text]), outline, folder, {})
     return TEMPLATES.get_template("guide.html.j2").render(
         cells=Markup(cells),
         title=_plain_text(outline.title),
@@ -155,53 +152,37 @@ class _Renderer(IPythonRenderer):
         return f"{box}\n<table>\n{text}</table>\n</div>\n"
 
 
-class _Compiled(BytecodeCache):
-    """Templates compiled once a process: nbconvert gives each exporter an environment that knows of none."""
+@cache  # a process compiles the templates once
+def _exporter() -> HTMLExporter:
+    """Return nbconvert's exporter with the templates of this package; gives the cells without a page around."""
+    return HTMLExporter(
+        config=Config({"NbConvertBase": {"display_data_priority": MIME_TYPES}}),
+        template_name="cells",
+        extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        filters={
+            "allowed": keep_allowed,
+            "formula": lambda latex: to_mathml(latex.strip().strip("$"), display=True),
+            "file_label": file_label,
+            "picture": _safe_picture,
+        },
+    )
 
-    def __init__(self) -> None:
-        self._codes: dict[tuple[str, str], CodeType] = {}
 
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._codes.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if bucket.code is not None:
-            self._codes[bucket.key, bucket.checksum] = bucket.code
-
-
-COMPILED = _Compiled()
-
-
-class _Exporter(HTMLExporter):
-    """nbconvert's exporter with the templates of this package; gives the cells without a page around."""
-
-    def __init__(self, outline: _Outline, folder: str):
-        priority = {"NbConvertBase": {"display_data_priority": MIME_TYPES}}
-        super().__init__(
-            config=Config(priority),
-            template_name="cells",
-            extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
-            exclude_input_prompt=True,
-            exclude_output_prompt=True,
-            filters={
-                "allowed": keep_allowed,
-                "formula": _render_formula,
-                "file_label": file_label,
-                "picture": _safe_picture,
-            },
-        )
-        self._outline, self._folder = outline, folder
-
-    def _create_environment(self) -> Environment:
-        environment = super()._create_environment()
-        environment.bytecode_cache = COMPILED
-        return environment
+def _cells_html(
+    notebook: nbformat.NotebookNode, outline: _Outline, folder: str | Path, files: Mapping[str, Sequence[str]]
+) -> str:
+    """Return the cells as HTML, their headings added to the outline; `files` of figures and tables, by slug."""
 
     @pass_context
-    def markdown2html(self, context, source):
+    def markdown(context, source):
         attachments = context.get("cell", {}).get("attachments", {})
-        renderer = _Renderer(self._outline, attachments=attachments, path=self._folder)
+        renderer = _Renderer(outline, attachments=attachments, path=str(folder))
         return MarkdownWithMath(renderer=renderer).render(source)
+
+    _exporter().register_filter("markdown2html", markdown)
+    return _exporter().from_notebook_node(notebook, {"files": files})[0]
 
 
 def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.NotebookNode:
@@ -221,22 +202,18 @@ def _prepared(notebook: nbformat.NotebookNode, *, failed: bool) -> nbformat.Note
 
 def _spoken(cells: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """Return the cells without sections whose code ran and said nothing, such as what the status forbids."""
-    sections: list[list[nbformat.NotebookNode]] = [[]]
+    opening: list[nbformat.NotebookNode] = []  # what comes before the first section
+    sections = [opening]
     for cell in cells:
-        if _is_heading(cell):
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
             sections.append([])
         sections[-1].append(cell)
-    return [cell for section in sections if not _is_silent(section) for cell in section]
-
-
-def _is_heading(cell: nbformat.NotebookNode) -> bool:
-    return cell.cell_type == "markdown" and cell.source.startswith("## ")
+    return [cell for part in sections if part is opening or not _is_silent(part) for cell in part]
 
 
 def _is_silent(section: Sequence[nbformat.NotebookNode]) -> bool:
     code = [cell for cell in section if cell.cell_type == "code"]
-    ran = all(cell.execution_count and not cell.outputs for cell in code)
-    return bool(section and _is_heading(section[0]) and code and ran)
+    return bool(code) and all(cell.execution_count and not cell.outputs for cell in code)
 
 
 def _without_appendix(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
@@ -263,10 +240,6 @@ def _is_shown(output: nbformat.NotebookNode) -> bool:
     if output.output_type == "error":
         return True
     return WIDGET not in output.data and output.metadata.get("csrec", {}).get("kind") != "style"
-
-
-def _render_formula(latex: str) -> str:
-    return to_mathml(latex.strip().strip("$"), display=True)
 
 
 def _safe_picture(svg: str) -> str:
