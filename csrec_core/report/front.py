@@ -9,7 +9,7 @@ from csrec_core.effect.answer import ARMS, headline, possible_range, sentences, 
 from csrec_core.numbers import count, share, writer
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
-from csrec_core.report.provenance import facts, seconds, summary
+from csrec_core.report.provenance import facts, summary
 from csrec_core.report.run import NOTEBOOK_ROLES, QUESTIONS, Run, of_kind
 from csrec_core.verdict import FAILS, WORST
 
@@ -63,7 +63,6 @@ def _card(run: Run, name: str) -> dict:
         "error": entry["error"],
         "role": role,
         "order": NOTEBOOK_ROLES.index(role) if role in NOTEBOOK_ROLES else NOTEBOOK_ROLES.index(""),
-        "seconds": seconds(entry),
         "verdicts": verdicts,
         "light": light,
         "word": word,
@@ -149,9 +148,6 @@ def _answer(found: Mapping) -> dict:
         "range": possible_range(found) if found["effect"] is None else "",
         "remedies": found["remedies"],
         "more": [text for name, text in sentences(found).items() if name in ("status", "band", "checks")],
-        "arm": found["arm"],
-        "baseline": found["baseline"],
-        "settled": found["status"] == "identified",
     }
 
 

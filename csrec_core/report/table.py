@@ -68,12 +68,11 @@ def _bounds(shown: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.
         ends = [shown[end] if name == "mean" and end in shown else column for end in ("lower", "upper")]
         lower, upper = (end.to_numpy(dtype=float) for end in ends)
         return column.to_numpy(dtype=float), lower, upper
-    rows = []
-    for text in column.astype(str).str.replace("−", "-"):
-        parts = INTERVAL.fullmatch(text)
-        texts = parts.group(1, 3, 4) if parts else (text,) * 3
-        rows.append(pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(dtype=float))
-    value, lower, upper = np.array(rows).reshape(-1, 3).T
+    text = column.astype(str).str.replace("−", "-")
+    parts = text.str.extract(rf"^{INTERVAL.pattern}$")[[0, 2, 3]]
+    value, lower, upper = (
+        pd.to_numeric(parts[part].fillna(text), errors="coerce").to_numpy(dtype=float) for part in parts
+    )
     return value, lower, upper
 
 
