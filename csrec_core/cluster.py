@@ -65,19 +65,6 @@ def work_place(scheduler: str = "", workers: int = 1, *, reuse: bool = False) ->
         yield cluster.scheduler_address
 
 
-@contextmanager
-def _connect(scheduler: str):
-    """Yield a client of the scheduler; raise InputError where there is none."""
-    from distributed import Client
-
-    try:
-        client = Client(scheduler, set_as_default=False, timeout=SCHEDULER_PATIENCE)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
-    with client:
-        yield client
-
-
 def _run_here(function: Callable, tasks: Mapping[str, tuple], common: tuple) -> Iterator[tuple[str, object]]:
     for name, arguments in tasks.items():
         try:
@@ -93,9 +80,13 @@ def _given(value):
 def _on_dask(
     function: Callable, tasks: Mapping[str, tuple], common: tuple, scheduler: str
 ) -> Iterator[tuple[str, object]]:
-    from distributed import KilledWorker, as_completed
+    from distributed import Client, KilledWorker, as_completed
 
-    with _connect(scheduler) as client:
+    try:
+        client = Client(scheduler, set_as_default=False, timeout=SCHEDULER_PATIENCE)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler at {scheduler!r}: {str(error).splitlines()[0]}") from None
+    with client:
         # Each is the result of a task: what is scattered is lost with the last worker that holds it, and all
         # that waits for it is cancelled; a result is made again.
         sent = [client.submit(_given, value, pure=False) for value in common]

@@ -53,8 +53,7 @@ def unknown(kind: str, name: str, valid: Iterable[str], *, where: str = "") -> I
 
 def shown(value: object, length: int = 60) -> str:
     """Return a value as it can stand in a message: in one line, and cut where it is long."""
-    text = repr(value) if len(str(value)) <= length else repr(str(value)[: length - 3])[:-1] + "...'"
-    return text
+    return repr(value) if len(str(value)) <= length else repr(str(value)[: length - 3])[:-1] + "...'"
 
 
 def listed(names: Iterable[str], length: int = 150) -> str:
