@@ -168,8 +168,12 @@ def train_csrec(
     shown = sequences.system_items[rows][learn[rows]]
     seen = torch.cat([shown, sequences.self_items[rows].flatten()])
     drawn = [f.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
-    numbers = torch.cat(
-        [_exposure_states(f, sequences, batch) for batch in sequences.everyone.split(READ_USERS)], dim=1
+    batches = sequences.everyone.split(READ_USERS)
+    numbers = torch.stack(
+        [
+            torch.cat([f.describe_exposed(sequences.window(batch, hidden)) for batch in batches])
+            for hidden in (False, True)
+        ]
     )
     fit = _Fit(sequences, readouts, numbers, objective, learn, held, stopping)
     with (
@@ -243,8 +247,3 @@ def predict_csrec(
         found.append(torch.sigmoid(torch.stack(logits)))
     filtered, marginal = torch.cat(found, dim=1)
     return filtered, marginal
-
-
-def _exposure_states(model: Acceptance, sequences: Sequences, rows: Tensor) -> Tensor:
-    """Return the numbers (2, n, T, ...) of the system exposures, their decisions first seen, then hidden."""
-    return torch.stack([model.describe_exposed(sequences.window(rows, hidden)) for hidden in (False, True)])

@@ -127,13 +127,18 @@ class _PreferenceFit:
         # Where a user is shifted, what hangs on the place itself, such as the first items, cannot be learned.
         shift = shift * (torch.rand(len(rows), device=rows.device) < SHIFTED)
         wanted = self.learn if model.backbone.causal else sample_positions(self.learn, PREFIXES)
-        return loss(model, self.sequences, wanted, rows, shift=shift, forget=FORGET)
+        known = _forget_tail(self.sequences.self_decisions[rows])
+        return loss(model, self.sequences, rows, wanted[rows], known, shift)
 
     def validate(self, loss: Callable[..., Tensor], model: Acceptance) -> float:
         """Return the mean loss at what is held out, by the same negatives at every epoch."""
+
+        def held(rows: Tensor) -> Tensor:
+            return loss(model, self.sequences, rows, self.held[rows], self.sequences.self_decisions[rows])
+
         rows = self.sequences.everyone[self.held.any(dim=1)]
         with seeded(self.seed, rows.device):
-            return mean_loss(partial(loss, model, self.sequences, self.held), rows, READ_USERS)
+            return mean_loss(held, rows, READ_USERS)
 
 
 @torch.no_grad()
@@ -167,15 +172,13 @@ def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:
 def _next_item_loss(
     model: Acceptance,
     sequences: Sequences,
-    wanted: Tensor,
     rows: Tensor,
-    *,
+    wanted: Tensor,
+    known: Tensor,
     shift: Tensor | None = None,
-    forget: float = 0.0,
 ) -> Tensor:
-    """Return the mean cross-entropy of what the users `rows` accepted where `wanted`."""
-    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
-    known, accepted = _forget_tail(decisions, forget), wanted[rows] & (decisions == ACCEPT)
+    """Return the mean cross-entropy of what the users `rows` accepted where `wanted`, by decisions `known`."""
+    items, accepted = sequences.self_items[rows], wanted & (sequences.self_decisions[rows] == ACCEPT)
     states = model.backbone.encode_at(items, accepted, known, users=rows, shift=shift)
     return softmax(model.backbone, states, items[accepted]) if len(states) else states.sum()
 
@@ -183,17 +186,15 @@ def _next_item_loss(
 def _decision_loss(
     model: Acceptance,
     sequences: Sequences,
-    wanted: Tensor,
     rows: Tensor,
-    *,
+    wanted: Tensor,
+    known: Tensor,
     shift: Tensor | None = None,
-    forget: float = 0.0,
+    *,
     next_item: float = 0.0,
 ) -> Tensor:
     """Return the weighted mean binary cross-entropy of the `wanted` decisions, and `next_item` that of next items."""
-    items, decisions = sequences.self_items[rows], sequences.self_decisions[rows]
-    wanted, weights = wanted[rows], sequences.self_weights[rows]
-    known, states = _forget_tail(decisions, forget), None
+    items, decisions, states = sequences.self_items[rows], sequences.self_decisions[rows][wanted], None
     if "encoder" in model.parts:
         states = model.backbone.encode_at(items, wanted, known, users=rows, shift=shift)
 
@@ -204,14 +205,14 @@ def _decision_loss(
         numbers = model.describe(items, known, own=items.shape[1], asked=asked, first=first)
         return model(states, asked[wanted], numbers[wanted[:, first:]])
 
-    logits, labels, weights = logits_of(items), decisions[wanted].float(), weights[wanted]
+    logits, labels, weights = logits_of(items), decisions.float(), sequences.self_weights[rows][wanted]
     if sequences.accepted_only:
         negatives = torch.randint(1, model.backbone.n_items + 1, items.shape, device=items.device)
         logits = torch.cat([logits, logits_of(negatives)])
         labels = torch.cat([labels, torch.zeros_like(labels)])
         weights = torch.cat([weights, weights])
     found = F.binary_cross_entropy_with_logits(logits, labels, weights)
-    if states is not None and next_item and (accepted := decisions[wanted] == ACCEPT).any():
+    if states is not None and next_item and (accepted := decisions == ACCEPT).any():
         found = found + next_item * softmax(model.backbone, states[accepted], items[wanted][accepted])
     return found
 
@@ -223,14 +224,11 @@ def sample_positions(wanted: Tensor, count: int) -> Tensor:
     return wanted & (drawn <= largest)
 
 
-def _forget_tail(decisions: Tensor, share: float) -> Tensor:
-    """Hide the decisions after a random point, for a `share` of the users, as the marginal readout does."""
-    if share == 0:
-        return decisions
-    users, length = decisions.shape
-    device = decisions.device
+def _forget_tail(decisions: Tensor) -> Tensor:
+    """Hide the decisions after a random point, for `FORGET` of the users, as the marginal readout does."""
+    (users, length), device = decisions.shape, decisions.device
     cut = torch.randint(length + 1, (users, 1), device=device)
-    cut = cut.where(torch.rand((users, 1), device=device) < share, length)
+    cut = cut.where(torch.rand((users, 1), device=device) < FORGET, length)
     return decisions.masked_fill(torch.arange(length, device=device) >= cut, UNKNOWN)
 
 

@@ -15,11 +15,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from csrec_core.errors import InputError
 from csrec_core.files import whole_file
-from csrec_core.models.average import Average
 
 #: The mean loss of a batch of rows.
 Loss = Callable[[Tensor], Tensor]
@@ -107,9 +107,7 @@ def fit(
     DataFrame
         `epoch` (from 1), `train` and `validation` loss, CPU `seconds` of the pass without validation.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
-    average = Average(model, training.average)
-    run = _Run(model, optimiser, average, None if checkpoint is None else Path(checkpoint), start)
+    run = _Run(model, training, checkpoint, start)
     device = next(model.parameters()).device
     with (
         seeded(training.seed, device),
@@ -123,15 +121,15 @@ def fit(
             model.train()
             total = 0.0
             for batch in batches(rows, training.batch, lengths=lengths):
-                optimiser.zero_grad()
+                run.optimiser.zero_grad()
                 value = loss(batch)
                 value.backward()
-                optimiser.step()
-                average.step()
+                run.optimiser.step()
+                run.average.step()
                 total += value.item() * len(batch)
             seconds = time.process_time() - started
             model.eval()
-            with torch.no_grad(), average.in_place():
+            with torch.no_grad(), run.average.in_place():
                 run.record(total / len(rows), validate(), seconds)
             run.save()
             bar.update()
@@ -149,18 +147,45 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
+class _Average:
+    """The exponential moving average of a model's weights (Polyak and Juditsky 1992); without decay, none."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.weights = dict(model.named_parameters())
+        self.decay, self.steps = decay, 0
+        self.means = {name: weight.detach().clone() for name, weight in self.weights.items() if decay}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take the weights in; the first ones count for little, as they are far from the rest."""
+        if self.decay:
+            self.steps += 1
+            blend = get_ema_multi_avg_fn(min(self.decay, self.steps / (self.steps + 10)))
+            blend(list(self.means.values()), list(self.weights.values()), self.steps)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Give the model its averaged weights within the block."""
+        own = {name: self.weights[name].detach().clone() for name in self.means}
+        self._set(self.means)
+        try:
+            yield
+        finally:
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.weights[name].copy_(value)
+
+
 class _Run:
     """The state of a training run: its history, its best weights, and how they are kept on disk."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        average: Average,
-        path: Path | None,
-        start: float,
-    ):
-        self.model, self.optimiser, self.average, self.path = model, optimiser, average, path
+    def __init__(self, model: nn.Module, training: Training, path: str | Path | None, start: float):
+        self.model, self.path = model, None if path is None else Path(path)
+        self.optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
+        self.average = _Average(model, training.average)
         self.history: list[tuple[int, float, float, float]] = []
         self.best_epoch, self.start = 0, start
         self.weights = self._copy() if start < math.inf else {}
