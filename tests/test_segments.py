@@ -17,10 +17,9 @@ from csrec_core.effect.segments import (
     _thirds,
     by_cohort,
     by_segment,
+    segment_finding,
     segment_labels,
-    segment_sentence,
     segment_tests,
-    segment_tile,
 )
 
 
@@ -109,7 +108,7 @@ def test_false_alarms_are_as_many_as_said(effect):
     p = [segment_tests(*synthetic(effect, [0.2, 0.2, 0.2], seed=seed)[:2])["p"].iloc[0] for seed in range(80)]
     assert (np.array(p) <= 0.05).sum() <= 10  # 99.5% of the time
     strong = segment_tests(*synthetic(effect, [0.0, 0.4])[:2])
-    assert strong["adjusted"].iloc[0] < 1e-3 and "differs with kind" in segment_sentence(strong)
+    assert strong["adjusted"].iloc[0] < 1e-3 and "differs with kind" in segment_finding(effect, strong)[0]
 
 
 def test_a_group_too_small_is_left_out(effect):
@@ -117,7 +116,7 @@ def test_a_group_too_small_is_left_out(effect):
     few = np.flatnonzero(labels["kind"] == "2")[12:]
     labels.loc[few, "kind"] = np.nan
     assert segment_tests(found, labels)["groups"].iloc[0] == 2
-    assert "No segment is large enough" in segment_sentence(segment_tests(found, labels[[]]))
+    assert "No segment is large enough" in segment_finding(found, segment_tests(found, labels[[]]))[0]
 
 
 @pytest.mark.parametrize("status", ["bounded", "not identified"])
@@ -224,10 +223,9 @@ def test_segments_in_words(adjusted, sentence, tile):
         .iloc[: len(adjusted)]
         .assign(adjusted=adjusted)
     )
-    assert segment_sentence(tests) == sentence
-    assert segment_tile(Plain([]), tests) == tile
-    silent = segment_tile(Plain([], allows=False, status="bounded"), tests)
-    assert silent == ("Not told", "An effect that is bounded has no groups.")
+    assert segment_finding(Plain([]), tests) == (sentence, tile)
+    silent = segment_finding(Plain([], allows=False, status="bounded"), tests)
+    assert silent == ("", ("Not told", "An effect that is bounded has no groups."))
 
 
 def test_cohorts_by_hand(monkeypatch):

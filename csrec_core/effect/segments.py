@@ -131,27 +131,20 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
     return table.assign(adjusted=holm(table["p"].to_numpy()))
 
 
-def segment_sentence(tests: pd.DataFrame) -> str:
-    """Say which segments differ in their effect."""
-    found = tests[tests["adjusted"] <= SEGMENTS_ALPHA]
-    if tests.empty:
-        return "No segment is large enough to be compared."
-    if found.empty:
-        return f"The effect is not found to differ with {', '.join(tests['segment'])}."
-    names = ", ".join(f"{row.segment} (by up to {100 * row.spread:.1f} points)" for row in found.itertuples())
-    return f"The effect differs with {names}."
-
-
-def segment_tile(effect: Effect, tests: pd.DataFrame) -> tuple[str, str]:
-    """Say whether some groups have more of the effect than others: in a few words, and in a sentence."""
+def segment_finding(effect: Effect, tests: pd.DataFrame) -> tuple[str, tuple[str, str]]:
+    """Say which segments differ in their effect: with numbers; and for a tile, in a few words and in a sentence."""
     if not effect.identification.allows:
-        return "Not told", f"An effect that is {effect.identification.status} has no groups."
+        return "", ("Not told", f"An effect that is {effect.identification.status} has no groups.")
     if tests.empty:
-        return "Too few to tell", "No group is large enough to be compared."
-    found = tests.loc[tests["adjusted"] <= SEGMENTS_ALPHA, "segment"]
+        few = "Too few to tell", "No group is large enough to be compared."
+        return "No segment is large enough to be compared.", few
+    found = tests[tests["adjusted"] <= SEGMENTS_ALPHA]
     if found.empty:
-        return "No group stands out", "They are not told apart."
-    return "Some more than others", f"It differs with {' and '.join(found[:2])}."
+        all_alike = f"The effect is not found to differ with {', '.join(tests['segment'])}."
+        return all_alike, ("No group stands out", "They are not told apart.")
+    names = ", ".join(f"{row.segment} (by up to {100 * row.spread:.1f} points)" for row in found.itertuples())
+    some = "Some more than others", f"It differs with {' and '.join(found['segment'][:2])}."
+    return f"The effect differs with {names}.", some
 
 
 def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFrame:
