@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import csrec_core
 from csrec_core.cli import cli
 from csrec_core.data.books import simulate_books
-from csrec_core.effect.answer import as_card, as_dict, sentences
+from csrec_core.effect.answer import as_card, as_dict
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.errors import InputError
 from csrec_core.numbers import count, interval, p_value, plain, points, share
@@ -160,42 +160,6 @@ def test_a_folder_that_cannot_be_written_to_stops_before_the_log_is_read(run):
 def test_a_refused_log_leaves_no_folder(run, tmp_path):
     assert run("--out", str(tmp_path / "out"), log="no-such-log.csv").exit_code == 2
     assert not (tmp_path / "out").exists()
-
-
-BASE = {
-    "effect": 0.0766, "lower": 0.07, "upper": 0.083, "unit": "probability", "arm": "system", "baseline": "self",
-    "rates": {"self": 0.1062, "system": 0.1828}, "status": "identified", "reasons": ["drawn with known chances"],
-    "band": [], "tipping": None, "benchmark": {"name": "", "odds": 1.0}, "checks": [], "remedies": [],
-}  # fmt: skip
-
-
-def test_sentences_say_points_with_a_decimal():
-    said = sentences(BASE)
-    assert said["headline"] == "Recommending raises acceptance by 7.7 points [7.0, 8.3], from 10.6% to 18.3%."
-    assert said["status"] == "Identified: drawn with known chances." and set(said) == {"headline", "status"}
-    down = sentences(BASE | {"effect": -0.05, "lower": -0.07, "upper": -0.03})
-    assert "lowers acceptance by 5.0 points [3.0, 7.0]" in down["headline"]
-    none = sentences(BASE | {"effect": 0.001, "lower": -0.01, "upper": 0.012})
-    assert (
-        "changes acceptance by 0.1 points [−1.0, 1.2]" in none["headline"]
-        and "not told apart" in none["headline"]
-    )
-
-
-def test_the_band_of_what_is_bounded_stands_in_its_headline():
-    band = [{"odds": odds, "lower": -odds / 100, "upper": odds / 10} for odds in (1.0, 1.5, 2.0)]
-    more = {"status": "bounded", "band": band, "tipping": 1.312, "benchmark": {"name": "run", "odds": 1.9}}
-    said = sentences(
-        BASE | more | {"remedies": ["log it"], "checks": [{"verdict": "holds"}, {"verdict": "fails"}]}
-    )
-    wide = "between −2.0 and 20.0 points if what is hidden moves the odds twofold"
-    assert said["headline"].startswith(f"Recommending changes acceptance by {wide}; by 7.7 points")
-    assert "1.5: [−1.5, 15.0], 2: [−2.0, 20.0]" in said["band"]
-    assert (
-        "odds of an exposure by 1.31 would let zero in. Rejections in a row, the strongest column observed, moves them "
-        "by 1.90." in said["band"]
-    )
-    assert said["checks"] == "Checks: 1 holds, 1 fails." and said["remedy"] == "What would settle it: log it."
 
 
 def test_numbers_are_written_for_readers():

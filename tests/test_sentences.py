@@ -45,6 +45,11 @@ UNTOLD = {"effect": None, "lower": None, "upper": None, "rates": None}
             "apart from zero.",
         ),
         (
+            {"effect": 0.001, "lower": -0.01, "upper": 0.012},
+            "b, against a, changes acceptance by 0.1 points [−1.0, 1.2], from 10.6% to 18.3%, not told "
+            "apart from zero.",
+        ),
+        (
             {"lower": None, "upper": None},
             "b, against a, changes acceptance by 7.7 points (too few accepted for an interval), from 10.6% to 18.3%, "
             "not told apart from zero.",
@@ -121,7 +126,8 @@ def test_band_checks_and_remedy_are_said_where_there_are():
     assert said["remedy"] == "What would settle it: log it."
     assert said["status"] == "Identified: drawn."
     start = "If something hidden moves the odds of the arm by, in points, 1.5: [−5.0, 15.0], 2: [−10.0, 20.0], 3: "
-    assert said["band"].startswith(start)
+    assert said["band"].startswith(start) and said["band"].endswith(BESIDE)
+    assert set(sentences(BASE)) == {"headline", "status"}
     spent = sentences(BASE | SPENT | {"band": [*BAND[:2], {"odds": 2.0, "lower": None, "upper": None}]})
     assert spent["band"].startswith(
         "If something hidden moves the odds of the arm by, in its unit, 1.5: [−0.0500, 0.150]. "
@@ -295,7 +301,7 @@ def test_groups_that_are_shared_meet_the_baseline_of_all():
     ("lower", "upper", "word"),
     [
         (0.1, 0.2, "grows"), (-0.2, -0.1, "falls"), (0.0, 0.2, "is not found to change"),
-        (-0.2, 0.0, "is not found to change"),
+        (-0.2, 0.0, "is not found to change"), (-0.1, 0.2, "is not found to change"),
     ],
 )  # fmt: skip
 def test_the_trend_in_a_word_and_in_a_sentence(lower, upper, word):

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
 
 from csrec_core.data.books import simulate_books
 from csrec_core.effect import words
@@ -30,14 +29,6 @@ def test_nothing_is_said_of_parts_where_the_status_forbids(effect, status):
     found = judged(effect, status)
     found.__dict__["trend"] = pd.Series({"effect": 0.01, "lower": 0.005, "upper": 0.015})
     assert words.over_time_sentence(found) == "" and words.users_sentence(found) == ""
-
-
-def test_time_is_told_only_where_the_trend_is(effect):
-    found = judged(effect, "identified")
-    found.__dict__["trend"] = pd.Series({"effect": 0.012, "lower": 0.005, "upper": 0.019})
-    assert "grows by +12.0 points [+5.0, +19.0] every ten exposures" in words.over_time_sentence(found)
-    found.__dict__["trend"] = pd.Series({"effect": 0.012, "lower": -0.001, "upper": 0.025})
-    assert words.over_time_sentence(found) == ""
 
 
 def test_users_are_counted(effect):
@@ -92,18 +83,6 @@ def test_the_audit_s_ratios_are_no_biases(effect):
     bias = Verdict("placebo arm", HOLDS, "x", 0.01, -0.1, 0.1, 0.2)
     table = words.evidence_frame(judged(effect, "identified", evidence=(ratio, bias)).identification)
     assert table["lower"].isna().tolist() == [True, False]
-
-
-def test_the_card_has_the_band_first_or_no_number(effect):
-    amounts = {}
-    for status in ("identified", "bounded", "not identified"):
-        card = BeautifulSoup(as_card(judged(effect, status)), "html.parser")
-        amounts[status] = card.find(class_="amount").text
-        assert bool(card.find_all(class_="bar")) == (status == "identified")
-    lower, upper = effect.band.set_index("odds").loc[2.0, ["lower", "upper"]]
-    assert amounts["identified"] == f"{100 * effect.mean['effect']:+.1f} points"
-    assert amounts["bounded"] == f"{100 * lower:+.1f} to {100 * upper:+.1f} points".replace("-", "−")
-    assert amounts["not identified"] == "No answer"
 
 
 def test_names_of_arms_and_reasons_are_escaped(effect):
