@@ -17,11 +17,7 @@ from csrec_core.effect.cells import RANDOM_SCORE, cell_effects, exploration, gai
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.off_policy import POLICY_ESTIMATORS, arm_policy, item_policy_values
 from csrec_core.effect.policy import (
-    break_even,
-    gain_table,
     policies,
-    policy_finding,
-    policy_gains,
     policy_values,
     regret,
     threshold_values,
@@ -97,28 +93,6 @@ def test_a_cell_is_read_from_other_users(world, found, cells):
     assert abs(moved - (centre[1] - centre[0])).max() < 0.02
 
 
-def test_values_by_hand():
-    rows = pd.DataFrame(
-        {
-            "user": [1, 1, 2, 2],
-            "arm": [1, 1, 0, 0],
-            "decision": [1.0, 0.0, 1.0, 0.0],
-            "tau": [1.0, 1.0, 0.0, 0.0],
-            "w1": [1.0, 1.0, 0.0, 0.0],
-            "w0": [0.0, 0.0, 0.5, 1.5],
-            "m1": [0.8, 0.4, 0.5, 0.5],
-            "m0": [0.2, 0.6, 0.7, 0.1],
-        }
-    )
-    table = policy_values(rows, {"p": np.array([1.0, 0.0, 0.0, 0.5])}, **FEW).set_index("estimator")
-    # followed: row 1 (D = 1, weight 1 of 2), row 3 (D = 1, .5 of 2), row 4 (D = 0, .75 of 2)
-    assert table.loc["IPS", "value"] == pytest.approx(0.5 + 0.25)
-    assert table.loc["SNIPS", "value"] == pytest.approx(0.75 / (0.5 + 0.25 + 0.375))
-    robust = (0.8 + 0.6) / 2 + 0.5 * (1 - 0.8) + 0.25 * (1 - 0.7) + 0.375 * (0 - 0.1)
-    assert table.loc["doubly robust", "value"] == pytest.approx(robust)
-    assert (table["share"] == 0.5).all()
-
-
 def test_always_less_never_is_the_effect_less_the_cost(found, cells):
     table = policy_values(cells, policies(cells), cost=0.05, against="never", **FEW)
     table = table.set_index(["policy", "estimator"])
@@ -154,50 +128,6 @@ def test_values_hold_the_truth_in_a_simulated_world(cells):
     assert table["policy"].unique().tolist() == ["always", "never", "random, as often", "TER > c"]
     robust = table[table["estimator"] == "doubly robust"].set_index("policy")
     assert (robust["lower"] <= robust["truth"]).all() and (robust["truth"] <= robust["upper"]).all()
-
-
-def test_regret_is_nothing_for_the_oracle(cells):
-    table = regret(cells, policies(cells), cost=0.05).set_index("policy")
-    assert table.loc["oracle", ["regret", "captured"]].tolist() == pytest.approx([0, 1])
-    exact = regret(coin(), {"always": np.ones(4000), "never": np.zeros(4000)}).set_index("policy")["regret"]
-    assert exact.to_dict() == pytest.approx({"always": 0.1, "never": 0.2, "oracle": 0.0}, abs=0.01)
-
-
-def test_thresholds_trade_share_for_gain():
-    table = threshold_values(coin(), **FEW).iloc[[0, 4, 8]]
-    assert table["threshold"].tolist() == pytest.approx([-0.2, 0.1, 0.4])
-    assert table["share"].tolist() == pytest.approx([0.5, 0.5, 0], abs=0.03)
-    assert table["value"].tolist() == pytest.approx([0.2, 0.2, 0.0], abs=0.04)
-
-
-def test_the_finding_is_one_claim_that_says_which_to_take(found, cells):
-    everywhere = cells.assign(effect=0.1)  # no cell differs: the rule is always
-    for rows, cost, begins in (
-        (coin(40_000), 0.0, "Recommend where the effect is positive: that gains"),
-        (everywhere, 0.0, "Recommend always: that gains"),
-        (everywhere, 0.5, "Recommend never: that gains"),
-        (everywhere, found.mean["effect"], "It is open whether to recommend"),
-    ):
-        numbers = policy_gains(rows, cost=cost, **FEW)
-        sentence, verdict, _ = policy_finding(numbers, found.identification, cost=cost)
-        assert sentence.startswith(begins) and len(sentence.split()) <= 25
-        assert verdict.word == ("undecided" if "open" in sentence else "holds")
-        assert set(numbers) >= {"rule_over_never", "rule_over_always", "rule_over_random"}
-
-
-@pytest.fixture(scope="module")
-def hidden(world):
-    """The effect on a log without propensities: preferences may be hidden."""
-    return estimate_effect(Dataset(world.log.drop(columns="propensity"), items=world.items), splits=1)
-
-
-def test_no_policy_and_no_user_under_a_status_that_forbids_it(hidden):
-    assert not hidden.identification.allows
-    sentence, verdict, _ = policy_finding({}, hidden.identification)
-    assert "cannot say when to recommend" in sentence and not any(map(str.isdigit, sentence))
-    assert verdict.word == "not tested" and verdict.detail == hidden.identification.reasons[0]
-    trust, users = trust_changes(hidden)
-    assert trust.word == "not tested" and users.empty
 
 
 @pytest.mark.parametrize(
@@ -405,15 +335,3 @@ def test_figures_draw_what_the_frames_say(cells, found):
         assert ax.get_xlabel() and (ax.get_ylabel() or ax.get_yticklabels())
     _, given = plt.subplots()
     assert policy_plots.plot_gain(uplift(cells, {}, **FEW)[0], ax=given) is given
-
-
-def test_what_a_choice_gains_is_told_by_cost():
-    """Always is .03 better at a cost of .02, so it is better up to a cost of .05."""
-    numbers = {"always_over_never": (0.03, 0.01, 0.05), "rule_over_always": (-0.01, -0.02, 0.0)}
-    gains, unit, _ = gain_table(numbers, binary=True)
-    assert gains.loc["always over never"].tolist() == pytest.approx([3.0, 1.0, 5.0]) and unit == "points"
-    gains, unit, _ = gain_table(numbers, binary=False)
-    assert gains.loc["always over never"].tolist() == [0.03, 0.01, 0.05] and unit == "units of the outcome"
-    assert break_even(numbers, 0.02).endswith("up to a cost of 0.050 an exposure.")
-    assert break_even({"always_over_never": (-0.3, -0.4, -0.2)}, 0.1).endswith("cost of 0.000 an exposure.")
-    assert break_even({}, 0.1) == ""
