@@ -280,5 +280,5 @@ def test_verdicts_are_of_all_tests_together(monkeypatch, alpha, words):
 
 @pytest.mark.parametrize("alpha", [0, 1, -1, 2])
 def test_levels_that_are_none(alpha):
-    with pytest.raises(InputError, match="expected a level between 0 and 1"):
+    with pytest.raises(InputError, match=f"alpha = {alpha}; expected a level between 0 and 1"):
         assumption_tests(None, alpha=alpha)

@@ -25,7 +25,6 @@ from csrec_core.effect.assumptions import (
     assumption_tests,
 )
 from csrec_core.effect.independence import covariance_test, local_markov
-from csrec_core.errors import InputError
 
 T = 4
 NO_EFFECT = {"effect": 0.0, "trust_spread": 0.0}
@@ -228,11 +227,6 @@ def test_same_seed_same_table_and_no_global_randomness(clean):
     assert first.equals(second)
     np.testing.assert_array_equal(np.random.get_state()[1], kept[0])  # noqa: NPY002
     assert random.getstate() == kept[1]
-
-
-def test_bad_level(clean):
-    with pytest.raises(InputError, match="alpha = 5"):
-        assumption_tests(clean, alpha=5)
 
 
 def test_the_independences_of_a_graph_are_those_given_causes():

@@ -91,10 +91,10 @@ def test_from_whom_decisions_are_hidden(estimand, share):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"penalty": -0.1}, "at least 0"),
+        ({"penalty": -0.1}, "penalty = -0.1; .*at least 0"),
         ({"penalty": float("nan")}, "at least 0"),
         ({"estimand": "all"}, "unknown estimand"),
-        ({"constraint": "cubed"}, "unknown constraint"),
+        ({"constraint": "sqared"}, "unknown constraint 'sqared'.*did you mean 'squared'"),
     ],
 )
 def test_objectives_that_are_none(given, message):

@@ -17,11 +17,8 @@ from csrec_core.effect.rows import find_clock, lay_rows
 from csrec_core.effect.score import (
     effects_of,
     merged,
-    slope_of,
-    split_sums,
     sum_scores,
 )
-from csrec_core.effect.sensitivity import sensitivity_band
 from csrec_core.errors import InputError
 
 
@@ -208,69 +205,7 @@ def test_groups_put_together_are_the_groups_of_the_whole(scores, baseline):
     np.testing.assert_allclose(one.covariance, two.covariance)
 
 
-def test_a_shared_baseline_is_that_of_all_groups(scores):
-    label = np.where(scores["arm"] == 1, scores["step"] - 1, 0)
-    found = effects_of(sum_scores(scores, {"step": (label, 5)}), "step", baseline="all")
-    nil = scores[scores["arm"] == 0]
-    chosen = np.average(nil["decision"] - nil["m0"], weights=nil["w0"])
-    first = scores[(scores["arm"] == 1) & (scores["step"] == 1)]
-    expected = np.average(first["decision"] - first["m0"], weights=first["w1"]) - chosen
-    assert found.effect[0] == pytest.approx(expected)
-
-
-def test_a_step_meets_the_baseline_of_the_users_who_reach_it(scores):
-    shown, user = scores["arm"] == 1, scores["user"]
-    last = scores["step"].where(shown, 0).groupby(user).transform("max").clip(lower=1)
-    label = np.where(shown, scores["step"], last) - 1
-    found = effects_of(sum_scores(scores, {"step": (label, 5)}), "step", baseline="later")
-    for step in (1, 4):
-        nil = scores[~shown & (last >= step)]
-        here = scores[shown & (scores["step"] == step)]
-        chosen = np.average(nil["decision"] - nil["m0"], weights=nil["w0"])
-        expected = np.average(here["decision"] - here["m0"], weights=here["w1"]) - chosen
-        assert found.effect[step - 1] == pytest.approx(expected)
-
-
-def test_a_trend_weighs_steps_by_their_information(scores):
-    found = effects_of(sum_scores(scores, {"step": (scores["step"].to_numpy() - 1, 5)}), "step")
-    place = np.arange(1.0, 6)
-    slope, error, _ = slope_of(found, place)
-    inverse = 0.0
-    for arm, weight in enumerate(("w0", "w1")):  # the effective users of either side, by what they decided
-        own = scores[scores["arm"] == arm].groupby(["step", "user", "decision"])[weight].sum()
-        inverse += (own**2).groupby("step").sum() / own.groupby("step").sum() ** 2
-    size = 1 / inverse.to_numpy()
-    expected = np.polyfit(place, found.effect, 1, w=np.sqrt(size))[0]
-    assert slope == pytest.approx(expected) and error > 0
-
-
 # --- sensitivity
-
-
-def test_the_band_is_the_extreme_of_all_weightings(scores):
-    odds, nil = 2.0, scores[scores["arm"] == 0]
-    sums = split_sums(scores.assign(item=0), _known())
-    band = sensitivity_band([sums], [1.0, odds])
-    effect = effects_of(sums, "all").effect[0]
-    residual, weight = (nil["decision"] - nil["m0"]).to_numpy(), nil["w0"].to_numpy()
-    middle = np.average(residual, weights=weight)
-    # Brute force over all thresholds: the extreme factors go to the rows above and below one.
-    ends = []
-    for cut in np.sort(residual):
-        for low, high in ((odds, 1 / odds), (1 / odds, odds)):
-            factor = np.where(residual <= cut, low, high)
-            ends.append(effect + middle - np.average(residual, weights=weight * factor))
-    assert band["most"][1] == pytest.approx(max(ends), abs=2e-3)
-    assert band["least"][1] == pytest.approx(min(ends), abs=2e-3)
-    assert band["least"][0] == pytest.approx(effect)
-
-
-def test_the_tipping_point_is_where_zero_enters(effect):
-    tipping = effect.tipping
-    assert 1 < tipping < 20
-    at = sensitivity_band(effect.splits, [tipping]).iloc[0]
-    assert at["lower"] == pytest.approx(0, abs=1e-3)
-    assert effect.band["odds"].tolist() == [1, 1.25, 1.5, 2, 3]
 
 
 def test_the_benchmark_is_the_column_whose_loss_moves_the_odds_most():
@@ -339,14 +274,6 @@ def test_groups_average_to_the_whole(world, effect):
     )
 
 
-def test_one_arm_is_no_comparison():
-    with pytest.raises(InputError, match="expected exposures of two arms"):
-        estimate_effect(make_log([(u, 1, 1, u % 2, "self") for u in range(30)]))
-    for arm, other in (("self", "system"), ("system", "self")):  # of a design that is given
-        with pytest.raises(InputError, match=f"no exposure has source='{other}'"):
-            estimate_effect(make_log([(u, 1, 1, u % 2, arm) for u in range(30)]), design=Design())
-
-
 # --- the design
 
 
@@ -395,16 +322,3 @@ def test_a_design_that_cannot_be_is_refused(declared, message):
     dataset = make_log([(u, 1, u % 5, u % 2, "self" if u < 5 else "system") for u in range(10)])
     with pytest.raises(InputError, match=message):
         find_design(dataset, **declared)
-
-
-@pytest.mark.parametrize("declared", [0.3, {"system": 0.3, "self": 0.7}])
-def test_chances_of_an_arm_are_a_number_or_one_an_arm(declared):
-    design = Design(arm_propensity=declared)
-    assert (design.chance("system"), design.chance("self")) == pytest.approx((0.3, 0.7))
-
-
-def _known():
-    from csrec_core.effect.engine import Known
-    from csrec_core.effect.rows import Clock
-
-    return Known(Clock((), False), True, 1.0, 0.5, 400, 40, 1)

@@ -10,8 +10,7 @@ from worlds import UNTOLD, World, simulate, without_effect
 
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect.estimate import estimate_effect
-from csrec_core.effect.identification import Identification
-from csrec_core.verdict import FAILS, HOLDS, STATUSES, UNDECIDED, Verdict, against, within
+from csrec_core.verdict import FAILS, HOLDS, UNDECIDED, against, within
 
 SMALL = World(users=400, mean=10)
 
@@ -185,20 +184,3 @@ def test_logs_that_must_not_be_believed(real_data, name):
 def test_undecided_is_an_interval_that_holds_the_threshold():
     assert against(0.1, 0.3, 0.0) == HOLDS and against(-0.1, 0.3, 0.0) == UNDECIDED
     assert against(-0.3, -0.1, 0.0) == FAILS and within(0.95, 1.3, least=0.9, most=1.1) == UNDECIDED
-
-
-@pytest.mark.parametrize(
-    ("severity", "word", "p", "status"),
-    [
-        ("decisive", FAILS, float("nan"), "not identified"),
-        ("serious", FAILS, 0.0001, "bounded"),
-        ("serious", FAILS, 0.01, "identified"),  # one in twenty sound logs fails some check at its level
-        ("minor", FAILS, 0.0001, "identified"),
-        ("serious", UNDECIDED, 0.2, "identified"),
-    ],
-)
-def test_a_check_that_fails_lowers_the_status(severity, word, p, status):
-    found = judged(SMALL).identification
-    after = found.after([Verdict("placebo", word, "expected 0; found 0.1", severity=severity, p=p)])
-    assert isinstance(after, Identification) and after.status == status and after.status in STATUSES
-    assert len(after.evidence) == len(found.evidence) + 1

@@ -203,7 +203,5 @@ def test_bins_edges_and_directions():
         "Brier": "low",
     }
     assert brier([1, 0], [0.8, 0.3]) == pytest.approx([0.04, 0.09])
-    assert effective_size(np.zeros(3)) == 0.0
-    assert np.isnan(auc_by_user([1, 1], [0.2, 0.3], [1, 2])).all()
     # One accepted and two rejected rows, of which one scores lower and one the same: (1 + 1/2) / 2.
     assert auc_by_user([1, 0, 0], [0.5, 0.5, 0.1], [1, 2, 3]).mean() == pytest.approx(0.75)

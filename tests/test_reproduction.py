@@ -189,20 +189,6 @@ def test_the_unsquared_constraint_ends_the_effect_past_a_threshold():
         assert ours == pytest.approx(loss.min(), abs=1e-9)
 
 
-def test_unknown_forms_are_refused(sequences):
-    readouts = read_out(build_model(sequences, **SMALL).eval(), sequences)
-    rows = torch.arange(20)
-    with pytest.raises(InputError, match=r"unknown constraint 'sqared'.*did you mean 'squared'"):
-        train_csrec(sequences, readouts, rows, Objective(constraint="sqared"), training=QUICK, **SMALL)
-    with pytest.raises(InputError, match="unknown estimand 'filtred'"):
-        train_csrec(sequences, readouts, rows, Objective(estimand="filtred"), training=QUICK, **SMALL)
-    with pytest.raises(InputError, match="penalty = -1"):
-        train_csrec(sequences, readouts, rows, Objective(penalty=-1.0), training=QUICK, **SMALL)
-    nothing = torch.zeros_like(sequences.system_items, dtype=torch.bool)
-    with pytest.raises(InputError, match="no system exposure is left"):
-        train_csrec(sequences, readouts, rows, Objective(), training=QUICK, learn=nothing, **SMALL)
-
-
 @pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])
 def test_what_is_held_out_in_time_is_not_learned_from(sequences, backbone):
     """Turning the decisions of the tested exposures over changes no weight."""
