@@ -59,19 +59,18 @@ def plot_breaking(table: pd.DataFrame) -> Figure:
     table : `csrec_core.causal.audit.breaking_table`
     """
     nodes = sorted({*table["source"], *table["target"]}, key=_by_time)
-    figure, axes = plt.subplots(2, 1, figsize=(4.9, 9.6))
-    for ax, kind in zip(axes, ("directed", "bidirected"), strict=True):
+    figure, (above, below) = plt.subplots(2, 1, figsize=(4.9, 9.6))
+    for ax, kind, by, across, down in (
+        (above, "directed", "an arrow", "effect", "cause"),
+        (below, "bidirected", "a latent cause", "one effect of a latent cause", "the other"),
+    ):
         grid = _matrix(table[table["kind"] == kind], "source", "target", "breaks")
         grid = grid.reindex(index=nodes, columns=nodes).astype(float)
         if kind == "bidirected":
             grid = grid.combine_first(grid.T).loc[nodes, nodes]
         _heat(ax, grid, top=max(table["breaks"].max(), 1))
-        ax.set_xlabel("effect" if kind == "directed" else "one effect of a latent cause")
-        ax.set_ylabel("cause" if kind == "directed" else "the other")
-        ax.set_title(
-            "Steps broken by an arrow" if kind == "directed" else "Steps broken by a latent cause",
-            fontsize=10,
-        )
+        ax.set(xlabel=across, ylabel=down)
+        ax.set_title(f"Steps broken by {by}", fontsize=10)
     return figure
 
 
