@@ -16,6 +16,7 @@ REQUIREMENTS = {
     "sensitivity": "hidden causes as strong as those seen change nothing",
     "policy": "it is known when to use the arm",
 }
+UNSAID = {"verdict": NOT_TESTED, "detail": "no notebook of the run says it"}
 FAILED, UNDECIDED = 1, 4  # exit codes
 
 
@@ -40,18 +41,12 @@ def gate(run: Run, names: Sequence[str]) -> tuple[int, list[str]]:
     The code is 0 where every verdict required holds, 1 where one fails, else 4: one is undecided, not tested,
     or was not given at all.
     """
-    given = [(key, one) for verdicts in run.verdicts.values() for key, one in verdicts.items()]
+    given = [one for verdicts in run.verdicts.values() for one in verdicts.values()]
     code, lines = 0, []
     for name in names:
-        found = [one for key, one in given if key == REQUIREMENTS[name]]
-        words = [one["verdict"] for one in found] or [NOT_TESTED]
-        if all(word == HOLDS for word in words):
-            continue
-        failed = FAILS in words
-        code = FAILED if failed or code == FAILED else UNDECIDED
-        word = FAILS if failed else next(word for word in words if word != HOLDS)
-        detail = next(
-            (one["detail"] for one in found if one["verdict"] == word), "no notebook of the run says it"
-        )
-        lines.append(f"required: {name}: {word}. {detail}".rstrip())
+        found = [one for one in given if one["name"] == REQUIREMENTS[name]] or [UNSAID]
+        if unmet := [one for one in found if one["verdict"] != HOLDS]:
+            worst = min(unmet, key=lambda one: one["verdict"] != FAILS)
+            code = FAILED if worst["verdict"] == FAILS or code == FAILED else UNDECIDED
+            lines.append(f"required: {name}: {worst['verdict']}. {worst['detail']}".rstrip())
     return code, lines
