@@ -39,14 +39,11 @@ def notebook_faults(path: str | Path) -> list[str]:
 
 
 def _parameter_faults(path: str | Path, notebook: nbformat.NotebookNode) -> list[str]:
-    tagged = [
-        number
-        for number, cell in enumerate(notebook.cells, 1)
-        if "parameters" in cell.metadata.get("tags", [])
-    ]
+    cells = list(enumerate(notebook.cells, 1))
+    tagged = [number for number, cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         return [f"{len(tagged)} cells tagged 'parameters'; expected one"]
-    code = [number for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
+    code = [number for number, cell in cells if cell.cell_type == "code"]
     faults = [] if tagged[0] == code[0] else [f"cell {tagged[0]}: parameters come before all other code"]
     try:
         declared = read_parameters(path)

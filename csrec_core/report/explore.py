@@ -1,6 +1,6 @@
 """Controls in JupyterLab: a view drawn again for what is picked. A batch run and its page have none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -23,16 +23,12 @@ def explore(draw: Callable, **choices) -> None:
         A sequence of what can be picked, or (lower, upper), two whole numbers within which a window is.
     """
     shell = get_ipython()
-    if shell is None or _is_batch(shell.user_ns):
+    # Papermill begins the cell it puts in with these words.
+    if shell is None or any(source.startswith("# Parameters") for source in shell.user_ns.get("In", [])):
         return
     controls = {name: _control(name, choice) for name, choice in choices.items()}
     view = widgets.interactive_output(lambda **picked: _show(draw(**picked)), controls)
     display(widgets.VBox([widgets.HBox(list(controls.values())), view]))
-
-
-def _is_batch(namespace: Mapping) -> bool:
-    """Tell whether papermill runs the notebook: it begins the cell it puts in with these words."""
-    return any(source.startswith("# Parameters") for source in namespace.get("In", []))
 
 
 def _control(name: str, choice: Sequence) -> widgets.Widget:

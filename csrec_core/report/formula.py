@@ -14,8 +14,6 @@ REPAIRS = {
     "⧸": "/",
     "<mo>≔</mo>": '<mo lspace=".28em" rspace=".28em">≔</mo>',
 }
-
-
 TEXT_COMMAND = re.compile(
     r"\\text\{((?:[^{}\\]|\\(?:textbackslash|textasciicircum|textasciitilde)\{\}|\\.)*)\}"
 )

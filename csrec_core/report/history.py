@@ -54,11 +54,8 @@ class Trend:
     def write(self, value: float, *ends: float, sign: bool = False) -> str:
         """Return a value, and its interval where there is one."""
         write, _ = writer(self.unit == "points", sign=sign)
-        return (
-            f"{write(value)} {interval(ends[0], ends[1], write)}"
-            if ends and pd.notna(ends[0])
-            else write(value)
-        )
+        told = f" {interval(ends[0], ends[1], write)}" if ends and pd.notna(ends[0]) else ""
+        return f"{write(value)}{told}"
 
     @property
     def sentence(self) -> str:
@@ -77,12 +74,8 @@ def entry_of(run: Run) -> pd.DataFrame:
     keys = hashlib.sha256("".join(entry["key"] for entry in done.values()).encode()).hexdigest()[:16]
     rows = []
     for name, entry in done.items():
-        about = {"entry": keys, "started": entry["started"], "notebook": name}
-        about |= {
-            "unit": "probability",
-            "data": entry.get("data_hash") or "",
-            "code": entry.get("code_version") or "",
-        }
+        about = {"entry": keys, "started": entry["started"], "notebook": name, "unit": "probability"}
+        about |= {"data": entry.get("data_hash") or "", "code": entry.get("code_version") or ""}
         for finding in of_kind(run.said[name], "finding"):
             answer = finding.get("answer") or {}
             word, unit = answer.get("status", ""), answer.get("unit", "probability")
@@ -100,9 +93,7 @@ def entry_of(run: Run) -> pd.DataFrame:
 
 
 def _of_verdict(one: Mapping) -> dict:
-    return {"name": one.get("name", ""), "word": one["verdict"]} | {
-        end: one.get(end) for end in ("value", "lower", "upper")
-    }
+    return {"name": one.get("name", ""), "word": one["verdict"]} | {end: one.get(end) for end in MEASURED}
 
 
 def read_history(folder: Path) -> tuple[pd.DataFrame, str]:
@@ -112,19 +103,15 @@ def read_history(folder: Path) -> tuple[pd.DataFrame, str]:
     if not path.exists():
         return empty, ""
     try:
-        frame = pd.read_parquet(path)
-        wrong = set(HISTORY_COLUMNS) - set(frame.columns)
-        numbers = [frame[name].dtype.kind for name in MEASURED] if not wrong else []
-        if wrong or set(numbers) - {"f"}:
-            raise ValueError(f"columns {', '.join(map(str, frame.columns[:12]))}")
-        return frame[list(HISTORY_COLUMNS)], ""
+        frame = pd.read_parquet(path, columns=list(HISTORY_COLUMNS))
+        if {frame[name].dtype.kind for name in MEASURED} != {"f"}:
+            raise TypeError
+        return frame, ""
     except Exception as error:  # whatever a reader of Parquet finds in a broken file
         aside = path.with_name(f"history-broken-{now().replace(':', '').replace('+0000', '')}.parquet")
         path.rename(aside)
-        return (
-            empty,
-            f"{path}: cannot be read ({type(error).__name__}); set aside as {aside.name}, a new one begins",
-        )
+        why = f"{path}: cannot be read ({type(error).__name__})"
+        return empty, f"{why}; set aside as {aside.name}, a new one begins"
 
 
 def add_to_history(run: Run) -> tuple[pd.DataFrame, str]:
@@ -160,7 +147,7 @@ def _against_earlier(rows: pd.DataFrame) -> pd.DataFrame:
         [_pooled_mean(rows.iloc[before]) for before in earlier], columns=["value", "lower", "upper"]
     )
     apart = difference(mean, rows)
-    ranks = [_rank(word) for word in rows["word"]]
+    ranks = [WORSE.index(word) if word in WORSE else 0 for word in rows["word"]]
     worse = pd.Series(
         [bool(before) and rank > ranks[before[-1]] for rank, before in zip(ranks, earlier, strict=True)]
     )
@@ -177,10 +164,6 @@ def _pooled_mean(rows: pd.DataFrame) -> tuple[float, float, float]:
         for end in ("lower", "upper")
     )
     return value, value - below, value + above
-
-
-def _rank(word: str) -> int:
-    return WORSE.index(word) if word in WORSE else 0
 
 
 def write_history(run: Run) -> str:

@@ -28,7 +28,7 @@ def short(number: Mapping | None) -> str:
 
 
 def _written(value) -> str:
-    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def file_label(name: str) -> str:

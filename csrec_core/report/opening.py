@@ -8,7 +8,7 @@ from csrec_core.effect.design import read_design
 from csrec_core.report.parameters import check_parameters
 from csrec_core.report.report import Report
 
-LOG_PARAMETERS = ("data", "path", "map", "users", "items", "steps", "effect", "seed")
+LOG_PARAMETERS = ("path", "map", "users", "items", "steps", "effect", "seed")
 
 
 def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple[Report, Dataset, dict]:
@@ -18,8 +18,7 @@ def open_notebook(notebook: str, namespace: Mapping, *, role: str = "") -> tuple
     of its type or range, or the log or the design cannot be read.
     """
     parameters = check_parameters(notebook, namespace)
-    kind, *names = LOG_PARAMETERS
-    dataset = make_dataset(parameters[kind], **{name: parameters[name] for name in names})
+    dataset = make_dataset(parameters["data"], **{name: parameters[name] for name in LOG_PARAMETERS})
     out, seen = str(parameters["out"]), dataset.fingerprint
     report = Report(notebook, out=out, parameters=parameters, data_hash=seen, role=role)
     return report, dataset, read_design(parameters.get("design", ""))

@@ -55,11 +55,6 @@ class RunSpec:
         """The run's folder."""
         return self.reports / self.run
 
-    @property
-    def parameters(self) -> dict[str, object]:
-        """What is set, of all notebooks."""
-        return {**self.values, **self.texts}
-
     def points(self, axes: Mapping[str, Sequence[str]]) -> dict[str, "RunSpec"]:
         """Return the runs of a grid, in a folder of the run's name; raises InputError."""
         if both := sorted(set(axes) & set(self.texts)):

@@ -82,7 +82,7 @@ def run_grid(
     here = spec.jobs == 1 and not scheduler
     # Dask gives its workers one thread each; the kernels that they start are to use all cores.
     share = {} if here or scheduler else share_cores(spec.jobs)
-    tasks = {name: (point, share, _here(name, echo) if here else None) for name, point in points.items()}
+    tasks = {name: (point, share, echo if here else None) for name, point in points.items()}
     found: dict[str, Any] = dict(
         run_tasks(_run_point, tasks, scheduler=scheduler, workers=spec.jobs, label="points")
     )
@@ -94,20 +94,14 @@ def run_grid(
     return {name: found[name] for name in points}
 
 
-def _here(name: str, echo: Echo) -> Echo:
-    return lambda line: echo(f"{name}  {line}")
-
-
 def _run_point(spec: RunSpec, share: Mapping[str, str], echo: Echo | None) -> dict:
     """Run a point of a grid, in this process or in a worker, which speaks where its client is."""
     os.environ.update(share)
     if echo is None:
         from distributed import print as tell
 
-        def echo(line: str) -> None:
-            tell(f"{spec.run}  {line}", flush=True)
-
-    return run_suite(spec, echo=echo)
+        echo = partial(tell, flush=True)
+    return run_suite(spec, echo=lambda line: echo(f"{spec.run}  {line}"))
 
 
 class _Running:
@@ -121,7 +115,7 @@ class _Running:
             "run": spec.run,
             "status": "incomplete",
             "started": now(),
-            "parameters": spec.parameters,
+            "parameters": {**spec.values, **spec.texts},  # what is set, of all notebooks
             "data": data,
             "code": {"version": hash_files(package_files()), "git": git_state()},
             "versions": versions(PACKAGES),
