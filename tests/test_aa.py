@@ -37,6 +37,7 @@ def test_what_is_left_of_a_log_whose_arms_are_others(phased, t):
     found, left = relabel(dataset, design, in_order(dataset, design), arm, phased=phased)
     assert found.log["source"].astype(str).tolist() == ["system", "self", "system", "self", "self"]
     assert found.log["t"].tolist() == t and found.truth is None
+    assert found.log[["item", "decision"]].to_numpy().tolist() == [[9, 0], [7, 1], [8, 0], [8, 0], [7, 1]]
     gone = {"propensity", "arm_propensity"} | ({"timestamp"} if phased else set())
     assert set(LOG.columns) - set(found.log.columns) == gone
     assert left == replace(design, target="exposed", arm_propensity=None if phased else 0.3)

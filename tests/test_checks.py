@@ -1,4 +1,4 @@
-"""Checks fire on what they are made for and stay silent otherwise; A/A deals arms and counts right."""
+"""Checks fire on what they are made for and stay silent otherwise; the rates of A/A runs stand beside a finding."""
 
 from dataclasses import replace
 
@@ -10,11 +10,10 @@ from worlds import UNTOLD, WORLDS, World, simulate
 
 from csrec_core.cli import cli
 from csrec_core.data.books import simulate_books
-from csrec_core.data.log import Dataset, validate_log
+from csrec_core.data.log import Dataset
 from csrec_core.effect import checks
-from csrec_core.effect.aa import _rate, false_alarms, permute_arms
+from csrec_core.effect.aa import false_alarms
 from csrec_core.effect.checks import CHECKS, check_effect
-from csrec_core.effect.design import Design
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.likeness import choice_likeness
 from csrec_core.effect.result import Effect
@@ -95,14 +94,6 @@ def test_an_arm_that_starts_after_an_acceptance_is_found():
     assert word(estimate_effect(dataset, **QUICK), dataset, "negative control outcome") == FAILS
 
 
-def test_decisions_of_one_kind_are_decisive(told):
-    log = told[1].log
-    dataset = Dataset(log[(log["source"] == "system") | (log["decision"] == 1)].reset_index(drop=True))
-    effect = estimate_effect(dataset, **QUICK)
-    found = check_effect(effect, dataset, checks=["both decisions"])
-    assert found[0].word == FAILS and found[0].severity == "decisive"
-
-
 def test_an_estimate_that_finds_the_effect_everywhere_fails_every_test_of_nothing(told, monkeypatch):
     effect, dataset = told
     monkeypatch.setattr(checks, "estimate_effect", lambda *_, **__: effect)
@@ -179,39 +170,6 @@ def test_likeness_knows_who_chooses_together():
     assert np.isnan(choice_likeness(few)).all()
 
 
-def test_arms_are_dealt_within_users_or_among_them(told):
-    _, dataset = told
-    design, rng = Design(), np.random.default_rng(0)
-    placebo, left = permute_arms(dataset, design, rng)
-    before, after = (one.log.groupby(["user", "source"], observed=True).size() for one in (dataset, placebo))
-    pd.testing.assert_series_equal(before.sort_index(), after.sort_index(), check_index_type=False)
-    assert "propensity" not in placebo.log and left == design
-    assert (placebo.log["source"].astype(str) == dataset.log["source"].astype(str)).mean() < 0.9
-    key = ["user", "item", "decision"]
-    same = [one.log[key].value_counts().sort_index() for one in (dataset, placebo)]
-    pd.testing.assert_series_equal(*same)
-    apart = replace(
-        dataset, log=dataset.log[(dataset.log["source"] == "self") == (dataset.log["user"] % 3 == 0)]
-    )
-    dealt, _ = permute_arms(apart, design, rng)
-    arms = dealt.log.groupby("user")["source"].nunique()
-    assert (arms == 1).all()
-    assert (dealt.log.groupby("user")["source"].first() == "self").sum() == len(arms[arms.index % 3 == 0])
-
-
-def test_false_alarms_are_counted():
-    dataset = simulate_books(users=60, steps=6, items=30, seed=1)
-    found = false_alarms(dataset, times=4).set_index("finding")
-    assert found.loc["mean", "asked"] == 4 and 4 < found.loc["segment", "asked"] <= 16
-    none, asked = (
-        found[found["rate"] == 0],
-        found[found["asked"] > 0],
-    )  # with 60 users no step has an interval
-    assert (none["lower"] == 0).all() and ((asked["lower"] >= 0) & (asked["upper"] <= 1)).all()
-    # Brown, Cai and DasGupta 2001: Jeffreys's interval of 0 in 10 ends at .217
-    assert _rate(0, 10) == pytest.approx((0, 0, 0.217), abs=1e-3) and _rate(10, 10)[2] == 1
-
-
 def test_the_command_says_rates_beside_the_finding(tmp_path):
     path = tmp_path / "log.csv"
     simulate_books(users=80, steps=6, items=30, seed=1).log.to_csv(path, index=False)
@@ -227,13 +185,3 @@ def test_bad_input_is_refused(told):
         check_effect(*told, checks=["placebo amr"])
     with pytest.raises(InputError, match="times = 0"):
         false_alarms(told[1], times=0)
-
-
-def test_a_design_with_unequal_chances_is_kept_in_the_placebo():
-    frame = pd.DataFrame({"user": np.arange(400), "t": 1, "item": 0, "decision": np.arange(400) % 3 == 0})
-    frame["source"] = np.where(np.arange(400) % 4 == 0, "system", "self")
-    design = Design(estimand="arm", target="everyone", arm_propensity=0.25)
-    placebo, left = permute_arms(
-        Dataset(validate_log(frame.astype({"decision": int}))), design, np.random.default_rng(0)
-    )
-    assert left.arm_propensity == 0.25 and (placebo.log["source"] == "system").sum() == 100

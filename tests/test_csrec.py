@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -39,29 +38,6 @@ def test_the_recursion_by_hand():
     assert recursion(f, readouts()).tolist() == [pytest.approx(both[0])]
     printed = [[0.3, 0.7 * 0.4, 0.9 * 0.8]]
     assert recursion(f, readouts(), constraint="printed").tolist() == [pytest.approx(printed[0])]
-
-
-@pytest.mark.parametrize("constraint", ["squared", "absolute", "printed"])
-@pytest.mark.parametrize("penalty", [0.0, 0.7])
-def test_the_loss_by_hand(constraint, penalty):
-    f = np.array([[0.4, 0.8, 0.5], [0.9, 0.3, 0.6]])
-    decision = np.array([[1, 0, 1], [0, 1, 1]])
-    real = np.array([[True, True, False], [True, True, True]])
-    hidden = [True, False]
-    total = []
-    for user, step in zip(*np.nonzero(real), strict=True):
-        target = FILTERED[0][step]
-        if hidden[user] and step:
-            target = ACCEPT[0][step] * f[user, step - 1]
-            target += 0 if constraint == "printed" else REJECT[0][step] * (1 - f[user, step - 1])
-        apart = f[user, step] - target
-        fit = -np.log(f[user, step] if decision[user, step] else 1 - f[user, step])
-        total.append(fit + penalty * (apart**2 if constraint == "squared" else abs(apart)))
-    loss = csrec_loss(
-        torch.tensor(np.log(f / (1 - f))), torch.tensor(decision), torch.tensor(real), torch.tensor(hidden),
-        readouts(2), Objective(penalty=penalty, constraint=constraint),
-    )  # fmt: skip
-    assert loss.item() == pytest.approx(np.mean(total), rel=1e-5)
 
 
 def test_half_precision_is_summed_in_float32():

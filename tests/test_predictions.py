@@ -12,7 +12,6 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.loaders import load_gpt4books
 from csrec_core.data.log import Dataset
 from csrec_core.data.profile import profile_log
-from csrec_core.effect.ter import effect_estimates, true_effects
 from csrec_core.errors import InputError
 from csrec_core.evaluation.controls import CONTROLS, predict_controls
 from csrec_core.evaluation.scores import (
@@ -23,7 +22,7 @@ from csrec_core.evaluation.scores import (
     ranking_scores,
     score_table,
 )
-from csrec_core.metrics import expected_calibration_error, resample_means
+from csrec_core.metrics import expected_calibration_error
 from csrec_core.models import predictions as module
 from csrec_core.models.predictions import predict, unread_warnings
 
@@ -151,58 +150,6 @@ def test_random_ranking_is_exact():
     assert scores[RANDOM_RANKING, "NDCG@5"] == pytest.approx((1 / np.log2([2, 3, 4, 5, 6])).sum() / 10)
     table = score_table(ranking_scores(ranks, draws=50))
     assert table.index.to_list() == ["m", RANDOM_RANKING]
-
-
-def test_two_model_effect_is_the_difference(predictions):
-    cells = predictions.cells
-    found = effect_estimates(cells, draws=20).set_index(["estimate", "estimand"])["effect"]
-    for (f, f_tilde), name in (
-        (("f_free", "f_tilde"), ("two-model", "filtered")),
-        (("f_marginal", "f_tilde_marginal"), ("two-model, with penalty", "marginal")),
-    ):
-        by_user = (cells[f] - cells[f_tilde]).groupby(cells["user"]).mean()
-        assert found[name] == pytest.approx(by_user.mean())
-
-
-def perfect_cells(books) -> pd.DataFrame:
-    """Cells whose models are the truth."""
-    truth = books.truth[books.truth["source"] == "system"]
-    log = books.log[books.log["source"] == "system"].reset_index(drop=True)
-    columns = {
-        "f": "p_system",
-        "f_free": "p_system",
-        "f_tilde": "p_self",
-        "f_marginal": "marginal_system",
-        "f_free_marginal": "marginal_system",
-        "f_tilde_marginal": "marginal_self",
-    }
-    return log.assign(step=log["t"], **{name: truth[column].to_numpy() for name, column in columns.items()})
-
-
-def test_perfect_models_give_the_true_effect(books):
-    cells = perfect_cells(books)
-    truth = true_effects(books.truth, cells)
-    np.testing.assert_allclose(cells["f_free"] - cells["f_tilde"], truth["effect"], atol=1e-12)
-    table = effect_estimates(cells, books.truth, draws=200)
-    assert table.loc[table["estimate"] == "two-model", "effect"].to_list() == pytest.approx(
-        table.loc[table["estimate"] == "two-model", "truth"].to_list()
-    )
-    corrected = table[table["estimate"] == "residual-corrected"].iloc[0]
-    assert corrected["lower"] <= corrected["truth"] <= corrected["upper"]
-
-
-def test_effects_by_step_grow_and_the_observed_contrast_agrees(books):
-    cells = perfect_cells(books)
-    effects, observed = (
-        cells.assign(effect=cells[name] - cells["f_tilde"]).pivot_table("effect", "user", "step")
-        for name in ("f_free", "decision")
-    )
-    assert effects.columns.to_list() == list(range(1, 13))
-    assert effects.notna().sum().eq(400).all()
-    mean, contrast = effects.mean(), resample_means(observed, draws=100, seed=0)
-    assert mean.iloc[-1] > mean.iloc[0]  # the world's effect grows
-    inside = (contrast["lower"] <= mean) & (mean <= contrast["upper"])
-    assert inside.sum() >= 9
 
 
 def test_profile_of_the_small_world(books):

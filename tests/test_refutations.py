@@ -148,6 +148,7 @@ def test_both_decisions_must_occur(alike, word):
     log = logged().log
     for arm, decision in alike.items():
         log = log.assign(decision=log["decision"].where(log["source"] != arm, decision))
+    assert CHECKS["both decisions"][0] == "decisive"
     rates = tuple(log.groupby("source", observed=True)["decision"].mean())
     effect = reported(identification=SimpleNamespace(overlap=SimpleNamespace(accepted=rates)))
     found = checks._both_decisions(effect, Dataset(log), RNG)
