@@ -26,7 +26,8 @@ FOLDED = ("theorem", "reproduction")
 def render_run(run: Run) -> str:
     """Return the page of a run."""
     manifest, (source, found) = run.manifest, run.answer
-    cards = sorted((_card(run, name) for name in manifest["notebooks"]), key=lambda card: card["order"])
+    names = sorted(manifest["notebooks"], key=lambda name: NOTEBOOK_ROLES.index(run.roles[name]))
+    cards = [_card(run, name) for name in names]
     key = next((card for card in cards if card["name"] == source), {})
     return TEMPLATES.get_template("run.html.j2").render(
         run=manifest["run"],
@@ -49,7 +50,7 @@ def render_run(run: Run) -> str:
 
 def _card(run: Run, name: str) -> dict:
     """Return a notebook as the run's page shows it: its question, light, headline and key figure."""
-    entry, said, role = run.manifest["notebooks"][name], run.said[name], run.roles.get(name, "")
+    entry, said = run.manifest["notebooks"][name], run.said[name]
     verdicts = of_kind(said, "verdict")
     worst = min((one["verdict"] for one in verdicts), key=WORST.index, default="")
     source, answer = run.answer
@@ -61,8 +62,7 @@ def _card(run: Run, name: str) -> dict:
         "title": entry["title"],
         "status": entry["status"],
         "error": entry["error"],
-        "role": role,
-        "order": NOTEBOOK_ROLES.index(role) if role in NOTEBOOK_ROLES else NOTEBOOK_ROLES.index(""),
+        "role": run.roles[name],
         "verdicts": verdicts,
         "light": light,
         "word": word,
@@ -130,11 +130,10 @@ def _answer(found: Mapping) -> dict:
     value, ends = headline(_turned(found) if falls else found)
     value, ends = (text.replace("+", "") if falls else text for text in (value, ends))
     word, colour = LIGHTS[found["status"]]
-    rates = found["rates"] if found["unit"] == "probability" and found["status"] != "bounded" else None
-    most = max(*(rates or {"": 0}).values(), 1e-9)
-    bars = [
-        (ARMS.get(name, name), share(rate), max(0, 100 * rate / most)) for name, rate in (rates or {}).items()
-    ]
+    shown = found["unit"] == "probability" and found["status"] != "bounded"
+    rates = (shown and found["rates"]) or {}
+    most = max([*rates.values(), 1e-9])
+    bars = [(ARMS.get(name, name), share(rate), max(0, 100 * rate / most)) for name, rate in rates.items()]
     return {
         "lead": lead,
         "amount": value,
@@ -178,7 +177,7 @@ def _lift(found: Mapping) -> str:
 
 def _reason(found: Mapping) -> str:
     """Return the weightiest reason of the status, short, and how wide the answer is if something is hidden."""
-    reason = found["reasons"][0].partition(": ")[0].partition(" (")[0] if found["reasons"] else ""
+    reason = found["reasons"][0].partition(": ")[0].partition(" (")[0]
     said = f"{reason[:1].upper()}{reason[1:]}."
     if found["status"] == "assumed" and (ends := twofold(found)):
         write, unit = writer(found["unit"] == "probability", sign=True)

@@ -6,7 +6,7 @@ crash, or edited, so nothing of them is believed that is not of its shape.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -65,8 +65,7 @@ class Run:
     said: Mapping[str, Sequence[Mapping]]  # what each notebook said, in order
     # every notebook's, given or default, but the folder that it wrote to
     parameters: Mapping[str, Mapping[str, object]]
-    # what each notebook is for: one of `NOTEBOOK_ROLES`
-    roles: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str]  # what each notebook is for: one of `NOTEBOOK_ROLES`
 
     @property
     def answer(self) -> tuple[str, Mapping]:
@@ -127,7 +126,10 @@ def read_run(folder: Path) -> Run:
         for name, record in records.items()
     }
     said = {name: record["entries"] for name, record in records.items()}
-    roles = {name: record.get("role") or "" for name, record in records.items()}
+    roles = {
+        name: role if (role := record.get("role")) in NOTEBOOK_ROLES else ""
+        for name, record in records.items()
+    }
     return Run(folder=folder, manifest=manifest, said=said, parameters=parameters, roles=roles)
 
 
