@@ -133,8 +133,8 @@ def difference(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
     It is put together from those of the two sides (Zou and Donner 2008, Statistics in Medicine 27, eq. 3). Of
     runs on the same users it is too wide, so that what it tells apart did move. Either side has `value`, `lower`
-    and `upper`, and one without an interval is taken as exact; the difference has `difference`, and `lower` and
-    `upper`, NaN where neither side has them.
+    and `upper`, and one without an interval is taken as exact; the difference has `difference`, and
+    `difference_lower` and `difference_upper`, NaN where neither side has them.
     """
     gap = second["value"] - first["value"]
     known = first["lower"].notna() | second["lower"].notna()
@@ -144,9 +144,8 @@ def difference(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     above = np.hypot(
         (second["upper"] - second["value"]).fillna(0), (first["value"] - first["lower"]).fillna(0)
     )
-    return pd.DataFrame(
-        {"difference": gap, "lower": (gap - below).where(known), "upper": (gap + above).where(known)}
-    )
+    lower, upper = (gap - below).where(known), (gap + above).where(known)
+    return pd.DataFrame({"difference": gap, "difference_lower": lower, "difference_upper": upper})
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -184,16 +183,14 @@ def _compared_numbers(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame
     order = pd.MultiIndex.from_tuples(dict.fromkeys([*sides[0].index, *sides[1].index]), names=keys)
     a, b = (side.reindex(order) for side in sides)
     found = difference(a, b)
-    beyond = (found["lower"] > 0) | (found["upper"] < 0)
-    gap, known = found["difference"], found["lower"].notna()
+    gap, lower, upper = (found[name] for name in found)
     there = [order.isin(side.index) for side in sides]
     verdict = np.select(
-        [~there[1], ~there[0], gap.isna(), gap == 0, ~known],
-        ["only in the first", "only here", "not known", "equal", "differs"],
-        np.where(beyond, "moved", "not told apart"),
+        [~there[1], ~there[0], gap.isna(), gap == 0, lower.isna(), (lower > 0) | (upper < 0)],
+        ["only in the first", "only here", "not known", "equal", "differs", "moved"],
+        "not told apart",
     )
     a = a.add_prefix("first_").rename(columns={"first_value": "first"})
-    found = found.rename(columns={"lower": "difference_lower", "upper": "difference_upper"})
     return pd.concat([a, b, found], axis=1).assign(verdict=verdict).reset_index()
 
 

@@ -146,14 +146,14 @@ def _against_earlier(rows: pd.DataFrame) -> pd.DataFrame:
     mean = pd.DataFrame(
         [_pooled_mean(rows.iloc[before]) for before in earlier], columns=["value", "lower", "upper"]
     )
-    apart = difference(mean, rows)
+    found = difference(mean, rows)
     ranks = [WORSE.index(word) if word in WORSE else 0 for word in rows["word"]]
     worse = pd.Series(
         [bool(before) and rank > ranks[before[-1]] for rank, before in zip(ranks, earlier, strict=True)]
     )
-    found = apart.set_axis(["difference", "difference_lower", "difference_upper"], axis=1)
     found.insert(0, "earlier", mean["value"])
-    return rows.join(found.assign(alert=worse | (apart["lower"] > 0) | (apart["upper"] < 0)))
+    alert = worse | (found["difference_lower"] > 0) | (found["difference_upper"] < 0)
+    return rows.join(found.assign(alert=alert))
 
 
 def _pooled_mean(rows: pd.DataFrame) -> tuple[float, float, float]:
