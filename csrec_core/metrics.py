@@ -96,7 +96,7 @@ def auc_by_user(decision: np.ndarray, score: np.ndarray, user: np.ndarray) -> pd
     """
     decision, score = np.asarray(decision).astype(bool), np.asarray(score, dtype=float)
     accepted, rejected = score[decision], score[~decision]
-    placement = np.full(len(score), np.nan)
+    auc, placement = np.nan, np.full(len(score), np.nan)
     if len(accepted) and len(rejected):
         everyone = rankdata(score)
         below = (everyone[decision] - rankdata(accepted)) / len(rejected)
@@ -105,8 +105,7 @@ def auc_by_user(decision: np.ndarray, score: np.ndarray, user: np.ndarray) -> pd
         placement[decision] = (below - auc) / len(accepted)
         placement[~decision] = (above - auc) / len(rejected)
     influence = pd.Series(placement).groupby(np.asarray(user)).sum(min_count=1)
-    centre = auc if len(accepted) and len(rejected) else np.nan
-    return centre + influence * len(influence)
+    return auc + influence * len(influence)
 
 
 def calibration_bin(probability: np.ndarray) -> np.ndarray:

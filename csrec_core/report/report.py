@@ -105,11 +105,8 @@ class Report:
         """Say what an effect is (`csrec_core.effect.result.Effect`), as `finding` does, as its card shows it."""
         found = effect.to_dict()
         value = tuple(found[name] for name in ("effect", "lower", "upper"))
-        numbers = (
-            {}
-            if None in value
-            else {"effect" if effect.identification.allows else "if_nothing_hidden": value}
-        )
+        name = "effect" if effect.identification.allows else "if_nothing_hidden"
+        numbers = {} if None in value else {name: value}
         self._find(sentences(found)["headline"], as_card(effect), numbers, answer=found)
 
     def tile(self, question: str, title: str, text: str, /) -> None:

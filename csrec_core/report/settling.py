@@ -37,9 +37,8 @@ def say_what_would_settle(report: Report, effect) -> None:
             f"What this log leaves possible is {possible}: of the exposures by {design.arm} it tells what was "
             f"accepted, and of the same exposures by {design.baseline} nothing."
         )
-    lines = [("missing", one) for one in judged.reasons] + [
-        ("would settle it", one) for one in judged.remedies
-    ]
+    lines = [("missing", one) for one in judged.reasons]
+    lines += [("would settle it", one) for one in judged.remedies]
     rows = f"{found['exposures']:,} exposures of {found['users']:,} users"
     caption = f"What is missing, and what would settle it ({rows})."
     report.table(pd.DataFrame(lines, columns=["what", "is"]), "settle", caption=caption)

@@ -41,15 +41,9 @@ def table_html(
         if best and name in best:
             marks = _best_marks(*_bounds(shown, name), high_wins=best[name] == "high", compared=compared)
             marked |= any(marks)
-        columns.append(
-            {
-                "name": (" ".join(map(str, name)) if isinstance(name, tuple) else str(name)).replace(
-                    "_", " "
-                ),
-                "number": _is_number(column),
-                "cells": [_cell(*pair, digits) for pair in zip(column, marks, strict=True)],
-            }
-        )
+        label = " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+        cells = [_cell(*pair, digits) for pair in zip(column, marks, strict=True)]
+        columns.append({"name": label.replace("_", " "), "number": _is_number(column), "cells": cells})
     return TEMPLATES.get_template("table.html.j2").render(
         slug=slug,
         caption=caption,
