@@ -47,7 +47,7 @@ from csrec_core.reproduction.ablation import (
 )
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
 from csrec_core.reproduction.ceiling import filter_books
-from csrec_core.reproduction.experiment import Reproduction
+from csrec_core.reproduction.experiment import Reproduction, sample_users
 from csrec_core.reproduction.findings import line_words, paper_claim
 from csrec_core.reproduction.presets import PRESETS, Effort
 from csrec_core.reproduction.published import (
@@ -58,7 +58,6 @@ from csrec_core.reproduction.published import (
     compare_with_published,
     with_footnotes,
 )
-from csrec_core.reproduction.samples import sample_users, shuffle_exposures
 from csrec_core.reproduction.tables import (
     ORACLE,
     TABULAR,
@@ -68,6 +67,7 @@ from csrec_core.reproduction.tables import (
     experiment,
     margin_of_oracle,
     reference_scores,
+    shuffle_exposures,
     summarise,
 )
 

@@ -27,7 +27,7 @@ Scheme = tuple[Tensor, Tensor, Loss]
 
 
 def build_backbone(
-    sequences: Sequences, *, backbone: str = "sasrec", positions: int, seed: int = 0, **hyper
+    sequences: Sequences, *, backbone: str = "sasrec", positions: int | None = None, seed: int = 0, **hyper
 ) -> Encoder:
     """Return an untrained backbone for the catalogue and users of `sequences`.
 
@@ -35,11 +35,12 @@ def build_backbone(
     ----------
     backbone : str
         A key of `csrec_core.models.backbones.BACKBONES`.
-    positions : int
-        Tokens that a state may depend on.
+    positions : int, optional
+        Tokens that a state may depend on; by default those before the last item that is trained on.
     **hyper
         Keyword defaults of the backbone, such as hidden, layers, heads, dropout.
     """
+    positions = sequences.self_items.shape[1] - max(HELD_OUT.values()) - 1 if positions is None else positions
     known = {"users": len(sequences.users), "features": sequences.features.cpu()}
     build = backbone_class(backbone)
     with seeded(seed):
@@ -93,7 +94,7 @@ def train_next_item(
         raise InputError(
             f"a next item needs users with at least {max(HELD_OUT.values()) + 2} self-chosen items"
         )
-    model = build_backbone(sequences, backbone=backbone, positions=window - 1, seed=training.seed, **hyper)
+    model = build_backbone(sequences, backbone=backbone, seed=training.seed, **hyper)
     scheme = scheme or model.schemes[0]
     if scheme not in model.schemes:
         raise unknown("scheme", scheme, model.schemes, where=backbone)

@@ -29,11 +29,9 @@ from csrec_core.models.csrec import predict_csrec, split_exposures, train_csrec
 from csrec_core.models.next_item import build_backbone, rank_next_item, train_next_item
 from csrec_core.models.predictions import draw_folds
 from csrec_core.models.preference import Readouts, rank_by_acceptance, read_out, train_preference
-from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.sequences import Sequences, to_sequences
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
 from csrec_core.reproduction.presets import FEWEST_READ, Effort, Preset, tested_steps
-from csrec_core.reproduction.samples import sample_users
 
 STUDY_FOLDS = 2
 Wanted = tuple[str, int, Preset | None]  # a trial: backbone, seed, preset; None is the next-item baseline
@@ -199,11 +197,10 @@ class Reproduction:
         return Readouts(**self._cache.tensors(name, lambda: vars(read()))), f_tilde
 
     def _next_item(self, backbone: str, seed: int) -> Encoder:
-        window = self.sequences.self_items.shape[1] - max(HELD_OUT.values())
         training, model = replace(self.effort.baseline, seed=seed), self._model(backbone)
         return self._cache.model(
             f"next-{backbone}-{seed}",
-            partial(build_backbone, self.sequences, positions=window - 1, **model),
+            partial(build_backbone, self.sequences, **model),
             partial(train_next_item, self.sequences, training=training, **model),
         )
 
@@ -234,7 +231,7 @@ class Reproduction:
     @cached_property
     def _cache(self) -> Cache:
         here = Path(__file__)
-        code = [*(here.with_name(f"{name}.py") for name in ("catalogue", "presets", "samples")), here]
+        code = [*(here.with_name(f"{name}.py") for name in ("catalogue", "presets")), here]
         genres = None if self.dataset.items is None else self.dataset.items.to_csv(index=False)
         content = [self.dataset.fingerprint, genres, asdict(self.effort)]
         return Cache.of(self.folder, "reproduction", content, code)
@@ -257,6 +254,16 @@ class Reproduction:
         for _, result in run_tasks(_run_trials, tasks, workers=self.jobs, label="trials", reuse=True):
             if isinstance(result, InputError):
                 raise result
+
+
+def sample_users(dataset: Dataset, users: int, *, seed: int = 0) -> Dataset:
+    """Return the log of that many users, at random; of all where there are no more."""
+    everyone = dataset.log["user"].unique()
+    if users >= len(everyone):
+        return dataset
+    chosen = np.random.default_rng(seed).permutation(everyone)[:users]
+    log = dataset.log[dataset.log["user"].isin(chosen)].reset_index(drop=True)
+    return replace(dataset, log=log)
 
 
 def _name(backbone: str, seed: int, preset: Preset | None) -> str:

@@ -34,7 +34,6 @@ from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.fewshot import FewShot, Slots, predict_skips, train_fewshot
 from csrec_core.models.next_item import build_backbone, train_next_item
 from csrec_core.models.preference import Readouts, read_out, train_preference
-from csrec_core.models.ranking import HELD_OUT
 from csrec_core.models.train import Training, hold_out
 from csrec_core.reproduction.catalogue import accepted_history, softmax_readouts
 from csrec_core.reproduction.experiment import Trial
@@ -141,12 +140,11 @@ class SessionTrials:
     def _baseline(self, backbone: str, seed: int) -> Tables:
         """A next-item model of accepted self-chosen tracks; it decides by its ranking."""
         learned, read, tested = self.log.learned, self.log.read, self.log.tested
-        window = learned.self_items.shape[1] - max(HELD_OUT.values())
         common: dict[str, Any] = {"backbone": backbone, **self.effort.hyper}
         loss = "softmax" if len(learned.catalogue) <= LARGE_CATALOGUE else "sampled_softmax"
         model = self._cache.model(
             f"next-{backbone}-{seed}",
-            partial(build_backbone, learned, positions=window - 1, **common),
+            partial(build_backbone, learned, **common),
             partial(train_next_item, learned, training=self._training(seed), loss=loss, **common),
         )
         share = softmax_readouts(model, read, wanted=torch.zeros_like(tested)).rank

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import t as student
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.data.log import SELF, SYSTEM, Dataset, validate_log
 from csrec_core.effect.design import Design
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
@@ -34,7 +34,6 @@ from csrec_core.models.backbones import BACKBONES
 from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.experiment import Reproduction, Trial, Wanted
 from csrec_core.reproduction.presets import Preset
-from csrec_core.reproduction.samples import shuffle_exposures
 
 ORACLE = "oracle"
 TABULAR = "boosted trees"  # on what is known before each exposure: what a sequence model has to beat
@@ -134,6 +133,22 @@ def hidden_position(
     ]
     table = summarise(pd.concat(parts, ignore_index=True))
     return table[table["metric"].isin(DECISION_METRICS)], float(tested["decision"].mean())
+
+
+def shuffle_exposures(dataset: Dataset, *, seed: int = 0) -> Dataset:
+    """Shuffle each user's exposures by the system together with their decisions: the position is hidden.
+
+    What a user decides on an item is kept, and so is the self phase; a simulated world loses its truth.
+    """
+    log = dataset.log.copy()
+    rng = np.random.default_rng(seed)
+    system = (log["source"] == SYSTEM).to_numpy()
+    user, t = log.loc[system, "user"].to_numpy(), log.loc[system, "t"].to_numpy()
+    order = np.lexsort((rng.random(len(user)), user))  # a random order within each user
+    shuffled = np.empty_like(t)
+    shuffled[order] = t[np.lexsort((t, user))]
+    log.loc[system, "t"] = shuffled
+    return replace(dataset, log=validate_log(log), truth=None, name=f"{dataset.name}, shuffled")
 
 
 def model_scores(trial: Trial, name: str, column: str = "") -> pd.DataFrame:
