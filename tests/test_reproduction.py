@@ -315,23 +315,21 @@ def test_the_last_item_is_ranked_in_the_whole_catalogue(sequences):
 
 
 def test_what_is_done_is_kept(bench, monkeypatch):
-    first = bench.csrec("sasrec", seed=0, preset=PRESETS["sound"])
+    first = bench.trial("sasrec", 0, PRESETS["sound"])
 
     def forbidden(*_, **__):
         raise AssertionError("trained again")
 
     for name in ("train_preference", "train_csrec", "train_next_item", "read_out"):
         monkeypatch.setattr(module, name, forbidden)
-    again = Reproduction(bench.dataset, bench.effort, bench.folder).csrec(
-        "sasrec", seed=0, preset=PRESETS["sound"]
-    )
+    again = Reproduction(bench.dataset, bench.effort, bench.folder).trial("sasrec", 0, PRESETS["sound"])
     pd.testing.assert_frame_equal(again.cells, first.cells)
     with pytest.raises(AssertionError, match="trained again"):
-        bench.csrec("sasrec", seed=1, preset=PRESETS["sound"])
+        bench.trial("sasrec", 1, PRESETS["sound"])
 
 
 def test_a_run_cut_short_goes_on_where_it_stopped(bench, tmp_path, monkeypatch):
-    whole = bench.csrec("sasrec", seed=0, preset=PRESETS["crossed"])
+    whole = bench.trial("sasrec", 0, PRESETS["crossed"])
     calls, real = [], module.train_csrec
 
     def stop_at_second(*arguments, **options):
@@ -343,8 +341,8 @@ def test_a_run_cut_short_goes_on_where_it_stopped(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train_csrec", stop_at_second)
     other = Reproduction(bench.dataset, bench.effort, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        other.csrec("sasrec", seed=0, preset=PRESETS["crossed"])
-    resumed = other.csrec("sasrec", seed=0, preset=PRESETS["crossed"])
+        other.trial("sasrec", 0, PRESETS["crossed"])
+    resumed = other.trial("sasrec", 0, PRESETS["crossed"])
     assert len(calls) == 3
     pd.testing.assert_frame_equal(resumed.cells, whole.cells)
 
@@ -365,7 +363,7 @@ def test_a_table_of_trials_controls_and_chance(bench):
     margin = margin_of_oracle(summary, [csrec_name("sasrec"), TABULAR, ORACLE])
     assert margin[ORACLE] == 1 and set(margin) == {"CSRec (SASRec)", TABULAR, ORACLE}
     # few users only, where each prefix is a window of its own
-    assert bench.csrec("bert4rec", seed=0, preset=PRESETS["paper"]).cells["user"].nunique() == 30
+    assert bench.trial("bert4rec", 0, PRESETS["paper"]).cells["user"].nunique() == 30
     assert bench.sized("sasrec") is bench and len(bench.sized("bert4rec").sequences.users) == 30
     with pytest.raises(InputError, match=r"unknown backbone 'sasrek'"):
         experiment(bench, [("sasrek", 0, None)])
@@ -373,7 +371,7 @@ def test_a_table_of_trials_controls_and_chance(bench):
 
 def test_nothing_of_a_users_last_decision_is_in_its_crossed_prediction(world, bench, tmp_path):
     """Neither training nor calibration may know it; the other half's f does, for it learns from it."""
-    cells = bench.csrec("sasrec", seed=0, preset=PRESETS["crossed"]).cells
+    cells = bench.trial("sasrec", 0, PRESETS["crossed"]).cells
     last = cells["step"] == cells["step"].max()
     flipped = cells[last & (cells["fold"] == 1)]
     log = world.log.copy()
@@ -382,7 +380,7 @@ def test_nothing_of_a_users_last_decision_is_in_its_crossed_prediction(world, be
     assert hit.sum() == len(flipped) > 30
     log.loc[hit, "decision"] = 1 - log.loc[hit, "decision"]
     other = replace(bench, dataset=replace(world, log=log), folder=tmp_path)
-    again = other.csrec("sasrec", seed=0, preset=PRESETS["crossed"]).cells
+    again = other.trial("sasrec", 0, PRESETS["crossed"]).cells
     one, two = (table.loc[last].set_index("fold")["f"] for table in (cells, again))
     np.testing.assert_array_equal(one.loc[1], two.loc[1])
     assert (one.loc[2] != two.loc[2]).all()
@@ -487,9 +485,7 @@ def test_decisions_that_are_templates_are_recognised(tmp_path):
     training = Training(epochs=40, patience=40, batch=8, rate=5e-3, threads=1)
     effort = Effort(baseline=QUICK, csrec=training, hyper={"hidden": 16, "dropout": 0.0})
     bench = Reproduction(Dataset(log), effort, tmp_path)
-    cells = bench.csrec(
-        "gru4rec", seed=0, preset=replace(PRESETS["crossed"], penalty=0.0, estimand="filtered")
-    ).cells
+    cells = bench.trial("gru4rec", 0, replace(PRESETS["crossed"], penalty=0.0, estimand="filtered")).cells
     assert ((cells["f"] >= 0.5) == cells["decision"]).mean() > 0.95
 
 

@@ -99,12 +99,9 @@ def _other_folds(frame: pd.DataFrame, by: list[str]) -> tuple[pd.Series, pd.Seri
 
 def _other_folds_rate(cells: pd.DataFrame, key: np.ndarray | pd.Series, prior: float = 1e-9) -> np.ndarray:
     """Return the accept rate of rows with the same key in other folds, drawn to the overall by `prior`."""
-    decision, fold = cells["decision"].to_numpy(dtype=float), cells["fold"].to_numpy()
-    frame = pd.DataFrame({"key": np.asarray(key), "fold": fold, "decision": decision, "all": 0})
-    accepted, rows = _other_folds(frame, ["all"])
-    overall = accepted / rows
-    accepted, rows = _other_folds(frame, ["key"])
-    return ((accepted + prior * overall) / (rows + prior)).to_numpy()
+    frame = cells[["fold", "decision"]].assign(key=np.asarray(key), all=0)
+    (accepted, rows), (every_accepted, every) = (_other_folds(frame, [by]) for by in ("key", "all"))
+    return ((accepted + prior * (every_accepted / every)) / (rows + prior)).to_numpy()
 
 
 def _other_folds_curve(cells: pd.DataFrame, value: np.ndarray) -> np.ndarray:

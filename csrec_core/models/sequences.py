@@ -170,10 +170,8 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     exposed["slot"] = exposed.groupby("user").cumcount()
     exposed = exposed[exposed["slot"] < horizon]
     width = int(exposed["slot"].max()) + 1 if len(exposed) else 0
-    own, system = (
-        partial(_slot_table, chosen, (len(users), length)),
-        partial(_slot_table, exposed, (len(users), width)),
-    )
+    own = partial(_slot_table, chosen, (len(users), length))
+    system = partial(_slot_table, exposed, (len(users), width))
     ends = np.iinfo(np.int64)  # padding comes before all, or after all
     turns = np.hstack([own("turn", ends.min), system("turn", ends.max)]).argsort(axis=1, kind="stable")
     in_turn = (turns != np.arange(length + width)).any()

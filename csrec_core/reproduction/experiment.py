@@ -112,31 +112,22 @@ class Reproduction:
         """Run trials, `jobs` at a time, or read those in the cache; in the order asked for."""
         if self.jobs > 1:
             self._run_together([each for each in wanted if not self._is_cached(each)])
-        return [
-            self.baseline(backbone, seed=seed)
-            if preset is None
-            else self.csrec(backbone, seed=seed, preset=preset)
-            for backbone, seed, preset in tqdm(wanted, desc="trials", disable=None, leave=False)
-        ]
+        return [self.trial(*each) for each in tqdm(wanted, desc="trials", disable=None, leave=False)]
 
-    def baseline(self, backbone: str, *, seed: int) -> Trial:
-        """Train a next-item model on accepted self-chosen items alone, and decide by its ranking (Eq. 20)."""
-        if (ground := self.sized(backbone)) is not self:
-            return ground.baseline(backbone, seed=seed)
+    def trial(self, backbone: str, seed: int, preset: Preset | None = None) -> Trial:
+        """Run a trial, or read it from the cache.
 
-        def run() -> tuple[pd.DataFrame, pd.DataFrame]:
-            model = self._next_item(backbone, seed)
-            share = rank_shares(model, self.sequences, last=self.last, seed=seed)
-            return self._tested(rank_share=share), rank_next_item(model, with_repeats(self.sequences))
+        A baseline, without a preset, is a next-item model of accepted self-chosen items alone, and decides by its
+        ranking (Eq. 20). CSRec is f over a frozen f~ of the same backbone and seed.
+        """
+        ground = self.sized(backbone)
+        run = ground._run_baseline if preset is None else partial(ground._run_csrec, preset=preset)
+        return Trial(*ground._cache.tables(_name(backbone, seed, preset), partial(run, backbone, seed)))
 
-        return Trial(*self._cache.tables(_name(backbone, seed, None), run))
-
-    def csrec(self, backbone: str, *, seed: int, preset: Preset) -> Trial:
-        """Train f over a frozen f~ of the same backbone and seed, and read it at the tested exposures."""
-        if (ground := self.sized(backbone)) is not self:
-            return ground.csrec(backbone, seed=seed, preset=preset)
-        run = partial(self._run_csrec, backbone, seed, preset)
-        return Trial(*self._cache.tables(_name(backbone, seed, preset), run))
+    def _run_baseline(self, backbone: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        model = self._next_item(backbone, seed)
+        share = rank_shares(model, self.sequences, last=self.last, seed=seed)
+        return self._tested(rank_share=share), rank_next_item(model, with_repeats(self.sequences))
 
     def _run_csrec(self, backbone: str, seed: int, preset: Preset) -> tuple[pd.DataFrame, pd.DataFrame]:
         readouts, f_tilde = self._readouts(backbone, seed, preset)

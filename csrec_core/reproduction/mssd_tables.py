@@ -51,12 +51,8 @@ def _trial_scores(trial: Trial, system: str) -> pd.DataFrame:
     if "rank_share" in cells:
         return model_scores(trial, system)
     names = {"f_marginal": system, "f_level": PLAYLIST_LEVEL}
-    parts = [
-        skip_scores(
-            cells, cells[[name for name in names if name in cells]].rename(columns=names), draws=DRAWS
-        )
-    ]
-    parts.append(rank_scores(ranks, system))
+    predicted = cells.filter(list(names)).rename(columns=names)
+    parts = [skip_scores(cells, predicted, draws=DRAWS), rank_scores(ranks, system)]
     if "rank_effect" in ranks:
         parts.append(rank_scores(ranks.assign(rank=ranks["rank_effect"]), f"{system}{BY_EFFECT}"))
     return pd.concat(parts, ignore_index=True)

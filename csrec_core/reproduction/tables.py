@@ -103,7 +103,7 @@ def reference_scores(
     candidates of the baseline `backbone`.
     """
     tested = bench.cells[bench.cells["tested"]]
-    chance = chance_scores(tested, bench.baseline(backbone, seed=seed).ranks)
+    chance = chance_scores(tested, bench.trial(backbone, seed).ranks)
     parts = [decision_scores(tested, probabilities, draws=DRAWS), chance]
     return pd.concat(parts, ignore_index=True).assign(seed=0)
 
