@@ -135,8 +135,8 @@ class Acceptance(nn.Module):
         numbers = self.describe(items, decisions, own=length + 1, first=length)
         return self(states, asked, numbers[:, 0])
 
-    def catalogue_logits(self, items: Tensor, decisions: Tensor, users: Tensor | None = None) -> Tensor:
-        """Return the logits (B, N) of accepting each item after a self-chosen window."""
+    def catalogue_logits(self, users: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
+        """Return the logits (B, N) of accepting each item after the self-chosen windows of `users` (B,)."""
         states = self.backbone.encode_end(items, decisions, users=users)
         numbers = self.user_state.describe_catalogue(items, decisions)
         every = torch.arange(1, self.backbone.n_items + 1, device=items.device).expand(len(items), -1)

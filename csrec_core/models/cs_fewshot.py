@@ -41,14 +41,8 @@ def train_fewshot_preference(
 ) -> tuple[FewShot, pd.DataFrame]:
     """Train f~ on the self-chosen tracks of second halves, calibrate it on held-out sessions, and freeze it.
 
-    Of the decisions of the second half it reads none, half or all, a third of the sessions each.
-
-    Parameters
-    ----------
-    checkpoint : path, optional
-        See `csrec_core.models.train.fit`.
-    **size
-        Of `csrec_core.models.fewshot.FewShot`.
+    Of the decisions of the second half it reads none, half or all, a third of the sessions each. `size` is of
+    `FewShot`.
     """
     model, slots = build_fewshot(sessions, training.seed, device, **size)
     shares = torch.tensor(READ_SHARES, device=device)
@@ -97,16 +91,7 @@ def read_branches(model: FewShot, sessions: Sessions) -> Readouts:
 def cs_fewshot_loss(
     model: FewShot, slots: Slots, readouts: Readouts, hidden: Tensor, objective: Objective
 ) -> Tensor:
-    """Return Eq. (9) over the slots by the system of second halves.
-
-    Parameters
-    ----------
-    slots : Slots
-    readouts : Readouts
-        Of f~ for the same sessions.
-    hidden : Tensor (S,) bool
-        Sessions of whose second half no decision is read.
-    """
+    """Return Eq. (9) over the slots by the system of second halves, of which `hidden` (S,) bool read no decision."""
     logits = slots.logits(model, ~hidden[:, None].expand_as(slots.given))
     return csrec_loss(logits, slots.accepted, slots.exposed, hidden, readouts, objective)
 
@@ -124,16 +109,8 @@ def train_cs_fewshot(
 ) -> tuple[FewShot, pd.DataFrame]:
     """Train f on the system's tracks of second halves, and calibrate it on held-out sessions.
 
-    The decisions of the second half are hidden from f where the objective says so.
-
-    Parameters
-    ----------
-    readouts : Readouts
-        Of f~ for the same sessions, as `read_branches` returns them.
-    start : FewShot, optional
-        Model whose weights f starts from, such as f~.
-    checkpoint, **size
-        See `train_fewshot_preference`.
+    The decisions of the second half are hidden from f where the objective says so. The readouts are of f~ for the
+    same sessions (`read_branches`); f starts from the weights of `start`, such as f~; `size` is of `FewShot`.
     """
     model, slots = build_fewshot(sessions, training.seed, device, **size)
     if start is not None:

@@ -49,10 +49,7 @@ def bce(model: Encoder, states: Tensor, targets: Tensor, *, negatives: int = 1) 
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "softmax": softmax,
-    "sampled_softmax": sampled_softmax,
-    "gbce": gbce,
-    "bce": bce,
+    loss.__name__: loss for loss in (softmax, sampled_softmax, gbce, bce)
 }
 
 

@@ -152,11 +152,7 @@ def read_out(model: Acceptance, sequences: Sequences) -> Readouts:
 @torch.no_grad()
 def rank_by_acceptance(model: Acceptance, sequences: Sequences) -> pd.DataFrame:
     """Rank the last self-chosen item of each user by the probability of accepting items now; see `leave_one_out`."""
-
-    def score(rows: Tensor, items: Tensor, decisions: Tensor) -> Tensor:
-        return model.catalogue_logits(items, decisions, rows)
-
-    return leave_one_out(sequences, score)
+    return leave_one_out(sequences, model.catalogue_logits)
 
 
 def _split(sequences: Sequences) -> tuple[Tensor, Tensor]:

@@ -147,7 +147,6 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
 
     Parameters
     ----------
-    dataset : Dataset
     length : int
         Slots of self-chosen history: the last `length` rows of a user. Where the sources take turns, an
         exposure that lies before them all is read without any.

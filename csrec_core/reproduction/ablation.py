@@ -95,8 +95,6 @@ def alpha_sweep(
     cells: pd.DataFrame,
     probabilities: Mapping[str, np.ndarray | pd.Series],
     rankings: Mapping[str, np.ndarray | pd.Series],
-    *,
-    alphas: Sequence[float] = EVERY_ALPHA,
 ) -> pd.DataFrame:
     """Return AHR@alpha over alpha, for probabilities (Eq. 19), rankings (Eq. 20) and two that know nothing.
 
@@ -108,7 +106,7 @@ def alpha_sweep(
     decision = cells["decision"].to_numpy()
     rate = cells.groupby("user")["decision"].mean().mean()
     rows = []
-    for alpha in alphas:
+    for alpha in EVERY_ALPHA:
         for accept, said in ((accept_by_probability, probabilities), (accept_by_rank, rankings)):
             rows += [
                 (name, alpha, (accept(values, alpha) == decision).mean()) for name, values in said.items()

@@ -177,7 +177,7 @@ class SessionTrials:
         def score_by(fitted: Acceptance) -> np.ndarray:
             def score(rows: Tensor) -> Tensor:
                 window = read.self_items[rows], read.self_decisions[rows]
-                return fitted.catalogue_logits(*window, rows).sigmoid()
+                return fitted.catalogue_logits(rows, *window).sigmoid()
 
             return self._score_sequences(score)
 
