@@ -89,11 +89,11 @@ def simulate_books(**knobs) -> Dataset:
         lift=trust_rng.normal(world.effect, world.trust_spread, users)[:, None] * lift,
         mood=mood_rng.integers(genres, size=(users, 2 * steps)),
     )
-    glances = _glances(exposure_rng, world) | _aims(policy_rng, world)
+    glances = _glances(exposure_rng, policy_rng, world)
     log, truth = live(reader, glances, decision_rng.random((users, 2 * steps)))
     log["item"] += 1
     truth = _long(users, steps, **truth)
-    log = _long(users, steps, **log)
+    log = validate_log(_long(users, steps, **log), where="books")
     preferences = None
     if world.publish == "rows":
         log["feature_preference"] = truth["preference"].to_numpy()
@@ -126,8 +126,10 @@ def _log_preferences(rng: np.random.Generator, world: World) -> np.ndarray:
     return np.log(start + 1e-6)[:, None, :] + walk
 
 
-def _glances(rng: np.random.Generator, world: World) -> dict[str, np.ndarray]:
-    """Draw the noise of the exposures, (users, steps) each: the system's books, draws for the readers'."""
+def _glances(
+    rng: np.random.Generator, policy_rng: np.random.Generator, world: World
+) -> dict[str, np.ndarray]:
+    """Draw the noise of the exposures, (users, steps) each: the readers', the system's books, and its policy's."""
     shape = (world.users, world.steps)
     return {
         "genre": rng.random(shape),
@@ -135,16 +137,9 @@ def _glances(rng: np.random.Generator, world: World) -> dict[str, np.ndarray]:
         "browses": rng.random(shape) < world.browsing,
         "any book": rng.integers(world.items, size=shape),
         "exposed": rng.integers(world.items, size=shape),
-    }
-
-
-def _aims(rng: np.random.Generator, world: World) -> dict[str, np.ndarray]:
-    """Draw the noise of the system's policy, (users, steps) each: whether it aims, genre, book."""
-    shape = (world.users, world.steps)
-    return {
-        "targets": rng.random(shape) < world.targeting,
-        "target genre": rng.random(shape),
-        "target book": rng.random(shape),
+        "targets": policy_rng.random(shape) < world.targeting,
+        "target genre": policy_rng.random(shape),
+        "target book": policy_rng.random(shape),
     }
 
 
@@ -159,4 +154,4 @@ def _long(users: int, steps: int, **columns: np.ndarray) -> pd.DataFrame:
     )
     for name, values in columns.items():
         frame[name] = np.concatenate([values[:, :steps].ravel(), values[:, steps:].ravel()])
-    return validate_log(frame, where="books") if "decision" in columns else frame
+    return frame

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from csrec_core.data.columns import COLUMNS
@@ -40,8 +40,8 @@ class LogCheck:
     profile: Profile
     faults: list[Fault]
     carries: list[str]
-    reasons: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, str]
+    left_out: dict[str, int]
 
     @property
     def commands(self) -> list[str]:
@@ -83,22 +83,14 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
     path, options = Path(path), options or ReadOptions()
     kind, guess, reasons = guess_log(path, options, kind=kind)
     dataset = read_data(kind, path, guess)
-    found = {name: reasons.get(name, name) for name in guess.map if name not in options.map}
-    found = {name: found[name] for name in COLUMNS if name in found}
+    own = guess.map.keys() - options.map.keys()
+    found = {name: reasons.get(name, name) for name in COLUMNS if name in own}
     for name, value in guess.content().items():
         if name != "map" and name not in options.content():
             words = [f"{arm}={'+'.join(one)}" for arm, one in value.items()] if name == "arms" else value
             found[name] = words if isinstance(words, str) else ", ".join(words)
-    return LogCheck(
-        path,
-        kind,
-        guess,
-        profile_log(dataset),
-        find_faults(dataset),
-        what_it_carries(dataset),
-        found,
-        dataset.left_out,
-    )
+    faults, carries = find_faults(dataset), what_it_carries(dataset)
+    return LogCheck(path, kind, guess, profile_log(dataset), faults, carries, found, dataset.left_out)
 
 
 def guess_log(

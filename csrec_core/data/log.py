@@ -103,7 +103,7 @@ def read_log(path: str | Path, *, options: ReadOptions | None = None) -> Dataset
     path, options = Path(path), options or ReadOptions()
     files, name = find_files(path)
     with open_table(files, header=options.header, separator=options.separator) as table:
-        dataset = replace(_dataset(table, options), name=name)
+        dataset = _dataset(table, options, name)
     folder = path.is_dir()
     return _with_tables_beside(dataset, path if folder else path.parent, truth=folder)
 
@@ -122,7 +122,7 @@ def frame_to_dataset(
     if frame.empty:
         raise InputError(f"{name}: no rows; expected at least one exposure")
     with open_frame(frame, name) as table:
-        return replace(_dataset(table, options or ReadOptions()), name=name)
+        return _dataset(table, options or ReadOptions(), name)
 
 
 def validate_log(frame: pd.DataFrame, *, where: str = "log") -> pd.DataFrame:
@@ -172,7 +172,7 @@ def find_files(path: Path) -> tuple[list[Path], str]:
     return found, path.name
 
 
-def _dataset(table: Table, options: ReadOptions) -> Dataset:
+def _dataset(table: Table, options: ReadOptions, name: str) -> Dataset:
     rows = read_rows(table, options)
     log, ordered = _sorted_log(rows, table.name)
     named = {
@@ -182,7 +182,7 @@ def _dataset(table: Table, options: ReadOptions) -> Dataset:
         for side, (key, label) in SIDES.items()
         if key in rows.labels
     }
-    return Dataset(log, **named, read=options, ordered=ordered, left_out=rows.left_out)
+    return Dataset(log, **named, name=name, read=options, ordered=ordered, left_out=rows.left_out)
 
 
 def _sorted_log(rows: Rows, name: str) -> tuple[pd.DataFrame, bool]:
@@ -235,10 +235,9 @@ def _with_tables_beside(dataset: Dataset, folder: Path, *, truth: bool) -> Datas
     """Add the tables of items and users that lie beside a log; with `truth`, that too."""
     found = {}
     for side, (key, label) in SIDES.items():
-        files = [folder / f"{side}{suffix}" for suffix in WRITTEN]
-        for file in filter(Path.is_file, files):
+        files = (folder / f"{side}{suffix}" for suffix in WRITTEN)
+        if file := next(filter(Path.is_file, files), None):
             found[side] = _side_table(file, key, label, dataset)
-            break
     if truth and (folder / "truth.parquet").is_file():
         found["truth"] = read_table(folder / "truth.parquet")
     return replace(dataset, **found)

@@ -103,4 +103,4 @@ def _hashed_ids(ids: pd.Series) -> np.ndarray:
         return ids.to_numpy()
     from csrec_core.data.mssd.schema import whole_numbers
 
-    return whole_numbers(ids.astype(str).to_numpy(dtype=object), TEXT_HASH_KEY).astype(np.int64)
+    return whole_numbers(ids.astype(str).to_numpy(dtype=object), TEXT_HASH_KEY)

@@ -77,11 +77,13 @@ class Catalogue:
         share = fame / np.bincount(genre, fame)[genre]
         return cls(genre, quality, share, np.bincount(genre, minlength=genres) > 0)
 
-    def famous(self, genre: np.ndarray, draw: np.ndarray) -> np.ndarray:
-        """Return a book of each genre, by fame, from uniform draws."""
+    def draw(self, weight: np.ndarray, genre_draw: np.ndarray, book_draw: np.ndarray) -> np.ndarray:
+        """Return a book for each reader, from uniform draws: a genre by weight (readers, genres), then by fame."""
+        cumulative = np.cumsum(weight, axis=1)
+        genre = (genre_draw[:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
         order = np.argsort(self.genre, kind="stable")
         edges = np.cumsum(self.share[order])  # one unit of length a genre present
-        position = np.searchsorted(edges, (np.cumsum(self.present) - 1)[genre] + draw)
+        position = np.searchsorted(edges, (np.cumsum(self.present) - 1)[genre] + book_draw)
         return order[np.minimum(position, len(order) - 1)]
 
 
@@ -105,9 +107,8 @@ class ReaderModel:
     def look(self, preference: np.ndarray, mood: np.ndarray, glance: dict[str, np.ndarray]) -> np.ndarray:
         """Return what each reader looks at by themselves, (users,): a genre by preference, then a book by fame."""
         leaning = np.exp(self.world.confounder * (mood[:, None] == np.arange(preference.shape[1])))
-        cumulative = np.cumsum(preference * leaning * self.catalogue.present, axis=1)
-        genre = (glance["genre"][:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
-        famous = self.catalogue.famous(genre, glance["book"])
+        weight = preference * leaning * self.catalogue.present
+        famous = self.catalogue.draw(weight, glance["genre"], glance["book"])
         return np.where(glance["browses"], glance["any book"], famous)
 
     def recommend(self, accepted: np.ndarray, draw: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -119,41 +120,39 @@ class ReaderModel:
         if not self.world.targeting:
             return draw["exposed"], np.full(len(accepted), 1 / books)
         weight = (1 + accepted) * self.catalogue.present
-        cumulative = np.cumsum(weight, axis=1)
-        genre = (draw["target genre"][:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
-        famous = self.catalogue.famous(genre, draw["target book"])
+        famous = self.catalogue.draw(weight, draw["target genre"], draw["target book"])
         item = np.where(draw["targets"], famous, draw["exposed"])
-        share = weight[np.arange(len(item)), self.catalogue.genre[item]] / cumulative[:, -1]
+        share = weight[np.arange(len(item)), self.catalogue.genre[item]] / weight.sum(axis=1)
         aimed = self.world.targeting * share * self.catalogue.share[item]
         return item, aimed + (1 - self.world.targeting) / books
 
-    def seen_mood(self, preference: np.ndarray, item: np.ndarray) -> np.ndarray | float:
-        """Return the probability that who looks at this item by themselves is in the mood for its genre."""
-        moods = preference.shape[1]
-        if not self.world.confounder:
-            return 1 / moods
-        users, genre, odds = np.arange(len(item)), self.catalogue.genre[item], np.exp(self.world.confounder)
+    def looks(self, preference: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Return the probability that exactly this item is looked at in each mood, (users, moods); one if none counts.
+
+        A mood raises the weight of its genre.
+        """
+        users, genre = np.arange(len(item)), self.catalogue.genre[item]
         weight = preference * self.catalogue.present
-        by_mood = preference[users, genre][:, None] / (weight.sum(axis=1)[:, None] + (odds - 1) * weight)
-        by_mood[users, genre] *= odds
-        looks = (1 - self.world.browsing) * by_mood * self.catalogue.share[item][
-            :, None
-        ] + self.world.browsing / len(self.catalogue.genre)
-        return looks[users, genre] / looks.sum(axis=1)
+        liking, total = preference[users, genre][:, None], weight.sum(axis=1, keepdims=True)
+        if self.world.confounder:
+            odds = np.exp(self.world.confounder)
+            share = liking / (total + (odds - 1) * weight)
+            share[users, genre] *= odds
+        else:
+            share = liking / total
+        by_preference = (1 - self.world.browsing) * share * self.catalogue.share[item][:, None]
+        return by_preference + self.world.browsing / len(self.catalogue.genre)
 
     def propensity(self, preference: np.ndarray, item: np.ndarray) -> np.ndarray:
         """Return the probability, given the preferences, that exactly this item is looked at, (users,)."""
-        genre, users = self.catalogue.genre[item], np.arange(len(item))
-        weight = preference * self.catalogue.present
-        total = weight.sum(axis=1)
-        share = preference[users, genre] / total
-        if self.world.confounder:  # the mean over the moods, each of which raises one genre's weight
-            odds = np.exp(self.world.confounder)
-            by_mood = preference[users, genre][:, None] / (total[:, None] + (odds - 1) * weight)
-            by_mood[users, genre] *= odds
-            share = by_mood.mean(axis=1)
-        by_preference = (1 - self.world.browsing) * share * self.catalogue.share[item]
-        return by_preference + self.world.browsing / len(self.catalogue.genre)
+        return self.looks(preference, item).mean(axis=1)
+
+    def seen_mood(self, preference: np.ndarray, item: np.ndarray) -> np.ndarray | float:
+        """Return the probability that who looks at this item by themselves is in the mood for its genre."""
+        if not self.world.confounder:
+            return 1 / preference.shape[1]
+        looks = self.looks(preference, item)
+        return looks[np.arange(len(item)), self.catalogue.genre[item]] / looks.sum(axis=1)
 
     def logit(self, item, last_item, liking, liking_before) -> np.ndarray:
         """Return the logit but for source, mood and earlier decisions; (users,), as each argument is."""

@@ -22,7 +22,7 @@ def repeat_curve(
     Returns `earlier` (exposures before this one, from 0) as text, `2+` or `1 to 2` where put together, `accepted` (the
     mean) with `lower`, `upper`, bootstrapped over users, `rows`, `users`. Empty where none is enough.
     """
-    rows = dataset.log[(dataset.log["source"].astype(str) == arm).to_numpy()]
+    rows = dataset.log[dataset.log["source"] == arm]
     earlier = rows.groupby(["user", "item"]).cumcount().clip(upper=most)
     points = [[number] for number in sorted(earlier.unique())]
     for at in range(len(points) - 1, -1, -1):
@@ -67,7 +67,7 @@ def list_warnings(dataset: Dataset, *, arm: str = SYSTEM) -> list[str]:
 
     Exposures of a user with the same `timestamp` are taken for one list.
     """
-    rows = dataset.log[(dataset.log["source"].astype(str) == arm).to_numpy()]
+    rows = dataset.log[dataset.log["source"] == arm]
     if "timestamp" not in rows.columns or rows.empty:
         return []
     lists = rows.groupby(["user", "timestamp"])["decision"].agg(["sum", "size"])

@@ -1,7 +1,7 @@
 """What the rows of a table mean: the choices of `ReadOptions` as typed columns, ids and arms as codes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from csrec_core.data.views import (
     CONDITION,
     NOT_SHOWN,
     PLACE,
-    contains,
+    as_list,
     count_not_shown,
     keep_rows,
     open_lists,
@@ -37,8 +37,8 @@ class Rows:
     columns: dict[str, np.ndarray]  # (N,) each; `row`, the number in the file, `place` in an exploded list
     labels: dict[str, list[str]]  # of "user" or "item": texts by code from 1, where they are named by text
     arms: tuple[str, ...]  # by code of `source`
-    times: str = ""  # the type of `timestamp` for numpy where it is a time
-    left_out: dict[str, int] = field(default_factory=dict)  # rows by reason
+    times: str  # the type of `timestamp` for numpy where it is a time
+    left_out: dict[str, int]  # rows by reason
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,8 @@ def _decision(found: _Found) -> Column:
     cells = found.cells("decision")
     item = options.map.get("item", "item")
     if item in options.explode and cells.own not in options.explode and cells.own in found.view.columns:
-        value = f"CAST(coalesce({contains(found.view, cells.own, quoted(item))}, false) AS TINYINT)"
+        accepted = f"list_contains({as_list(found.view, cells.own)}, {quoted(item)})"
+        value = f"CAST(coalesce({accepted}, false) AS TINYINT)"
         return Column("decision", cells.own, value, COLUMNS["decision"])
     if options.accept and not CONDITION.search(options.accept):
         return _accepted(cells, options.accept)

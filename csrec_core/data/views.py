@@ -64,7 +64,7 @@ def open_lists(view: Table, names: tuple[str, ...]) -> Table:
             raise unknown("column", name, view.columns, where=f"{view.name}, --explode")
     if len(set(names)) < len(names):
         raise InputError(f"--explode {','.join(names)}: a column is named twice; expected each once")
-    lists = ", ".join(f"{_as_list(view, name)} AS {quoted(name)}" for name in names)
+    lists = ", ".join(f"{as_list(view, name)} AS {quoted(name)}" for name in names)
     view = view.select("listed", f"SELECT * REPLACE ({lists}) FROM {view.view}", part="--explode")
     lengths = [f"coalesce(len({quoted(name)}), 0)" for name in names]
     for name, length in zip(names[1:], lengths[1:], strict=True):
@@ -82,7 +82,7 @@ def open_lists(view: Table, names: tuple[str, ...]) -> Table:
     )
 
 
-def _as_list(view: Table, name: str) -> str:
+def as_list(view: Table, name: str) -> str:
     """Return a column as a list: of Parquet or JSON, or text such as `a b c` or `['a', 'b']`."""
     column, kind = quoted(name), Cells(view, name).kind
     if kind == "list":
@@ -95,14 +95,9 @@ def _as_list(view: Table, name: str) -> str:
     return f"CASE WHEN {json} THEN CAST(from_json({column}, '[\"VARCHAR\"]') AS VARCHAR[]) ELSE {plain} END"
 
 
-def contains(view: Table, name: str, item: str) -> str:
-    """Return SQL that tells whether a column of lists holds the item."""
-    return f"list_contains({_as_list(view, name)}, {item})"
-
-
 def count_not_shown(view: Table, decision: str, item: str) -> int:
     """Return how many elements of the lists of accepted items are not in the lists of items."""
-    accepted, shown_items = _as_list(view, decision), _as_list(view, item)
+    accepted, shown_items = as_list(view, decision), as_list(view, item)
     lost = f"len(list_distinct({accepted})) - len(list_intersect({accepted}, {shown_items}))"
     return int(view.one(f"coalesce(sum({lost}), 0)"))
 

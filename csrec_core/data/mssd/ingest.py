@@ -13,9 +13,10 @@ The folder holds
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 
 from csrec_core.cluster import run_tasks
@@ -27,11 +28,11 @@ from csrec_core.data.mssd.part import (
     identity,
     ingest_file,
     ingest_tracks,
+    note_file,
     one,
     open_database,
     part_name,
     parts_of,
-    read_note,
     rows_of,
 )
 from csrec_core.data.mssd.reader import read_header
@@ -51,7 +52,7 @@ class Ingestion:
     summary: dict
     done: int  # files that were read now
     kept: int  # files that had been before
-    failures: dict[str, str] = field(default_factory=dict)  # by part: what is wrong with its file
+    failures: dict[str, str]  # by part: what is wrong with its file
 
     def __str__(self) -> str:
         facts, lines = self.summary, []
@@ -108,9 +109,9 @@ def ingest(
     other options or tracks; at the end, on ids that collide or files given twice.
     """
     folder, options = Path(folder).resolve(), options or Options()
-    files = _by_part(logs)
     for path in logs:
         read_header(path, LOG_COLUMNS)
+    files = _by_part(logs)
     for path in tracks:
         read_header(path, TRACK_COLUMNS)
     _prepare(folder, list(tracks), options)
@@ -132,7 +133,7 @@ def ingest(
 def _by_part(logs: Sequence[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in logs:
-        part = part_name(path) if path.name.endswith(("csv", "gz")) else path.name
+        part = part_name(path)
         if part in files:
             raise InputError(
                 f"{files[part]} and {path} would both be the part {part}; expected one name each"
@@ -160,7 +161,7 @@ def _prepare(folder: Path, tracks: list[Path], options: Options) -> None:
 
 def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
     """Return the parts of `files` that are done, and take back the notes of those to be done again."""
-    notes = {part: read_note(folder, part) for part in parts_of(folder)}
+    notes = {part: read_json(note_file(folder, part)) for part in parts_of(folder)}
     stale = {part for part in files if part in notes and notes[part]["input"] != identity(files[part])}
     shares = set(notes.pop(SPLIT, {}).get("parts", ()))
     if shares and (stale or set(files) - set(notes)):
@@ -171,9 +172,9 @@ def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
                 f"{', '.join(sorted(lost))}; name these files in --logs as well"
             )
         stale |= shares
-        (folder / "done" / f"{SPLIT}.json").unlink()
+        note_file(folder, SPLIT).unlink()
     for part in stale & set(notes):
-        (folder / "done" / f"{part}.json").unlink()
+        note_file(folder, part).unlink()
     return set(notes) & set(files) - stale
 
 
@@ -187,37 +188,30 @@ def _sweep(folder: Path, parts: list[str]) -> None:
 
 def _ingest_summary(folder: Path, options: Options) -> dict:
     parts = parts_of(folder)
-    notes = [read_note(folder, part) for part in parts]
+    notes = [read_json(note_file(folder, part)) for part in parts]
     problems = sum((Counter(note["problems"]) for note in notes), Counter())
-    counts = {"files": len(set(parts) - {SPLIT}), "read": sum(note["read"] for note in notes)}
-    facts: dict[str, Counter[str]] = {key: Counter() for key in ("rows", "accepted", "contexts", "skipped")}
+    counts = pd.DataFrame(columns=["context_type", "source", "rows", "accepted", *LABELS])
     sessions = incomplete = 0
-    with open_database() as base:
+    if parts:
         skipped = ", ".join(
-            f"count(*) FILTER ({'' if name[:3] == 'not' else 'NOT '}{name})" for name in LABELS
+            f"count_if({'NOT ' * (name == 'not_skipped')}{name}) AS {name}" for name in LABELS
         )
-        kept = rows_of(folder, parts, "log", "apart")
-        groups = f"SELECT context_type, source, count(*), sum(decision), {skipped} FROM {kept} GROUP BY ALL ORDER BY 1"
-        for context, source, rows, accepted, *played in base.execute(groups).fetchall() if parts else ():
-            facts["contexts"][context] += rows
-            facts["skipped"].update({name: rows - one for name, one in zip(LABELS, played, strict=True)})
-            if source is not None:
-                facts["rows"][source] += rows
-                facts["accepted"][source] += accepted
-        if parts:
-            index = (
-                f"SELECT count(*), count(*) FILTER (rows <> length) FROM {rows_of(folder, parts, 'index')}"
-            )
-            sessions, incomplete = one(base, index)
-    good = facts["contexts"].total()
+        said = f"context_type, source, count(*) AS rows, sum(decision) AS accepted, {skipped}"
+        whole = "SELECT count(*), count_if(rows <> length)"
+        with open_database() as base:
+            kept = rows_of(folder, parts, "log", "apart")
+            counts = base.execute(f"SELECT {said} FROM {kept} GROUP BY context_type, source").df()
+            sessions, incomplete = one(base, f"{whole} FROM {rows_of(folder, parts, 'index')}")
+    good, by_source = counts["rows"].sum(), counts.groupby("source")[["rows", "accepted"]].sum()
     return {
         "options": asdict(options),
-        **counts,
-        "rows": dict(sorted(facts["rows"].items())),
-        "accept_rate": {name: facts["accepted"][name] / rows for name, rows in sorted(facts["rows"].items())},
-        "contexts": dict(facts["contexts"]),
+        "files": len(set(parts) - {SPLIT}),
+        "read": sum(note["read"] for note in notes),
+        "rows": by_source["rows"].to_dict(),
+        "accept_rate": (by_source["accepted"] / by_source["rows"]).to_dict(),
+        "contexts": counts.groupby("context_type")["rows"].sum().to_dict(),
         "problems": dict(sorted(problems.items())),
-        "skip_rate": {name: facts["skipped"][name] / good for name in LABELS if good},
+        "skip_rate": {name: float(counts[name].sum() / good) for name in LABELS if good},
         "sessions": sessions,
         "incomplete": incomplete,
         "merged": sum(note.get("merged", 0) for note in notes),

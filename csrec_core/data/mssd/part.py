@@ -30,7 +30,7 @@ from csrec_core.data.mssd.schema import (
 )
 from csrec_core.data.tables import sql_text
 from csrec_core.errors import InputError
-from csrec_core.files import read_json, whole_file, write_json
+from csrec_core.files import whole_file, write_json
 
 LOG_COLUMNS = tuple(column.name for column in (SESSION, TRACK, *LOG))
 TRACK_COLUMNS = tuple(column.name for column in (TRACK_ID, *TRACKS))
@@ -93,7 +93,7 @@ def ingest_file(path: Path, folder: Path, options: Options) -> dict:
             "read": one(base, "SELECT count(*) FROM judged")[0],
             "problems": _quarantine(base, folder, name),
         }
-    write_note(folder, name, note)
+    write_json(note_file(folder, name), note)
     return note
 
 
@@ -156,19 +156,14 @@ def read_users(folder: Path, users: np.ndarray, *tables: str) -> pd.DataFrame:
     return pq.read_table(paths, filters=pc.field("user").isin(pa.array(users))).to_pandas()
 
 
-def write_note(folder: Path, part: str, note: dict) -> None:
-    """Note that a part is whole."""
-    write_json(folder / "done" / f"{part}.json", note)
+def note_file(folder: Path, part: str) -> Path:
+    """Return the file whose presence says that a part is whole."""
+    return folder / "done" / f"{part}.json"
 
 
 def parts_of(folder: Path) -> list[str]:
     """Return the parts that are whole."""
     return sorted(path.stem for path in (folder / "done").glob("[!.]*.json"))
-
-
-def read_note(folder: Path, part: str) -> dict:
-    """Read what `write_note` wrote."""
-    return read_json(folder / "done" / f"{part}.json")
 
 
 def _judge_lines(

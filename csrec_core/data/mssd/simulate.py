@@ -141,14 +141,9 @@ def simulate_mssd(
     return logs, [tracks]
 
 
-def truth_files(folder: str | Path) -> list[Path]:
-    """Return the truth of the sessions in a folder of `csrec data mssd --simulate`; of others nothing."""
-    return sorted((Path(folder) / "csv").glob("truth_*.parquet"))
-
-
 def truth_rows(folder: Path, users: np.ndarray) -> pd.DataFrame | None:
     """Return what `simulate_mssd` knows of some sessions, by `user` and `t`; None where none was simulated."""
-    if not (files := truth_files(folder)):
+    if not (files := sorted((folder / "csv").glob("truth_*.parquet"))):
         return None
     names = read_users(folder, users, "index")[["user", "session"]]
     mine = pc.field("session").isin(pa.array(names["session"]))
@@ -156,7 +151,7 @@ def truth_rows(folder: Path, users: np.ndarray) -> pd.DataFrame | None:
 
 
 def read_truth(folder: str | Path, users: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the truth of sessions of such a folder, by name (`simulate_mssd`), (S, 20) each, else NaN."""
+    """Return the truth of sessions by name (`simulate_mssd`), (S, 20) each, else NaN; of real sessions nothing."""
     if (truth := truth_rows(Path(folder), users)) is None:
         return {}
     place = np.searchsorted(users, truth["user"]), truth["t"].to_numpy() - 1

@@ -7,15 +7,15 @@ import duckdb
 from csrec_core.data.mssd.part import (
     DUPLICATE,
     TABLES,
+    note_file,
     one,
     open_database,
-    read_note,
     rows_of,
-    write_note,
     write_table,
 )
 from csrec_core.data.tables import sql_text
 from csrec_core.errors import InputError
+from csrec_core.files import read_json, write_json
 
 SPLIT = "sessions-of-several-files"  # the part
 FEW_SESSIONS = 1000  # split sessions that are mended however few sessions there are
@@ -56,9 +56,9 @@ def _refuse_clashes(base: duckdb.DuckDBPyConnection) -> None:
 
 
 def _move(base: duckdb.DuckDBPyConnection, folder: Path, shares: list[str]) -> None:
-    notes = {part: read_note(folder, part) for part in shares}
+    notes = {part: read_json(note_file(folder, part)) for part in shares}
     for part in shares:
-        (folder / "done" / f"{part}.json").unlink()
+        note_file(folder, part).unlink()
     rows = f"FROM {rows_of(folder, shares, 'log', 'apart')} WHERE user IN (FROM split)"
     base.execute(
         "CREATE TABLE moved AS SELECT *, row_number() OVER (PARTITION BY user, t ORDER BY part) AS place "
@@ -80,8 +80,6 @@ def _move(base: duckdb.DuckDBPyConnection, folder: Path, shares: list[str]) -> N
     if again := one(base, f"SELECT count(*) FROM ({bad})")[0]:
         problems = {DUPLICATE: again}
         write_table(base, bad, folder / "quarantine" / f"{SPLIT}.csv")
-    write_note(
-        folder, SPLIT, {"input": None, "parts": shares, "read": 0, "problems": problems, "merged": merged}
-    )
-    for part in shares:
-        write_note(folder, part, notes[part])
+    notes[SPLIT] = {"input": None, "parts": shares, "read": 0, "problems": problems, "merged": merged}
+    for part in (SPLIT, *shares):
+        write_json(note_file(folder, part), notes[part])
