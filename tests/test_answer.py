@@ -16,7 +16,6 @@ from csrec_core.data.books import simulate_books
 from csrec_core.effect.answer import as_card, as_dict
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.errors import InputError
-from csrec_core.numbers import count, interval, p_value, plain, points, share
 from csrec_core.plots.log import plot_accept_rates, plot_item_shares
 from csrec_core.verdict import FAILS, Verdict
 
@@ -160,18 +159,6 @@ def test_a_folder_that_cannot_be_written_to_stops_before_the_log_is_read(run):
 def test_a_refused_log_leaves_no_folder(run, tmp_path):
     assert run("--out", str(tmp_path / "out"), log="no-such-log.csv").exit_code == 2
     assert not (tmp_path / "out").exists()
-
-
-def test_numbers_are_written_for_readers():
-    assert (points(-0.0004), points(0.137, sign=True), points(float("nan"))) == ("0.0", "+13.7", "–")
-    assert (share(0.1828), count(11894.7), plain(11894.711), plain(1.9e-4)) == (
-        "18.3%",
-        "11,895",
-        "11,895",
-        "0.000190",
-    )
-    assert (p_value(8e-27), p_value(0.0314), p_value(0.004)) == ("p < .001", "p = .03", "p = .004")
-    assert interval(0.07, 0.0831) == "[7.0, 8.3]"
 
 
 def test_public_names_are_there_and_light():

@@ -5,7 +5,7 @@ import networkx as nx
 import pytest
 
 from csrec_core.causal.docalculus import check_rule
-from csrec_core.causal.graph import causal_graph, extend_graph, observed, sequential_graph
+from csrec_core.causal.graph import causal_graph, extend_graph, observed
 from csrec_core.causal.repair import breaking_edges, find_repairs
 from csrec_core.errors import InputError
 
@@ -226,8 +226,3 @@ def test_of_countless_paths_one_is_shown_at_once():
     check = check_rule(causal_graph(edges), 1, y="a40", z="a0", w=["a39", "b39"])
     assert check and len(check.witness.nodes) == 41
     assert check.witness.blockers[0] in ("a39", "b39")
-
-
-def test_the_transport_arrow_into_the_decision_is_seen():
-    graph = sequential_graph(2, regime="acceptance")
-    assert not check_rule(graph, 1, y="D2", z="R", w=["S2", "D1", "P2"])

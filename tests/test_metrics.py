@@ -26,7 +26,6 @@ from csrec_core.metrics import (
     resample_means,
     two_sided,
 )
-from csrec_core.numbers import interval_text
 
 
 def test_ranking_metrics_by_hand():
@@ -141,12 +140,6 @@ def test_bootstrap_covers_the_mean():
         table = resample_means(pd.DataFrame({"a": rng.exponential(1, 100)}), draws=300, seed=world)
         hits += table.loc["a", "lower"] <= 1 <= table.loc["a", "upper"]
     assert 0.88 <= hits / 200 <= 0.99
-
-
-def test_interval_text():
-    assert interval_text(-0.1234, -0.2, 0.05) == "−0.123 [−0.200, 0.050]"
-    assert interval_text(0.5, 0.5, 0.5) == "0.500"
-    assert interval_text(np.nan, np.nan, np.nan) == "–"
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,6 @@ def test_the_theorem_and_the_recursion_are_proved_on_figure_1():
             assert not derivation.holds("equation 6")
 
 
-def test_amplification_breaks_the_recursion_but_not_the_theorem():
-    derivation = derive_theorem(variant_graph("preference amplification D[t-1] → P[t]", 3), 3)
-    assert derivation.holds("theorem")
-    assert not derivation.holds("recursion")
-
-
 def test_a_longer_graph_does_not_change_an_earlier_step():
     graph = variant_graph("carry-over S[t-1] → D[t]", 6)
     assert broken(graph, 3) == broken(variant_graph("carry-over S[t-1] → D[t]", 3), 3)
