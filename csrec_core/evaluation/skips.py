@@ -20,17 +20,9 @@ RATE_PRIOR = 20.0  # slots at the overall rate that a rate starts from
 def predict_skip_controls(
     train: Sessions, test: Sessions, *, learned: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Predict the slots asked of `test` from one thing each.
+    """Return the probability (S, 20) of accepting the slots asked of `test`, by each of `SKIP_CONTROLS`; NaN elsewhere.
 
-    Parameters
-    ----------
-    learned : array (S, 20) bool, optional
-        Slots of `train` that the rates are learned from; by default those asked.
-
-    Returns
-    -------
-    dict of arrays (S, 20)
-        Probabilities of acceptance, a key of `SKIP_CONTROLS` each; NaN where nothing is asked.
+    The rates are learned from the slots `learned` (S, 20) bool of `train`, by default those asked.
     """
     learned = train.asked if learned is None else learned
     known, new = _keys(train, learned), _keys(test, test.asked)
@@ -49,12 +41,7 @@ def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame, *, draws: int = 10
     """Score columns of probabilities of acceptance, as `csrec_core.evaluation.scores.decision_scores`.
 
     Further metrics are `MAA` and `first`: mean average and first-prediction accuracy, accepted from a
-    probability of one half on.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        Slots in the order of each session: `user` (the session), `decision`.
+    probability of one half on. Of `cells`, in the order of each session, `user` (the session) and `decision` are read.
     """
     session, place = np.unique(cells["user"], return_inverse=True)
     number = cells.groupby("user").cumcount().to_numpy()
