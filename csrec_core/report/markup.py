@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -19,10 +20,9 @@ TEMPLATES = jinja2.Environment(
 )
 
 
-def short(number: Mapping | None) -> str:
-    """Return a headline number with its interval; counts whole."""
-    ends = ((number or {}).get(name) for name in ("value", "lower", "upper"))
-    parts = [math.nan if end is None else end for end in ends]
+def short(number: Mapping[Any, float]) -> str:
+    """Return a headline number, its `value`, `lower` and `upper` (NaN: none), with its interval; counts whole."""
+    parts = [number[name] for name in ("value", "lower", "upper")]
     whole = all(part == int(part) for part in parts if math.isfinite(part))
     return interval_text(*parts, digits=0 if whole else 3)
 
