@@ -131,37 +131,29 @@ def find_faults(dataset: Dataset) -> list[Fault]:
     """
     names = dataset.read.map if dataset.read else {}
     with open_frame(dataset.log, dataset.name) as table:
-        faults = [
-            *_repeated_rows(table),
-            *_ties(table),
-            *_one_sided(table),
-            *_propensities(table, names.get("propensity", "propensity")),
-        ]
-    if lost := dataset.left_out.get("accepted without an exposure", 0):
-        faults.append(Fault("clicks without an exposure", lost, "left out; a longer --merge may find theirs"))
+        propensity = names.get("propensity", "propensity")
+        faults = [*_alike(table), *_one_sided(table), *_propensities(table, propensity)]
+    lost = dataset.left_out.get("accepted without an exposure", 0)
+    faults.append(Fault("clicks without an exposure", lost, "left out; a longer --merge may find theirs"))
     if not dataset.ordered:
         remedy = "the order of the file is taken; nothing over time can be said"
         faults.append(Fault("rows without time or order", len(dataset.log), remedy))
-    return faults
+    return [fault for fault in faults if fault.rows]
 
 
-def _repeated_rows(table: Table) -> list[Fault]:
-    """Find rows that say the same of the same moment."""
+def _alike(table: Table) -> list[Fault]:
+    """Count rows that say the same of the same moment, and those of a time whose order the file alone tells."""
     if "timestamp" not in table.types:
         return []
     same = ", ".join(quoted(name) for name in table.types if name != "t")
-    count = table.one("coalesce(sum(n - 1), 0)", f"(SELECT count(*) AS n FROM file GROUP BY {same})")
-    return [Fault("exact repeats of another row", int(count), "--distinct leaves them out")] if count else []
-
-
-def _ties(table: Table) -> list[Fault]:
-    """Find rows of a user and arm at one time, whose order the file alone tells."""
-    if "timestamp" not in table.types or "position" in table.types:
-        return []
-    rows = "SELECT count(*) AS n FROM file WHERE timestamp IS NOT NULL GROUP BY user, source, timestamp"
-    count = table.one("coalesce(sum(n), 0)", f"({rows}) WHERE n > 1")
-    remedy = "their order is that of the file; map a finer time, a t, or the position in the list"
-    return [Fault("rows at one time as another of their user", int(count), remedy)] if count else []
+    repeats = table.one("coalesce(sum(n - 1), 0)", f"(SELECT count(*) AS n FROM file GROUP BY {same})")
+    faults = [Fault("exact repeats of another row", int(repeats), "--distinct leaves them out")]
+    if "position" not in table.types:
+        rows = "SELECT count(*) AS n FROM file WHERE timestamp IS NOT NULL GROUP BY user, source, timestamp"
+        ties = table.one("coalesce(sum(n), 0)", f"({rows}) WHERE n > 1")
+        remedy = "their order is that of the file; map a finer time, a t, or the position in the list"
+        faults.append(Fault("rows at one time as another of their user", int(ties), remedy))
+    return faults
 
 
 def _one_sided(table: Table) -> list[Fault]:

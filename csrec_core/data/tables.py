@@ -92,7 +92,7 @@ def open_table(
             if columnar:
                 hive = any("=" in part for part in paths[0].parts)
                 options = f"union_by_name=true, hive_partitioning={hive}, hive_types_autocast=false"
-                source = f"read_parquet({_texts(map(str, paths))}, {options})"
+                source = f"read_parquet({_texts(paths)}, {options})"
                 with _parquet(name):  # DuckDB would make different names of those that are alike
                     names = pq.read_schema(paths[0]).names
                 _check_names(names, name)
@@ -163,7 +163,7 @@ def _database(folder: str, paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
     # Version 2.0 makes of TRY_CAST on a text file a cast that fails.
     connection.execute("SET GLOBAL disabled_optimizers = 'type_pushdown'")
     if paths:
-        connection.execute(f"SET allowed_paths = {_texts(map(str, paths))}")
+        connection.execute(f"SET allowed_paths = {_texts(paths)}")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
     return connection
 
@@ -190,9 +190,7 @@ def _as_arrow(values: pd.Series) -> pa.Array:
             [None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value) for value in values],
             pa.string(),
         )
-    if pa.types.is_null(array.type):
-        return array.cast(pa.string())
-    return pa.chunked_array([array]) if isinstance(array, pa.Array) else array
+    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
 
 
 def _json_source(table: Table, path: Path, compression: str, text: str) -> str:

@@ -135,6 +135,4 @@ def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:
     hash function; another one gives other numbers. Some two of n names share a number with probability
     n**2 / 2**64: 1 in 720 for 160 million. `csrec_core.data.mssd.ingest.ingest` finds them.
     """
-    if not len(names):
-        return np.zeros(0, dtype=np.int64)
     return (pd.util.hash_array(names, hash_key=key, categorize=False) >> np.uint64(1)).astype(np.int64)
