@@ -14,9 +14,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-import pandas as pd
 
-from csrec_core.agent.catalogue import load_catalogue
+from csrec_core.agent.catalogue import genres_of, load_catalogue
 from csrec_core.agent.collect import pilot_table
 from csrec_core.agent.design import draw_blocks
 from csrec_core.agent.quality import PILOT, judge_pilot
@@ -38,7 +37,7 @@ def measure(users: int) -> tuple[float, float]:
 def stopped(affinity: float, seeds: int) -> tuple[float, float]:
     """Return the share of seeds at which the gate stops the pilot, and the mean share explained by preference."""
     catalogue = load_catalogue()
-    genre = pd.Categorical(catalogue["genre"]).codes.astype(int)
+    genre, _ = genres_of(catalogue)
     stops, shares = [], []
     for seed in range(seeds):
         kept = np.arange(len(catalogue))
