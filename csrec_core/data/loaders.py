@@ -143,13 +143,10 @@ def _read_numbers(line: str, path: Path, number: int) -> np.ndarray:
 
 
 def _check_aligned(exposed: pd.DataFrame, decided: pd.DataFrame, folder: Path) -> None:
-    counts = pd.concat(
-        [exposed.groupby("user").size(), decided.groupby("user").size()], axis=1, keys=["items", "decisions"]
-    ).fillna(0)
-    differs = counts["items"] != counts["decisions"]
-    if differs.any():
-        user = counts.index[differs.to_numpy().argmax()]
-        items, decisions = counts.loc[user].astype(int)
+    surplus = exposed["user"].value_counts().sub(decided["user"].value_counts(), fill_value=0)
+    if surplus.any():
+        user = surplus.index[surplus != 0].min()
+        items, decisions = ((rows["user"] == user).sum() for rows in (exposed, decided))
         raise InputError(
             f"{folder}: user {user} has {items} exposures in recommendation.txt and {decisions} decisions in "
             "decision.txt; expected one decision for each exposure"

@@ -160,10 +160,10 @@ def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
     """Return acceptance by source and exposure number, with Jeffreys intervals."""
     rows = _number_steps(log[["user", "source", "decision"]])
     table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
-    accepted, rejected = table.pop("sum"), table["size"]
-    rejected = rejected - accepted
+    accepted = table.pop("sum")
+    rejected = table["size"] - accepted
     lower, upper = (beta.ppf(tail, accepted + 0.5, rejected + 0.5) for tail in (0.025, 0.975))
-    mean = accepted / (accepted + rejected)
+    mean = accepted / table["size"]
     return table.rename(columns={"size": "rows"}).assign(
         mean=mean, lower=np.minimum(lower, mean), upper=np.maximum(upper, mean)
     )

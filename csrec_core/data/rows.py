@@ -165,10 +165,9 @@ def _arm_codes(found: _Found) -> tuple[Column, tuple[str, ...]]:
     typos = [] if options.arms else [each for each in arm_of if _is_typo(each, words)]
     if typos:
         expected = f"'self' or 'system' (did you mean {nearest(typos[0].lower(), SOURCES)!r}?)"
-    arms = _categories({arm for word, arm in arm_of.items() if word not in typos})
-    cases = " ".join(
-        f"WHEN {sql_text(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items() if word not in typos
-    )
+        arm_of = {word: arm for word, arm in arm_of.items() if word not in typos}
+    arms = _categories(set(arm_of.values()))
+    cases = " ".join(f"WHEN {sql_text(word)} THEN {arms.index(arm)}" for word, arm in arm_of.items())
     code = f"CAST(CASE {cells.text} {cases} END AS TINYINT)" if cases else "NULL::TINYINT"
     return Column("source", cells.own, code, expected, cells.raw, cells.missing(words=True)), arms
 
