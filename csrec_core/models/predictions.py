@@ -111,18 +111,16 @@ def _predict(dataset: Dataset, settings: Settings, cache: Cache) -> tuple[pd.Dat
     options: dict[str, Any] = {"training": settings.csrec, "start": preference, **common}
     for column, penalty in (("f", settings.penalty), ("f_free", 0.0)):
         objective = Objective(penalty=penalty)
-        both = torch.zeros_like(readouts.filtered), torch.zeros_like(readouts.filtered)
+        filtered, marginal = (torch.zeros_like(readouts.filtered) for _ in range(2))
+        said |= {column: filtered, f"{column}_marginal": marginal}
         for number in range(settings.folds):
-            learn, held = (
-                torch.from_numpy(np.flatnonzero(side)) for side in (fold != number, fold == number)
-            )
+            own = torch.from_numpy(fold == number)
+            learn, held = (~own).nonzero()[:, 0], own.nonzero()[:, 0]
             train = partial(train_csrec, sequences, readouts, learn, objective, **options)
             model = trained(f"{column}-{number + 1}", train)
-            for values, found in zip(both, predict_csrec(model, sequences, held), strict=True):
-                values[held] = found
+            filtered[held], marginal[held] = predict_csrec(model, sequences, held)
             if column == "f":
                 rank = rank_by_acceptance(model, sequences)
                 ranks.append(rank[rank["user"].isin(sequences.users[held])].assign(model="CSRec"))
-        said |= dict(zip((column, f"{column}_marginal"), both, strict=True))
     cells = sequences.cells(dataset.log, fold=fold[:, None] + 1, **said)
     return cells, *(pd.concat(parts, ignore_index=True) for parts in (curves, ranks))

@@ -69,9 +69,8 @@ def rank_shares(model: Encoder, sequences: Sequences, *, last: int, seed: int = 
                 scores = model.score(model.encode_end(window, users=rows))
                 exposed = sequences.system_items[rows].gather(1, place[:, None])
                 own = scores.gather(1, (exposed - 1).clamp(min=0))
-                value = torch.where(count[rows, None] >= back, _shares(scores, own), torch.nan)
-                old = share[rows].gather(1, place[:, None])
-                share[rows] = share[rows].scatter(1, place[:, None], torch.where(value.isnan(), old, value))
+                there, found = count[rows] >= back, _shares(scores, own)[:, 0]
+                share[rows[there], place[there]] = found[there]
     return share
 
 

@@ -57,8 +57,7 @@ def _filter(rng, catalogue, item, decision, particles: int, effect: float) -> np
     """Return the probabilities (B, steps) of the exposures by the system, from `item` (B, 2 steps)."""
     (readers, total), genre, genres = item.shape, catalogue.genre, WORLD.genres
     steps, everyone = total // 2, np.arange(readers)
-    trend = WORLD.trend
-    growth = 1 + trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
+    growth = 1 + WORLD.trend * np.linspace(-1, 1, steps) if steps > 1 else np.ones(1)
     log_preference, log_weight = _first_preferences(rng, genre[item[:, :steps]], genres, particles)
     trust = rng.normal(effect, WORLD.trust_spread, (readers, particles)).astype(np.float32)
     predicted = np.empty((readers, steps))
