@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import csrec_core
+from csrec_core.cli.reading import chosen_options
 from csrec_core.data.log import frame_to_dataset, read_log
 from csrec_core.data.options import ReadOptions, read_options, write_options
 from csrec_core.errors import InputError
@@ -248,6 +249,11 @@ def test_options_are_one_line_one_file_and_one_command(tmp_path):
     ends = ReadOptions(accept="v1.0", where="price > 3.0", merge=30.0)
     assert ends.command() == "--where 'price > 3.0' --accept v1.0 --merge 30"
     assert ReadOptions(where="x > 1").over(OPTIONS) == replace(OPTIONS, where="x > 1")
+    at_once = ReadOptions(merge=0.0)  # which is equal to False, and says something
+    assert read_options(write_options(at_once, tmp_path / "log.yaml")) == at_once
+    assert at_once.over(OPTIONS).merge == 0 and at_once.command() == "--merge 0"
+    none = dict.fromkeys(["accept", "where", "separator", "time"])
+    assert chosen_options((), (), None, explode=(), header=(), merge=0.0, distinct=False, **none) == at_once
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def reading_options(command):
 def chosen_options(map, arms, file, **others):
     """Return the `ReadOptions` that the options of a command say, over those of a file."""
     content = {name: _names(value) if isinstance(value, tuple) else value for name, value in others.items()}
-    content = {name: value for name, value in content.items() if value not in (None, [], False)}
+    # By `is`: --merge 0 is set, and equal to False.
+    content = {name: one for name, one in content.items() if not (one is None or one is False or one == [])}
     given = from_content(content, "options").over(ReadOptions.parse(",".join(map)).with_arms(_names(arms)))
     return given.over(read_options(file)) if file else given
 

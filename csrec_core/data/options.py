@@ -109,10 +109,11 @@ class ReadOptions:
 
     def content(self) -> dict[str, Any]:
         """Return what differs from the defaults, as YAML holds it."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        values["arms"] = {arm: list(words) for arm, words in self.arms.items()}
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        return {name: value for name, value in values.items() if value not in ({}, [], "", None, False)}
+        default = vars(ReadOptions())
+        values = {name: value for name, value in vars(self).items() if value != default[name]}
+        if "arms" in values:
+            values["arms"] = {arm: list(words) for arm, words in self.arms.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def command(self) -> str:
         """Return the options as words of the command line."""
