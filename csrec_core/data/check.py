@@ -68,9 +68,17 @@ class LogCheck:
 
 
 def check_data(path: str | Path, kind: str | None = None, options: ReadOptions | None = None) -> LogCheck:
-    """Read a log, guessing what the options leave open, and look at it; InputError where it cannot be read even so.
+    """Read a log, guessing what the options leave open, and look at it.
 
-    The kind is as in `csrec_core.data.loaders.read_data`; by default what the files at `path` are.
+    Parameters
+    ----------
+    kind : str, optional
+        As in `csrec_core.data.loaders.read_data`; by default what the files at `path` are.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, even so.
     """
     path, options = Path(path), options or ReadOptions()
     kind, guess, reasons = guess_log(path, options, kind=kind)

@@ -244,7 +244,13 @@ def _with_tables_beside(dataset: Dataset, folder: Path, *, truth: bool) -> Datas
 
 
 def _side_table(file: Path, key: str, label: str, dataset: Dataset) -> pd.DataFrame:
-    """Read a table of items or users, with the codes that the log has for them; refuse one that lacks some."""
+    """Read a table of items or users, with the codes that the log has for them.
+
+    Raises
+    ------
+    InputError
+        Where it lacks the column of ids, or ids of the log.
+    """
     table, name = read_table(file), readable(file)
     if key not in table.columns:
         raise InputError(f"{name}: no column {key!r}; found {listed(table.columns)}")

@@ -152,7 +152,10 @@ class ReadOptions:
 def read_options(path: str | Path) -> ReadOptions:
     """Read the file of options that `write_options` wrote, or one written by hand.
 
-    InputError where it is no YAML, stands by aliases for too much, or holds what is no option.
+    Raises
+    ------
+    InputError
+        Where it is no YAML, stands by aliases for too much, or holds what is no option.
     """
     return from_content(read_mapping(Path(path), typed=False), str(path))
 

@@ -54,7 +54,13 @@ class _Found:
 
 
 def read_rows(table: Table, options: ReadOptions) -> Rows:
-    """Read the rows that the options keep; InputError names the row, the column, what was found and expected."""
+    """Read the rows that the options keep; see `Rows`.
+
+    Raises
+    ------
+    InputError
+        Names the row, the column, what was found and what was expected.
+    """
     view = keep_rows(table, options)
     left_out = {"--where": table.one("count(*)") - view.one("count(*)")} if options.where else {}
     decision, item = (options.map.get(name, name) for name in ("decision", "item"))

@@ -23,8 +23,17 @@ ITEM_PRIOR_ROWS = 20.0  # rows at the overall rate that an item's own rate start
 def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame:
     """Predict the acceptance of each exposure from one thing only, fitted on the users of the other folds.
 
-    Of `cells`, rows sorted by user and step, `user`, `step`, `item`, `decision`, `fold` are read; `popularity` are
-    self-chosen rows by item. A column of probabilities for each key of `CONTROLS`, indexed as `cells`.
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows sorted by user and step: `user`, `step`, `item`, `decision`, `fold`.
+    popularity : Series
+        Self-chosen rows by item.
+
+    Returns
+    -------
+    DataFrame
+        A column of probabilities for each key of `CONTROLS`, indexed as `cells`.
     """
     previous = cells.groupby("user")["decision"].shift().fillna(-1)  # -1: the first exposure
     fame = np.log1p(cells["item"].map(popularity).fillna(0).to_numpy(dtype=float))
@@ -43,8 +52,18 @@ def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame
 def predict_history_controls(cells: pd.DataFrame, *, last: int) -> pd.DataFrame:
     """Predict each user's `last` exposures from the decisions before them alone; the items play no part.
 
-    Of `cells`, rows sorted by user and step, `user`, `decision`, `fold` are read. A column of probabilities for each
-    key of `HISTORY_CONTROLS`, indexed as `cells`; NaN before the last exposures.
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows sorted by user and step: `user`, `step`, `decision`, `fold`.
+    last : int
+        Exposures at the end of a user's sequence.
+
+    Returns
+    -------
+    DataFrame
+        A column of probabilities for each key of `HISTORY_CONTROLS`, indexed as `cells`; NaN before the last
+        exposures.
     """
     left = cells.groupby("user").cumcount(ascending=False)
     tested = left < last

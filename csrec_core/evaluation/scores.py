@@ -31,7 +31,12 @@ KS = (5, 10, 20)  # places of HR and NDCG
 def predictors(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame:
     """Return the probabilities of every model and control, a column each, indexed as `cells`.
 
-    The cells are of `csrec_core.models.predictions.Predictions`; `popularity` are self-chosen rows by item.
+    Parameters
+    ----------
+    cells : DataFrame
+        See `csrec_core.models.predictions.Predictions`.
+    popularity : Series
+        Self-chosen rows by item.
     """
     models = pd.DataFrame({name: cells[column] for name, column in MODELS.items()})
     return pd.concat([models, predict_controls(cells, popularity)], axis=1)
@@ -42,10 +47,20 @@ def decision_scores(
 ) -> pd.DataFrame:
     """Score predictions of the decisions, per user first, then averaged over users.
 
-    Of `cells`, the exposures to score, `user`, `decision` and, where a ranking called `ranked` decides too,
-    `rank_share` are read; `predicted` has a column of probabilities for each predictor, indexed as `cells`.
-    Columns `model`, `metric`, `mean`, `lower`, `upper`. AHR is by Eq. (19) of probabilities, by Eq. (20) of the
-    ranking. ECE and AUC pool the rows; their intervals resample users.
+    Parameters
+    ----------
+    cells : DataFrame
+        The exposures to score: `user`, `decision` and, where a ranking decides too, `rank_share`.
+    predicted : DataFrame
+        A column of probabilities for each predictor, indexed as `cells`.
+    ranked : str
+        What the ranking is called.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `metric`, `mean`, `lower`, `upper`. AHR is by Eq. (19) of probabilities, by Eq. (20) of the
+        ranking. ECE and AUC pool the rows; their intervals resample users.
     """
     by_user = _user_means(cells, predicted, ranked)
     scores = resample_means(by_user, draws=draws, seed=seed).reset_index(names=["model", "metric"])
@@ -59,7 +74,11 @@ def compare_with_controls(
 ) -> pd.DataFrame:
     """Return by how much CSRec is better than the best control, metric by metric.
 
-    `metric`, `control` (the best), and the paired difference `mean`, `lower`, `upper`; positive is better.
+    Returns
+    -------
+    DataFrame
+        `metric`, `control` (the best), and the paired difference `mean`, `lower`, `upper`, signed so that
+        positive is better.
     """
     by_user = _user_means(cells, predicted)
     rows = {}
@@ -90,8 +109,15 @@ def knowledge(margin: pd.Series) -> tuple[str, str]:
 def ranking_scores(ranks: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Score rankings of the left-out self-chosen item by HR@k and NDCG@k, beside a random ranking.
 
-    Of `model`, `user`, `rank` (from 1) and `candidates`: `model`, `metric`, `mean`, `lower`, `upper`. The random
-    ranking is exact, with no interval to speak of.
+    Parameters
+    ----------
+    ranks : DataFrame
+        `model`, `user`, `rank` (from 1), `candidates`.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `metric`, `mean`, `lower`, `upper`; the random ranking is exact, with no interval to speak of.
     """
     tables = []
     for model, rows in ranks.groupby("model", sort=False):

@@ -20,9 +20,17 @@ RATE_PRIOR = 20.0  # slots at the overall rate that a rate starts from
 def predict_skip_controls(
     train: Sessions, test: Sessions, *, learned: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the probability (S, 20) of accepting the slots asked of `test`, by each of `SKIP_CONTROLS`; NaN elsewhere.
+    """Predict the slots asked of `test` from one thing each.
 
-    The rates are learned from the slots `learned` (S, 20) bool of `train`, by default those asked.
+    Parameters
+    ----------
+    learned : array (S, 20) bool, optional
+        Slots of `train` that the rates are learned from; by default those asked.
+
+    Returns
+    -------
+    dict of arrays (S, 20)
+        Probabilities of acceptance, a key of `SKIP_CONTROLS` each; NaN where nothing is asked.
     """
     learned = train.asked if learned is None else learned
     known, new = _keys(train, learned), _keys(test, test.asked)
@@ -41,7 +49,12 @@ def skip_scores(cells: pd.DataFrame, predicted: pd.DataFrame, *, draws: int = 10
     """Score columns of probabilities of acceptance, as `csrec_core.evaluation.scores.decision_scores`.
 
     Further metrics are `MAA` and `first`: mean average and first-prediction accuracy, accepted from a
-    probability of one half on. Of `cells`, in the order of each session, `user` (the session) and `decision` are read.
+    probability of one half on.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Slots in the order of each session: `user` (the session), `decision`.
     """
     session, place = np.unique(cells["user"], return_inverse=True)
     number = cells.groupby("user").cumcount().to_numpy()

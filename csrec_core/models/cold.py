@@ -22,9 +22,14 @@ PENALTIES = np.logspace(-2, 6, 33)  # relative to features of deviation 1
 
 
 def cold_items(sequences: Sequences, learned: Tensor) -> Tensor:
-    """Return the items (K,) in 1..N that come fewer than `ENOUGH_ROWS` times among those `learned` from; 0 is padding.
+    """Return the items (K,) in 1..N that come fewer than `ENOUGH_ROWS` times in the rows to learn from.
 
-    Without features no item counts as cold: there is nothing else to score one by.
+    Parameters
+    ----------
+    sequences : Sequences
+        Where it has no features no item counts as cold: there is nothing else to score one by.
+    learned : Tensor (n,) int64
+        The item of each row; 0 is padding.
     """
     if not sequences.features.shape[1]:
         return learned.new_zeros(0)
@@ -34,9 +39,14 @@ def cold_items(sequences: Sequences, learned: Tensor) -> Tensor:
 
 @contextmanager
 def scored_by_features(sequences: Sequences, cold: Tensor, *weights: Tensor) -> Iterator[None]:
-    """Hold the weights of `cold` items (K,), in 1..N, at zero within the block, then fill them from the features.
+    """Hold the weights of cold items at zero within the block, then fill them from the features.
 
-    Weights have a row for each item, (N, ...), or one before them for padding, (N + 1, ...).
+    Parameters
+    ----------
+    cold : Tensor (K,) int64
+        Items in 1..N. Without any nothing is done.
+    *weights : Tensor (N, ...) or (N + 1, ...)
+        With a row for each item, the first of N + 1 for padding.
     """
     if not len(cold):
         yield
