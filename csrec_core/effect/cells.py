@@ -20,7 +20,7 @@ from scipy import integrate
 from scipy.stats import multivariate_normal, norm
 
 from csrec_core.data.log import Dataset
-from csrec_core.effect.item_counts import FEW_ITEMS, ItemCounts
+from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows
 from csrec_core.errors import InputError
@@ -87,8 +87,7 @@ def known_before(effect: Effect, dataset: Dataset) -> np.ndarray:
     rows, scores, cells = lay_rows(dataset, effect.design), effect.scores[0], effect.cells
     fold, item = scores["fold"].to_numpy(), rows["item"].to_numpy()
     counts = ItemCounts.count(rows, fold, int(fold.max()) + 1)
-    # What others than a row's own fold did with its item; with few items, the items themselves.
-    told = counts.measure(item, fold) if len(counts.item) > FEW_ITEMS else counts.tell(item, fold, 0)
+    told = counts.tell(item, fold)
     features = effect.known.describe(rows)
     # Times that the arms do not share would compare the one's with none of the other's.
     features = features.drop(columns={"step", "seen", "time"}.difference(effect.known.clock.columns))

@@ -102,12 +102,14 @@ def _normal(effect: Effect, value, error, p, what: str) -> Verdict:
 
 def _both_decisions(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
     rates, binary = effect.identification.overlap.accepted, effect.known.binary
-    names = [effect.design.baseline, effect.design.arm]
+    names = effect.design.baseline, effect.design.arm
     said = [f"{rate:.1%} accepted" if binary else f"{plain(rate)} on average" for rate in rates]
     text = ", ".join(f"{name}: {one}" for name, one in zip(names, said, strict=True))
-    decided = dataset.log.get("outcome", dataset.log["decision"])
-    kinds = decided.groupby(dataset.log["source"].astype(str)).nunique()
-    return Verdict("", HOLDS if (kinds[names] > 1).all() else FAILS, text)
+    several = [0 < rate < 1 for rate in rates]  # of all rows, of which the dataset may hold some users' alone
+    if not binary:
+        outcomes = dataset.log["outcome"].groupby(dataset.log["source"].astype(str)).nunique()
+        several = [outcomes[name] > 1 for name in names]
+    return Verdict("", HOLDS if all(several) else FAILS, text)
 
 
 def _placebo(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:

@@ -29,11 +29,12 @@ class ItemCounts:
     @classmethod
     def count(cls, rows: pd.DataFrame, fold: np.ndarray, folds: int) -> "ItemCounts":
         """Count the rows of either arm."""
-        own = rows[rows["arm"] >= 0]
+        of_either = (rows["arm"] >= 0).to_numpy()
+        own, fold = rows[of_either], fold[of_either]
         item, code = np.unique(own["item"].to_numpy(), return_inverse=True)
         arm, chance = own["arm"].to_numpy(), own["propensity"].to_numpy(dtype=float)
         shape = (folds, len(item), 2)
-        cell = np.ravel_multi_index((fold[(rows["arm"] >= 0).to_numpy()], code, arm), shape)
+        cell = np.ravel_multi_index((fold, code, arm), shape)
         size = int(np.prod(shape))
         logged = (arm == 1) & ~np.isnan(chance)
         ends = np.tile([np.inf, -np.inf, 0.0], (len(item), 1))
@@ -45,7 +46,7 @@ class ItemCounts:
             np.bincount(cell, own["decision"], minlength=size).reshape(shape),
             ends,
             np.bincount(arm[np.isnan(chance)], minlength=2),
-            *_sum_covariates(own, fold[(rows["arm"] >= 0).to_numpy()], code, folds, len(item)),
+            *_sum_covariates(own, fold, code, folds, len(item)),
         )
 
     def add(self, other: "ItemCounts") -> "ItemCounts":
@@ -81,7 +82,7 @@ class ItemCounts:
         place = np.minimum(np.searchsorted(self.item, item), len(self.item) - 1)
         return np.log(mean, where=mean > 0, out=np.zeros_like(mean))[place].astype(np.float32)
 
-    def tell(self, item: np.ndarray, fold: np.ndarray, held: int) -> pd.DataFrame:
+    def tell(self, item: np.ndarray, fold: np.ndarray, held: int | None = None) -> pd.DataFrame:
         """Tell of each row's item what users of other folds than its own, and than `held`, did with it.
 
         Of `held`, the fold that predictions are made for, the models know nothing: rows that they learn from leave
@@ -152,10 +153,10 @@ def _sum_covariates(
     which a part of a log need not have.
     """
     names = [name for name in beside(own) if not name.startswith(("item: ", "missing: "))]
-    table = own[names].to_numpy(dtype=float)
+    table, cell = own[names].to_numpy(dtype=float), fold * items + item
     sums = np.zeros((folds, items, len(names)))
     for place, column in enumerate(table.T):
-        sums[:, :, place] = np.bincount(fold * items + item, column, folds * items).reshape(folds, items)
+        sums[:, :, place] = np.bincount(cell, column, folds * items).reshape(folds, items)
     full = np.column_stack([np.ones(len(own)), table, own["decision"]])
     group = fold * 2 + own["arm"].to_numpy()
     cross = [full[group == one].T @ full[group == one] for one in range(2 * folds)]
