@@ -392,6 +392,15 @@ def test_one_command_gives_the_first_effect_of_an_unfamiliar_file(frame, shape, 
     assert sorted(arm["exposures"] for arm in arms) == sorted(length * frame["channel"].value_counts())
 
 
+@pytest.mark.parametrize("shape", UNFAMILIAR)
+def test_a_check_says_by_what_an_unfamiliar_file_is_read(frame, shape, tmp_path):
+    make, write, columns, others = UNFAMILIAR[shape]
+    result = CliRunner().invoke(cli, ["data", "check", str(write(make(frame), tmp_path))])
+    assert result.exit_code == 0, result.output
+    said = {line.split()[0] for line in result.output.splitlines() if line.startswith("  ")}
+    assert said >= columns.keys() | others.keys()
+
+
 def test_rows_that_a_guess_leaves_out_are_counted_on_the_screen(frame, tmp_path):
     path = csv()(frame.assign(clicked=frame["clicked"].astype(float).where(frame.index >= 7)), tmp_path)
     result = CliRunner().invoke(cli, ["effect", str(path), "--fast"])

@@ -88,7 +88,7 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
     for name, value in guess.content().items():
         if name != "map" and name not in options.content():
             words = [f"{arm}={'+'.join(one)}" for arm, one in value.items()] if name == "arms" else value
-            found[name] = words if isinstance(words, str) else ", ".join(words)
+            found[name] = reasons.get(name) or (words if isinstance(words, str) else ", ".join(words))
     faults, carries = find_faults(dataset), what_it_carries(dataset)
     return LogCheck(path, kind, guess, profile_log(dataset), faults, carries, found, dataset.left_out)
 
