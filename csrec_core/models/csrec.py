@@ -39,12 +39,21 @@ HIDES_DECISIONS = {"both": (False, True), "filtered": (False,), "marginal": (Tru
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What f is fitted to: Eq. (9), from the sides that an estimand asks for."""
+    """What f is fitted to: Eq. (9), from the sides that an estimand asks for.
 
-    penalty: float = 1.0  # weight of the constraint, at least 0; 0 leaves it out
-    constraint: str = "squared"  # its form, a key of `CONSTRAINTS`
-    # Whether f sees the earlier decisions of the system phase: "both", for half of the users of a batch,
-    # "filtered", for all, "marginal", for none.
+    Attributes
+    ----------
+    penalty : float
+        Weight of the constraint, at least 0; 0 leaves it out.
+    constraint : {"squared", "absolute", "printed"}
+        Its form; see `CONSTRAINTS`.
+    estimand : {"both", "filtered", "marginal"}
+        Whether f sees the earlier decisions of the system phase: for half of the users of a batch, for all,
+        for none.
+    """
+
+    penalty: float = 1.0
+    constraint: str = "squared"
     estimand: str = "both"
 
     def __post_init__(self):

@@ -120,15 +120,25 @@ class _SlotNorm(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """Sessions as tensors (S, 20): the first four are what `FewShot.forward` reads, the others bool."""
+    """Sessions as tensors, (S, 20, 41) and (S, 20).
 
-    log: Tensor  # (S, 20, 41)
+    Attributes
+    ----------
+    log, track, accepted, given
+        What `FewShot.forward` reads.
+    asked : Tensor (S, 20) bool
+        The query.
+    chosen, exposed : Tensor (S, 20) bool
+        Slots of the query by the listener and by the system.
+    """
+
+    log: Tensor
     track: Tensor
     accepted: Tensor
     given: Tensor
-    asked: Tensor  # the query
-    chosen: Tensor  # slots of the query by the listener
-    exposed: Tensor  # slots of the query by the system
+    asked: Tensor
+    chosen: Tensor
+    exposed: Tensor
 
     @classmethod
     def of(cls, sessions: Sessions, device: str | torch.device = "cpu") -> "Slots":

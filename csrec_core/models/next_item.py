@@ -125,12 +125,21 @@ def rank_next_item(model: Encoder, sequences: Sequences, *, part: str = "test") 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """What is trained on: windows of the users' histories, aligned to the right; 0 is padding."""
+    """What is trained on: windows of the users' histories, aligned to the right.
 
-    users: Tensor  # (W,) int64: the row of `Sequences` that each window is from
-    items: Tensor  # (W, L) int64
-    decisions: Tensor  # (W, L) int64
-    # (W, L) bool: accepted items to ask for; each is wanted in one window, and the tokens before it are its context
+    Attributes
+    ----------
+    users : Tensor (W,) int64
+        Row of `Sequences` that each window is from.
+    items, decisions : Tensor (W, L) int64
+        Tokens; 0 is padding.
+    wanted : Tensor (W, L) bool
+        Accepted items to ask for; each is wanted in one window, and the tokens before it are its context.
+    """
+
+    users: Tensor
+    items: Tensor
+    decisions: Tensor
     wanted: Tensor
 
     @property

@@ -25,30 +25,53 @@ PREDICTION_TABLES = ("cells", "curves", "ranks")  # in the order of `Predictions
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How f~ and f are fitted."""
+    """How f~ and f are fitted.
 
-    backbone: str = "sasrec"  # a key of `csrec_core.models.backbones.BACKBONES`
-    penalty: float = 1.0  # weight of the constraint of Eq. (9); f is always fitted without it, too
-    folds: int = 2  # f of a user is trained on the users of the other folds
-    length: int = 50  # self-chosen exposures remembered a user
-    horizon: int = 100  # system exposures read a user
-    preference: Training = field(default_factory=Training)  # of f~
-    csrec: Training = field(default_factory=Training)  # of f
-    hyper: dict = field(default_factory=dict)  # keyword arguments of the backbone
+    Attributes
+    ----------
+    backbone : str
+        A key of `csrec_core.models.backbones.BACKBONES`.
+    penalty : float
+        Weight of the constraint of Eq. (9). f is always fitted without it, too.
+    folds : int
+        f of a user is trained on the users of the other folds.
+    length, horizon : int
+        Self-chosen exposures remembered, and system exposures read, a user.
+    preference, csrec : Training
+        Of f~ and of f.
+    hyper : dict
+        Keyword arguments of the backbone.
+    """
+
+    backbone: str = "sasrec"
+    penalty: float = 1.0
+    folds: int = 2
+    length: int = 50
+    horizon: int = 100
+    preference: Training = field(default_factory=Training)
+    csrec: Training = field(default_factory=Training)
+    hyper: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The fitted models' view of a log."""
+    """The fitted models' view of a log.
 
-    # One row for each system exposure, sorted by user and step: `user`, `t`, `step` (from 1), `item`, `decision`,
-    # `fold`; the probabilities `f`, `f_marginal` (with the penalty), `f_free`, `f_free_marginal` (without it),
-    # `f_tilde`, `f_tilde_marginal`; `rank_share` of the item under f~. f of a user comes from models that never
-    # saw that user's system exposures.
+    Attributes
+    ----------
+    cells : DataFrame
+        One row for each system exposure, sorted by user and step: `user`, `t`, `step` (from 1), `item`,
+        `decision`, `fold`; the probabilities `f`, `f_marginal` (with the penalty), `f_free`,
+        `f_free_marginal` (without it), `f_tilde`, `f_tilde_marginal`; `rank_share` of the item under f~.
+        f of a user comes from models that never saw that user's system exposures.
+    curves : DataFrame
+        `model`, `stage`, `epoch`, `train` and `validation` loss. f~ is two: its next items, its decisions.
+    ranks : DataFrame
+        `model`, `user`, `rank`, `candidates` of the last self-chosen item, left out of all training.
+    """
+
     cells: pd.DataFrame
-    # `model`, `stage`, `epoch`, `train` and `validation` loss; f~ is two: its next items, its decisions
     curves: pd.DataFrame
-    # `model`, `user`, `rank`, `candidates` of the last self-chosen item, left out of all training
     ranks: pd.DataFrame
 
 

@@ -27,15 +27,24 @@ PREFIXES = 4  # positions of a user that a step asks for, where each is a window
 
 @dataclass(frozen=True, eq=False)
 class Readouts:
-    """What the frozen f~ says of every system exposure, (U, T) each, computed once."""
+    """What the frozen f~ says of every system exposure, (U, T) each, computed once.
 
-    filtered: Tensor  # P(D_t | S_t, H_{t-1}): the earlier decisions as they fell
-    # P(D_t | S_t, D_{t-1} = 0 or 1, P_t): the decisions before t - 1 in the system phase unknown
+    Attributes
+    ----------
+    filtered : Tensor
+        P(D_t | S_t, H_{t-1}): the earlier decisions as they fell.
+    after_reject, after_accept : Tensor
+        P(D_t | S_t, D_{t-1} = 0 or 1, P_t): the decisions before t - 1 in the system phase unknown.
+    marginal : Tensor
+        The recursion of Theorem 3.1 with f~ itself in both places: f under the hypothesis TER = 0.
+    rank : Tensor
+        Rank share of S_t in the catalogue by next-item score, in (0, 1]; small is liked (for Eq. 20).
+    """
+
+    filtered: Tensor
     after_reject: Tensor
     after_accept: Tensor
-    # The recursion of Theorem 3.1 with f~ itself in both places: f under the hypothesis TER = 0
     marginal: Tensor
-    # Rank share of S_t in the catalogue by next-item score, in (0, 1]; small is liked (for Eq. 20)
     rank: Tensor
 
     def take(self, rows: Tensor) -> "Readouts":

@@ -22,29 +22,49 @@ LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must n
 class Sequences:
     """One row a user: the `self` phase right-aligned, then the `system` phase left-aligned.
 
-    Item k of the catalogue is written k + 1; 0 is padding. U users, L slots of history, T exposures. Items and
-    decisions, in {REJECT, ACCEPT}, are int64, weights and features float32.
+    Item k of the catalogue is written k + 1; 0 is padding. U users, L slots of history, T exposures.
+
+    Attributes
+    ----------
+    users : array (U,)
+        User ids, sorted.
+    catalogue : array (N,)
+        Item ids, sorted: those of the log and of the item table.
+    self_items, self_decisions : Tensor (U, L) int64
+        The last L self-chosen exposures; decisions in {REJECT, ACCEPT}.
+    self_weights : Tensor (U, L) float32
+        Inverse propensities towards uniform exposure, mean 1; all 1 where the log knows none.
+    chosen_items, chosen_decisions : Tensor (E,) int64
+        All self-chosen exposures, user after user, in time order, whether they fit the L slots or not.
+    chosen_count : Tensor (U,) int64
+        How many of them are a user's.
+    system_items, system_decisions : Tensor (U, T) int64
+        The first T exposures by the system.
+    system_rows : array (U, T) int64
+        Row of the log of each system exposure; -1 is padding.
+    turns : Tensor (U, L + T) int64 or None
+        Where the sources take turns: the slot, of both phases side by side, that comes at each place of the
+        whole order, padding at either end. None where no exposure by the system is followed by a self-chosen
+        one (`csrec_core.data.order`).
+    genres : Tensor (N + 1, G) float32
+        One column a genre; G = 0 where the items have none.
+    features : Tensor (N + 1, F) float32
+        The genres, then the numbers of the item table (`csrec_core.data.items`); F = 0 where there are none.
     """
 
-    users: np.ndarray  # (U,): user ids, sorted
-    catalogue: np.ndarray  # (N,): item ids, sorted, those of the log and of the item table
-    self_items: Tensor  # (U, L): the last L self-chosen exposures
-    self_decisions: Tensor  # (U, L)
-    # (U, L): inverse propensities towards uniform exposure, mean 1; all 1 where the log knows none
+    users: np.ndarray
+    catalogue: np.ndarray
+    self_items: Tensor
+    self_decisions: Tensor
     self_weights: Tensor
-    # (E,): all self-chosen exposures, user after user, in time order, whether they fit the L slots or not
     chosen_items: Tensor
     chosen_decisions: Tensor
-    chosen_count: Tensor  # (U,) int64: how many of them are a user's
-    system_items: Tensor  # (U, T): the first T exposures by the system
-    system_decisions: Tensor  # (U, T)
-    system_rows: np.ndarray  # (U, T) int64: row of the log of each system exposure; -1 is padding
-    genres: Tensor  # (N + 1, G): one column a genre; G = 0 where the items have none
-    # (N + 1, F): the genres, then the numbers of the item table (`csrec_core.data.items`); F = 0 where there are none
+    chosen_count: Tensor
+    system_items: Tensor
+    system_decisions: Tensor
+    system_rows: np.ndarray
+    genres: Tensor
     features: Tensor
-    # (U, L + T) int64, where the sources take turns: the slot, of both phases side by side, that comes at each
-    # place of the whole order, padding at either end. None where no exposure by the system is followed by a
-    # self-chosen one (`csrec_core.data.order`).
     turns: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Sequences":
@@ -114,13 +134,23 @@ class Window:
     """The exposures of some users in the order in which a model reads them, and which of them it is asked for.
 
     Those are, of `Sequences.window`, the exposures by the system; of a window of one source, all.
+
+    Attributes
+    ----------
+    items, decisions : Tensor (n, L + T)
+    own : int or Tensor (n, L + T) bool
+        How many of the first slots are self-chosen, or which slots are.
+    first : int
+        Slot from which on there are exposures asked for.
+    place : Tensor (n, T) int64 or None
+        Where they are; None: from there to the end.
     """
 
-    items: Tensor  # (n, L + T)
-    decisions: Tensor  # (n, L + T)
-    own: int | Tensor  # how many of the first slots are self-chosen, or which slots are, (n, L + T) bool
-    first: int = 0  # slot from which on there are exposures asked for
-    place: Tensor | None = None  # (n, T) int64: where they are; None: from there to the end
+    items: Tensor
+    decisions: Tensor
+    own: int | Tensor
+    first: int = 0
+    place: Tensor | None = None
 
     def exposed(self, values: Tensor) -> Tensor:
         """Return the values (n, T, ...) of the exposures asked for, of those (n, L + T - first, ...)."""

@@ -29,17 +29,34 @@ SAVE_EVERY = 20.0  # seconds of work that a run cut short may lose
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a model is trained."""
+    """How a model is trained.
 
-    epochs: int = 100  # passes at most
-    patience: int = 10  # passes without a better validation loss before it stops; the best weights are kept
-    batch: int = 128  # rows a step: users, or prefixes where each is a window of its own
-    rate: float = 1e-3  # learning rate of Adam
-    # In [0, 1), of the moving average of the weights over the steps, which is then what is validated and kept;
-    # 0 keeps the weights themselves. .99 remembers some hundred steps.
+    Attributes
+    ----------
+    epochs : int
+        At most this many passes.
+    patience : int
+        Stop after this many passes without a better validation loss; the best weights are kept.
+    batch : int
+        Rows a step: users, or prefixes where each is a window of its own.
+    rate : float
+        Learning rate of Adam.
+    average : float
+        In [0, 1), of the moving average of the weights over the steps, which is then what is validated and
+        kept; 0 keeps the weights themselves. .99 remembers some hundred steps.
+    seed : int
+        Order of the batches, dropout, masks.
+    threads : int, optional
+        Threads of a matrix product; None leaves PyTorch's own choice.
+    """
+
+    epochs: int = 100
+    patience: int = 10
+    batch: int = 128
+    rate: float = 1e-3
     average: float = 0.0
-    seed: int = 0  # of the order of the batches, dropout, masks
-    threads: int | None = None  # of a matrix product; None leaves PyTorch's own choice
+    seed: int = 0
+    threads: int | None = None
 
 
 def batches(rows: Tensor, size: int, *, lengths: Tensor | None = None) -> Iterator[Tensor]:
