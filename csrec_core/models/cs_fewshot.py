@@ -110,7 +110,8 @@ def train_cs_fewshot(
     """Train f on the system's tracks of second halves, and calibrate it on held-out sessions.
 
     The decisions of the second half are hidden from f where the objective says so. The readouts are of f~ for the
-    same sessions (`read_branches`); f starts from the weights of `start`, such as f~; `size` is of `FewShot`.
+    same sessions (`read_branches`); f starts from the weights of `start`, such as f~; `size` is of `FewShot`. Training
+    goes on from the file `checkpoint`, if there is one, and keeps its state there (`csrec_core.models.train.fit`).
     """
     model, slots = build_fewshot(sessions, training.seed, device, **size)
     if start is not None:
