@@ -82,7 +82,9 @@ def test_what_a_nuisance_may_read(clock, estimand, nuisance, kind, expected):
     assert found == expected
 
 
-ROWS = pd.DataFrame({"arm": [0, 0, 0, 1, 1, 1, -1, 0], "decision": [0.0, 1, 0, 1, 1, 0, 1, 1]})
+ROWS = pd.DataFrame(
+    {"user": range(5, 13), "arm": [0, 0, 0, 1, 1, 1, -1, 0], "decision": [0.0, 1, 0, 1, 1, 0, 1, 1]}
+)
 TABLE = pd.DataFrame(
     {"run": np.arange(8.0), "genre_rate": 1.0, "usual_chance": 2.0, "item = 2": 3.0, "else": 4.0}
 )
@@ -140,10 +142,11 @@ def test_each_nuisance_learns_from_its_own_rows_and_weights(fitted, kind, ratio)
     # Chosen is by the rows of all folds, of which one is held out; what is chosen already is not asked for again.
     asked = {"m1": [3, 4, 5]} | ({"arm": [0, 1, 2, 3, 4, 5, 7]} if kind == "none" else {})
     asked |= {"chance": [3, 4, 5]} if kind == "varying" else {}
-    for (name, rows), (features, label, held, options) in zip(asked.items(), choices, strict=True):
+    for (name, rows), (features, label, held, user, options) in zip(asked.items(), choices, strict=True):
         assert features["run"].tolist() == rows and features.index.tolist() == list(range(len(rows)))
         assert label.tolist() == pytest.approx(np.asarray(expected[name][1])[rows])
         assert held.tolist() == [FOLD[row] == 1 for row in rows]
+        assert user.tolist() == ROWS["user"][rows].tolist()
         assert options.pop("weight").tolist() == pytest.approx(expected[name][2][rows])
         last = {"learners": ("logistic", "fine")} if name == "chance" else {}
         assert options == {"binary": name != "chance", "odds": name == "arm", "seed": 5} | last

@@ -67,7 +67,7 @@ def test_a_network_is_read_where_it_tells_something(tells):
     features = pd.DataFrame({"x": rng.normal(size=4000), NETWORK: rng.normal(size=4000)})
     target = (rng.random(4000) < 1 / (1 + np.exp(-features["x"] - tells * features[NETWORK]))).astype(float)
     held = np.arange(4000) >= 3000
-    name = choose_learner(features, target, held)
+    name = choose_learner(features, target, held, np.arange(4000))
     assert name == ("logistic and network" if tells else "logistic")
     model = fit_model(features, target, learner=name)
     moved = model.predict(features.assign(**{NETWORK: 3.0})) - model.predict(features)

@@ -241,7 +241,8 @@ class Engine:
                 options = {"weight": weight[side], "binary": binary, "odds": name == "arm", "seed": self.seed}
                 if name == "chance":
                     options["learners"] = ("logistic", "fine")
-                learners[name] = choose_learner(own, target[side], ~inside[side], **options)
+                users = rows["user"].to_numpy()[side]
+                learners[name] = choose_learner(own, target[side], ~inside[side], users, **options)
             options = {"weight": weight[used], "learner": learners[name], "binary": binary}
             models[name] = fit_model(features[used], target[used], seed=self.seed, **options)
         return models

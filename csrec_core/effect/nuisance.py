@@ -2,7 +2,7 @@
 
 Two learners, a logistic regression on piecewise linear functions and boosted trees, each of them with or without
 what networks make of a user's record, where these were trained (`csrec_core.effect.networks`). What is taken is
-decided for each nuisance by the loss on held-out users.
+decided for each nuisance by the loss on held-out users, where that is told from chance.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ CLIPPED_AT = 1e-4  # a probability is kept this far from 0 and 1
 FEWEST_TREE_ROWS = 1000  # rows, below which trees are not tried
 NETWORK = "network"  # a feature: the logit of a sequence model; and what the name of a learner that reads it ends in
 AND_NETWORK = f" and {NETWORK}"
-BETTER = 0.002  # share of the loss that trees must take off the regression's, to be worth their time
+TOLD = 1.0  # standard errors over users, by which trees must have less loss than the regression
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +180,7 @@ def choose_learner(
     features: pd.DataFrame,
     target: np.ndarray,
     held: np.ndarray,
+    user: np.ndarray,
     *,
     weight: np.ndarray | None = None,
     binary: bool = True,
@@ -189,7 +190,9 @@ def choose_learner(
 ) -> str:
     """Return the learner whose loss on the held-out rows is smallest: log loss, or squared error.
 
-    Where the features have what networks make of a record, each learner is tried with it and without.
+    A regression is passed over only for a loss that is smaller by a standard error (Breiman et al. 1984), the rows of
+    a `user` as one draw: where it is right, trees are ahead by chance now and then, and take most of the time. Where
+    the features have what networks make of a record, each learner is tried with it and without.
 
     With `odds`, the odds are what is wanted, as weights of the rows of label 0: then the loss is that of their density
     ratio r, E0[r^2] / 2 - E1[r] (Kanamori, Hido and Sugiyama 2009). Log loss hardly minds odds that are far off where
@@ -211,18 +214,19 @@ def choose_learner(
             losses[name] = _ratio_loss(found / (1 - found), target[held], weight[held])
         elif binary:
             likely = np.where(target[held] == 1, np.log(found), np.log1p(-found))
-            losses[name] = -np.average(likely, weights=weight[held])
+            losses[name] = -likely * weight[held]
         else:
-            losses[name] = np.average((target[held] - found) ** 2, weights=weight[held])
-    plain = min((name for name in losses if name.startswith("logistic")), key=lambda one: losses[one])
-    best = min(losses, key=lambda one: losses[one])
-    return best if losses[best] < losses[plain] - BETTER * abs(losses[plain]) else plain
+            losses[name] = (target[held] - found) ** 2 * weight[held]
+    plain = min((name for name in losses if name.startswith("logistic")), key=lambda one: losses[one].sum())
+    best = min(losses, key=lambda one: losses[one].sum())
+    gain = np.bincount(np.unique(user[held], return_inverse=True)[1], losses[plain] - losses[best])
+    return best if gain.sum() > TOLD * np.sqrt(len(gain)) * gain.std() else plain
 
 
-def _ratio_loss(ratio: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
-    """Return the loss of a density ratio, scaled to a mean of 1 over the rows of label 0."""
+def _ratio_loss(ratio: np.ndarray, label: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return what each row adds to the loss of a density ratio, scaled to a mean of 1 over the rows of label 0."""
     own, other = weight * (label == 0), weight * (label == 1)
     if not (own.sum() > 0 and other.sum() > 0):
-        return 0.0
+        return np.zeros(len(ratio))
     ratio = ratio / np.average(ratio, weights=own)
-    return float(np.average(ratio**2, weights=own) / 2 - np.average(ratio, weights=other))
+    return own / own.sum() * ratio**2 / 2 - other / other.sum() * ratio
