@@ -217,6 +217,12 @@ def test_the_audit_has_its_say(word, severity, status):
     assert found.status == status
     if status == "not identified":
         assert found.reasons == ("the logged chances do not fit the log, adds up: it does not",)
+        declared = judged(
+            replace(ARM, arm_propensity=0.5),
+            found=[Verdict("comes", FAILS, "no", severity=severity)],
+            given=True,
+        )
+        assert declared.reasons == ("the declared chances do not fit the log, comes: no",)
     if status == "assumed":
         assert found.reasons[0] == "the audit is undecided, adds up: it does not"
 
@@ -557,6 +563,50 @@ def test_given_chances_of_an_arm_are_audited_by_hand(lean):
         == f"of 2 columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
     )
     assert apart.severity == "decisive"
+
+
+@pytest.mark.parametrize(
+    ("logged", "word"), [((0.2, 0.8), HOLDS), ((0.35, 0.65), FAILS), ((0.8, 0.2), FAILS)]
+)
+def test_the_arm_comes_more_often_where_its_chance_is_higher(logged, word):
+    """Drawn with .2 or .8. Flattened chances, and those of other users, are met on the whole as well."""
+    rng = np.random.default_rng(4)
+    likely = np.arange(800) % 2 == 1
+    rows = pd.DataFrame(
+        {"user": np.arange(800), "arm": (rng.random(800) < np.where(likely, 0.8, 0.2)).astype(int)}
+    )
+    given = np.where(likely, logged[1], logged[0])
+    often, apart = audit_arms(rows, ARM, given)
+    assert (often.word, apart.word) == (HOLDS, word)
+    left = (rows["arm"] - given) * np.sign(given - given.mean())  # standardised, it is one of two values
+    assert apart.p == pytest.approx(2 * norm.sf(abs(left.sum()) / np.sqrt((left**2).sum())))
+    assert apart.detail.startswith("of 1 column the chance itself differs")
+
+
+@pytest.mark.parametrize(("late", "stays", "word"), [(0, 0, HOLDS), (0, 9, HOLDS), (9, 0, FAILS)])
+def test_an_arm_that_starts_later_does_not_come_by_its_chance(late, stays, word):
+    """When users of an arm came counts, not how long they stay, which the arm may have done."""
+    rng = np.random.default_rng(6)
+    arm = np.repeat(rng.integers(2, size=300), 2)
+    came = np.repeat(rng.uniform(0, 20, 300), 2) + late * arm
+    time = came + np.tile([0, 1], 300) * (1 + stays * arm)
+    rows = pd.DataFrame({"user": np.arange(600) // 2, "arm": arm, "time": time})
+    apart = audit_arms(rows, ARM, np.full(600, 0.5))[1]
+    assert apart.word == word and apart.detail.startswith("of 1 column the time differs")
+    by_user = 2 * ((rows["arm"] - 0.5) * (came - came.mean()) / came.std())[::2]
+    assert apart.p == pytest.approx(2 * norm.sf(abs(by_user.sum()) / np.sqrt((by_user**2).sum())))
+
+
+@pytest.mark.parametrize(
+    ("shown", "users", "word"), [(4700, 10_000, UNDECIDED), (4700, 1000, HOLDS), (4955, 100_000, HOLDS)]
+)
+def test_an_arm_that_comes_a_little_too_seldom_is_no_accident_among_many(shown, users, word):
+    """6% too few may be rows lost for what was decided; up to 1% is a chance that was rounded."""
+    arm = (np.arange(users) < shown / 10_000 * users).astype(int)
+    often = audit_arms(pd.DataFrame({"user": np.arange(users), "arm": arm}), ARM, np.full(users, 0.5))[0]
+    assert often.word == word and often.value == pytest.approx(shown / 5000)
+    error = np.sqrt(users * 0.25) / (users * 0.5)  # of a share of one half
+    assert often.p == pytest.approx(2 * norm.sf((1 - shown / 5000) / error), rel=0.1)
 
 
 def test_the_least_of_two_p_values_counts_twice_and_is_no_more_than_one():

@@ -190,7 +190,8 @@ def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binar
             f"the exposures by {arm} are beyond comparison)"
         )
     wrong = [one for one in audit if one.word == FAILS and one.severity == "decisive"]
-    return found + [f"the logged chances do not fit the log, {one.name}: {one.detail}" for one in wrong]
+    source = "logged" if design.arm_propensity is None else "declared"
+    return found + [f"the {source} chances do not fit the log, {one.name}: {one.detail}" for one in wrong]
 
 
 #: Status, reasons, assumptions and remedies as a design has them, before any obstacle.
