@@ -119,6 +119,16 @@ def test_trees_are_those_of_scikit_learn(drawn, learner, options, binary, even):
     assert found.predict(features) == pytest.approx(expected) and found.width == options["max_leaf_nodes"]
 
 
+@pytest.mark.parametrize("learner", ["logistic", "boosted", "fine"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_without_columns_every_learner_is_the_weighted_mean(learner, binary):
+    """A learner that was chosen with columns is asked without them where a check leaves them out."""
+    target, weight = np.array([0.0, 1.0, 1.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.0, 4.0, 1.0])
+    bare = pd.DataFrame(index=range(5))
+    found = fit_model(bare, target, weight=weight, learner=learner, binary=binary)
+    assert found.predict(bare) == pytest.approx([3 / 8] * 5)
+
+
 def test_what_is_all_alike_is_a_constant(drawn):
     features = drawn[0][:3]
     for target, weight, binary, expected in (

@@ -170,6 +170,8 @@ def fit_model(
     if np.ptp(target) == 0:  # all alike: nothing to learn, and no probability of exactly 0 or 1
         value = float(target[0])
         return _constant(min(max(value, CLIPPED_AT), 1 - CLIPPED_AT) if binary else value)
+    if not len(features.columns):  # trees, which were chosen with columns, want some
+        return _constant(float(np.average(target, weights=weight)))
     name = learner.removesuffix(AND_NETWORK)
     columns = features.columns if learner != name else features.columns.drop(NETWORK, errors="ignore")
     model = LEARNERS[name](features[columns], target, weight, binary=binary, seed=seed)
