@@ -17,7 +17,7 @@ from csrec_core.effect.identification import Overlap, judge, measure_overlap, ta
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 OVERLAP = Overlap(500.0, 400.0, 0.01, 0.0, 1.0, 0.6, (1000, 800), (200, 180), (0.2, 0.3))
-ROWS = pd.DataFrame({"arm": [0, 1, -1], "decision": [0.0, 2.0, 1.0]})
+ROWS = pd.DataFrame({"user": 1, "arm": [0, 1, -1], "decision": [0.0, 2.0, 1.0], "arm_propensity": np.nan})
 ARM = Design("b", "a", estimand="arm", target="everyone")
 ITEM = Design("b", "a")
 
@@ -26,9 +26,9 @@ def chances(kind="none", own=(0.5, 0.5, np.nan), unlogged=(0, 0)):
     return SimpleNamespace(kind=kind, own=np.array(own), unlogged=unlogged)
 
 
-def judged(design=ITEM, known=None, overlap=OVERLAP, found=(), *, given=False, binary=True, read_off=None):
-    known = known or chances()
-    return judge(design, known, overlap, found, arm_given=given, rows=ROWS, binary=binary, read_off=read_off)
+def judged(design=ITEM, known=None, overlap=OVERLAP, found=(), *, given=False, rows=ROWS, **more):
+    known, more = known or chances(), {"binary": True} | more
+    return judge(design, known, overlap, found, arm_given=given, rows=rows, **more)
 
 
 READ = Verdict("chances follow", HOLDS, "they do", severity="serious")
@@ -199,6 +199,38 @@ def test_what_keeps_an_effect_from_being_told(changes, status, reason):
         f"{1 - changes.get('support', 1):.0%} of the exposures by b are of items that a never exposes: they "
         "are left to the model"
     ] * (status == "assumed")
+
+
+#: Of the four users that the arm exposes two, or one, meet the baseline as well.
+HALF = pd.DataFrame({
+    "user": [1, 2, 3, 4, 1, 2, 9], "arm": [1, 1, 1, 1, 0, 0, 0], "decision": 1.0, "arm_propensity": np.nan,
+})  # fmt: skip
+FEW = HALF[HALF.index != 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "status"),
+    [
+        ({}, HALF, "identified"),
+        ({}, FEW, "bounded"),
+        ({"propensity": "estimated"}, HALF, "assumed"),
+        ({"propensity": "estimated"}, FEW, "bounded"),
+        ({"confounders": ("x",)}, FEW, "assumed"),
+        ({"arm_propensity": 0.5}, FEW, "identified"),
+        ({}, FEW.assign(arm_propensity=0.5), "identified"),
+        ({"arm_chances": "estimated"}, FEW.assign(arm_propensity=0.5), "bounded"),
+    ],
+)
+def test_chances_of_items_do_not_tell_who_is_of_which_arm(changes, rows, status):
+    found = judged(replace(ITEM, **changes), SOUND, rows=rows)
+    assert found.status == status
+    lowered = rows is not HALF and status != "identified"
+    assert lowered == found.reasons[0].startswith(
+        "75% of the exposures by b are of users whom a never exposes"
+    )
+    if lowered:
+        assert found.remedies[0].startswith("log the chance with which each exposure, or user, got b")
+        assert found.assumptions[-1].startswith("which users are of b")
 
 
 def test_rates_of_no_yes_or_no_are_no_obstacle():

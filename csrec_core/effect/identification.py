@@ -143,7 +143,9 @@ def judge(
     if design.estimand == "arm":
         status, reasons, assumptions, remedies = _by_arm(design, arm_given)
     else:
-        status, reasons, assumptions, remedies = _by_item(design, chances, rows, read_off)
+        status, reasons, assumptions, remedies = _between_users(
+            _by_item(design, chances, rows, read_off), design, rows
+        )
     undecided = [one for one in audit if one.word == UNDECIDED and one.severity == "decisive"]
     if status == "identified" and undecided:
         status, first = "assumed", undecided[0]
@@ -203,10 +205,7 @@ def _by_arm(design: Design, arm_given: bool) -> Ground:
     if arm_given and design.arm_chances == "design":
         rests = "the chances of the arms are those with which they were drawn"
         return "identified", [f"{arm} and {baseline} were drawn with known chances"], [rests], []
-    remedy = (
-        f"log the chance with which each exposure, or user, got {arm} (arm_propensity); one that was the same "
-        "for all is declared: --design 'arm_propensity: 0.5'"
-    )
+    remedy = _log_the_arm(arm)
     if arm_given:
         rests = "the estimated chances hold all that moves both arm and decision"
         return "assumed", ["the chances of the arms are estimates"], [rests], [remedy]
@@ -248,6 +247,35 @@ def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off:
     elif lacking:
         remedy = [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"]
     return _claimed(design, f"what {baseline} and {arm} expose", remedy)
+
+
+def _log_the_arm(arm: str) -> str:
+    return (
+        f"log the chance with which each exposure, or user, got {arm} (arm_propensity); one that was the same "
+        "for all is declared: --design 'arm_propensity: 0.5'"
+    )
+
+
+def _between_users(ground: Ground, design: Design, rows: pd.DataFrame) -> Ground:
+    """Return the ground where most users that the arm exposes are of that arm alone.
+
+    The items' chances make the items alike, not the users: who came to be of which arm takes chances of its own.
+    """
+    status, reasons, rests, remedies = ground
+    arm, baseline = design.arm, design.baseline
+    side, user = rows["arm"].to_numpy(), rows["user"].to_numpy()
+    alone = 1 - np.isin(user[side == 1], user[side == 0]).mean()
+    given = design.arm_propensity is not None or not rows["arm_propensity"][side >= 0].isna().any()
+    drawn = given and design.arm_chances == "design"
+    if alone <= SUPPORT[0] or drawn or status == "bounded" or (design.confounders and status == "assumed"):
+        return ground
+    why = (
+        f"{alone:.0%} of the exposures by {arm} are of users whom {baseline} never exposes, and no chances say how "
+        "users came to be of one or the other"
+    )
+    rests = [*rests, f"which users are of {arm} depends on nothing hidden that decisions depend on, too"]
+    status = "assumed" if design.confounders else "bounded"
+    return status, [why, *reasons], rests, [_log_the_arm(arm), *remedies]
 
 
 def _claimed(design: Design, choice: str, remedy: list[str]) -> Ground:
