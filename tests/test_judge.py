@@ -233,6 +233,70 @@ def test_chances_of_items_do_not_tell_who_is_of_which_arm(changes, rows, status)
         assert found.assumptions[-1].startswith("which users are of b")
 
 
+def marked(both=30, of=300, side=1, odd=0):
+    """Rows of two arms; on one side a column ranks the decisions, but for `odd` of its rows, its first ones."""
+    user = np.arange(2 * of)
+    rows = pd.DataFrame({"user": user % of, "arm": user // of, "arm_propensity": np.nan, "time": 7.0})
+    rows["decision"] = (user % of < both).astype(float)
+    clear = (rows["arm"] == side) & (user % of >= odd)
+    return rows.assign(feature_dwell=np.where(clear, rows["decision"], 0.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "auc"),
+    [
+        (marked(), 1.0),
+        (marked(side=0), 1.0),
+        (marked(of=50), None),  # too few were rejected
+        (marked(both=29), None),
+        (marked(odd=1), 59 / 60),  # half of a thirtieth of the pairs are ties
+        (marked(odd=2), None),
+        (marked().assign(feature_dwell=lambda one: -one["feature_dwell"]), 1.0),
+        (marked().assign(feature_dwell=0.0), None),
+    ],
+)
+def test_a_column_that_tells_the_decision_was_not_known_before(rows, auc):
+    found = judged(ITEM, SOUND, rows=rows)
+    assert found.status == ("identified" if auc is None else "not identified")
+    if auc is not None:
+        why = f"feature_dwell all but tells the decision (AUC {auc:.2f}), as what is measured after it does"
+        assert found.reasons == (why,)
+        assert found.remedies == ("leave feature_dwell out, unless it is known before the decision",)
+
+
+def test_a_time_that_tells_the_decision_is_not_that_of_the_exposure():
+    rows = marked().drop(columns="feature_dwell")
+    found = judged(ITEM, SOUND, rows=rows.assign(time=rows["user"] + 1000 * rows["decision"]))
+    assert found.status == "not identified" and found.reasons[0].startswith("the time all but tells")
+    assert found.remedies == ("map the time of the exposure, not that of the decision",)
+
+
+def test_an_outcome_is_told_by_its_larger_half():
+    rows = marked(both=150).assign(decision=lambda one: 3.0 + one["decision"])
+    assert judged(ITEM, SOUND, rows=rows, binary=False).status == "not identified"
+
+
+def test_what_tells_the_arms_apart_is_named():
+    rows = marked(of=40).rename(columns={"feature_dwell": "feature_noise"}).assign(feature_noise=0.0)
+    rows["feature_page"] = 3.0 - rows["arm"]
+    found = judged(ITEM, SOUND, replace(OVERLAP, auc=1.0), rows=rows)
+    assert found.reasons[0].startswith(
+        "what is known before a decision, feature_page, tells the arms apart (AUC 1"
+    )
+    # Items that one arm alone exposes are beyond comparison, but no column tells the arms apart.
+    apart = judged(ITEM, SOUND, replace(OVERLAP, support=0.1, trimmed=0.9, auc=0.5), rows=rows)
+    assert len(apart.reasons) == 1 and "nothing to compare" in apart.reasons[0]
+
+
+def test_arms_that_a_column_tells_apart_may_have_been_drawn_before_it_was_measured():
+    moved = Verdict("nothing known before tells the arms apart", FAILS, "x does", severity="decisive")
+    found = judged(ARM, given=True, found=[moved])
+    assert found.status == "not identified"
+    assert (
+        found.remedies[0] == "leave out columns that are measured after the arm was drawn, if there are such"
+    )
+
+
 def test_rates_of_no_yes_or_no_are_no_obstacle():
     assert judged(ITEM, SOUND, replace(OVERLAP, accepted=(0.0, 1.0)), binary=False).status == "identified"
 

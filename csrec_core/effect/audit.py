@@ -31,6 +31,7 @@ ROUNDED = 0.01  # relative error of a chance of the arm that comes of writing it
 DEVIATION_P = 0.001  # p-value below which a deviation is no accident
 FEW_AUDITED = 20
 FOLLOWS = 0.8  # share of the variance of logged chances that must follow from the log for them to be read off
+MOVED = "nothing known before tells the arms apart"  # the name of the audit of what is known before
 WORTH = 50.0  # effective users, below which a mean of 1 / p is too rough to refute anything
 
 
@@ -192,16 +193,15 @@ def audit_arms(rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> 
         scaled = (values - values.mean()) / spread
         by_user = np.bincount(user, left * scaled)
         moved.append((two_sided(by_user.sum(), np.sqrt((by_user**2).sum())), name))
-    title = "nothing known before tells the arms apart"
     if not moved:
-        verdicts.append(Verdict(title, NOT_TESTED, "no column is known before"))
+        verdicts.append(Verdict(MOVED, NOT_TESTED, "no column is known before"))
         return verdicts
     p, name = min(moved)
     p = min(1.0, p * len(moved))
     word = FAILS if p < DEVIATION_P else HOLDS if p > 0.05 else UNDECIDED
     columns = counted(len(moved), "column")
     detail = f"of {columns} {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
-    verdicts.append(Verdict(title, word, detail, severity="decisive", p=p))
+    verdicts.append(Verdict(MOVED, word, detail, severity="decisive", p=p))
     return verdicts
 
 

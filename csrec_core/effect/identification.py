@@ -12,9 +12,10 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from csrec_core.effect.audit import DEVIATION_P
+from csrec_core.effect.audit import DEVIATION_P, MOVED
 from csrec_core.effect.design import Design
 from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.rows import beside
 from csrec_core.effect.score import Sums
 from csrec_core.effect.weights import ItemChances
 from csrec_core.numbers import counted, plain
@@ -23,7 +24,10 @@ from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
 FEW_EFFECTIVE = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
 MOST_TRIMMED = 0.5
-APART = 0.98  # AUC of the arm, above which the arms cannot be compared
+APART = (
+    0.98  # AUC of the arm, above which the arms cannot be compared; of a decision, above which it is known
+)
+LOOKED_AT = 20_000  # rows, by some of which a column that tells a decision or the arm is found in many
 NO_DRIFT = "acceptance does not drift between the phases but for what the history tells"
 
 
@@ -139,7 +143,8 @@ def judge(
     follow from the log, where they vary. `arm_given`: the chance of the arm is logged or declared.
     """
     audit = [*audit, read_off] if read_off else audit
-    obstacles = _obstacles(design, overlap, audit, binary)
+    late = _tell_decisions(rows, binary)
+    obstacles = _obstacles(design, overlap, audit, binary, rows)
     if design.estimand == "arm":
         status, reasons, assumptions, remedies = _by_arm(design, arm_given)
     else:
@@ -157,14 +162,52 @@ def judge(
         )
         status = "assumed" if status == "identified" else status
     if obstacles:
-        status, reasons = "not identified", obstacles
         spread = 0.0 if binary else float(rows["decision"].to_numpy().std())
         remedies = [_trial(design, overlap, spread=spread), *remedies]
+    if any(one.name == MOVED and one.word == FAILS for one in audit):
+        remedies = [
+            "leave out columns that are measured after the arm was drawn, if there are such",
+            *remedies,
+        ]
+    for name, auc in late.items():
+        words = "the time" if name == "time" else name
+        why = f"{words} all but tells the decision (AUC {auc:.2f}), as what is measured after it does"
+        what = f"leave {name} out, unless it is known before the decision"
+        what = "map the time of the exposure, not that of the decision" if name == "time" else what
+        obstacles, remedies = [why, *obstacles], [what, *remedies]
+    if obstacles:
+        status, reasons = "not identified", obstacles
     texts = tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies)
     return Identification(status, *texts, overlap, design)
 
 
-def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool) -> list[str]:
+def _tell(rows: pd.DataFrame, label: pd.Series, names: Sequence[str]) -> dict[str, float]:
+    """Return the columns by which a label of the rows is all but known, with their AUC.
+
+    It takes some rows of either label: among few, one column in ten has the largest values by chance.
+    """
+    every = max(1, len(rows) // LOOKED_AT)
+    rows, told = rows[::every], label.to_numpy()[::every]
+    if min(told.sum(), (~told).sum()) < FEW_EFFECTIVE:
+        return {}
+    aucs = {name: roc_auc_score(told, np.nan_to_num(rows[name].to_numpy(dtype=float))) for name in names}
+    return {name: float(max(auc, 1 - auc)) for name, auc in aucs.items() if max(auc, 1 - auc) > APART}
+
+
+def _tell_decisions(rows: pd.DataFrame, binary: bool) -> dict[str, float]:
+    """Return the columns beside the log, and the time, by which an arm's decisions are all but known."""
+    middle = 0.5 if binary else rows["decision"].median()
+    names = [*beside(rows), *(["time"] if "time" in rows.columns else [])]
+    found: dict[str, float] = {}
+    for side in (0, 1):
+        own = rows[rows["arm"] == side]
+        found |= _tell(own, own["decision"] > middle, names)
+    return found
+
+
+def _obstacles(
+    design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool, rows: pd.DataFrame
+) -> list[str]:
     """Return what keeps the effect from being told at all."""
     arm, baseline = design.arm, design.baseline
     found = [
@@ -186,10 +229,12 @@ def _obstacles(design: Design, overlap: Overlap, audit: Sequence[Verdict], binar
         )
     elif overlap.arm < FEW_EFFECTIVE:
         found.append(f"the exposures of {arm} count as those of {counted(overlap.arm, 'user')}")
-    if overlap.trimmed > MOST_TRIMMED or overlap.auc > APART:
+    if overlap.auc > APART or (overlap.trimmed > MOST_TRIMMED and not overlap.support < SUPPORT[0]):
+        own = rows[rows["arm"] >= 0]
+        names = ", ".join(map(str, _tell(own, own["arm"] == 1, beside(rows)))) if overlap.auc > APART else ""
         found.append(
-            f"what is known before a decision tells the arms apart (AUC {overlap.auc:.2f}; {overlap.trimmed:.0%} of "
-            f"the exposures by {arm} are beyond comparison)"
+            f"what is known before a decision{f', {names},' * bool(names)} tells the arms apart (AUC "
+            f"{overlap.auc:.2f}; {overlap.trimmed:.0%} of the exposures by {arm} are beyond comparison)"
         )
     wrong = [one for one in audit if one.word == FAILS and one.severity == "decisive"]
     source = "logged" if design.arm_propensity is None else "declared"
