@@ -45,25 +45,34 @@ def test_what_is_left_of_a_log_whose_arms_are_others(phased, t):
     assert relabel(dataset, other, in_order(dataset, other), arm)[1] == other
 
 
-def test_arms_are_dealt_among_users_of_one_arm_and_within_others():
-    rng, rows = np.random.default_rng(0), []
-    for user in range(40):
-        for t in range(4):
-            rows.append((user, t, 0, 1, "system" if user < 10 else "self"))
-    apart = Dataset(pd.DataFrame(rows, columns=["user", "t", "item", "decision", "source"]))
-    dealt = permute_arms(apart, Design(), rng)[0].log
+def test_users_of_one_arm_stay_so_and_others_get_the_share_of_another():
+    rng, user = np.random.default_rng(0), np.repeat(np.arange(40), 4)
+    log = pd.DataFrame({"user": user, "t": np.tile(range(4), 40), "item": 0, "decision": 1})
+    apart = log.assign(source=np.where(user < 10, "system", "self"))
+    dealt = permute_arms(Dataset(apart), Design(), rng)[0].log
     shown = (dealt["source"].astype(str) == "system").groupby(dealt["user"]).mean()
     assert set(shown) == {0.0, 1.0} and shown.sum() == 10 and not (shown[:10] == 1).all()
-    for odd in (3, 5):  # one user with both: dealt among each one's rows
-        log = apart.log.assign(source=np.where(np.arange(160) == odd, "self", apart.log["source"]))
-        within = permute_arms(Dataset(log), Design(), rng)[0].log
-        before, after = (
-            (one["source"].astype(str) == "system").groupby(one["user"]).sum() for one in (log, within)
-        )
-        assert before.tolist() == after.tolist()
-    mixed = apart.log.assign(source=np.where(np.arange(160) % 4 == 0, "system", "self"))
+    mixed = log.assign(source=np.where(np.arange(160) % 4 == 0, "system", "self"))
     first = permute_arms(Dataset(mixed), Design(), rng)[0].log.groupby("user")["source"].first()
     assert 0.05 < (first.astype(str) == "system").mean() < 0.5
+
+
+def test_what_an_arm_did_does_not_stay_with_the_users_who_had_more_of_it():
+    """Who had the arm in 3 of 4 rows accepts all, who had it in 1 none: among own rows the gap would stay 1/2."""
+    user = np.repeat(np.arange(20), 4)
+    log = pd.DataFrame(
+        {"user": user, "t": np.tile(range(4), 20), "item": 0, "decision": (user < 10).astype(int)}
+    )
+    log["source"] = np.where(np.tile(range(4), 20) < np.where(user < 10, 3, 1), "system", "self")
+    gaps, shares = [], []
+    for seed in range(50):
+        dealt = permute_arms(Dataset(log), Design(), np.random.default_rng(seed))[0].log
+        shown = dealt["source"].astype(str) == "system"
+        gaps.append(dealt.loc[shown, "decision"].mean() - dealt.loc[~shown, "decision"].mean())
+        shares.append(shown.groupby(dealt["user"]).mean().to_numpy())
+    assert abs(np.mean(gaps)) < 0.08
+    # As far apart as they were: 1/16 of the shares, and 3/64 of four draws at either.
+    assert np.var(shares) == pytest.approx(7 / 64, abs=0.015)
 
 
 def test_findings_are_counted_over_deals_of_the_arms(monkeypatch):

@@ -44,14 +44,15 @@ def relabel(
 
 
 def permute_arms(dataset: Dataset, design: Design, rng: np.random.Generator) -> tuple[Dataset, Design]:
-    """Deal the arms at random: among each user's rows where users have both arms, else among users."""
+    """Deal the arms at random: to each user the share of rows that are the arm's of another, at random rows.
+
+    Dealt among a user's own rows, users who had the arm more often than others would keep that, and with it what
+    the arm did to them: where arms come in whole lists, an effect would be found again in what should have none.
+    """
     log = in_order(dataset, design)
     arm, user = (log["source"].astype(str) == design.arm).to_numpy(), pd.factorize(log["user"])[0]
-    share = np.bincount(user, arm) / np.bincount(user)
-    if ((share == 0) | (share == 1)).all():
-        return relabel(dataset, design, log, rng.permutation(share)[user] == 1)
-    # Rows lie by user, so that both orders have the same users at the same places.
-    return relabel(dataset, design, log, arm[np.lexsort((rng.random(len(log)), user))])
+    share = rng.permutation(np.bincount(user, arm) / np.bincount(user))
+    return relabel(dataset, design, log, rng.random(len(log)) < share[user])
 
 
 def false_alarms(
