@@ -397,17 +397,25 @@ UNTOLD = judged(ITEM, SOUND, replace(OVERLAP, auc=1.0))
     ],
 )  # fmt: skip
 def test_what_checks_leave_of_a_status(before, word, severity, p, status):
-    check = Verdict("no drift", word, "it does", severity=severity, p=p)
+    check = Verdict("placebo arm", word, "it does", severity=severity, p=p)
     found = before.after([check])
     assert found.status == status and found.evidence == (*before.evidence, check)
     lowered = severity != "minor" and word == FAILS and before is not UNTOLD and status != "identified"
-    more = ("a check speaks against it, no drift: it does",) if lowered else ()
+    more = ("a check speaks against it, placebo arm: it does",) if lowered else ()
     assert found.reasons == (*more, *before.reasons)
     worse = replace(check, name="both", severity="decisive", word=FAILS, p=np.nan)
     both = before.after([check, worse])
     assert both.status == "not identified"
-    first = "no drift" if severity == "decisive" else "both"  # the decisive ones come first
+    first = "placebo arm" if severity == "decisive" else "both"  # the decisive ones come first
     assert before is UNTOLD or both.reasons[0] == f"a check speaks against it, {first}: it does"
+
+
+@pytest.mark.parametrize("name", ["no drift", "negative control outcome"])
+def test_drift_counts_at_its_level_where_no_chances_rule_it_out(name):
+    check = Verdict(name, FAILS, "it does", severity="serious", p=0.005)
+    assert TOLD.after([check]).status == "bounded"
+    assert TOLD.after([replace(check, word=UNDECIDED)]).status == "identified"
+    assert judged(ARM, given=True).after([check]).status == "identified"
 
 
 # --- the audit
@@ -526,6 +534,17 @@ def test_chances_of_a_part_of_the_catalogue_are_audited_against_it():
     assert (found.word, found.severity, found.value) == (UNDECIDED, "minor", pytest.approx(0.8))
     over = adds_up(rows.assign(propensity=rows["propensity"].where(rows["arm"] == 0, 0.05)), 10)
     assert (over.word, over.severity, over.value) == (FAILS, "decisive", pytest.approx(2.0))
+
+
+@pytest.mark.parametrize(("slate", "severity"), [(0.1, "decisive"), (0.12, "minor"), (0.11, "decisive")])
+def test_a_baseline_that_implies_fewer_items_than_the_arm_is_not_let_pass(slate, severity):
+    """Eight of ten items by the baseline's chances; the arm's imply ten, eight and a third, or nine."""
+    rows = sampled(users=400)
+    even = np.where(rows["arm"] == 1, slate, rows["propensity"] / 0.8)
+    found = audit_items(rows.assign(propensity=even), ITEM, catalogue=10)[0]
+    own = rows[rows["arm"] == 0]
+    assert found.value == pytest.approx(0.8 * (1 / own["propensity"]).mean() / 10)
+    assert (found.word, found.severity) == (UNDECIDED, severity)
 
 
 def test_what_chances_imply_decides_whether_other_arms_items_count():

@@ -44,6 +44,9 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
     found: list[Verdict] = []
     # The genre of the user's exposure before, -1 where there is none.
     before = rows.groupby("user", sort=False)["genre"].shift().fillna(-1).to_numpy().astype(np.int64)
+    # Users who are offered some of the items have the same ones from either arm, or they cannot be compared.
+    implied = (1 / rows["propensity"]).groupby(rows["arm"]).mean().reindex([0, 1])
+    slates = implied[0] >= (1 - CHANCE_TOLERANCE) * implied[1]
     for side, name in ((0, design.baseline), (1, design.arm)):
         own = (rows["arm"] == side).to_numpy()
         chance = rows["propensity"].to_numpy(dtype=float)[own]
@@ -58,7 +61,7 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         seen = seen.drop_duplicates("item")[["item", "genre"]]
         offered = min(catalogue, len(seen)) if len(seen) < PART * catalogue else catalogue
         item, genre = rows["item"].to_numpy()[own], rows["genre"].to_numpy()[own]
-        found.append(_effective_size(1 / chance, user, offered, name))
+        found.append(_effective_size(1 / chance, user, offered, name, part=side == 1 or slates))
         found.append(_popularity(1 / chance, user, item, np.sort(seen["item"].to_numpy()), name))
         found.append(_genre_repeats(1 / chance, user, genre, before[own], seen["genre"], name))
     return found
@@ -96,12 +99,14 @@ def _judge_ratio(name: str, found: _Ratio, what: str, *, p: float | None = None)
     return Verdict(name, word, detail, ratio, lower, upper, 1.0, "decisive", p)
 
 
-def _effective_size(inverse: np.ndarray, user: np.ndarray, catalogue: int, name: str) -> Verdict:
+def _effective_size(
+    inverse: np.ndarray, user: np.ndarray, catalogue: int, name: str, *, part: bool = True
+) -> Verdict:
     found = _Ratio.of(inverse, np.full(len(inverse), float(catalogue)), user)
     verdict = _judge_ratio(f"chances of {name} add up", found, "the catalogue that they imply is")
     if verdict.word == FAILS and found.value < 1:
         # Fewer items than the log holds: each user may have been offered some of them only.
-        return replace(verdict, word=UNDECIDED, severity="minor")
+        return replace(verdict, word=UNDECIDED, severity="minor" if part else "decisive")
     return verdict
 
 

@@ -30,6 +30,8 @@ APART = (
 LOOKED_AT = 20_000  # rows, by some of which a column that tells a decision or the arm is found in many
 NO_DRIFT = "acceptance does not drift between the phases but for what the history tells"
 
+DRIFTS = ("no drift", "negative control outcome")  # the checks of it
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -111,11 +113,13 @@ class Identification:
 
         A check that fails and is serious speaks against the assumptions: what was assumed is then bounded. A
         decisive one ends it. What rests on chances known by design, which the audit bears out, is bounded only by a
-        failure that is no accident (p below .001): one in twenty sound logs fails some check at its level.
+        failure that is no accident (p below .001): one in twenty sound logs fails some check at its level. That nothing
+        drifts between the phases is known by no design: a check of it counts at its level.
         """
         failed = [one for one in checks if one.word == FAILS]
         if self.status == "identified":
-            failed = [one for one in failed if not one.p >= DEVIATION_P]
+            drifts = DRIFTS if NO_DRIFT in self.assumptions else ()
+            failed = [one for one in failed if one.name in drifts or not one.p >= DEVIATION_P]
         evidence = (*self.evidence, *checks)
         decisive = [one for one in failed if one.severity == "decisive"]
         serious = [one for one in failed if one.severity == "serious"]
