@@ -88,6 +88,16 @@ def test_the_guess_says_what_rows_mean(changes, expected):
     frame_to_dataset(pd.DataFrame(BASE | changes), options=options)
 
 
+def test_chances_of_zero_for_a_whole_arm_do_not_leave_it_out():
+    """They stand for chances that are not known: the rows are the baseline."""
+    chance = [0.1 if word == "recommended" else 0.0 for word in BASE["channel"]]
+    log = BASE | {"propensity": chance}
+    options = guess(**log)
+    assert options.where == ""
+    with pytest.raises(InputError, match=r"propensity = 0.*or nothing where it is not known"):
+        frame_to_dataset(pd.DataFrame(log), options=options)
+
+
 def test_an_experiment_without_users_and_items_is_known():
     options = guess(
         segment=drawn("Mens E-Mail", "Womens E-Mail", "No E-Mail"),

@@ -11,7 +11,7 @@ COLUMNS = {
     "item": "a whole number or text",
     "decision": "0 (rejected) or 1 (accepted)",
     "source": "a word for who chose the exposure",
-    "propensity": "a probability in (0, 1]",
+    "propensity": "a probability in (0, 1], or nothing where it is not known",
     "arm_propensity": "a probability in (0, 1]",
     "probability": "a probability in [0, 1]",
     "outcome": "a finite number",

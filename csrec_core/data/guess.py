@@ -191,12 +191,20 @@ def _needed(table: Table, chosen: dict[str, str], lists: tuple[str, ...]) -> lis
         if role in ("user", "item", "decision", "source") or (role == "timestamp" and "t" not in chosen):
             words = role in ("user", "item", "source") and cells.kind == "text"
             tests[f"{shown} <> ''" if words else f"{shown} is not null"] = cells.missing(words=words)
-        elif role == "propensity":
+        elif role == "propensity" and not _zero_for_an_arm(table, cells, chosen):
             tests[f"{shown} > 0"] = f"TRY_CAST({cells.raw} AS DOUBLE) = 0"
     if not tests:
         return []
     counts = table.query(f"SELECT {', '.join(f'count_if({test})' for test in tests.values())} FROM file")[0]
     return [condition for condition, count in zip(tests, counts, strict=True) if count]
+
+
+def _zero_for_an_arm(table: Table, chance: Cells, chosen: dict[str, str]) -> bool:
+    """Tell whether an arm has chances of 0 alone, which stand for none: without these rows it would be gone."""
+    if (arm := chosen.get("source", ABSENT)) == ABSENT:
+        return False
+    zero = f"SELECT bool_and(TRY_CAST({chance.raw} AS DOUBLE) = 0) AS zero FROM file GROUP BY {quoted(arm)}"
+    return bool(table.query(f"SELECT bool_or(zero) FROM ({zero})")[0][0])
 
 
 def _accept(clue: Clues) -> str:
