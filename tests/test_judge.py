@@ -547,6 +547,21 @@ def test_a_baseline_that_implies_fewer_items_than_the_arm_is_not_let_pass(slate,
     assert (found.word, found.severity) == (UNDECIDED, severity)
 
 
+@pytest.mark.parametrize(("offered", "word"), [(4, UNDECIDED), (12, FAILS)])
+def test_of_few_items_that_a_user_is_offered_a_genre_comes_again_more_often(offered, word):
+    """By right chances, even among four of twelve items; or by ones that claim all twelve for the same four."""
+    rng = np.random.default_rng(5)
+    users, length = 150, 12
+    slate = np.array([rng.permutation(12)[:4] for _ in range(users)])
+    user = np.repeat(np.arange(users), length)
+    item = slate[user, rng.integers(4, size=users * length)]
+    rows = pd.DataFrame({"user": user, "arm": np.arange(len(user)) % 2, "item": item, "genre": item})
+    found = audit_items(rows.assign(propensity=1 / offered), ITEM, catalogue=12)
+    assert [found[at].word for at in (2, 5)] == [word, word]
+    # One of four, where one of twelve was to be expected.
+    assert [found[at].value for at in (2, 5)] == pytest.approx([3, 3], abs=0.5)
+
+
 def test_what_chances_imply_decides_whether_other_arms_items_count():
     rows = sampled()
     # Five of ten items were shown by the arm, by chances of one in ten: the others were offered as well.

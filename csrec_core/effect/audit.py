@@ -61,9 +61,14 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         seen = seen.drop_duplicates("item")[["item", "genre"]]
         offered = min(catalogue, len(seen)) if len(seen) < PART * catalogue else catalogue
         item, genre = rows["item"].to_numpy()[own], rows["genre"].to_numpy()[own]
-        found.append(_effective_size(1 / chance, user, offered, name, part=side == 1 or slates))
-        found.append(_popularity(1 / chance, user, item, np.sort(seen["item"].to_numpy()), name))
-        found.append(_genre_repeats(1 / chance, user, genre, before[own], seen["genre"], name))
+        adds = _effective_size(1 / chance, user, offered, name, part=side == 1 or slates)
+        again = _genre_repeats(1 / chance, user, genre, before[own], seen["genre"], name)
+        if again.word == FAILS and adds.severity == "minor" and again.value > 1:
+            again = replace(
+                again, word=UNDECIDED
+            )  # from the few that a user is offered a genre comes more often
+        items = np.sort(seen["item"].to_numpy())
+        found += [adds, _popularity(1 / chance, user, item, items, name), again]
     return found
 
 
