@@ -231,6 +231,8 @@ def test_chances_of_items_do_not_tell_who_is_of_which_arm(changes, rows, status)
     if lowered:
         assert found.remedies[0].startswith("log the chance with which each exposure, or user, got b")
         assert found.assumptions[-1].startswith("which users are of b")
+    # The items' chances say nothing of the arm, of which the effect at the same item is.
+    assert any(one.startswith("at the same history, which arm exposes") for one in found.assumptions)
 
 
 def marked(both=30, of=300, side=1, odd=0):

@@ -28,6 +28,8 @@ APART = (
     0.98  # AUC of the arm, above which the arms cannot be compared; of a decision, above which it is known
 )
 LOOKED_AT = 20_000  # rows, by some of which a column that tells a decision or the arm is found in many
+#: What chances of the items leave open: they make the items alike, not the users that meet more of one arm.
+NO_LEANING = "at the same history, which arm exposes depends on nothing hidden that decisions depend on"
 NO_DRIFT = "acceptance does not drift between the phases but for what the history tells"
 
 DRIFTS = ("no drift", "negative control outcome")  # the checks of it
@@ -273,8 +275,8 @@ def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off:
     if kind in ("uniform", "by item") or (varying and varying.word == HOLDS):
         if design.propensity == "design":
             why = "the items of both arms were drawn with known chances"
-            return "identified", [why], [*rests, NO_DRIFT], []
-        rests = ["the estimated chances hold all that moves both item and decision", NO_DRIFT]
+            return "identified", [why], [*rests, NO_LEANING, NO_DRIFT], []
+        rests = ["the estimated chances hold all that moves both item and decision", NO_LEANING, NO_DRIFT]
         remedy = ["log the chances with which the items were drawn, as they were drawn"]
         return "assumed", ["the chances of the items are estimates"], rests, remedy
     if varying:
@@ -284,10 +286,10 @@ def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off:
             "ask for target uniform, which the logged chances identify"
         ]
         status = "bounded" if varying.word == FAILS else "assumed"
-        return status, [f"{why}: {varying.detail}"], [*rests, NO_DRIFT], remedy
+        return status, [f"{why}: {varying.detail}"], [*rests, NO_LEANING, NO_DRIFT], remedy
     if kind == "frequency":
         why = f"the items of {arm} have no logged chances: they are taken to be drawn alike for all users"
-        rests += [f"{arm} picks items alike for all users", NO_DRIFT]
+        rests += [f"{arm} picks items alike for all users", NO_LEANING, NO_DRIFT]
         remedy = [f"log the propensity of {unlogged:,} exposures by {arm}"]
         return "assumed" if design.confounders else "bounded", [why], rests, remedy
     remedy = []
