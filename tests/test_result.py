@@ -203,6 +203,10 @@ def test_cells_are_means_over_the_deals_and_users_those_of_the_first(scores):
 def test_nothing_hidden_moves_an_arm_that_was_drawn(scores):
     found = built(scores)
     assert found.band["odds"].tolist() == [1, 1.25, 1.5, 2, 3] and found.tipping >= 1
+    # With nothing hidden it is the effect's own interval, whatever widens that.
+    assert found.band.loc[0, ["lower", "upper"]].tolist() == pytest.approx(
+        found.mean[["lower", "upper"]].tolist()
+    )
     drawn = replace(found, design=Design(estimand="arm"), identification=SimpleNamespace(status="identified"))
     assert (
         drawn.band.empty and list(drawn.band.columns) == list(found.band.columns) and np.isnan(drawn.tipping)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
 
 from csrec_core.effect import sensitivity
 from csrec_core.effect.nuisance import fit_model
@@ -19,17 +18,17 @@ WEIGHTS = np.array([1.0, 3.0, 2.0, 4.0, 1.5])
 
 @pytest.fixture
 def sums(monkeypatch):
-    """A deal with an effect and its error, and residuals of the baseline in bins, of which one is empty."""
+    """A deal with an effect, and residuals of the baseline in bins, of which one is empty."""
     monkeypatch.setattr(
         sensitivity,
         "effects_of",
-        lambda one, name: SimpleNamespace(effect=[one["effect"]], covariance=np.array([[one["error"] ** 2]])),
+        lambda one, name: SimpleNamespace(effect=[one["effect"]]),
     )
 
-    def make(effect=0.2, error=0.01, sign=1):
+    def make(effect=0.2, sign=1):
         residual, weight = sign * RESIDUALS[::sign], WEIGHTS[::sign]
         band = np.insert(np.array([weight, weight * residual]), 2, 0.0, axis=1)
-        return {"effect": sign * effect, "error": error, "band": band}
+        return {"effect": sign * effect, "band": band}
 
     return make
 
@@ -46,14 +45,13 @@ def ends(effect, odds, sign=1):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("level", [0.95, 0.8])
-def test_the_band_is_that_of_the_worst_weighting(sums, sign, level):
+@pytest.mark.parametrize("half", [0.02, 0.013])
+def test_the_band_is_that_of_the_worst_weighting(sums, sign, half):
     odds = [1.0, 1.5, 4.0]
-    table = sensitivity_band([sums(sign=sign)], odds, level=level)
+    table = sensitivity_band([sums(sign=sign)], odds, half=half)
     assert (
         list(table.columns) == ["odds", "least", "most", "lower", "upper"] and table["odds"].tolist() == odds
     )
-    half = norm.ppf(0.5 + level / 2) * 0.01
     for row in table.itertuples():
         assert (row.least, row.most) == pytest.approx(ends(0.2, row.odds, sign))
         assert (row.least - row.lower, row.upper - row.most) == pytest.approx((half, half))
@@ -61,33 +59,37 @@ def test_the_band_is_that_of_the_worst_weighting(sums, sign, level):
 
 def test_the_median_of_the_deals_and_the_odds_by_default(sums):
     deals = [sums(effect) for effect in (0.1, 0.5, 0.2)]
-    pd.testing.assert_frame_equal(sensitivity_band(deals), sensitivity_band([sums(0.2)]))
-    assert sensitivity_band(deals)["odds"].tolist() == [1.0, 1.25, 1.5, 2.0, 3.0]
+    pd.testing.assert_frame_equal(sensitivity_band(deals, half=0.1), sensitivity_band([sums(0.2)], half=0.1))
+    assert sensitivity_band(deals, half=0.1)["odds"].tolist() == [1.0, 1.25, 1.5, 2.0, 3.0]
     with pytest.raises(InputError, match="at least 1"):
-        sensitivity_band(deals, [1.0, 0.99])
+        sensitivity_band(deals, [1.0, 0.99], half=0.1)
 
 
 @pytest.mark.parametrize("broken", [{"band": np.zeros((2, 4))}, {"effect": np.nan}])
 def test_without_weight_or_effect_there_is_no_band(sums, broken):
-    table = sensitivity_band([sums() | broken], [2.0])
+    table = sensitivity_band([sums() | broken], [2.0], half=0.1)
     assert table.iloc[0].isna().tolist() == [False, True, True, True, True]
-    assert np.isnan(tipping_point([sums() | broken]))
+    assert np.isnan(tipping_point([sums() | broken], half=0.1))
+
+
+def test_an_effect_without_an_interval_has_no_tipping_point(sums):
+    assert np.isnan(tipping_point([sums()], half=float("nan")))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_tipping_point_of_effects_of_either_sign(sums, sign):
-    tipping = tipping_point([sums(0.2, sign=sign)])
+    margin = 0.0196
+    tipping = tipping_point([sums(0.2, sign=sign)], half=margin)
     assert 1 < tipping < 3
     low, high = ends(0.2, tipping, sign)
-    assert (low if sign > 0 else -high) == pytest.approx(1.959964 * 0.01, abs=2e-3)
-    assert tipping_point([sums(0.2, sign=sign)], level=0.5) > tipping
-    assert tipping_point([sums(0.0195, sign=sign)]) == 1.0
-    assert tipping_point([sums(0.0197, sign=sign)]) < 1.01
+    assert (low if sign > 0 else -high) == pytest.approx(margin, abs=2e-3)
+    assert tipping_point([sums(0.2, sign=sign)], half=0.01) > tipping
+    assert tipping_point([sums(0.0195, sign=sign)], half=margin) == 1.0
+    assert tipping_point([sums(0.0197, sign=sign)], half=margin) < 1.01
     # What 20 to 1 takes off at most: just less, and just more, than the effect less its margin.
     most = -ends(0.0, LARGEST_ODDS)[0]
-    margin = 1.959964 * 0.01
-    assert tipping_point([sums(most + margin + 1e-3, sign=sign)]) == np.inf
-    assert 15 < tipping_point([sums(most + margin - 1e-3, sign=sign)]) <= 20
+    assert tipping_point([sums(most + margin + 1e-3, sign=sign)], half=margin) == np.inf
+    assert 15 < tipping_point([sums(most + margin - 1e-3, sign=sign)], half=margin) <= 20
 
 
 def told(rows=3000, seed=0):

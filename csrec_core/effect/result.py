@@ -145,6 +145,11 @@ class Effect:
         effect, error, worth = np.array(found).T * np.array([[1.0], [self.inflation], [1.0]])
         return intervals(*combine_splits(effect, error), np.median(worth), level=self.level).iloc[0]
 
+    @property
+    def _half(self) -> float:
+        """Half the width of the interval of the mean."""
+        return float(self.mean["upper"] - self.mean["lower"]) / 2
+
     @cached_property
     def band(self) -> pd.DataFrame:
         """The effect if hidden causes move the odds of the arm (`sensitivity_band`); empty where none can.
@@ -153,14 +158,14 @@ class Effect:
         """
         if self.design.estimand == "arm" and self.identification.status == "identified":
             return pd.DataFrame(columns=["odds", "least", "most", "lower", "upper"])
-        return sensitivity_band(self.splits, level=self.level)
+        return sensitivity_band(self.splits, half=self._half)
 
     @cached_property
     def tipping(self) -> float:
         """The odds at which zero enters (`tipping_point`); NaN where nothing hidden can."""
         if self.band.empty:
             return float("nan")
-        return tipping_point(self.splits, level=self.level)
+        return tipping_point(self.splits, half=self._half)
 
     def by(
         self, labels: str | pd.Series | np.ndarray, *, baseline: str = "own", level: float | None = None

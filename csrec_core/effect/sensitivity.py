@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from csrec_core.effect.engine import Engine
@@ -18,34 +17,31 @@ LARGEST_ODDS = 20.0  # odds past which no tipping point is looked for
 COLUMNS, ROWS = 12, 10_000  # that the strongest column is sought among
 
 
-def sensitivity_band(
-    splits: Sequence[Sums], odds: Sequence[float] = ODDS, *, level: float = 0.95
-) -> pd.DataFrame:
+def sensitivity_band(splits: Sequence[Sums], odds: Sequence[float] = ODDS, *, half: float) -> pd.DataFrame:
     """Return between which values the mean effect lies if hidden causes move the odds of the arm.
 
     Each weight of the baseline may be wrong by a factor within [1 / odds, odds], the marginal sensitivity
     model of Tan (2006). The extremes give rows above a threshold of the residual the one factor and those
     below it the other; residuals are in bins of a thousandth of their span.
 
-    `splits` have `all` and `band`, one of each deal of users into folds; `odds` are at least 1.
+    `splits` have `all` and `band`, one of each deal of users into folds; `odds` are at least 1; `half` is half the
+    width of the mean's interval, which is so that of odds of 1.
 
-    Returns `odds`, `least` and `most` (the effect at the extremes), `lower` and `upper` (these, widened by the
-    sampling error of the mean).
+    Returns `odds`, `least` and `most` (the effect at the extremes), `lower` and `upper` (these, `half` further out).
     """
     if not all(one >= 1 for one in odds):
         raise InputError(f"odds {list(odds)}; expected numbers of at least 1")
-    tables = [np.array([_ends(sums, one, level=level) for one in odds]) for sums in splits]
-    found = pd.DataFrame(np.median(tables, axis=0), columns=["least", "most", "lower", "upper"])
+    tables = [np.array([_ends(sums, one) for one in odds]) for sums in splits]
+    found = pd.DataFrame(np.median(tables, axis=0), columns=["least", "most"])
     found.insert(0, "odds", list(odds))
-    return found
+    return found.assign(lower=found["least"] - half, upper=found["most"] + half)
 
 
-def _ends(sums: Sums, odds: float, *, level: float) -> tuple[float, float, float, float]:
-    found = effects_of(sums, "all")
-    effect, error = found.effect[0], np.sqrt(found.covariance[0, 0])
+def _ends(sums: Sums, odds: float) -> tuple[float, float]:
+    effect = effects_of(sums, "all").effect[0]
     weight, worth = sums["band"][:, sums["band"][0] > 0]
     if not len(weight) or not np.isfinite(effect):
-        return (np.nan,) * 4
+        return np.nan, np.nan
     # Bins are sorted by the residual; the exact mean within a bin orders rows no worse than its middle.
     middle = worth.sum() / weight.sum()
     below, sum_below = np.cumsum(weight), np.cumsum(worth)
@@ -55,22 +51,21 @@ def _ends(sums: Sums, odds: float, *, level: float) -> tuple[float, float, float
         mean = (first * sum_below + last * (sum_below[-1] - sum_below)) / total
         ends.append(effect + middle - (mean.min() if first > last else mean.max()))
     most, least = ends  # a low mean of the baseline is a large effect
-    half = norm.ppf((1 + level) / 2) * error
-    return least, most, least - half, most + half
+    return least, most
 
 
-def tipping_point(splits: Sequence[Sums], *, level: float = 0.95) -> float:
+def tipping_point(splits: Sequence[Sums], *, half: float) -> float:
     """Return the odds at which zero enters the interval of the effect: 1 where it is in already.
 
-    NaN where there is no effect to be explained away, infinity where odds of 20 do not do it.
+    NaN where there is no effect to be explained away, or no interval, infinity where odds of 20 do not do it.
     """
 
     def gap(odds: float) -> float:
-        row = sensitivity_band(splits, [odds], level=level).iloc[0]
+        row = sensitivity_band(splits, [odds], half=half).iloc[0]
         return row["lower"] if middle > 0 else -row["upper"]
 
-    middle = sensitivity_band(splits, [1.0], level=level)["least"].iloc[0]
-    if not np.isfinite(middle):
+    middle = sensitivity_band(splits, [1.0], half=half)["least"].iloc[0]
+    if not np.isfinite(middle + half):
         return float("nan")
     if gap(1.0) <= 0:
         return 1.0
