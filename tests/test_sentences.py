@@ -125,12 +125,16 @@ def test_band_checks_and_remedy_are_said_where_there_are():
     assert said["checks"] == "Checks: 2 holds, 1 undecided, 1 fails, 1 not tested."
     assert said["remedy"] == "What would settle it: log it."
     assert said["status"] == "Identified: drawn."
-    start = "If something hidden moves the odds of the arm by, in points, 1.5: [−5.0, 15.0], 2: [−10.0, 20.0], 3: "
+    start = (
+        "If something hidden moves the odds of an exposure, the effect lies, in points, within [−5.0, 15.0] at "
+        "1.5 times, [−10.0, 20.0] at 2 times, "
+    )
     assert said["band"].startswith(start) and said["band"].endswith(BESIDE)
     assert set(sentences(BASE)) == {"headline", "status"}
     spent = sentences(BASE | SPENT | {"band": [*BAND[:2], {"odds": 2.0, "lower": None, "upper": None}]})
     assert spent["band"].startswith(
-        "If something hidden moves the odds of the arm by, in its unit, 1.5: [−0.0500, 0.150]. "
+        "If something hidden moves the odds of an exposure, the effect lies, in its unit, within [−0.0500, 0.150] at "
+        "1.5 times. "
     )
 
 
@@ -266,6 +270,11 @@ def test_a_screen_lists_three_of_each():
         "1,600 exposures of 123 users (a 1,000, b 600). The mean is of the same item at the same history, exposed by "
         "one arm or by the other; the items that the arm exposed, every exposure equally."
     )
+    other = Reported("assumed", design=Design("c", "a"))
+    other.identification.design = other.design
+    assert "1,600 exposures of 123 users (a 1,000, b 600)." in as_text(
+        effect, [other]
+    )  # c's are none of them
     bounded = as_text(Reported("bounded", groups={"rank": None}))
     assert "By rank" not in bounded
     assert "By rank" not in as_text(Reported())

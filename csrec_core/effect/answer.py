@@ -18,16 +18,16 @@ from csrec_core.files import write_json
 from csrec_core.numbers import count, interval, plain, points, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
-#: Columns of `csrec_core.effect.record.describe` in plain words.
+#: Columns of `csrec_core.effect.record.describe` in plain words; an item is of its own kind where genres are not known.
 FEATURE_WORDS = {
     "first": "whether anything was decided before",
     "last": "the decision before",
     "before_last": "the decision before the last",
     "run": "rejections in a row",
     "user_rate": "the share that the user accepted",
-    "genre_share": "how much of this genre the user saw",
-    "genre_rate": "the share of this genre that the user accepted",
-    "same_genre": "whether the genre came just before",
+    "genre_share": "how much of this kind of item the user saw",
+    "genre_rate": "the share of this kind of item that the user accepted",
+    "same_genre": "whether this kind of item came just before",
     "shown_before": "how often the user saw the item before",
     "appeal": "how well others accept the item",
     "fame": "how often others choose the item",
@@ -118,14 +118,14 @@ def sentences(found: Mapping) -> dict[str, str]:
         "status": f"{found['status'].capitalize()}: {found['reasons'][0]}.",
     }
     bands = [
-        f"{one['odds']:g}: {interval(one['lower'], one['upper'], write)}"
+        f"{interval(one['lower'], one['upper'], write)} at {one['odds']:g} times"
         for one in found["band"][1:]
         if one["lower"] is not None
     ]
     if bands:
         said["band"] = (
-            f"If something hidden moves the odds of the arm by, in{unit or ' its unit'}, {', '.join(bands)}. "
-            f"{tipping_sentence(found)}"
+            f"If something hidden moves the odds of an exposure, the effect lies, in{unit or ' its unit'}, within "
+            f"{', '.join(bands)}. {tipping_sentence(found)}"
         )
     if words := [one["verdict"] for one in found["checks"]]:
         order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words]
@@ -227,7 +227,9 @@ def as_text(effect, pairs: Sequence = ()) -> str:
         lines += [f"By rank in the list: {', '.join(each)}."] * bool(each)
     if found["remedies"]:
         lines += ["What would settle it:", *(f"  - {remedy}" for remedy in found["remedies"][:LINES_LISTED])]
-    arms = ", ".join(f"{name} {count(arm['exposures'])}" for name, arm in found["arms"].items())
+    # Of the two that are compared: their rows are the exposures, other arms' are none of them.
+    rows = {name: found["arms"][name]["exposures"] for name in (found["baseline"], found["arm"])}
+    arms = ", ".join(f"{name} {count(number)}" for name, number in rows.items())
     mean = f"{ESTIMANDS[found['estimand']]}; {TARGETS[found['target']]}, {UNITS[found['design']['unit']]}"
     size = f"{count(found['exposures'])} exposures of {count(found['users'])} users ({arms})"
     lines.append(f"{size}. The mean is of {mean}.")
