@@ -13,6 +13,7 @@ from run_files import answered, write_manifest, write_record
 from csrec_core.report.index import write_index
 from csrec_core.report.page import render_guide, render_notebook
 from csrec_core.report.parameters import Parameter
+from csrec_core.report.provenance import facts
 from csrec_core.report.terms import TERMS, explain
 
 EVIL = "<script>alert('x')</script>"
@@ -357,3 +358,11 @@ def test_text_stands_out_from_what_it_lies_on(mode):
     assert {
         pair: contrast(*map(palette.get, pair)) for pair in pairs if contrast(*map(palette.get, pair)) < 4.5
     } == {}
+
+
+def test_the_hash_of_the_file_is_not_that_of_the_log_as_read():
+    about = MANIFEST | {"data": {"path": "shop.csv", "hash": "f11e"}}
+    page, run = dict(facts(about, ENTRY)), dict(facts(about, about))
+    assert page["Data hash"] == run["Data hash"] == "f11e"
+    assert page["Hash of the log as read"] == ENTRY["data_hash"]
+    assert "Hash of the log as read" not in run and "Data hash" not in dict(facts(MANIFEST, ENTRY))

@@ -40,11 +40,13 @@ Example: csrec report --run weekly -f params.yaml"""
     "-g", "axes", multiple=True, metavar="NAME=V1,V2,...", help="Run at each value; repeated, at each pair."
 )
 @click.option(
-    "--data", metavar="KIND", help="Where the log comes from: books, gpt4books, ebnerd, sequences or log."
+    "--data",
+    metavar="KIND",
+    help="Where the log comes from: books, gpt4books, ebnerd, mssd, sequences or log.",
 )
 @click.option("--path", type=FILE, help="The file or folder that holds the data.")
 @reading_options
-@click.option("--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: reports]")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: the clone's reports]")
 @click.option("--force", is_flag=True, help="Run again what is up to date.")
 @click.option("--notebook", "only", multiple=True, metavar="NAME", help="Run this one only; may be repeated.")
 @click.option(

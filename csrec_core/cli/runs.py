@@ -10,7 +10,9 @@ import click
 from csrec_core.cli.program import FOLDER, OUTPUT, cli
 from csrec_core.errors import InputError
 
-OUT = click.option("--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: reports]")
+OUT = click.option(
+    "--out", type=FOLDER, metavar="DIR", help="Folder of all runs.  [default: the clone's reports]"
+)
 
 
 def reports_folder(out):

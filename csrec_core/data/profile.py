@@ -240,8 +240,8 @@ def _paper_warnings(sources: pd.DataFrame) -> dict[str, bool]:
         "identified, so the level of f~ and of the treatment effect means nothing."
     )
     unknown = (
-        "The self-chosen rows have no exposure propensity: f~ sees what users like and is read at what the system "
-        "shows, so the effect rests on extrapolation."
+        "The self-chosen rows have no exposure propensity: acceptance is learned at what users like and read at what "
+        "the system shows, so the effect rests on extrapolation."
     )
     alone = bool(own["rows"]) and own["accept_rate"] == 1
     return {

@@ -40,8 +40,9 @@ class Kernels:
 
     def execute(self, task: Task, output: Path) -> str | None:
         """Run a notebook by papermill; return its error, if any. Several threads may call it."""
-        # papermill's own parser of parameters warns of lines that it cannot read; they are checked already.
-        logging.getLogger("papermill").setLevel(logging.ERROR)
+        # papermill's own parser of parameters warns of lines that it cannot read, which are checked already, and its
+        # log says of every kernel that ends that it died: when interrupted, too. An error is returned below.
+        logging.getLogger("papermill").setLevel(logging.CRITICAL)
         own: set[int] = set()
         given = {**task.parameters, **({"out": str(self._folder)} if "out" in task.declared else {})}
         try:

@@ -48,7 +48,8 @@ def facts(manifest: Mapping, part: Mapping) -> list[tuple[str, str]]:
     data, used = manifest["data"], part.get("versions", manifest["versions"])
     rows = {
         "Data file": data["path"],
-        "Data hash": part.get("data_hash") or data["hash"],
+        "Data hash": data["hash"],
+        "Hash of the log as read": part.get("data_hash"),
         "Code version": manifest["code"]["version"],
         "Git commit": git and git["commit"] + (", with changes not committed" if git["dirty"] else ""),
         "Started": moment(part["started"]),
