@@ -55,6 +55,18 @@ def test_values_go_before_names():
     assert options.arms == {"rand": ("1",), "not_rand": ("0",)}
 
 
+def test_users_within_a_nested_column_are_said_not_to_be_read():
+    frame = pd.DataFrame(
+        {"sku": drawn("a", "b", "c"), "channel": drawn("organic", "ranker"), "clicked": drawn(0, 1)}
+    )
+    for nested in ({}, {"meta": [{"user_id": f"u{n // 3}"} for n in range(N)]}):
+        with open_frame(frame.assign(**nested)) as table:
+            options, reasons = guess_options(table)
+        assert options.map["user"] == "*"
+        rest = "; not read, as nested or binary: meta" if nested else ""
+        assert reasons["user"] == f"no such column: each row is a user{rest}"
+
+
 BASE = {
     "customer": RANDOM.choice([f"u{n}" for n in range(20)], N),
     "sku": RANDOM.choice([f"B{n}" for n in range(30)], N),

@@ -235,6 +235,12 @@ def test_a_feature_that_is_no_number_is_refused():
         validate_log(log)
 
 
+def test_a_decimal_comma_is_told_what_to_be():
+    log = small_log(outcome=["0,5", "1", "2", "3"])
+    with pytest.raises(InputError, match="expected a finite number; decimals stand after a point"):
+        validate_log(log)
+
+
 WORDS = ["organic", "organic", "search", "recommended"]
 
 

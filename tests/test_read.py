@@ -222,6 +222,9 @@ def test_features_of_numbers_and_words():
     many = pd.concat([ROWS] * 6).assign(word=[f"w{n}" for n in range(24)]).drop(columns="timestamp")
     with pytest.raises(InputError, match="feature 'word' has 24 words such as 'w0'; expected at most 20"):
         frame_to_dataset(many, options=ReadOptions(features=("word",)))
+    prices = many.assign(price=[f"{n},5" for n in range(24)])
+    with pytest.raises(InputError, match="numbers; decimals stand after a point"):
+        frame_to_dataset(prices, options=ReadOptions(features=("price",)))
 
 
 OPTIONS = ReadOptions(

@@ -9,6 +9,7 @@ from csrec_core.data.options import ABSENT, ReadOptions
 from csrec_core.data.tables import ROW, Table, quoted, sql_text
 from csrec_core.data.values import Cells
 from csrec_core.data.views import CONDITION
+from csrec_core.errors import listed
 
 ENOUGH_POINTS = 2.0  # points without which a column is none of ours
 FOLLOWED_SHARE = 0.9  # share of the clicks that must follow what was shown
@@ -103,6 +104,8 @@ def guess_options(table: Table) -> tuple[ReadOptions, dict[str, str]]:
             reasons[role] = "no such column: " + (
                 "each row is a user" if role == "user" else "all rows show one item"
             )
+            if nested := [name for name in table.columns if Cells(table, name).kind == "other"]:
+                reasons[role] += f"; not read, as nested or binary: {listed(nested)}"
     options = _options(table, clues, chosen)
     if _are_events(table, options):
         reasons["merge"] = f"a click is a row of its own, within {SESSION_SECONDS} s of what was shown"

@@ -1,6 +1,7 @@
 """The columns of a table as typed SQL: what is a value, what is missing, and what is refused."""
 
 import datetime
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ TYPE_KINDS |= {"FLOAT": "real", "DOUBLE": "real", "DECIMAL": "real", "DATE": "ti
 NO_VALUE = "('', 'na', 'n/a', 'nan', 'nat', 'null', 'none', '\\n')"  # in a column of numbers or times
 MOST_LEVELS = 20  # words of a feature, each a column of 0 and 1
 EXACT = 2**53  # past which a float is no longer one whole number
+DECIMAL_COMMA, POINT = re.compile(r"[-+]?\d*,\d+"), "; decimals stand after a point, as in 0.5"
 ISO = "ISO"
 DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%b %d, %Y", "%d %b %Y", "%d-%b-%Y")
 CLOCKS = ("", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S", " %H:%M", " %H:%M:%S %z")
@@ -226,7 +228,8 @@ def _refusal(table: Table, column: Column, where: str, count: int) -> InputError
     # A number stands as it is, other text in quotes, and cut.
     number = VALUE.fullmatch(str(value)) and len(str(value)) < 60
     what = missing if where == column.missing else f"{column.own} = {value if number else shown(str(value))}"
-    return InputError(f"{table.name}: row {row}{more}: {what}; expected {column.expected}")
+    remedy = POINT if DECIMAL_COMMA.fullmatch(str(value)) else ""
+    return InputError(f"{table.name}: row {row}{more}: {what}; expected {column.expected}{remedy}")
 
 
 def parsed(raw: str, form: str) -> str:
@@ -267,7 +270,7 @@ def _levels(cells: Cells, name: str) -> list[Column]:
         count = table.one("count(*)", f"({words})")
         raise InputError(
             f"{table.name}: feature {shown(cells.own)} has {count:,} words such as {shown(levels[0])}; "
-            f"expected at most {MOST_LEVELS}, or numbers"
+            f"expected at most {MOST_LEVELS}, or numbers{POINT if DECIMAL_COMMA.fullmatch(levels[0]) else ''}"
         )
     values = {level: f"CAST({cells.raw} = {sql_text(level)} AS DOUBLE)" for level in levels}
     return [
