@@ -6,7 +6,8 @@ OTHER is an environment with econml, doubleml and dowhy, beside what `csrec_core
 those of `worlds.py` whose confounders are columns, so that every library can be right; all of them get the
 matrix that ours reads (`describe` and `ItemCounts.measure`), and users as clusters where they take clusters. The
 truth is the mean effect at the arm's exposures. A library's nuisances are logistic regressions of standardised
-columns, or scikit-learn's boosted trees with early stopping. All that deal rows into folds deal them as often as ours
+columns, or scikit-learn's boosted trees with early stopping; or EconML's own choice, by cross-validation, of linear
+models or forests, which is its default. All that deal rows into folds deal them as often as ours
 does, and the median counts. One thread: set OMP_NUM_THREADS=1.
 
 Printed for each kind of world: bias, RMSE, its ratio to the least of all others' with a 95% interval (worlds
@@ -51,6 +52,11 @@ def logistic():
 def boosted():
     """Return boosted trees that stop by themselves."""
     return HistGradientBoostingClassifier(early_stopping=True, random_state=0)
+
+
+def chosen() -> str:
+    """Return EconML's name for its own choice."""
+    return "auto"
 
 
 def lay_matrix(dataset: Dataset, design: Design) -> tuple[pd.DataFrame, np.ndarray]:
@@ -115,8 +121,10 @@ def by_dowhy(rows: pd.DataFrame, matrix: np.ndarray, *, method: str) -> Found:
 PEERS: dict[str, Callable[..., Found]] = {
     "EconML LinearDML, logistic": partial(by_econml, kind="dml", learner=logistic),
     "EconML LinearDML, boosted": partial(by_econml, kind="dml", learner=boosted),
+    "EconML LinearDML, chosen": partial(by_econml, kind="dml", learner=chosen),
     "EconML LinearDRLearner, logistic": partial(by_econml, kind="dr", learner=logistic),
     "EconML LinearDRLearner, boosted": partial(by_econml, kind="dr", learner=boosted),
+    "EconML LinearDRLearner, chosen": partial(by_econml, kind="dr", learner=chosen),
     "DoubleML IRM, logistic": partial(by_doubleml, learner=logistic),
     "DoubleML IRM, boosted": partial(by_doubleml, learner=boosted),
     "dowhy linear regression": partial(by_dowhy, method="linear_regression"),
