@@ -8,7 +8,7 @@ from csrec_core.cli.reading import chosen_options, read_guessed, reading_options
 from csrec_core.errors import InputError
 
 
-@cli.command(epilog="Example: csrec effect shop.csv --map user=customer_id,item=asin --out out")
+@cli.command(epilog="Example: csrec effect shop.csv --out out")
 @click.argument("log", type=FILE)
 @reading_options
 @click.option(
@@ -81,7 +81,7 @@ def _in_parts_or_memory(path, options, out, work):
     return lambda **declared: estimate_parts(parts, out, **work, **declared), options, SHARED
 
 
-@cli.command(epilog="Example: csrec aa shop.csv --map user=customer_id --times 60")
+@cli.command(epilog="Example: csrec aa shop.csv --as out/log.yaml --times 60")
 @click.argument("path", metavar="LOG", type=FILE)
 @reading_options
 @click.option("--design", default="", metavar="FILE|TEXT", help="What was randomised, and what is claimed.")

@@ -22,7 +22,7 @@ SAMPLE = 500_000  # exposures of a sample, at most
 EXAMPLES = """\
 \b
 Examples:
-  csrec report --data log --path shop.csv --map user=customer_id -p seed=1
+  csrec report --run shop --path shop.csv --as out/log.yaml -p seed=1
   csrec report --run sizes -g backbone=sasrec,bsarec -g seed=1,2,3 --jobs 2
 Example: csrec report --run weekly -f params.yaml"""
 

@@ -177,7 +177,7 @@ def audit_reading(scores: pd.DataFrame, rows: pd.DataFrame, design: Design) -> V
     by_user = np.bincount(user, left * (surprise - surprise.mean()))
     p = two_sided(by_user.sum(), np.sqrt((by_user**2).sum()))
     word = FAILS if p < DEVIATION_P else HOLDS if share >= FOLLOWS and p > LOOSE else UNDECIDED
-    detail = f"{share:.0%} of how they vary follows from the item, the time and what is logged"
+    detail = f"{max(share, 0.0):.0%} of how they vary follows from the item, the time and what is logged"
     detail += "" if p > LOOSE else ", and the rest goes with the decisions"
     return Verdict(name, word, detail, share, threshold=FOLLOWS, severity="serious", p=p)
 

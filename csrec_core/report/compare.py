@@ -96,7 +96,7 @@ def comparison_text(comparison: Comparison) -> str:
     """Return a comparison for a terminal."""
     tables = {
         "Settings": comparison.parameters,
-        "Beyond error": comparison.shown,
+        "What differs": comparison.shown,
         "Verdicts": comparison.verdicts,
     }
     parts = [f"{name}:\n{frame.to_string(index=False)}" for name, frame in tables.items() if len(frame)]
