@@ -4,7 +4,7 @@ import re
 from html import escape
 
 TERMS = {
-    "95% interval": "were the log drawn again from the same users, 95 of 100 such intervals would hold the value",
+    "95% interval": "were as many users drawn again from those like them, 95 of 100 such would hold the value",
     "AHR": "share of decisions guessed right when a probability or a ranking is turned into yes or no",
     "AUC": "chance that an accepted exposure is ranked above a rejected one; 50% is guessing",
     "arm": "one of the ways in which an item came before a user, such as the recommender or the user's own search",
