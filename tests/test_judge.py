@@ -299,6 +299,11 @@ def test_arms_that_a_column_tells_apart_may_have_been_drawn_before_it_was_measur
     )
 
 
+def test_one_declared_column_is_one():
+    found = judged(replace(ITEM, confounders=("x",)))
+    assert found.reasons[0].startswith("x is declared to hold all that moves both")
+
+
 def test_rates_of_no_yes_or_no_are_no_obstacle():
     assert judged(ITEM, SOUND, replace(OVERLAP, accepted=(0.0, 1.0)), binary=False).status == "identified"
 
@@ -642,6 +647,12 @@ def test_chances_that_follow_from_the_log_are_read_off(share, gone, word):
     assert found.detail.startswith(f"{share:.0%} of how they vary")
 
 
+def test_chances_that_are_found_worse_than_by_their_mean_follow_to_no_part():
+    rows, scores = reading(0.5)
+    found = audit_reading(scores.assign(chance=-scores["chance"]), rows, ITEM)
+    assert found.value < 0 and found.word != HOLDS and found.detail.startswith("0% of how they vary follows")
+
+
 def test_chances_follow_from_the_share_on_that_is_asked(monkeypatch):
     rows, scores = reading(0.7)
     share = audit_reading(scores, rows, ITEM).value
@@ -690,10 +701,10 @@ def test_given_chances_of_an_arm_are_audited_by_hand(lean):
     assert apart.p == pytest.approx(p)
     assert apart.word == (FAILS if p < 0.001 else HOLDS if p > 0.05 else UNDECIDED)
     assert apart.word == {0.0: HOLDS, 0.18: UNDECIDED, 0.5: FAILS}[lean]
-    assert (
-        apart.detail
-        == f"of 2 columns {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
-    )
+    said = {0.0: "p = ", 0.18: "p = .0", 0.5: "p < .001 of them all"}[
+        lean
+    ]  # none is written as what it is not
+    assert apart.detail.startswith(f"of 2 columns {name} differs most beyond the chances, {said}")
     assert apart.severity == "decisive"
 
 

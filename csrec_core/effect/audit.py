@@ -20,7 +20,7 @@ from csrec_core.effect.design import Design
 from csrec_core.effect.rows import beside
 from csrec_core.effect.weights import ALIKE
 from csrec_core.metrics import effective_size, two_sided
-from csrec_core.numbers import counted
+from csrec_core.numbers import counted, p_value
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict, within
 
 CHANCE_TOLERANCE = 0.1  # relative error of a chance that is let pass
@@ -210,7 +210,7 @@ def audit_arms(rows: pd.DataFrame, design: Design, given: np.ndarray | None) -> 
     p = min(1.0, p * len(moved))
     word = FAILS if p < DEVIATION_P else HOLDS if p > 0.05 else UNDECIDED
     columns = counted(len(moved), "column")
-    detail = f"of {columns} {name} differs most beyond the chances, p = {max(p, 0.001):.3f} of them all"
+    detail = f"of {columns} {name} differs most beyond the chances, {p_value(p)} of them all"
     verdicts.append(Verdict(MOVED, word, detail, severity="decisive", p=p))
     return verdicts
 

@@ -331,7 +331,8 @@ def _between_users(ground: Ground, design: Design, rows: pd.DataFrame) -> Ground
 
 def _claimed(design: Design, choice: str, remedy: list[str]) -> Ground:
     if claimed := ", ".join(design.confounders):
-        why = f"{claimed} are declared to hold all that moves both {choice} and the decision"
+        verb = "are" if len(design.confounders) > 1 else "is"
+        why = f"{claimed} {verb} declared to hold all that moves both {choice} and the decision"
         rests = f"nothing beside {claimed} and the history moves both {choice} and the decision"
         return "assumed", [why], [rests], remedy
     why = f"{choice} follows preferences that the log knows only through the history"
