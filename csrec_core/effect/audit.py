@@ -64,9 +64,8 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
         adds = _effective_size(1 / chance, user, offered, name, part=side == 1 or slates)
         again = _genre_repeats(1 / chance, user, genre, before[own], seen["genre"], name)
         if again.word == FAILS and adds.severity == "minor" and again.value > 1:
-            again = replace(
-                again, word=UNDECIDED
-            )  # from the few that a user is offered a genre comes more often
+            # From the few that a user is offered a genre comes more often.
+            again = replace(again, word=UNDECIDED)
         items = np.sort(seen["item"].to_numpy())
         found += [adds, _popularity(1 / chance, user, item, items, name), again]
     return found

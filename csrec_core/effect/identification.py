@@ -24,14 +24,12 @@ from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
 FEW_EFFECTIVE = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
 MOST_TRIMMED = 0.5
-APART = (
-    0.98  # AUC of the arm, above which the arms cannot be compared; of a decision, above which it is known
-)
-LOOKED_AT = 20_000  # rows, by some of which a column that tells a decision or the arm is found in many
+#: AUC of the arm, above which the arms cannot be compared; of a decision, above which it is known.
+APART = 0.98
+LOOKED_AT = 20_000  # rows, at most twice as many, in which a column that tells too much is looked for
 #: What chances of the items leave open: they make the items alike, not the users that meet more of one arm.
 NO_LEANING = "at the same history, which arm exposes depends on nothing hidden that decisions depend on"
 NO_DRIFT = "acceptance does not drift between the phases but for what the history tells"
-
 DRIFTS = ("no drift", "negative control outcome")  # the checks of it
 
 

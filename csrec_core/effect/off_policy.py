@@ -19,6 +19,7 @@ import pandas as pd
 
 from csrec_core.data.log import Dataset
 from csrec_core.effect.folds import fold_of
+from csrec_core.effect.identification import FEW_EFFECTIVE
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import effective_size, resample
 from csrec_core.verdict import FAILS, Verdict, within
@@ -27,7 +28,6 @@ POLICY_ESTIMATORS = ("IPS", "SNIPS", "doubly robust", "switch-DR")
 SWITCH = 10.0  # weight, in units of its side's mean
 SHRUNK = 50.0  # exposures that an item's mean decision is drawn in by
 POLICY_SUPPORT = 0.95  # share of a policy's choices that the log must be able to show
-FEWEST_EFFECTIVE = 30.0  # effective users
 
 
 def estimate_values(
@@ -137,7 +137,7 @@ def _check_support(name, arm, user, weight: np.ndarray, exposed: float, known: f
         f"{exposed:.0%} of its choices are items that {arm} exposes; the weights average {mean:.2f} ± {half:.2f}, "
         f"expected 1, and count as {worth:,.0f} of {len(count):,} users; {known:.0%} of the exposures are its to tell"
     )
-    word = FAILS if exposed < POLICY_SUPPORT or worth < FEWEST_EFFECTIVE else word
+    word = FAILS if exposed < POLICY_SUPPORT or worth < FEW_EFFECTIVE else word
     title = f"{name} supported by {arm}"
     return Verdict(title, word, detail, mean, mean - half, mean + half, 1.0, "decisive")
 

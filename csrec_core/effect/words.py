@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.effect.answer import tipping_sentence
-from csrec_core.effect.identification import Identification
+from csrec_core.effect.identification import FEW_EFFECTIVE, Identification
 from csrec_core.effect.result import Effect
 from csrec_core.numbers import count, interval, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict
 
+BEYOND = 0.1  # share of the arm's exposures that may have nothing to be compared with
 #: The checks that one rung sums up (`csrec_core.effect.checks.CHECKS`).
 PLACEBOS = ("placebo arm", "negative control outcome", "no drift", "dummy outcome")
 
@@ -123,14 +124,14 @@ def ladder(effect: Effect) -> list[Verdict]:
     judged = effect.identification
     status = {"identified": HOLDS, "not identified": FAILS}.get(judged.status, UNDECIDED)
     overlap, trimmed = judged.overlap, judged.overlap.trimmed
-    word = FAILS if min(overlap.arm, overlap.baseline) < 30 or trimmed > 0.1 else HOLDS
+    word = FAILS if min(overlap.arm, overlap.baseline) < FEW_EFFECTIVE or trimmed > BEYOND else HOLDS
     detail = (
         f"Weighted to be alike, the arms count as {overlap.arm:,.0f} and {overlap.baseline:,.0f} users; "
         f"{trimmed:.0%} of the exposures have nothing to be compared with."
     )
     return [
         Verdict("the effect is identified", status, judged.sentence, severity="decisive"),
-        Verdict("the arms overlap", word, detail, trimmed, threshold=0.1, severity="decisive"),
+        Verdict("the arms overlap", word, detail, trimmed, threshold=BEYOND, severity="decisive"),
         _sum_up("placebos show nothing", judged, PLACEBOS),
         _sum_up("the estimators agree", judged, ("the estimators agree",)),
         _strength(effect),
