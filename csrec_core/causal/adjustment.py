@@ -11,7 +11,7 @@ from csrec_core.causal.docalculus import check_rule, separated
 from csrec_core.causal.graph import Nodes, descendants, observed, with_ancestors
 
 TRIED = 1_000  # sets looked at in one search
-TOLD = 100  # independences told
+MOST_IMPLIED = 100  # independences told
 
 
 def adjustment_sets(
@@ -76,7 +76,7 @@ def instruments(graph: nx.DiGraph, *, y: str, do: str) -> list[tuple[str, Nodes]
 
 
 def implications(graph: nx.DiGraph) -> list[tuple[str, str, Nodes]]:
-    """Return (a, b, given): an independence for each of the first `TOLD` pairs that can be separated.
+    """Return (a, b, given): an independence for each of the first `MOST_IMPLIED` pairs that can be separated.
 
     The pairs are of measured nodes; the condition is as small as thinning makes it.
     """
@@ -85,7 +85,7 @@ def implications(graph: nx.DiGraph) -> list[tuple[str, str, Nodes]]:
         separates = partial(separated, graph, frozenset([a]), frozenset([b]))
         # If any set separates two nodes, their measured ancestors do.
         above = frozenset(with_ancestors(graph, {a, b}) & observed(graph)) - {a, b}
-        if len(found) < TOLD and separates(above):
+        if len(found) < MOST_IMPLIED and separates(above):
             found.append((a, b, _thinned(above, separates)))
     return found
 
