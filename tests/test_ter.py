@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from csrec_core.effect.ter import effect_estimates, true_effects, true_mean
+from csrec_core.effect.ter import effect_estimates, true_effects, true_mean, true_over_time
 
 CELLS = pd.DataFrame(
     {
@@ -45,6 +45,8 @@ def test_what_is_true_by_hand():
     )
     weights = pd.DataFrame({"arm": [1, 0, 1, 1], "w1": [1.0, 9.0, 2.0, 1.0]})
     assert true_mean(truth, SimpleNamespace(cells=weights)) == pytest.approx((0.2 + 2 * 0.1 + 0.5) / 4)
+    truth = pd.DataFrame({"step": [1, 2, 3, 5, 6], "effect": [1.0, 2, 4, 6, 100]})
+    assert true_over_time(truth, pd.DataFrame({"step": [1, 2], "last": [1, 5]})) == [1.0, 4.0]
 
 
 def test_each_estimate_is_a_mean_over_users():

@@ -244,7 +244,7 @@ def as_card(effect) -> str:
     found = as_dict(effect)
     said, status = sentences(found), found["status"]
     parts = [
-        f'<p class="amount" style="{LARGE_LETTERS}">{escape(headline(found)[0] or "No answer")}</p>',
+        f'<p class="amount" style="{LARGE_LETTERS}">{escape(amount_and_interval(found)[0] or "No answer")}</p>',
         f"<p>{escape(said['headline'])}</p>",
     ]
     if found["rates"] and found["unit"] == "probability" and status != BOUNDED:
@@ -264,8 +264,8 @@ def as_card(effect) -> str:
     return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
 
 
-def headline(found: Mapping) -> tuple[str, str]:
-    """Return an answer's largest letters and its interval: under `bounded` the range alone, without effect nothing."""
+def amount_and_interval(found: Mapping) -> tuple[str, str]:
+    """Return the largest letters and the interval: under `bounded` the range alone, without an effect nothing."""
     write, unit = writer(found["unit"] == "probability", sign=True)
     if found["effect"] is None:
         return "", ""

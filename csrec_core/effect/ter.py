@@ -35,6 +35,12 @@ def true_mean(truth: pd.DataFrame, effect: Effect) -> float:
     return float(np.average(truth["effect"], weights=weight))
 
 
+def true_over_time(truth: pd.DataFrame, steps: pd.DataFrame) -> list[float]:
+    """Return the mean of `true_effects` at each row of `Effect.over_time`."""
+    ends = zip(steps["step"], steps["last"], strict=True)
+    return [truth.loc[truth["step"].between(*pair), "effect"].mean() for pair in ends]
+
+
 def effect_estimates(
     cells: pd.DataFrame, truth: pd.DataFrame | None = None, *, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:

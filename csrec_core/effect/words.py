@@ -113,12 +113,6 @@ def evidence_frame(judged: Identification) -> pd.DataFrame:
     return table[["name", "verdict", "detail"]].join(numbers)
 
 
-def by_step(truth: pd.DataFrame, steps: pd.DataFrame) -> list[float]:
-    """Return the mean of the true effects (`csrec_core.effect.ter.true_effects`) at each of `Effect.over_time`."""
-    ends = zip(steps["step"], steps["last"], strict=True)
-    return [truth.loc[truth["step"].between(*pair), "effect"].mean() for pair in ends]
-
-
 def ladder(effect: Effect) -> list[Verdict]:
     """Return the five rungs: identified, overlap, placebos, agreement of the estimators, sensitivity."""
     judged = effect.identification

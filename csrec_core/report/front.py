@@ -5,7 +5,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from csrec_core.effect.answer import ARMS, headline, possible_range, sentences, subject, twofold
+from csrec_core.effect.answer import ARMS, amount_and_interval, possible_range, sentences, subject, twofold
 from csrec_core.numbers import count, share, writer
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
@@ -127,7 +127,7 @@ def day(iso: str) -> str:
 def _answer(found: Mapping) -> dict:
     """Return what the first screen says of the effect."""
     lead, falls = _lead(found), found["status"] != "bounded" and (found["upper"] or 0) < 0
-    value, ends = headline(_turned(found) if falls else found)
+    value, ends = amount_and_interval(_turned(found) if falls else found)
     value, ends = (text.replace("+", "") if falls else text for text in (value, ends))
     word, colour = LIGHTS[found["status"]]
     shown = found["unit"] == "probability" and found["status"] != "bounded"

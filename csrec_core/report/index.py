@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from csrec_core.csvfile import save_csv
-from csrec_core.effect.answer import headline
+from csrec_core.effect.answer import amount_and_interval
 from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
 from csrec_core.report.front import LIGHTS, day, log_name
@@ -57,7 +57,7 @@ def _run_and_card(folder: Path) -> tuple[Run, dict]:
     """Return a run, and what the list of runs says of it."""
     run = read_run(folder)
     manifest, (_, found) = run.manifest, run.answer
-    value, ends = headline(found) if found else ("", "")
+    value, ends = amount_and_interval(found) if found else ("", "")
     return run, {
         "name": manifest["run"],
         "status": manifest["status"],
