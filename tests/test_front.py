@@ -144,3 +144,15 @@ def test_a_name_that_may_be_nothing_may_be_missing(tmp_path):
     del manifest["data"]["path"], manifest["code"]["git"]
     path.write_text(json.dumps(manifest))
     assert "simulated books world" in render_run(read_run(tmp_path / "weekly"))
+
+
+def test_a_card_says_what_fails_where_its_sentence_is_of_something_else(tmp_path):
+    said = [
+        {"kind": "finding", "text": "The arms can be compared.", "numbers": {}},
+        {"kind": "verdict", "name": "theorem", "verdict": "holds", "detail": ""},
+        {"kind": "verdict", "name": "equation_6", "verdict": "fails", "detail": ""},
+    ]
+    write_manifest(tmp_path / "weekly", ["01_causal_graph"])
+    write_record(tmp_path / "weekly", "01_causal_graph", said, role="theorem")
+    soup = BeautifulSoup(render_run(read_run(tmp_path / "weekly")), "html.parser")
+    assert "fails: equation 6" in soup.get_text(" ", strip=True)

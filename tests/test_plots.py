@@ -141,6 +141,10 @@ def test_the_band_names_where_zero_enters_and_the_strongest_column():
     band = band.assign(lower=band["least"] - 0.01, upper=band["most"] + 0.01)
     ax = plot_sensitivity(band, tipping=1.9, benchmark=1.2, name="age")
     assert texts(ax) == ["zero enters: 1.90", "age: 1.20"]
+    long = texts(plot_sensitivity(band, benchmark=1.2, name="how often the user accepted this kind of item"))[
+        0
+    ]
+    assert max(map(len, long.split("\n"))) < 30  # beside the line, not past the drawing
     assert texts(plot_sensitivity(band, tipping=float("inf"), benchmark=1.0)) == []
 
 

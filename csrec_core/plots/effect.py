@@ -116,7 +116,7 @@ def plot_sensitivity(
             left = at < (1 + reach) / 2
             side, offset = ("left", (4, -4)) if left else ("right", (-4, -4))
             look = {"of": ("data", "axes fraction"), "va": "top", "ha": side, "color": colour}
-            note(ax, f"{text}: {at:.2f}", (at, height), offset, **look)
+            note(ax, wrapped([f"{text}: {at:.2f}"])[0], (at, height), offset, **look)
             height -= 0.09
     middle = (band["lower"] + band["upper"]) / 2
     said = [

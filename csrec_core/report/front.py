@@ -55,6 +55,8 @@ def _card(run: Run, name: str) -> dict:
     worst = min((one["verdict"] for one in verdicts), key=WORST.index, default="")
     source, answer = run.answer
     word, light = LIGHTS[answer["status"]] if answer and name == source else (worst, worst)  # as above it
+    if word == FAILS:  # which of them: the sentence below may be of another
+        word += f": {', '.join(one['name'].replace('_', ' ') for one in verdicts if one['verdict'] == FAILS)}"
     findings = of_kind(said, "finding")
     return {
         "name": name,
