@@ -28,7 +28,7 @@ M = TypeVar("M", bound=nn.Module)
 def code_files() -> list[Path]:
     """Return the sources that decide what is predicted: kept models are read again if none changed."""
     package = Path(__file__).parent
-    return [*sorted((package / "models").rglob("*.py")), package / "data/items.py", package / "data/order.py"]
+    return [*sorted((package / "models").rglob("*.py")), package / "data/items.py"]
 
 
 @dataclass(frozen=True)

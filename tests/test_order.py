@@ -9,12 +9,11 @@ import torch
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset, validate_log
-from csrec_core.data.order import whole_order
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.models.csrec import Objective, predict_csrec, recursion, train_csrec
 from csrec_core.models.preference import read_out
-from csrec_core.models.sequences import Window, to_sequences
+from csrec_core.models.sequences import Window, to_sequences, whole_order
 from csrec_core.models.train import Training
 
 # User 1: self, system, self, self, system, system. User 2: system, self, system. User 3: self alone.

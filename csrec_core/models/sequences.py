@@ -12,7 +12,6 @@ from torch import Tensor
 
 from csrec_core.data.items import genre_columns, number_columns
 from csrec_core.data.log import SELF, SYSTEM, Dataset
-from csrec_core.data.order import whole_order
 from csrec_core.models.backbones.encoder import ACCEPT, UNKNOWN
 
 LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must not outweigh twenty
@@ -45,7 +44,7 @@ class Sequences:
     turns : Tensor (U, L + T) int64 or None
         Where the sources take turns: the slot, of both phases side by side, that comes at each place of the
         whole order, padding at either end. None where no exposure by the system is followed by a self-chosen
-        one (`csrec_core.data.order`).
+        one (`whole_order`).
     genres : Tensor (N + 1, G) float32
         One column a genre; G = 0 where the items have none.
     features : Tensor (N + 1, F) float32
@@ -220,6 +219,24 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
         features=_padded(pd.concat([genres, numbers], axis=1)),
         turns=torch.from_numpy(turns) if in_turn else None,
     )
+
+
+def whole_order(log: pd.DataFrame) -> np.ndarray | None:
+    """Return a number for each row by which the rows of a user sort, over both sources, or None.
+
+    It is the `timestamp`, where every row has one and no user's go back from one t of a source to the next;
+    else t, where no user has the same t in both sources. Of rows at one time the self-chosen come first.
+    Where neither tells, None: the self phase counts as the earlier one.
+    """
+    if "timestamp" in log.columns and log["timestamp"].notna().all():
+        time = pd.factorize(log["timestamp"], sort=True)[0]
+        user, source = log["user"].to_numpy(), log["source"].cat.codes.to_numpy()
+        follows = (np.diff(user) == 0) & (np.diff(source) == 0)
+        if (np.diff(time)[follows] >= 0).all():
+            return time
+    if not log.duplicated(["user", "t"]).any():
+        return log["t"].to_numpy(dtype=np.int64)
+    return None
 
 
 def _number_rows(log: pd.DataFrame, users: np.ndarray, catalogue: np.ndarray) -> pd.DataFrame:
