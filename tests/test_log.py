@@ -480,6 +480,7 @@ def test_rows_that_are_there_twice_are_counted(again, more):
         f"row {row}{more}: a second row for (user, t, source) = ('bo', {t}, 'self'); expected one for each"
         in str(caught.value)
     )
+    assert "--distinct keeps the first" in str(caught.value)
 
 
 def test_positions_count_from_one_and_t_within_user_and_arm():

@@ -227,7 +227,8 @@ def _repeated(rows: Rows, columns: dict, at: np.ndarray, name: str) -> InputErro
     key = f"({shown(user)}, {columns['t'][first]}, {rows.arms[columns['source'][first]]!r})"
     more = f" and {count - 1:,} more" if count > 1 else ""
     return InputError(
-        f"{name}: row {at[first]}{more}: a second row for (user, t, source) = {key}; expected one for each"
+        f"{name}: row {at[first]}{more}: a second row for (user, t, source) = {key}; expected one for each; "
+        "of rows that are alike --distinct keeps the first"
     )
 
 
