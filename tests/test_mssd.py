@@ -115,7 +115,7 @@ def ingested(world, tmp_path_factory):
 def test_the_result_does_not_depend_on(world, ingested, tmp_path, monkeypatch, how):
     logs, tracks = world
     if how == "blocks":
-        monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 100_000})
+        monkeypatch.setattr(reader, "BLOCK_BYTES", 100_000)
     ingest(logs[::-1] if how == "order" else logs, tracks, tmp_path, workers=2 if how == "processes" else 1)
     assert contents(tmp_path) == contents(ingested)
 
@@ -204,7 +204,7 @@ def test_more_rows_than_memory_are_sorted_on_disk(world, ingested, tmp_path, mon
 
 
 def test_a_session_longer_than_a_block_is_one(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 400})
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 400)
     many = write(tmp_path / "log_0.csv", session("0_z", [USER] * 40))
     assert len(list(reader.read_blocks(many, ()))) > 10
     facts = ingest([many], tracks, tmp_path / "out").summary

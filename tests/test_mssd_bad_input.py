@@ -198,7 +198,7 @@ def test_a_session_split_over_two_files_comes_together(tmp_path, tracks):
 
 
 def test_a_session_scattered_in_a_file_comes_together(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(reader.read_blocks, "__kwdefaults__", {"block_size": 400})
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 400)
     lines = [SOUND[0], *SOUND[3:], *session("0_c", [USER] * 20), *SOUND[1:3]]
     done = ingest([write(tmp_path / "log_0.csv", lines)], tracks, tmp_path / "out")
     assert (done.summary["sessions"], done.summary["merged"], done.summary["incomplete"]) == (3, 0, 0)

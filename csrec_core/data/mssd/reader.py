@@ -22,8 +22,8 @@ BLOCK_BYTES = 8 << 20  # bytes of text that are read at once
 LONGEST_LINE = 1 << 20  # bytes of a line
 
 
-def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK_BYTES) -> Iterator[tuple]:
-    """Yield the lines of a file, or of all the tables in an archive, in blocks of `block_size` bytes.
+def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[tuple]:
+    """Yield the lines of a file, or of all the tables in an archive, in blocks of `BLOCK_BYTES`.
 
     Each is the name of the table, the names of its columns, and a pyarrow.Table: `line`, from 1, the header's, and
     `text`, what is no UTF-8 replaced by U+FFFD. Headers must have `columns`, in any order and beside any others.
@@ -31,7 +31,7 @@ def read_blocks(path: Path, columns: Sequence[str], *, block_size: int = BLOCK_B
     with _readable_file(path):
         for name, stream in _tables(path):
             header, line, rest = _header_names(name, stream, columns), 2, b""
-            while piece := stream.read(block_size):
+            while piece := stream.read(BLOCK_BYTES):
                 # Cells hold neither quotes nor line ends, so a line is a row whatever is in it.
                 *whole, rest = (rest + piece).split(b"\n")
                 yield name, header, _number_lines(whole, line)

@@ -39,10 +39,10 @@ def _truth(name: str, *, target: str = "", type: str = "BOOLEAN") -> FileColumn:
     return FileColumn(name, "true or false", value, target or name, type)
 
 
-def _text_column(name: str, expected: str, *, target: str = "", type: str = "VARCHAR") -> FileColumn:
+def _text_column(name: str, expected: str, *, target: str) -> FileColumn:
     # What is no UTF-8 was read as U+FFFD.
     value = "CASE WHEN {0} <> '' AND NOT contains({0}, '\ufffd') THEN {0} END"
-    return FileColumn(name, expected, value, target or name, type)
+    return FileColumn(name, expected, value, target, "VARCHAR")
 
 
 def _number_column(name: str) -> FileColumn:
