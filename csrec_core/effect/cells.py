@@ -1,4 +1,4 @@
-"""Effects of single exposures: estimated, ranked by how well they tell where the effect is, and where to explore.
+"""Effects of single exposures: what they are, how well a score ranks them, and where to explore.
 
 The doubly robust score is projected on what is known before each exposure (DR-learner).
 
@@ -49,8 +49,8 @@ def gains(cells: pd.DataFrame) -> np.ndarray:
 def cell_effects(effect: Effect, dataset: Dataset) -> pd.DataFrame:
     """Return the cells of an effect, of a log in memory, with the effect at each.
 
-    Beside them stand `effect`, in units of the decision, `lower` and `upper`: of the mean effect over exposures
-    alike in what is known before. What is not known moves single effects beyond it.
+    To their columns come `effect`, in units of the decision, `lower` and `upper`: the mean effect over exposures that
+    are alike in what is known before. What is not known moves single effects beyond the interval.
     """
     cells = effect.cells
     gain, tau, x = gains(cells), cells["tau"].to_numpy(dtype=float), known_before(effect, dataset)

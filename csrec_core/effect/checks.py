@@ -68,7 +68,7 @@ def check_effect(
 
 
 def _again(effect: Effect, dataset: Dataset, design: Design | None = None, *, folds: int = 3) -> Effect:
-    """Repeat an estimate on other data, with the first of its deals of users."""
+    """Repeat an estimate on other data, with the first of its deals of users; by default with the fewest folds."""
     design = design or effect.design
     about: dict[str, Any] = {"level": effect.level, "learners": effect.learners, "seed": effect.seed}
     return estimate_effect(dataset, design=design, folds=folds, splits=1, **about)

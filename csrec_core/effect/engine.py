@@ -27,19 +27,15 @@ BOUNDS = 1e-4  # a modelled chance of an item is kept within these factors of an
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of a whole log before any model: the same for each of its parts.
-
-    Whether decisions are 0 or 1, the largest less the smallest, and their mean; rows and users of both arms;
-    how many items could be exposed.
-    """
+    """What is known of a whole log before any model: the same for each of its parts."""
 
     clock: Clock
-    binary: bool
-    span: float
-    rate: float
-    rows: int
-    users: int
-    catalogue: int
+    binary: bool  # whether every decision is 0 or 1
+    span: float  # the largest decision less the smallest, of all arms; 1 where they are alike
+    rate: float  # the mean decision of both arms
+    rows: int  # exposures of both arms
+    users: int  # users of both arms
+    catalogue: int  # items that could be exposed
 
     @property
     def middle(self) -> float:
@@ -60,7 +56,7 @@ def look_over(rows: pd.DataFrame, *, catalogue: int | None = None) -> Known:
 
 
 def learned_rows(rows: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return which rows (rows,) are of the users to learn from: all, or of many rows some `LEARNED`."""
+    """Return which rows are of the users to learn from, (rows,) bool: all, or those of some `LEARNED` exposures."""
     if len(rows) <= LEARNED:
         return np.ones(len(rows), dtype=bool)
     return hashes(rows["user"].to_numpy(), seed, 1) < np.uint64(LEARNED / len(rows) * 2**64)
@@ -70,7 +66,7 @@ def learned_rows(rows: pd.DataFrame, seed: int) -> np.ndarray:
 class Engine:
     """Nuisances that were learned once, with one deal of users into folds.
 
-    `counts` are by the folds of this deal, `covariates` the columns beside the log, `learners` what was chosen by
+    `counts` are by the folds of this deal, `covariates` the columns beside the log, `learners` the learner of each
     nuisance. `models` are by fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of an item
     vary.
     """
@@ -97,9 +93,9 @@ class Engine:
     ) -> "Engine":
         """Learn the nuisances from rows of whole users.
 
-        Of many rows (of `lay_rows`) some users are drawn; `features` are `Known.describe` of them, and what networks
-        make of them, where they are trained. Learners that are not chosen before are chosen here, by the loss on the
-        users of the first fold.
+        Of many rows (of `lay_rows`) only those of some users are read. `features` are `Known.describe` of the rows,
+        and the logits of networks where these are trained. A nuisance that `learners` has nothing for gets its learner
+        here, by the loss on the users of the first fold.
         """
         engine = cls(design, known, counts, seed, tuple(map(str, beside(rows))))
         if not (drawn := learned_rows(rows, seed)).all():
@@ -175,7 +171,7 @@ class Engine:
         return pd.concat([kept, weights], axis=1)
 
     def arm_chance(self, rows: pd.DataFrame, modelled: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the chance of the arm at each row, and whether it is logged or declared."""
+        """Return the chance of the arm at each row, (rows,), and whether it is known: logged or declared."""
         design = self.design
         if design.estimand != "arm":
             return modelled, False
@@ -190,11 +186,7 @@ class Engine:
     def _told(
         self, features: pd.DataFrame, item: np.ndarray, fold: np.ndarray, held: int, kind: str
     ) -> pd.DataFrame:
-        """Return the features, and what is told of the rows' items (`ItemCounts.tell`).
-
-        Where chances vary the usual one by the arm is told, too; where one phase follows the other
-        `ItemCounts.lift`.
-        """
+        """Return the features beside what is told of the rows' items (`ItemCounts.tell`, `usual_chance`, `lift`)."""
         told = self.counts.tell(item, fold, held)
         if kind == "varying":
             told[USUAL] = self.counts.usual_chance(item)

@@ -165,11 +165,10 @@ def conclude(
     benchmark: tuple[str, float] | None = None,
     **others: Any,
 ) -> Effect:
-    """Judge what the sums of each deal, and the overlap, of all rows, rest on, and return the effect.
+    """Return the effect that the sums of each deal make, judged by what it rests on.
 
-    `rows`, `features` and `scored` are of the users that the engines learned from: all, or of a larger log those that
-    were drawn. They are audited, and the observed columns measured: `benchmark` is sought here by default. `read` is
-    how the log was read.
+    `sums` and `overlap` are of all rows; `rows`, `features` and `scored` of the users that the engines learned from,
+    by which the chances are audited and, unless it is given, the `benchmark` is found. `read` is how the log was read.
     """
     first = engines[0]
     design, known = first.design, first.known

@@ -85,8 +85,8 @@ class ItemCounts:
     def tell(self, item: np.ndarray, fold: np.ndarray, held: int | None = None) -> pd.DataFrame:
         """Tell of each row's item what users of other folds than its own, and than `held`, did with it.
 
-        Of `held`, the fold that predictions are made for, the models know nothing: rows that they learn from leave
-        it out beside their own fold, so that no decision of it reaches its predictions by way of an item's mean.
+        `held` is the fold that the models predict. Rows that they learn from leave it out beside their own fold: else
+        its decisions would reach its own predictions by way of an item's mean.
 
         Returns `appeal`, the log odds of being accepted beyond what its arm and the covariates of its exposures lead
         to expect, shrunk; `fame` and `push`, the log of how often the baseline exposes the item, and the arm,

@@ -1,8 +1,8 @@
-"""What an effect needs and is not itself: acceptance under either arm, and the arm, given what is known.
+"""The nuisances of an effect: acceptance under either arm, and the arm, given what is known before the decision.
 
-Two learners, a logistic regression on piecewise linear functions and boosted trees, each of them with or without
-what networks make of a user's record, where these were trained (`csrec_core.effect.networks`). What is taken is
-decided for each nuisance by the loss on held-out users, where that is told from chance.
+There are two learners, a logistic regression on piecewise linear functions and boosted trees; where networks were
+trained (`csrec_core.effect.networks`), each of them with and without their logit. Which one a nuisance takes is
+decided by the loss on held-out users, where that is told from chance.
 """
 
 from collections.abc import Callable, Sequence
@@ -197,8 +197,8 @@ def choose_learner(
     the features have what networks make of a record, each learner is tried with it and without.
 
     With `odds`, the odds are what is wanted, as weights of the rows of label 0: then the loss is that of their density
-    ratio r, E0[r^2] / 2 - E1[r] (Kanamori, Hido and Sugiyama 2009). Log loss hardly minds odds that are far off where
-    one label is rare, and there the weights are largest.
+    ratio r, E0[r^2] / 2 - E1[r] (Kanamori, Hido and Sugiyama 2009). Where one label is rare the weights are largest,
+    and there log loss hardly minds odds that are far off.
     """
     weight = np.ones(len(target)) if weight is None else weight
     if not len(features.columns):

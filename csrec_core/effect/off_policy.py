@@ -35,11 +35,11 @@ def estimate_values(
 ) -> pd.DataFrame:
     """Return what policies are worth, by each of `POLICY_ESTIMATORS`.
 
-    Rows have `user`, `gain` (the decision, less cost), `model` (what was expected of it), `side` (rows of a side have
-    the mean of their terms taken over the sum of their `mass`), `target` (weight of the row's direct). Policies are, by
-    name, the weights w, times mass, and the direct, (rows,) each. With `against`, one of the names, the differences
-    from its value are returned, bootstrapped in pairs (`options` of `csrec_core.metrics.resample`). The interval holds
-    the error of neither the weights nor the model.
+    Rows have `user`, `gain` (the decision, less cost), `model` (what was expected of it), `mass` and `side` (the terms
+    of each side are divided by the sum of its mass), `target` (weight of the row's direct). Policies are, by name, w
+    times mass, and direct, (rows,) each. With `against`, one of the names, the differences from its value are returned,
+    from the same draws of users (`options` of `csrec_core.metrics.resample`). The interval holds the error of neither
+    the weights nor the model.
 
     Returns `policy`, `estimator`, `value`, `lower`, `upper`.
     """

@@ -53,12 +53,12 @@ SHARED = ("context",)  # groupings whose groups hold one arm only: they meet the
 
 @dataclass(frozen=True, eq=False)
 class _Glance:
-    """What a part shows before there is a design: by arm, exposures and decisions; its columns and items."""
+    """What a part shows before there is a design."""
 
-    arms: pd.DataFrame  # by source: size, sum, min, max, binary
+    arms: pd.DataFrame  # by source, of the decisions: size, sum, min, max, binary
     columns: tuple[str, ...]
     items: np.ndarray
-    twice: bool
+    twice: bool  # as `shares_clock` returns them
     several: bool
 
 

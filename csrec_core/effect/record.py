@@ -29,9 +29,9 @@ def describe(
     means the same under either: what a user accepts of other items, picked by another policy, would seem to
     fall once the arm exposes, and a regression would take that for a change of preference. See `_Record`.
 
-    Rows are whole users of `lay_rows`; `clock` and `rate` (mean decision, that shares of few are shrunk to) are of all
-    rows; `vectors` (rows, k) are measured features of each row's item (`item_vectors`), to compare it with those on
-    record. Returns (rows,) float32:
+    Rows are whole users of `lay_rows`. `clock` and `rate`, the mean decision, which shares of few rows are shrunk to,
+    are of the whole log; `vectors` (rows, k) are measured features of each row's item (`item_vectors`), to compare it
+    with those on record. Returns (rows,) float32:
 
     - `first` (0 or 1: no decision before), `last` and `before_last` (decisions, 0 where there is none), `run`
       (rejections in a row just before, at most 5), `user_rate`, the share accepted on record;

@@ -33,12 +33,14 @@ __all__ = ["Effect", "merge_small"]
 
 @dataclass(frozen=True, eq=False)
 class Effect:
-    """An effect, by whatever deals of users into folds it was estimated.
+    """An effect, and how it was estimated.
 
     Attributes
     ----------
+    design, identification, known : Design, Identification, Known
+        What is compared, how far the effect may be believed, and what the log holds.
     splits : list of Sums
-        One of each deal.
+        One of each deal of users into folds.
     benchmark : tuple of (str, float)
         The observed column that moves the odds of the arm most, and by which factor.
     level : float
@@ -114,7 +116,7 @@ class Effect:
 
     @property
     def against(self) -> str:
-        """What of the baseline a step is compared with: its own rows where the arms share a clock, else its users'."""
+        """Which of the baseline's rows a step meets (`by`): those of the step, or without a common clock its users'."""
         return "later" if self.known.clock.phased else "own"
 
     @cached_property

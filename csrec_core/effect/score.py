@@ -69,9 +69,9 @@ class Sums(dict[str, np.ndarray]):
 
 
 def split_sums(scores: pd.DataFrame, known: Known, groupings: Groupings | None = None) -> Sums:
-    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of it.
+    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of the log.
 
-    They are of some users at a time, as sums of parts add up: memory does not grow with the log.
+    Some users are summed at a time, and their sums added up, so that memory does not grow with the log.
     """
     starts = np.flatnonzero(np.diff(scores["user"].to_numpy(), prepend=np.nan))
     places = np.arange(BLOCK, len(scores), BLOCK)

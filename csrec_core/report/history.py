@@ -115,7 +115,7 @@ def read_history(folder: Path) -> tuple[pd.DataFrame, str]:
 
 
 def add_to_history(run: Run) -> tuple[pd.DataFrame, str]:
-    """Add a run to the history in its folder, unless its last entry is of the same data, settings and code."""
+    """Add a run to the history in its folder, unless it has an entry of the same data, settings and code."""
     history, said = read_history(run.folder)
     entry = entry_of(run)
     if len(entry) and entry["entry"].iloc[0] not in set(history["entry"]):
