@@ -66,7 +66,7 @@ def agent_options(command: Callable) -> Callable:
     return command
 
 
-def named(given: Mapping) -> bool:
+def asks_agent(given: Mapping) -> bool:
     """Tell whether an agent is to be asked; refuse its options where none is, and others' where one is."""
     source = click.get_current_context().get_parameter_source
     if given["agent"]:

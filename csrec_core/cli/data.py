@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from csrec_core.cli.agent import agent_options, ask_agent, named
+from csrec_core.cli.agent import agent_options, ask_agent, asks_agent
 from csrec_core.cli.program import FILE, FOLDER, OUTPUT, cli
 from csrec_core.cli.reading import chosen_options, reading_options
 from csrec_core.errors import InputError
@@ -60,7 +60,7 @@ def books(users, items, steps, effect, seed, out, **of_agent):
     question by question. Exits with 1 if a pilot of its answers fails the quality gate or the endpoint does
     not answer, with 3 at a limit; what is answered is kept, and --resume goes on with it.
     """
-    if named(of_agent):
+    if asks_agent(of_agent):
         sys.exit(ask_agent(of_agent, users=users, steps=steps, effect=effect, seed=seed, out=out))
     from csrec_core.data.books import simulate_books
     from csrec_core.data.log import write_dataset

@@ -1,5 +1,4 @@
-"""`csrec effect`: the effect of an arm on any log, in seconds, without training a network; `csrec aa`: how often
-effects are found on a log where there is none."""
+"""`csrec effect`, the effect of an arm on any log, and `csrec aa`, how often one is found where there is none."""
 
 import click
 

@@ -55,7 +55,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     decision at the target under either arm), `baseline` and `arm` (names), `target`, `estimand`, `status`,
     `reasons`, `band`, `tipping` (odds at which zero enters; null where none do), `benchmark`, `estimates`,
     `checks`, `users`, `exposures`, `arms` (of all exposures, `accepted` a count), `assumptions`, `remedies`,
-    `design`, `pairs`.
+    `design`, `pairs`, `log` (its name), `level` (of all intervals).
     """
     judged, design, known = effect.identification, effect.design, effect.known
     told = judged.status != NONE
