@@ -17,7 +17,9 @@ from csrec_core.effect.identification import Overlap, judge, measure_overlap, ta
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 OVERLAP = Overlap(500.0, 400.0, 0.01, 0.0, 1.0, 0.6, (1000, 800), (200, 180), (0.2, 0.3))
-ROWS = pd.DataFrame({"user": 1, "arm": [0, 1, -1], "decision": [0.0, 2.0, 1.0], "arm_propensity": np.nan})
+ROWS = pd.DataFrame(
+    {"user": 1, "arm": [0, 1, -1], "decision": [0.0, 2.0, 1.0], "arm_propensity": np.nan, "time": 0}
+)
 ARM = Design("b", "a", estimand="arm", target="everyone")
 ITEM = Design("b", "a")
 
@@ -678,7 +680,7 @@ def dealt(lean=0.0, seed=1):
     table = pd.DataFrame(
         {"user": np.arange(600) // 3, "arm": (rng.random(600) < 0.4 + lean * (x > 0)).astype(int)}
     )
-    table = table.assign(arm_propensity=0.4, feature_x=x, feature_y=y, feature_z=1.0)
+    table = table.assign(arm_propensity=0.4, time=0.0, feature_x=x, feature_y=y, feature_z=1.0)
     table.loc[::10, "arm"] = -1
     return table
 
@@ -719,7 +721,7 @@ def test_the_arm_comes_more_often_where_its_chance_is_higher(logged, word):
         {"user": np.arange(800), "arm": (rng.random(800) < np.where(likely, 0.8, 0.2)).astype(int)}
     )
     given = np.where(likely, logged[1], logged[0])
-    often, apart = audit_arms(rows, ARM, given)
+    often, apart = audit_arms(rows.assign(time=0.0), ARM, given)
     assert (often.word, apart.word) == (HOLDS, word)
     left = (rows["arm"] - given) * np.sign(given - given.mean())  # standardised, it is one of two values
     assert apart.p == pytest.approx(2 * norm.sf(abs(left.sum()) / np.sqrt((left**2).sum())))
@@ -746,7 +748,8 @@ def test_an_arm_that_starts_later_does_not_come_by_its_chance(late, stays, word)
 def test_an_arm_that_comes_a_little_too_seldom_is_no_accident_among_many(shown, users, word):
     """6% too few may be rows lost for what was decided; up to 1% is a chance that was rounded."""
     arm = (np.arange(users) < shown / 10_000 * users).astype(int)
-    often = audit_arms(pd.DataFrame({"user": np.arange(users), "arm": arm}), ARM, np.full(users, 0.5))[0]
+    rows = pd.DataFrame({"user": np.arange(users), "arm": arm, "time": 0.0})
+    often = audit_arms(rows, ARM, np.full(users, 0.5))[0]
     assert often.word == word and often.value == pytest.approx(shown / 5000)
     error = np.sqrt(users * 0.25) / (users * 0.5)  # of a share of one half
     assert often.p == pytest.approx(2 * norm.sf((1 - shown / 5000) / error), rel=0.1)
@@ -759,5 +762,5 @@ def test_the_least_of_two_p_values_counts_twice_and_is_no_more_than_one():
 def test_without_chances_or_columns_there_is_nothing_to_audit():
     rows = dealt()
     assert audit_arms(rows, ARM, None) == []
-    bare = audit_arms(rows[["user", "arm", "arm_propensity"]], ARM, np.full(600, 0.4))
+    bare = audit_arms(rows[["user", "arm", "arm_propensity", "time"]], ARM, np.full(600, 0.4))
     assert [one.word for one in bare[1:]] == [NOT_TESTED]

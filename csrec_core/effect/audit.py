@@ -221,10 +221,9 @@ def _before_arm(rows: pd.DataFrame, given: np.ndarray) -> Iterator[tuple[str, np
     # Chances that are another row's are met on the whole, but the arm does not come more often where they are higher.
     if np.ptp(given) > ALIKE * given.max():
         yield "the chance itself", given
-    if "time" in rows.columns:
-        time = np.nan_to_num(rows["time"].to_numpy(dtype=float))
-        arms = rows.groupby("user")["arm"]
-        if (arms.transform("min") == arms.transform("max")).all():
-            # How long a user stays may be the arm's doing, when they came is not.
-            time = pd.Series(time).groupby(rows["user"].to_numpy()).transform("min").to_numpy()
-        yield "the time", time
+    time = np.nan_to_num(rows["time"].to_numpy(dtype=float))
+    arms = rows.groupby("user")["arm"]
+    if (arms.transform("min") == arms.transform("max")).all():
+        # How long a user stays may be the arm's doing, when they came is not.
+        time = pd.Series(time).groupby(rows["user"].to_numpy()).transform("min").to_numpy()
+    yield "the time", time

@@ -201,7 +201,7 @@ def _tell(rows: pd.DataFrame, label: pd.Series, names: Sequence[str]) -> dict[st
 def _tell_decisions(rows: pd.DataFrame, binary: bool) -> dict[str, float]:
     """Return the columns beside the log, and the time, by which an arm's decisions are all but known."""
     middle = 0.5 if binary else rows["decision"].median()
-    names = [*beside(rows), *(["time"] if "time" in rows.columns else [])]
+    names = [*beside(rows), "time"]
     found: dict[str, float] = {}
     for side in (0, 1):
         own = rows[rows["arm"] == side]
