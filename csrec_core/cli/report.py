@@ -24,7 +24,7 @@ EXAMPLES = """\
 Examples:
   csrec report --run shop --path shop.csv --as out/log.yaml -p seed=1
   csrec report --run sizes -g backbone=sasrec,bsarec -g seed=1,2,3 --jobs 2
-Example: csrec report --run weekly -f params.yaml"""
+  csrec report --run weekly -f params.yaml"""
 
 
 @cli.command(epilog=EXAMPLES)
