@@ -60,7 +60,7 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
 
 
 def _in_parts_or_memory(path, options, out, work):
-    """Return what estimates by a declaration, giving the effect and rows to check; options; groupings of one arm."""
+    """Return a function from a design to the effect and the rows to check; how they are read; groupings of one arm."""
     from csrec_core.data.parted import PartedLog
 
     parts = PartedLog.find(path, options) if path.is_dir() else None

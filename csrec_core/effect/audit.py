@@ -44,7 +44,7 @@ def audit_items(rows: pd.DataFrame, design: Design, *, catalogue: int) -> list[V
     found: list[Verdict] = []
     # The genre of the user's exposure before, -1 where there is none.
     before = rows.groupby("user", sort=False)["genre"].shift().fillna(-1).to_numpy().astype(np.int64)
-    # Users who are offered some of the items have the same ones from either arm, or they cannot be compared.
+    # Each user may be offered some of the items only, but the baseline then offers all that the arm does.
     implied = (1 / rows["propensity"]).groupby(rows["arm"]).mean().reindex([0, 1])
     slates = implied[0] >= (1 - CHANCE_TOLERANCE) * implied[1]
     for side, name in ((0, design.baseline), (1, design.arm)):

@@ -212,7 +212,7 @@ def _tell_decisions(rows: pd.DataFrame, binary: bool) -> dict[str, float]:
 def _obstacles(
     design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool, rows: pd.DataFrame
 ) -> list[str]:
-    """Return what keeps the effect from being told at all."""
+    """Return what keeps the effect from being told at all, in words; nothing where it can be told."""
     arm, baseline = design.arm, design.baseline
     found = [
         f"the exposures of {name} are all {'accepted' if rate else 'rejected'}"

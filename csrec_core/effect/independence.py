@@ -89,7 +89,7 @@ def _fit_logistic(decision: np.ndarray, given: np.ndarray, level: np.ndarray) ->
 
 
 def _dowhy_gcm():
-    """Import late, as it takes seconds, and without a word on the widget that no progress bar misses here."""
+    """Import it late, as that takes seconds, and without its warning of a widget that no bar here needs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")
         import dowhy.gcm

@@ -19,7 +19,7 @@ SCENARIOS: dict[str, dict] = {"with an effect": {}, "without an effect": {"effec
 def estimate_world(scenario: str, *, users: int, seed: int, **options) -> list[dict]:
     """Estimate the effect in one world of a key of `SCENARIOS`; `options` go to `estimate_effect`.
 
-    Returns one for each estimator that is shown beside the reported one: `scenario`, `users`, `seed`, `status`,
+    Returns a mapping for each of `ESTIMATORS`, the reported one first: `scenario`, `users`, `seed`, `status`,
     `estimator`, CPU `seconds` of all, `truth`, `effect`, `lower`, `upper`, `error`. With the reported one:
     `true_slope` and `slope_...` an exposure; `users_covered`, the share of the users' intervals that hold their mean
     effects, and `user_rank`, the rank correlation of the two.

@@ -58,7 +58,7 @@ def use_style() -> None:
 
 
 def save_drawing(drawing, stem: str | Path) -> tuple[Path, Path]:
-    """Write an Axes or Figure beside each other as `stem`.png, 300 dots an inch, and `stem`.svg; close its figure."""
+    """Write an Axes or Figure as `stem`.png, 300 dots an inch, and as `stem`.svg beside it; close its figure."""
     stem = Path(stem)
     png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
     with whole_file(png) as bitmap, whole_file(svg) as vector:

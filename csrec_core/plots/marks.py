@@ -54,7 +54,7 @@ def add_tips(ax: Axes, x: Iterable, y: Iterable, texts: Iterable[str], colour: s
 
 
 def note(ax: Axes, text: str, at: tuple, offset: tuple[float, float], *, of="data", **look) -> None:
-    """Write a text some points off a place, which is in units `of` the data or of an axes fraction."""
+    """Write a text at an offset in points from a place, which is in units `of` "data" or "axes fraction"."""
     ax.annotate(text, at, offset, of, "offset points", **look)
 
 

@@ -22,7 +22,7 @@ URL_REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 
 
 def drawing_svg(figure) -> str:
-    """Return a figure as SVG without a background, its layers that are marked so as pictures."""
+    """Return a figure as SVG without a background; rasterized layers, such as clouds of points, are pictures."""
     stream = io.StringIO()
     # A fixed salt and no date make the SVG the same bytes at every run.
     with mpl.rc_context({"svg.hashsalt": "csrec", "svg.fonttype": "none"}):

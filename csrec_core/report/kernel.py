@@ -25,7 +25,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def share_cores(jobs: int) -> dict[str, str]:
-    """Return the environment in which each of `jobs` computes on its share of the cores, as told or equal."""
+    """Return the environment in which each of `jobs` computes on its share of the cores: as it is set, else equal."""
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     return {name: os.environ.get(name, threads) for name in THREADS}
 

@@ -232,7 +232,7 @@ def _cells_reached(cells: Sequence[nbformat.NotebookNode]) -> int:
 
 
 def _is_shown(output: nbformat.NotebookNode) -> bool:
-    """Tell what is to be shown from styles, widgets and progress bars; cleans what a stream has left."""
+    """Tell whether an output is shown: no style, widget or progress bar is; takes the bars out of a stream."""
     if output.output_type == "stream":
         lines = [line.rsplit("\r", 1)[-1] for line in output.text.replace("\r\n", "\n").split("\n")]
         output.text = "\n".join(line for line in lines if not PROGRESS.search(line))

@@ -138,7 +138,7 @@ def check_parameters(notebook: str, namespace: Mapping, *, folder: str | Path | 
 
 
 def _is_control(sign: str) -> bool:
-    """Tell what no path, name or file can hold, or what ends a line: control characters, halves of others."""
+    """Tell whether a sign is a control character or half of another: no path holds one, and some end a line."""
     return unicodedata.category(sign) in ("Cc", "Cs")
 
 
