@@ -137,3 +137,8 @@ def test_links_lead_somewhere_and_pictures_are_small_and_described(path):
         assert file.exists(), target
         if picture:
             assert len(words) > 20 and file.stat().st_size < LARGEST, target
+
+
+def test_every_picture_stands_on_a_page():
+    shown = set(re.findall(r"pictures/([\w-]+\.png)\)", "".join(path.read_text() for path in PAGES)))
+    assert shown == {path.name for path in (PROJECT / "docs" / "pictures").iterdir()}
