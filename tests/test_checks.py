@@ -10,7 +10,7 @@ from worlds import UNTOLD, WORLDS, World, simulate
 
 from csrec_core.cli import cli
 from csrec_core.data.books import simulate_books
-from csrec_core.data.log import Dataset
+from csrec_core.data.log import Dataset, validate_log
 from csrec_core.effect import checks
 from csrec_core.effect.aa import false_alarms
 from csrec_core.effect.checks import CHECKS, check_effect
@@ -74,6 +74,47 @@ def test_a_noise_column_that_is_declared_to_tell_all_does_not_survive():
     assert effect.identification.status == "assumed"
     after = effect.identification.after(check_effect(effect, dataset, checks=["no preference is left out"]))
     assert after.status == "bounded" and "no preference is left out" in after.reasons[0]
+
+
+def who_meets_which(leaning: float, *, adapts: bool = False, phased: bool = False) -> Dataset:
+    """300 users, 12 exposures each of four items, chances logged; no effect of the arm.
+
+    A hidden trait moves acceptance and, by `leaning`, how often the arm exposes; where it `adapts`, it exposes more
+    often after a rejection. With `phased` each user's exposures by the arm come last.
+    """
+    rng = np.random.default_rng(7)
+    trait, last, columns = rng.normal(size=300), np.zeros(300), []
+    for _ in range(12):
+        level = leaning * trait + adapts * np.where(last > 0, -0.8, 0.8)
+        shown = rng.random(300) < 1 / (1 + np.exp(-level))
+        last = (rng.random(300) < 1 / (1 + np.exp(0.5 - 0.8 * trait))).astype(int)
+        columns.append({"user": range(300), "shown": shown, "decision": last})
+    log = pd.concat(map(pd.DataFrame, columns), ignore_index=True)
+    log = log.sort_values(["user", "shown"] if phased else "user", kind="stable", ignore_index=True)
+    log["t"] = log.groupby("user").cumcount() + 1
+    source = np.where(log.pop("shown"), "system", "self")
+    log = log.assign(item=rng.integers(0, 4, len(log)), source=source, propensity=0.25)
+    return Dataset(validate_log(log), name="world")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "status"),
+    [
+        ({"leaning": 1.0}, FAILS, "bounded"),
+        ({"leaning": 0.0}, HOLDS, "identified"),
+        ({"leaning": 0.0, "adapts": True}, HOLDS, "identified"),  # later exposures follow from the decision
+        ({"leaning": 0.0, "phased": True}, NOT_TESTED, "identified"),
+    ],
+)
+def test_users_who_meet_more_of_the_arm_are_seen_to_be_others(options, expected, status):
+    dataset = who_meets_which(**options)
+    effect = estimate_effect(dataset, **QUICK)
+    assert effect.identification.status == "identified"
+    found = check_effect(effect, dataset, checks=["users of either arm are alike"])
+    assert found[0].word == expected
+    after = effect.identification.after(found)
+    assert after.status == status
+    assert (effect.mean["lower"] <= 0 <= effect.mean["upper"]) == (status == "identified")
 
 
 def test_drift_between_phases_is_found():

@@ -419,8 +419,8 @@ def test_what_checks_leave_of_a_status(before, word, severity, p, status):
     assert before is UNTOLD or both.reasons[0] == f"a check speaks against it, {first}: it does"
 
 
-@pytest.mark.parametrize("name", ["no drift", "negative control outcome"])
-def test_drift_counts_at_its_level_where_no_chances_rule_it_out(name):
+@pytest.mark.parametrize("name", ["no drift", "negative control outcome", "users of either arm are alike"])
+def test_what_no_chances_rule_out_is_open_to_its_checks_at_their_level(name):
     check = Verdict(name, FAILS, "it does", severity="serious", p=0.005)
     assert TOLD.after([check]).status == "bounded"
     assert TOLD.after([replace(check, word=UNDECIDED)]).status == "identified"

@@ -32,6 +32,7 @@ LARGE_SHIFT = 0.5  # standard errors that a random common cause may shift the es
 SMALL = 0.25  # standard errors that a preference must be seen to move the effect by, to count as left out
 ROUGH = 20  # users, below which a check says nothing
 BEFORE = 4  # exposures of a user by the baseline, from which on they are split
+MET = 2  # exposures of a user, from which on the share of the arm among them says something
 ALPHA = 0.05  # chance that any of the tests fails though nothing is wrong (Holm)
 
 Check = Callable[[Effect, Dataset, np.random.Generator], Verdict]
@@ -215,10 +216,22 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     used = np.isfinite(z) & (scores["arm"].to_numpy() >= 0)
     scores, z = scores[used], z[used]
     w1, w0 = scores["w1"].to_numpy(), scores["w0"].to_numpy()
-    user = pd.factorize(scores["user"])[0]
-    if min((w1 > 0).sum(), (w0 > 0).sum()) < 100 or user.max() + 1 < ROUGH:
+    if min((w1 > 0).sum(), (w0 > 0).sum()) < 100 or scores["user"].nunique() < ROUGH:
         raise InputError("too few exposures follow a choice of the same user")
-    w1, w0 = w1 / w1.sum(), w0 / w0.sum()
+    what = "what users choose together would move the effect, were it taken in, by at least"
+    found = _left_out(effect, scores, z, w1, w0, what)
+    if abs(found.value) > SMALL * effect.mean["error"]:
+        return found
+    # So little makes no effect out of none, and heavy weights leave the test of the gap inexact: no failure.
+    return replace(found, word=HOLDS if found.p > ALPHA else UNDECIDED, p=float("nan"))
+
+
+def _left_out(effect: Effect, scores: pd.DataFrame, z: np.ndarray, w1, w0, what: str) -> Verdict:
+    """Test a product: how far z differs between the weighted arms, and what the baseline's rows accept more by z.
+
+    That is what z would bias the effect by, if it is left out. It takes both, so the p-value is the larger one.
+    """
+    user, w1, w0 = pd.factorize(scores["user"])[0], w1 / w1.sum(), w0 / w0.sum()
     chosen = (scores["arm"] == 0).to_numpy()
     one = chosen / chosen.sum()
     left = (scores["decision"] - scores["m0"]).to_numpy()
@@ -231,12 +244,28 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     of_slope = np.bincount(user, one * centred * (left - middle - slope * centred)) / spread
     value, error = slope * gap, np.sqrt(((slope * of_gap + gap * of_slope) ** 2).sum())
     p = max(two_sided(gap, np.sqrt((of_gap**2).sum())), two_sided(slope, np.sqrt((of_slope**2).sum())))
-    what = "what users choose together would move the effect, were it taken in, by at least"
-    found = _normal(effect, value, error, p, what)
-    if abs(value) > SMALL * effect.mean["error"]:
-        return found
-    # So little makes no effect out of none, and heavy weights leave the test of the gap inexact: no failure.
-    return replace(found, word=HOLDS if p > ALPHA else UNDECIDED, p=float("nan"))
+    return _normal(effect, value, error, p, what)
+
+
+def _alike(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+    """Test that users who met more of the arm accept the baseline's exposures like others, at the same history.
+
+    If not, which arm exposes leans on what is hidden, or the arm leaves something behind. Only what lies before an
+    exposure is read: which arm comes later may follow from the decision.
+    """
+    if effect.design.estimand != "exposure":
+        raise InputError("the items are part of the arm")
+    scores = effect.scores[0]
+    shown = (scores["arm"] == 1).astype(float)
+    before = scores.groupby("user").cumcount().to_numpy()
+    met = (shown.groupby(scores["user"]).cumsum() - shown).to_numpy() / np.maximum(before, 1)
+    used = (scores["arm"].to_numpy() >= 0) & (before >= MET)
+    scores, met, shown = scores[used], met[used], shown[used].to_numpy()
+    chosen = (scores["arm"] == 0).to_numpy()
+    if min(shown.sum(), chosen.sum()) < 100 or not np.ptp(met[chosen]) > 0:
+        raise InputError(f"too few exposures by {effect.design.baseline} follow some by {effect.design.arm}")
+    what = f"what users who met more of {effect.design.arm} accept more without it would move the effect by at least"
+    return _left_out(effect, scores, met, shown, chosen, what)
 
 
 def _influence(effect: Effect) -> pd.Series:
@@ -299,6 +328,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "half of the users": ("minor", _subset),
     "the estimators agree": ("serious", _agreement),
     "no preference is left out": ("serious", _likeness),
+    "users of either arm are alike": ("serious", _alike),
     "without the logged chances": ("minor", _without_chances),
     "without the covariates": ("minor", _without_covariates),
 }

@@ -30,7 +30,11 @@ LOOKED_AT = 20_000  # rows, at most twice as many, in which a column that tells 
 #: What chances of the items leave open: they make the items alike, not the users that meet more of one arm.
 NO_LEANING = "at the same history, which arm exposes depends on nothing hidden that decisions depend on"
 NO_DRIFT = "acceptance does not drift between the phases but for what the history tells"
-DRIFTS = ("no drift", "negative control outcome")  # the checks of it
+#: Assumptions that no design makes true, and the checks of them.
+CHECKED = {
+    NO_DRIFT: ("no drift", "negative control outcome"),
+    NO_LEANING: ("users of either arm are alike",),
+}
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,13 @@ class Identification:
 
         A check that fails and is serious speaks against the assumptions: what was assumed is then bounded. A
         decisive one ends it. What rests on chances known by design, which the audit bears out, is bounded only by a
-        failure that is no accident (p below .001): one in twenty sound logs fails some check at its level. That nothing
-        drifts between the phases is known by no design: a check of it counts at its level.
+        failure that is no accident (p below .001): one in twenty sound logs fails some check at its level. What no
+        design makes true is open to its own checks at that level (`CHECKED`).
         """
         failed = [one for one in checks if one.word == FAILS]
         if self.status == "identified":
-            drifts = DRIFTS if NO_DRIFT in self.assumptions else ()
-            failed = [one for one in failed if one.name in drifts or not one.p >= DEVIATION_P]
+            own = [name for one in self.assumptions for name in CHECKED.get(one, ())]
+            failed = [one for one in failed if one.name in own or not one.p >= DEVIATION_P]
         evidence = (*self.evidence, *checks)
         decisive = [one for one in failed if one.severity == "decisive"]
         serious = [one for one in failed if one.severity == "serious"]
