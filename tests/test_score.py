@@ -92,7 +92,7 @@ def test_exposures_from_the_hundredth_on_count_together(scores):
 
 def test_exposures_in_use_and_their_users_are_counted_by_group(scores):
     label = np.array([0, 0, 0, 1, 1, 2, 2, 2, -1, 2, 0, 2])
-    found = score.group_scores(
+    found = score.sum_groups(
         scores.assign(w1=np.where(scores.index == 4, 0, scores["w1"])), KNOWN, {"g": (label, 4)}
     )
     assert found["g counts"].tolist() == [[2, 1], [0, 0], [2, 2], [0, 0]]

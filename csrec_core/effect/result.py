@@ -18,10 +18,10 @@ from csrec_core.effect.score import (
     Sums,
     combine_splits,
     effects_of,
-    group_scores,
     intervals,
     merged,
     slope_of,
+    sum_groups,
 )
 from csrec_core.effect.sensitivity import sensitivity_band, tipping_point
 from csrec_core.effect.users import user_effects
@@ -208,7 +208,7 @@ class Effect:
         if not len(names):
             raise InputError("no row has a group; expected a label for some")
         return list(names), [
-            group_scores(scores, self.known, {"groups": (code[scores["place"].to_numpy()], len(names))})
+            sum_groups(scores, self.known, {"groups": (code[scores["place"].to_numpy()], len(names))})
             for scores in self.scores
         ]
 

@@ -89,7 +89,7 @@ def _block_sums(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sum
         "step": (np.minimum(step_of(scores, known), LAST_STEP - 1), LAST_STEP),
     }
     found = sum_scores(scores, every, span=known.span, value=known.middle)
-    found.update(group_scores(scores, known, groupings))
+    found.update(sum_groups(scores, known, groupings))
     variants = pd.concat(list(_variants(scores, known.middle)))
     label = np.repeat(np.arange(len(ESTIMATORS)), len(scores))
     found.update(sum_scores(variants, {"estimators": (label, len(ESTIMATORS))}))
@@ -109,8 +109,8 @@ def _variants(scores: pd.DataFrame, value: float) -> Iterator[pd.DataFrame]:
     yield own.assign(m1=0.0, m0=0.0, tau=one, w1=one, w0=nil)
 
 
-def group_scores(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sums:
-    """Return the sums by groups, with their `counts`."""
+def sum_groups(scores: pd.DataFrame, known: Known, groupings: Groupings) -> Sums:
+    """Sum the scores by groups (`sum_scores`), with the `counts` of each group."""
     found = sum_scores(scores, groupings, value=known.middle)
     own = (scores["w1"].to_numpy() > 0) & (scores["arm"].to_numpy() == 1)
     for name, (label, groups) in groupings.items():
