@@ -247,7 +247,7 @@ def _left_out(effect: Effect, scores: pd.DataFrame, z: np.ndarray, w1, w0, what:
     return _normal(effect, value, error, p, what)
 
 
-def _alike(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
+def _alike_users(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
     """Test that users who met more of the arm accept the baseline's exposures like others, at the same history.
 
     If not, which arm exposes leans on what is hidden, or the arm leaves something behind. Only what lies before an
@@ -328,7 +328,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "half of the users": ("minor", _subset),
     "the estimators agree": ("serious", _agreement),
     "no preference is left out": ("serious", _likeness),
-    "users of either arm are alike": ("serious", _alike),
+    "users of either arm are alike": ("serious", _alike_users),
     "without the logged chances": ("minor", _without_chances),
     "without the covariates": ("minor", _without_covariates),
 }
