@@ -64,6 +64,8 @@ def test_a_fall_and_an_effect_not_told_from_zero_are_not_called_a_rise(tmp_path)
     )
     open_ = said_of(first_screen(tmp_path, [answered(effect=0.001, lower=-0.01, upper=0.012)]))
     assert "Recommending changes acceptance by +0.1 points" in open_ and "not told apart from zero" in open_
+    whole = said_of(first_screen(tmp_path, [answered(estimand="arm")]))
+    assert "46% more, relatively; same users." in whole
     few = said_of(first_screen(tmp_path, [answered(lower=None, upper=None)]))
     assert "changes acceptance" in few and "95% interval" not in few
 

@@ -199,6 +199,12 @@ NOT_APART = "No group stands out", "They are not told apart."
 TOO_FEW = "Too few to tell", "No group is large enough to be compared."
 
 
+def test_segments_of_money_are_told_in_its_unit():
+    tests = pd.DataFrame({"segment": ["a"], "spread": [6.7187], "adjusted": [0.01]})
+    said, _ = segment_finding(Plain([], known=SimpleNamespace(binary=False)), tests)
+    assert said == "The effect differs with a (by up to 6.72)."
+
+
 @pytest.mark.parametrize(
     ("adjusted", "sentence", "tile"),
     [
@@ -223,7 +229,7 @@ def test_segments_in_words(adjusted, sentence, tile):
         .iloc[: len(adjusted)]
         .assign(adjusted=adjusted)
     )
-    assert segment_finding(Plain([]), tests) == (sentence, tile)
+    assert segment_finding(Plain([], known=SimpleNamespace(binary=True)), tests) == (sentence, tile)
     silent = segment_finding(Plain([], allows=False, status="bounded"), tests)
     assert silent == ("", ("Not told", "An effect that is bounded has no groups."))
 

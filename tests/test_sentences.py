@@ -345,6 +345,8 @@ def test_what_stands_behind_an_effect_by_hand():
         ["1,000", "600"], ["90", "80"], ["20.0%", "30.1%"], ["40", "50"], ["12.5%", "–"], ["–", "5.0%"], ["–", "75.0%"],
     ]  # fmt: skip
     assert list(table.columns) == ["a", "b"]
+    spent = words.overlap_rows(effect.identification, binary=False).set_index("what")
+    assert spent.loc["mean outcome"].tolist() == ["0.200", "0.301"]
     reach = pd.Series({"effect": 0.05, "lower": 0.01, "upper": 0.09, "k": 3})
     said = words.sequence_sentence(effect, reach)
     assert said.endswith(

@@ -9,6 +9,7 @@ from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import covariates, genres
 from csrec_core.effect.score import effects_of, step_of
 from csrec_core.metrics import holm
+from csrec_core.numbers import writer
 
 THIRDS = ("lowest third", "middle third", "highest third")
 BREADTH = "variety of own choices"  # what cohorts are made of where no time is logged
@@ -142,7 +143,8 @@ def segment_finding(effect: Effect, tests: pd.DataFrame) -> tuple[str, tuple[str
     if found.empty:
         all_alike = f"The effect is not found to differ with {', '.join(tests['segment'])}."
         return all_alike, ("No group stands out", "They are not told apart.")
-    names = ", ".join(f"{row.segment} (by up to {100 * row.spread:.1f} points)" for row in found.itertuples())
+    write, unit = writer(effect.known.binary)
+    names = ", ".join(f"{row.segment} (by up to {write(row.spread)}{unit})" for row in found.itertuples())
     some = "Some more than others", f"It differs with {' and '.join(found['segment'][:2])}."
     return f"The effect differs with {names}.", some
 

@@ -9,7 +9,7 @@ import pandas as pd
 from csrec_core.effect.answer import tipping_sentence
 from csrec_core.effect.identification import FEW_EFFECTIVE, Identification
 from csrec_core.effect.result import Effect
-from csrec_core.numbers import count, interval, share, writer
+from csrec_core.numbers import count, interval, plain, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict
 
 BEYOND = 0.1  # share of the arm's exposures that may have nothing to be compared with
@@ -89,13 +89,14 @@ def sequence_sentence(effect: Effect, reach: pd.Series) -> str:
     )
 
 
-def overlap_rows(judged: Identification) -> pd.DataFrame:
+def overlap_rows(judged: Identification, *, binary: bool = True) -> pd.DataFrame:
     """Return how comparable the arms are as text: `what`, and a column for the baseline and for the arm."""
     overlap, design = judged.overlap, judged.design
+    decided, write = ("accepted", share) if binary else ("mean outcome", plain)
     rows = [
         ("exposures", *(count(one) for one in overlap.rows)),
         ("users", *(count(one) for one in overlap.users)),
-        ("accepted", *(share(rate) for rate in overlap.accepted)),
+        (decided, *map(write, overlap.accepted)),
         ("users that the weighted exposures are worth", count(overlap.baseline), count(overlap.arm)),
         ("largest share of the weight on one user", share(overlap.largest), "–"),
         ("exposures with nothing to compare them with", "–", share(overlap.trimmed)),

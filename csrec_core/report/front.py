@@ -168,7 +168,9 @@ def _lead(found: Mapping) -> str:
 
 def _lift(found: Mapping) -> str:
     """Return the effect in relative terms, where it is told from zero and the baseline is not nothing."""
-    baseline, same = found["rates"][found["baseline"]], "same items, users, histories"
+    baseline = found["rates"][found["baseline"]]
+    # An arm as a whole picks its items, and what it did is part of later histories.
+    same = "same users" if found["estimand"] == "arm" else "same items, users, histories"
     if found["lower"] is None or found["lower"] <= 0 <= found["upper"]:
         return f"{same.capitalize()}; not told apart from zero."
     if baseline < 0.001:
