@@ -44,6 +44,7 @@ class World:
     misreport: str = ""  # baseline chances that are wrong: uniform, or sharpened
     disjoint: bool = False  # the arm exposes items that nobody chose
     randomised_arm: bool = False  # the arm itself is drawn at every exposure, with chance 0.4
+    leaning: float = 0.0  # how far a hidden trait moves the odds of meeting the arm, and of accepting
 
 
 def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
@@ -72,7 +73,10 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
     length = 2 * each.max()
     total = 2 * each
     place = np.arange(length)[None, :]
-    if world.randomised_arm:
+    trait = world.leaning * rng.normal(size=n) if world.leaning else np.zeros(n)
+    if world.leaning:
+        system = rng.random((n, length)) < expit(trait)[:, None]
+    elif world.randomised_arm:
         system = rng.random((n, length)) < 0.4
     elif world.interleaved:
         system = np.argsort(
@@ -94,7 +98,7 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
             chances["system"] = np.tile(softmax(1.2 * fame + wave), (n, 1))
         chance = np.where(side[:, None], chances["system"], chances["self"])
         item = (chance.cumsum(axis=1) > rng.random(n)[:, None]).argmax(axis=1)
-        levels = world.base + world.affinity * affinity + quality + (world.carry * last)[:, None]
+        levels = world.base + world.affinity * affinity + quality + (world.carry * last + trait)[:, None]
         levels = levels + world.drift * now / length
         level = levels[everyone, item]
         gain = trust * (1 + world.growth * (np.minimum(step["system"], 20) / 20))
@@ -120,7 +124,7 @@ def simulate(world: World, seed: int) -> tuple[Dataset, pd.DataFrame]:
             }
         )
         frame["feature_affinity"] = affinity[everyone, item]
-        if world.interleaved or world.randomised_arm:
+        if world.interleaved or world.randomised_arm or world.leaning:
             frame["timestamp"] = now * 1000 + everyone % 1000
         log.append(frame[here])
         known = pd.DataFrame({"user": everyone, "t": number, "step": number, "p1": p1, "p0": p0})
@@ -173,6 +177,7 @@ UNTOLD: dict[str, World] = {
     "chances sharpened": World(misreport="sharpened"),
     "disjoint items": World(disjoint=True),
     "chances of one arm, personal policy": World(logged=("self",), policy="personal"),
+    "users who accept more meet more of the arm": World(leaning=0.7),
 }
 
 
