@@ -151,7 +151,6 @@ def judge(
     follow from the log, where they vary. `arm_given`: the chance of the arm is logged or declared.
     """
     audit = [*audit, read_off] if read_off else audit
-    late = _tell_decisions(rows, binary)
     obstacles = _obstacles(design, overlap, audit, binary, rows)
     if design.estimand == "arm":
         status, reasons, assumptions, remedies = _by_arm(design, arm_given)
@@ -177,12 +176,8 @@ def judge(
             "leave out columns that are measured after the arm was drawn, if there are such",
             *remedies,
         ]
-    for name, auc in late.items():
-        words = "the time" if name == "time" else name
-        why = f"{words} all but tells the decision (AUC {auc:.2f}), as what is measured after it does"
-        what = f"leave {name} out, unless it is known before the decision"
-        what = "map the time of the exposure, not that of the decision" if name == "time" else what
-        obstacles, remedies = [why, *obstacles], [what, *remedies]
+    for why, remedy in _known_after(rows, binary):
+        obstacles, remedies = [why, *obstacles], [remedy, *remedies]
     if obstacles:
         status, reasons = "not identified", obstacles
     texts = tuple(reasons), tuple(assumptions), tuple(audit), tuple(remedies)
@@ -202,14 +197,21 @@ def _tell(rows: pd.DataFrame, label: pd.Series, names: Sequence[str]) -> dict[st
     return {name: float(max(auc, 1 - auc)) for name, auc in aucs.items() if max(auc, 1 - auc) > APART}
 
 
-def _tell_decisions(rows: pd.DataFrame, binary: bool) -> dict[str, float]:
-    """Return the columns beside the log, and the time, by which an arm's decisions are all but known."""
+def _known_after(rows: pd.DataFrame, binary: bool) -> list[tuple[str, str]]:
+    """Return which columns, or the time, all but tell an arm's decisions, and what to do about each."""
     middle = 0.5 if binary else rows["decision"].median()
-    names = [*beside(rows), "time"]
-    found: dict[str, float] = {}
+    told: dict[str, float] = {}
     for side in (0, 1):
         own = rows[rows["arm"] == side]
-        found |= _tell(own, own["decision"] > middle, names)
+        told |= _tell(own, own["decision"] > middle, [*beside(rows), "time"])
+    found = []
+    for name, auc in told.items():
+        words, remedy = name, f"leave {name} out, unless it is known before the decision"
+        if name == "time":
+            words, remedy = "the time", "map the time of the exposure, not that of the decision"
+        found.append(
+            (f"{words} all but tells the decision (AUC {auc:.2f}), as what is measured after it does", remedy)
+        )
     return found
 
 
