@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from csrec_core.effect import audit
 from csrec_core.effect.audit import audit_arms, audit_items, audit_reading
 from csrec_core.effect.design import Design
-from csrec_core.effect.identification import Overlap, judge, measure_overlap, tally_overlap
+from csrec_core.effect.identification import judge
+from csrec_core.effect.overlap import Overlap, measure_overlap, tally_overlap
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 OVERLAP = Overlap(500.0, 400.0, 0.01, 0.0, 1.0, 0.6, (1000, 800), (200, 180), (0.2, 0.3))

@@ -16,7 +16,7 @@ from csrec_core.effect.answer import (
     tipping_sentence,
 )
 from csrec_core.effect.design import Design
-from csrec_core.effect.identification import Overlap
+from csrec_core.effect.overlap import Overlap
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, Verdict
 
 BAND = [{"odds": odds, "lower": 0.1 - odds / 10, "upper": odds / 10} for odds in (1.0, 1.5, 2.0, 3.0)]

@@ -31,6 +31,7 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 LARGE_SHIFT = 0.5  # standard errors that a random common cause may shift the estimate by
 SMALL = 0.25  # standard errors that a preference must be seen to move the effect by, to count as left out
 ROUGH = 20  # users, below which a check says nothing
+FEWEST_ROWS = 100  # of either arm, for a test of what is left out
 BEFORE = 4  # exposures of a user by the baseline, from which on they are split
 MET = 2  # exposures of a user, from which on the share of the arm among them says something
 ALPHA = 0.05  # chance that any of the tests fails though nothing is wrong (Holm)
@@ -216,7 +217,7 @@ def _likeness(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Ver
     used = np.isfinite(z) & (scores["arm"].to_numpy() >= 0)
     scores, z = scores[used], z[used]
     w1, w0 = scores["w1"].to_numpy(), scores["w0"].to_numpy()
-    if min((w1 > 0).sum(), (w0 > 0).sum()) < 100 or scores["user"].nunique() < ROUGH:
+    if min((w1 > 0).sum(), (w0 > 0).sum()) < FEWEST_ROWS or scores["user"].nunique() < ROUGH:
         raise InputError("too few exposures follow a choice of the same user")
     what = "what users choose together would move the effect, were it taken in, by at least"
     found = _left_out(effect, scores, z, w1, w0, what)
@@ -262,7 +263,7 @@ def _alike_users(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> 
     used = (scores["arm"].to_numpy() >= 0) & (before >= MET)
     scores, met, shown = scores[used], met[used], shown[used].to_numpy()
     chosen = (scores["arm"] == 0).to_numpy()
-    if min(shown.sum(), chosen.sum()) < 100 or not np.ptp(met[chosen]) > 0:
+    if min(shown.sum(), chosen.sum()) < FEWEST_ROWS or not np.ptp(met[chosen]) > 0:
         raise InputError(f"too few exposures by {effect.design.baseline} follow some by {effect.design.arm}")
     what = f"what users who met more of {effect.design.arm} accept more without it would move the effect by at least"
     return _left_out(effect, scores, met, shown, chosen, what)

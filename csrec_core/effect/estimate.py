@@ -11,9 +11,10 @@ from csrec_core.effect.audit import audit_arms, audit_items, audit_reading
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.folds import fold_of
-from csrec_core.effect.identification import Overlap, judge, measure_overlap, tally_overlap
+from csrec_core.effect.identification import judge
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.nuisance import NETWORK
+from csrec_core.effect.overlap import Overlap, measure_overlap, tally_overlap
 from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows
 from csrec_core.effect.score import Sums, group_rows, item_fifths, split_sums

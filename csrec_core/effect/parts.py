@@ -25,8 +25,8 @@ from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.estimate import conclude, deal_seeds, learn_engines
 from csrec_core.effect.folds import fold_of, hashes
-from csrec_core.effect.identification import measure_overlap, tally_overlap
 from csrec_core.effect.item_counts import ItemCounts
+from csrec_core.effect.overlap import measure_overlap, tally_overlap
 from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows, shares_clock, table_moments
 from csrec_core.effect.score import Groupings, Sums, group_rows, item_fifths, split_sums
