@@ -6,15 +6,25 @@ from dataclasses import asdict, dataclass
 WORDS = HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "fails", "undecided", "not tested"
 WORST = (FAILS, UNDECIDED, HOLDS, NOT_TESTED)  # of several, the first of these stands for all
 NAN = float("nan")
-#: From the firmest to none, and what each lets a page say.
+
+
+@dataclass(frozen=True)
+class Status:
+    """What pages say under a status of an effect."""
+
+    heading: str
+    why: str  # a sentence
+    word: str  # the verdict on "the effect is identified", in whose colour the heading stands
+    parts: bool  # whether anything may be said by user, segment, step or policy
+
+
+#: From the firmest to none.
 STATUSES = {
-    "identified": "chances known by design carry the effect, and the audit of them passes",
-    "assumed": "the effect holds if nothing but what is declared or estimated moves both choice and decision",
-    "bounded": "something that moves both may be hidden: the band is the answer, the point one value in it",
-    "not identified": "this log cannot tell the effect",
+    "identified": Status("Identified: can be relied on", "The log bears out its known chances.", HOLDS, True),
+    "assumed": Status("Assumed: use with care", "It rests on what no log can prove.", UNDECIDED, True),
+    "bounded": Status("Bounded: a range", "Something hidden may move choice and decision.", UNDECIDED, False),
+    "not identified": Status("Not identified: cannot be told", "Its sides cannot be compared.", FAILS, False),
 }
-#: Which statuses allow statements on parts: users, segments, steps, policies.
-ALLOWED = ("identified", "assumed")
 
 
 @dataclass(frozen=True)

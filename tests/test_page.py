@@ -279,11 +279,11 @@ def test_the_list_of_runs_has_the_newest_first(tmp_path):
             "weekly",
             "+13.7 points",
             "+12.7 to +14.7",
-            "Can be relied on",
+            "Identified: can be relied on",
             "2 Jan 2026",
             "simulated books world",
         ],
-        ["open", "–", "–", "Cannot be told", "1 Jun 2025", "simulated books world"],
+        ["open", "–", "–", "Not identified: cannot be told", "1 Jun 2025", "simulated books world"],
         ["a b", "–", "–", "Not asked", "1 Jan 2025", "simulated books world"],
     ]
     assert "1 FAILED" in soup.text and "cut: " in soup.find(id="broken").find_next("li").text

@@ -333,8 +333,9 @@ def test_the_trend_in_a_word_and_in_a_sentence(lower, upper, word):
         assert words.over_time_sentence(Reported(trend=effect.trend, over_time=effect.over_time[:1])) == ""
 
 
-def test_fitness_has_words_for_every_status():
-    assert len({words.fitness(status) for status in STATUSES}) == 4
+def test_a_status_heads_pages_with_its_own_word_and_two_let_parts_be_told():
+    assert all(one.heading.startswith(f"{name.capitalize()}: ") for name, one in STATUSES.items())
+    assert [name for name, one in STATUSES.items() if one.parts] == ["identified", "assumed"]
 
 
 def test_what_stands_behind_an_effect_by_hand():

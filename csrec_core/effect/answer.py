@@ -16,7 +16,7 @@ from csrec_core.data.columns import SELF, SYSTEM
 from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
 from csrec_core.files import write_json
 from csrec_core.numbers import count, interval, plain, points, share, writer
-from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED
 
 #: Columns of `csrec_core.effect.record.describe` in plain words; an item is of its own kind where genres are not known.
 FEATURE_WORDS = {
@@ -36,9 +36,8 @@ FEATURE_WORDS = {
     "seen": "the number of exposures before",
     "time": "the time",
 }
-NONE, BOUNDED = "not identified", "bounded"
+LIGHTS = {HOLDS: "#217f5e", UNDECIDED: "#d98a1c", FAILS: "#9b2226"}  # where there is no style sheet
 EFFECT_INTERVAL = ("effect", "lower", "upper")
-COLOURS = {"identified": "#217f5e", "assumed": "#d98a1c", BOUNDED: "#d98a1c", NONE: "#9b2226"}
 ARMS = {SYSTEM: "recommended", SELF: "found by oneself"}
 LARGE_LETTERS = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
 ROW_EXAMPLE = """user=7, t=3, item=41, decision=1, source="{arm}",
@@ -58,7 +57,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     `design`, `pairs`, `log` (its name), `level` (of all intervals).
     """
     judged, design, known = effect.identification, effect.design, effect.known
-    told = judged.status != NONE
+    told = judged.status != "not identified"
     mean = effect.mean if told else pd.Series(np.nan, index=EFFECT_INTERVAL)
     rates = None
     if math.isfinite(mean["effect"]):  # too few users have none, whatever the status
@@ -183,10 +182,11 @@ def _headline(found: Mapping, write, unit: str) -> str:
     (who, what), middle, low, high = subject(found), found["effect"], found["lower"], found["upper"]
     if middle is None:
         who = who.replace("Recommending", "recommending")
-        why = " from this log" if found["status"] == NONE else ": too little was accepted in either arm"
+        untold = found["status"] == "not identified"
+        why = " from this log" if untold else ": too little was accepted in either arm"
         return f"What {who} does to {what} cannot be told{why}."
     ends = "(too few accepted for an interval)" if low is None else interval(low, high, write)
-    if found["status"] == BOUNDED:
+    if found["status"] == "bounded":
         point = f"{write(middle)}{unit} {ends} if nothing is hidden"
         if not (ends_twofold := twofold(found)):
             return f"{who} changes {what} by {point}."
@@ -247,14 +247,15 @@ def as_card(effect) -> str:
         f'<p class="amount" style="{LARGE_LETTERS}">{escape(amount_and_interval(found)[0] or "No answer")}</p>',
         f"<p>{escape(said['headline'])}</p>",
     ]
-    if found["rates"] and found["unit"] == "probability" and status != BOUNDED:
+    if found["rates"] and found["unit"] == "probability" and status != "bounded":
         parts += _bars(found["rates"])
-    light = f'<p class="light" style="border-left:5px solid {COLOURS[status]};padding:.2em .8em">'
+    colour = LIGHTS[STATUSES[status].word]
+    light = f'<p class="light" style="border-left:5px solid {colour};padding:.2em .8em">'
     word, reason = said["status"].partition(":")[0], found["reasons"][0]
     parts.append(f"{light}<strong>{escape(word)}.</strong> {escape(reason[:1].upper() + reason[1:])}.</p>")
     parts += [f"<p>{escape(said['band'])}</p>"] if "band" in said else []
     if found["remedies"]:
-        opened = " open" if status == NONE else ""
+        opened = " open" if status == "not identified" else ""
         items = "".join(f"<li>{escape(one)}</li>" for one in found["remedies"])
         row = escape(ROW_EXAMPLE.format(**{name: found[name] for name in ("arm", "baseline")}))
         logged = "" if status == "identified" else f"<p>A row that says enough:</p><pre>{row}</pre>"
@@ -269,7 +270,7 @@ def amount_and_interval(found: Mapping) -> tuple[str, str]:
     write, unit = writer(found["unit"] == "probability", sign=True)
     if found["effect"] is None:
         return "", ""
-    if found["status"] == BOUNDED and (band := twofold(found)):
+    if found["status"] == "bounded" and (band := twofold(found)):
         return " to ".join(map(write, band)) + unit, ""
     ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
     return write(found["effect"]) + unit, ends
@@ -288,7 +289,7 @@ def _bars(rates: dict) -> list[str]:
 def _as_table(effect, shared: Sequence[str]) -> pd.DataFrame:
     """Return the effect overall and, where the status allows it, by step and by group."""
     judged = effect.identification
-    mean = (effect.mean * (1 if judged.status != NONE else np.nan)).to_frame().T
+    mean = (effect.mean * (1 if judged.status != "not identified" else np.nan)).to_frame().T
     tables = [mean.assign(grouping="overall", group="all", exposures=judged.overlap.rows[1])]
     if judged.allows:
         steps = effect.over_time

@@ -18,7 +18,7 @@ from csrec_core.effect.overlap import Overlap
 from csrec_core.effect.rows import beside
 from csrec_core.effect.weights import ItemChances
 from csrec_core.numbers import counted, plain
-from csrec_core.verdict import ALLOWED, FAILS, HOLDS, UNDECIDED, Verdict
+from csrec_core.verdict import FAILS, HOLDS, STATUSES, UNDECIDED, Verdict
 
 FEW_EFFECTIVE = 30.0  # effective users, below which a side cannot be compared
 SUPPORT = 0.5, 0.95  # share of the arm's exposures whose item the baseline exposes: none, or not all
@@ -51,7 +51,7 @@ class Identification:
     @property
     def allows(self) -> bool:
         """Whether anything may be said by user, segment, step or policy."""
-        return self.status in ALLOWED
+        return STATUSES[self.status].parts
 
     @property
     def sentence(self) -> str:

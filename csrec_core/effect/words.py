@@ -10,7 +10,7 @@ from csrec_core.effect.answer import tipping_sentence
 from csrec_core.effect.identification import FEW_EFFECTIVE, Identification
 from csrec_core.effect.result import Effect
 from csrec_core.numbers import count, interval, plain, share, writer
-from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, WORST, Verdict
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, WORST, Verdict
 
 BEYOND = 0.1  # share of the arm's exposures that may have nothing to be compared with
 #: The checks that one rung sums up (`csrec_core.effect.checks.CHECKS`).
@@ -53,16 +53,6 @@ def over_time_tile(effect: Effect) -> str:
     lower, upper = effect.trend[["lower", "upper"]]
     word = "grows" if lower > 0 else "falls" if upper < 0 else "is not found to change"
     return f"It {word} over exposures (band: its interval)."
-
-
-def fitness(status: str) -> tuple[str, str]:
-    """Say whether a log is fit for telling the effect: in a word or two, and in a sentence."""
-    return {
-        "identified": ("Yes", "The log bears out its known chances."),
-        "assumed": ("Yes, with an assumption", "The effect rests on one that no log can prove."),
-        "bounded": ("In part", "Something hidden may move both choice and decision."),
-        "not identified": ("No", "Its two sides cannot be compared."),
-    }[status]
 
 
 def users_sentence(effect: Effect) -> str:
@@ -117,15 +107,14 @@ def evidence_frame(judged: Identification) -> pd.DataFrame:
 def ladder(effect: Effect) -> list[Verdict]:
     """Return the five rungs: identified, overlap, placebos, agreement of the estimators, sensitivity."""
     judged = effect.identification
-    status = {"identified": HOLDS, "not identified": FAILS}.get(judged.status, UNDECIDED)
-    overlap, trimmed = judged.overlap, judged.overlap.trimmed
+    status, overlap, trimmed = STATUSES[judged.status], judged.overlap, judged.overlap.trimmed
     word = FAILS if min(overlap.arm, overlap.baseline) < FEW_EFFECTIVE or trimmed > BEYOND else HOLDS
     detail = (
         f"Weighted to be alike, the arms count as {overlap.arm:,.0f} and {overlap.baseline:,.0f} users; "
         f"{trimmed:.0%} of the exposures have nothing to be compared with."
     )
     return [
-        Verdict("the effect is identified", status, judged.sentence, severity="decisive"),
+        Verdict("the effect is identified", status.word, judged.sentence, severity="decisive"),
         Verdict("the arms overlap", word, detail, trimmed, threshold=BEYOND, severity="decisive"),
         _sum_up("placebos show nothing", judged, PLACEBOS),
         _sum_up("the estimators agree", judged, ("the estimators agree",)),

@@ -11,15 +11,8 @@ from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.provenance import facts, summary
 from csrec_core.report.run import NOTEBOOK_ROLES, QUESTIONS, Run, of_kind
-from csrec_core.verdict import FAILS, WORST
+from csrec_core.verdict import FAILS, STATUSES, WORST
 
-#: What a status comes to, in a word or two, and the colour of its light.
-LIGHTS = {
-    "identified": ("Can be relied on", "holds"),
-    "assumed": ("Use with care", "undecided"),
-    "bounded": ("Only a range", "undecided"),
-    "not identified": ("Cannot be told", "fails"),
-}
 FOLDED = ("theorem", "reproduction")
 
 
@@ -54,8 +47,10 @@ def _card(run: Run, name: str) -> dict:
     verdicts = of_kind(said, "verdict")
     worst = min((one["verdict"] for one in verdicts), key=WORST.index, default="")
     source, answer = run.answer
-    word, light = LIGHTS[answer["status"]] if answer and name == source else (worst, worst)  # as above it
-    if word == FAILS:  # which of them: the sentence below may be of another
+    word = light = worst
+    if answer and name == source:  # as above it
+        word, light = STATUSES[answer["status"]].heading, STATUSES[answer["status"]].word
+    elif word == FAILS:  # which of them: the sentence below may be of another
         word += f": {', '.join(one['name'].replace('_', ' ') for one in verdicts if one['verdict'] == FAILS)}"
     findings = of_kind(said, "finding")
     return {
@@ -131,7 +126,6 @@ def _answer(found: Mapping) -> dict:
     lead, falls = _lead(found), found["status"] != "bounded" and (found["upper"] or 0) < 0
     value, ends = amount_and_interval(_turned(found) if falls else found)
     value, ends = (text.replace("+", "") if falls else text for text in (value, ends))
-    word, colour = LIGHTS[found["status"]]
     shown = found["unit"] == "probability" and found["status"] != "bounded"
     rates = (shown and found["rates"]) or {}
     most = max([*rates.values(), 1e-9])
@@ -143,8 +137,7 @@ def _answer(found: Mapping) -> dict:
         "interval": ends,
         "bars": bars[::-1],
         "lift": _lift(found) if rates else "",
-        "word": word,
-        "colour": colour,
+        "status": STATUSES[found["status"]],
         "reason": _reason(found),
         "range": possible_range(found) if found["effect"] is None else "",
         "remedies": found["remedies"],

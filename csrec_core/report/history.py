@@ -18,6 +18,7 @@ from csrec_core.report.compare import difference
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.run import Run, of_kind
 from csrec_core.report.table import table_html
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED
 
 HISTORY_FILE = "history.parquet"
 TEXTS = ("entry", "started", "notebook", "kind", "name", "word", "unit", "data", "code")
@@ -34,7 +35,7 @@ RULE = (
     "other data leaves out 0, or where a word or the status gets worse. Runs are taken as independent: where they "
     "share users the interval is too wide, and an alert is the surer. One run in twenty raises one by chance."
 )
-WORSE = ("identified", "holds", "not tested", "undecided", "assumed", "bounded", "fails", "not identified")
+WORSE = (*STATUSES, HOLDS, NOT_TESTED, UNDECIDED, FAILS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,12 @@ from csrec_core.csvfile import save_csv
 from csrec_core.effect.answer import amount_and_interval
 from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
-from csrec_core.report.front import LIGHTS, day, log_name
+from csrec_core.report.front import day, log_name
 from csrec_core.report.markup import TEMPLATES, short
 from csrec_core.report.provenance import moment
 from csrec_core.report.run import NUMBER_COLUMNS, Run, read_run
 from csrec_core.report.table import table_html
+from csrec_core.verdict import STATUSES
 
 GRID = {"run": str, "started": str, "axes": {...: [str]}, "points": {...: {...: str}}}
 COMPARISON = {"runs": [str], "started": str}
@@ -66,7 +67,8 @@ def _run_and_card(folder: Path) -> tuple[Run, dict]:
         "log": log_name(manifest),
         "effect": value or "–",
         "interval": ends or "–",
-        "light": LIGHTS[found["status"]] if found else ("Not asked", "not-tested"),
+        "light": STATUSES[found["status"]].word if found else "not-tested",
+        "sure": STATUSES[found["status"]].heading if found else "Not asked",
     }
 
 
