@@ -528,3 +528,42 @@ def test_a_side_table_of_named_items_keeps_the_logs_codes(tmp_path):
     assert found.items["price"].tolist() == [1, 2, 3, 4]
     assert list(found.items.columns) == ["item", "title", "price"]
     assert found.names("user") is None
+
+
+def side_table(folder, text, **changes):
+    """Return what is read of a log of the items 7, 8 and 9, with this text as its table of items."""
+    small_log(**changes).to_csv(folder / "log.csv", index=False)
+    (folder / "items.csv").write_text(text)
+    return read(folder)
+
+
+def test_a_side_table_is_read_as_the_columns_of_a_log_are(tmp_path):
+    text = 'item,title,genre,price,new,tags,empty\n7,01,1,1.5,true,a,\n8,2,2,n/a,False,"1,5",\n9,,1,-2,,b,\n'
+    items = side_table(tmp_path, text).items
+    assert items["item"].tolist() == [7, 8, 9]
+    assert items["title"].tolist()[:2] == ["01", "2"] and items["genre"].tolist() == ["1", "2", "1"]
+    np.testing.assert_array_equal(items["price"], [1.5, np.nan, -2])
+    np.testing.assert_array_equal(items["new"], [1, 0, np.nan])
+    assert items["tags"].tolist() == ["a", "1,5", "b"] and items["empty"].isna().all()
+    with pytest.raises(InputError, match=r"items.csv: row 2: price = 1,5; .*decimals stand after a point"):
+        side_table(tmp_path, 'item,price\n7,2\n8,"1,5"\n9,\n')
+    with pytest.raises(
+        InputError, match=r"items.csv: row 3 and 1 more: price = 'inf'; expected a finite number"
+    ):
+        side_table(tmp_path, "item,price\n7,2\n8,3\n9,inf\n10,-inf\n")
+
+
+def test_an_id_with_zeros_before_it_is_no_number_of_the_log(tmp_path):
+    expected = "expected a whole number such as the log's 9"
+    with pytest.raises(InputError, match=f"items.csv: row 2: item = 0008; {expected}"):
+        side_table(tmp_path, "item,price\n7,1\n0008,1\n9,1\n")
+    found = side_table(tmp_path, "item,price\n07,1\n8,2\n7,3\n9,4\n", item=["07", "8", "9", "9"])
+    assert found.names("item").to_dict() == {1: "07", 2: "8", 4: "7", 3: "9"}
+    assert found.items.set_index("item")["price"].to_dict() == {1: 1, 2: 2, 4: 3, 3: 4}
+
+
+def test_an_item_listed_twice_says_the_same_or_is_refused(tmp_path):
+    found = side_table(tmp_path, "item,price,name\n7,1,\n8,2,b\n7,1,\n9,3,c\n7,1,\n")
+    assert found.items["item"].tolist() == [7, 8, 9] and found.left_out == {"items.csv: repeats": 2}
+    with pytest.raises(InputError, match=r"items.csv: row 4: another price of item '8' than in a row before"):
+        side_table(tmp_path, "item,price\n7,1\n8,2\n9,3\n8,4\n")

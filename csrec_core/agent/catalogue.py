@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from csrec_core.data.tables import read_table
+from csrec_core.data.values import read_table
 from csrec_core.errors import InputError
 
 BOOK_COLUMNS = ("title", "author", "year", "genre")

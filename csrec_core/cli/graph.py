@@ -126,7 +126,7 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
 def _print_data(graph, sets, path) -> None:
     """Print the effect by the smallest set that the data hold, and what the data say of the graph."""
     from csrec_core.causal.adjustment import adjustment_sets, implications
-    from csrec_core.data.tables import read_table
+    from csrec_core.data.values import read_table
     from csrec_core.effect.adjusted import check_implications, estimate_adjusted
 
     table = read_table(path)

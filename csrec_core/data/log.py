@@ -10,7 +10,8 @@ import pandas as pd
 from csrec_core.data.columns import COLUMNS, FEATURE, KEY, SELF, SOURCES, SYSTEM
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.rows import Rows, read_rows
-from csrec_core.data.tables import Table, open_frame, open_table, read_table
+from csrec_core.data.tables import ROW, Table, open_frame, open_table
+from csrec_core.data.values import Cells, canonical, check_columns, read_table
 from csrec_core.errors import InputError, listed, nearest, readable, shown, unreadable
 from csrec_core.files import whole_file
 
@@ -234,14 +235,17 @@ def _repeated(rows: Rows, columns: dict, at: np.ndarray, name: str) -> InputErro
 
 def _with_tables_beside(dataset: Dataset, folder: Path, *, truth: bool) -> Dataset:
     """Add the tables of items and users that lie beside a log; with `truth`, that too."""
-    found = {}
+    found, left_out = {}, dict(dataset.left_out)
     for side, (key, label) in SIDES.items():
         files = (folder / f"{side}{suffix}" for suffix in WRITTEN)
         if file := next(filter(Path.is_file, files), None):
-            found[side] = _side_table(file, key, label, dataset)
+            table = _side_table(file, key, label, dataset)
+            found[side] = table.drop_duplicates(key, ignore_index=True)
+            if repeats := len(table) - len(found[side]):
+                left_out[f"{file.name}: repeats"] = repeats
     if truth and (folder / "truth.parquet").is_file():
         found["truth"] = read_table(folder / "truth.parquet")
-    return replace(dataset, **found)
+    return replace(dataset, **found, left_out=left_out)
 
 
 def _side_table(file: Path, key: str, label: str, dataset: Dataset) -> pd.DataFrame:
@@ -250,31 +254,54 @@ def _side_table(file: Path, key: str, label: str, dataset: Dataset) -> pd.DataFr
     Raises
     ------
     InputError
-        Where it lacks the column of ids, or ids of the log.
+        Where it lacks the column of ids, or ids of the log, or says two things of one.
     """
-    table, name = read_table(file), readable(file)
+    table, name = read_table(file, texts=(key, label, "genre")), readable(file)
     if key not in table.columns:
         raise InputError(f"{name}: no column {key!r}; found {listed(table.columns)}")
-    if (missing := table[key].isna().to_numpy()).any():
-        raise InputError(f"{name}: row {missing.argmax() + 1}: no value in column {key!r}; expected an id")
-    names, ids = dataset.names(key), table[key]
-    if names is not None:
-        found = ids.astype(str)
-        labels = [*names, *sorted(set(found) - set(names))]
-        wanted, codes = names, found.map(pd.Series(range(1, len(labels) + 1), index=labels))
-    else:
-        wanted, codes = pd.Series(np.unique(dataset.log[key])), pd.to_numeric(ids, errors="coerce")
-        if not pd.api.types.is_integer_dtype(codes):
-            wanted, codes = wanted.astype(str), ids.astype(str)
-        found = codes
-    lacking = wanted[~wanted.isin(found)]
+    names = dataset.names(key)
+    ids = _side_ids(table, key, name, dataset.log[key].iloc[0] if names is None else None)
+    wanted = pd.Series(np.unique(dataset.log[key])) if names is None else names
+    lacking = wanted[~wanted.isin(ids)]
     if len(lacking):
-        near = nearest(str(lacking.iloc[0]), found.astype(str).head(10_000))
+        near = nearest(str(lacking.iloc[0]), ids.astype(str).head(10_000))
         raise InputError(
             f"{name}: knows no {key} {', '.join(shown(each) for each in lacking.head(3))}"
             f"{f' and {len(lacking) - 3:,} more' if len(lacking) > 3 else ''} of the log's {len(wanted):,}"
             f"{f'; the nearest is {shown(near)}' if near else ''}; expected a row for each {key}"
         )
-    if names is not None and label not in table.columns:
-        table.insert(1, label, found)
-    return table.assign(**{key: codes})
+    _refuse_contradictions(table.assign(**{key: ids}), key, name)
+    if names is not None:
+        if label not in table.columns:
+            table.insert(1, label, ids)
+        labels = [*names, *sorted(set(ids) - set(names))]
+        ids = ids.map(pd.Series(range(1, len(labels) + 1), index=labels))
+    return table.assign(**{key: ids})
+
+
+def _side_ids(table: pd.DataFrame, key: str, name: str, number: int | None) -> pd.Series:
+    """Return the ids of a table as those of a log are read: text, or numbers where the log has, such as this one."""
+    with open_frame(table[[key]], name) as opened:
+        cells = Cells(opened, key)
+        ids = cells.ids(key)
+        if number is None:
+            ids = replace(ids, value=f"CAST({ids.value} AS VARCHAR)")
+        else:
+            value = f"CASE WHEN {canonical(cells.text)} THEN CAST({cells.text} AS BIGINT) END"
+            ids = replace(ids, value=value, expected=f"a whole number such as the log's {number}")
+        check_columns(opened, [ids])
+        rows = opened.query(f"SELECT {ids.value} FROM {opened.view} ORDER BY {ROW}")
+    return pd.Series([value for (value,) in rows], index=table.index)
+
+
+def _refuse_contradictions(table: pd.DataFrame, key: str, name: str) -> None:
+    """Refuse two rows of one id that do not say the same."""
+    again = table.reset_index(drop=True)[table.duplicated(key, keep=False).to_numpy()].map(str)
+    first = again.groupby(key).transform("first")
+    differ = (again.drop(columns=key) != first).to_numpy()
+    if differ.any():
+        row, column = np.argwhere(differ)[0]
+        raise InputError(
+            f"{name}: row {again.index[row] + 1}: another {first.columns[column]} of {key} "
+            f"{shown(again[key].iloc[row])} than in a row before; expected one row for each {key}"
+        )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import Dataset
-from csrec_core.data.tables import read_table
+from csrec_core.data.values import read_table
 from csrec_core.errors import InputError, unknown
 
 

@@ -77,7 +77,9 @@ def read_rows(table: Table, options: ReadOptions) -> Rows:
     if not (rows := found.view.one("count(*)")):
         raise _no_rows(table, left_out)
     columns, times = _row_columns(found)
-    kept = [each for each, missing in check_columns(found.view, [*columns, source]) if missing < rows]
+    columns.append(source)
+    lacks = check_columns(found.view, columns)
+    kept = [each for each, missing in zip(columns, lacks, strict=True) if missing < rows]
     typed = [f"{ROW} AS row", f"{PLACE if options.explode else 0} AS place"]
     for number, each in enumerate(kept):
         # Without NULL: a missing time would make floats of whole numbers.

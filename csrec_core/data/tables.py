@@ -93,7 +93,7 @@ def open_table(
                 hive = any("=" in part for part in paths[0].parts)
                 options = f"union_by_name=true, hive_partitioning={hive}, hive_types_autocast=false"
                 source = f"read_parquet({_texts(paths)}, {options})"
-                with _parquet(name):  # DuckDB would make different names of those that are alike
+                with as_parquet(name):  # DuckDB would make different names of those that are alike
                     names = pq.read_schema(paths[0]).names
                 _check_names(names, name)
             elif text.lstrip()[:1] in ("{", "["):
@@ -114,27 +114,13 @@ def open_frame(frame: pd.DataFrame, name: str = "log") -> Iterator[Table]:
         yield _with_view(Table(connection, name), "frame")
 
 
-def read_table(path: Path, *, texts: Sequence[str] = ("user", "item")) -> pd.DataFrame:
-    """Read a whole table, of Parquet with its types, of text with numbers where all are, but in columns of `texts`."""
-    if read_head(path)[0].startswith(b"PAR1"):
-        with _parquet(readable(path)):
-            return pd.read_parquet(path)
-    with open_table(path) as table, table.spoken():
-        frame = table.connection.sql(f"SELECT * EXCLUDE {ROW} FROM file").df()
-    for column in frame.columns.difference(texts):
-        numbers = pd.to_numeric(frame[column], errors="coerce")
-        if numbers.notna().eq(frame[column].notna()).all():
-            frame[column] = numbers
-    return frame
-
-
 def quoted(column: str) -> str:
     """Return the name of a column as SQL."""
     return '"' + column.replace('"', '""') + '"'
 
 
 @contextmanager
-def _parquet(name: str) -> Iterator[None]:
+def as_parquet(name: str) -> Iterator[None]:
     """Say of a file that begins as Parquet that it is none."""
     try:
         yield

@@ -2,13 +2,16 @@
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
 
 from csrec_core.data.columns import COLUMNS, FEATURE
-from csrec_core.data.forms import VALUE
-from csrec_core.data.tables import ROW, Table, quoted, sql_text
-from csrec_core.errors import InputError, shown, unknown
+from csrec_core.data.forms import VALUE, read_head
+from csrec_core.data.tables import ROW, Table, as_parquet, open_table, quoted, sql_text
+from csrec_core.errors import InputError, readable, shown, unknown
 
 INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")}
 #: What the types of DuckDB hold; all that begin with TIMESTAMP are times, all others nested or binary.
@@ -134,15 +137,16 @@ class Cells:
         expected = COLUMNS.get(name, "a finite number")
         self.refuse(("time", "list", "other"), expected)
         value = number(self.raw)
+        if self.kind == "text" and (name == "decision" or name not in COLUMNS):
+            word = f"lower(trim(CAST({self.raw} AS VARCHAR)))"
+            value = f"CASE {word} WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {value} END"
         required = name not in ("propensity", "arm_propensity", "probability", "position")
         if name in ("propensity", "arm_propensity"):
             value = f"CASE WHEN {value} > 0 AND {value} <= 1 THEN {value} END"
         elif name == "probability":
             value = f"CASE WHEN {value} BETWEEN 0 AND 1 THEN {value} END"
         elif name == "decision":
-            word = f"lower(trim(CAST({self.raw} AS VARCHAR)))"
-            truth = f"CASE {word} WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {value} END"
-            value = f"CASE {truth} WHEN 0 THEN 0::TINYINT WHEN 1 THEN 1::TINYINT END"
+            value = f"CASE {value} WHEN 0 THEN 0::TINYINT WHEN 1 THEN 1::TINYINT END"
         elif name in ("t", "position"):
             value = f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS INTEGER) END"
             expected += " within 32 bits; times are mapped as timestamp" if name == "t" else ""
@@ -204,19 +208,43 @@ def canonical(raw: str) -> str:
     return f"(regexp_full_match({raw}, '0|-?[1-9][0-9]*') AND TRY_CAST({raw} AS BIGINT) IS NOT NULL)"
 
 
-def check_columns(table: Table, columns: list[Column]) -> Iterator[tuple[Column, int]]:
-    """Yield how many values each column lacks; refuse the first bad one with its row.
+def check_columns(table: Table, columns: list[Column]) -> list[int]:
+    """Return how many values each column lacks; refuse the first bad one with its row.
 
     One pass over the table counts, and a second one, if something is bad, finds it.
     """
-    counts = [f"count_if({each.missing}), count_if({each.bad})" for each in columns]
-    found = table.query(f"SELECT {', '.join(counts)} FROM {table.view}")[0]
+    counts = ["0", *(f"count_if({each.missing}), count_if({each.bad})" for each in columns)]
+    _, *found = table.query(f"SELECT {', '.join(counts)} FROM {table.view}")[0]
     for each, missing, bad in zip(columns, found[::2], found[1::2], strict=True):
         if missing and each.required:
             raise _refusal(table, each, each.missing, missing)
         if bad:
             raise _refusal(table, each, each.bad, bad)
-        yield each, missing
+    return list(found[::2])
+
+
+def read_table(path: Path, *, texts: Sequence[str] = ("user", "item")) -> pd.DataFrame:
+    """Read a whole table, of Parquet with its types, of text with numbers where all are, but in columns of `texts`.
+
+    Words of truth are 1 and 0. InputError where all would be finite numbers with a point for a comma.
+    """
+    if read_head(path)[0].startswith(b"PAR1"):
+        with as_parquet(readable(path)):
+            return pd.read_parquet(path)
+    with open_table(path) as table:
+        columns = [Cells(table, name).numbers(FEATURE + name) for name in table.columns if name not in texts]
+        near = "TRY_CAST(replace({}, ',', '.') AS DOUBLE) IS NOT NULL"
+        tests = [
+            f"bool_and({each.missing} OR {each.value} IS NOT NULL OR {near.format(each.raw)})"
+            for each in columns
+        ]
+        _, *found = table.query(f"SELECT {', '.join(['0', *tests])} FROM file")[0]
+        numbers = [replace(each, required=False) for each, all_ in zip(columns, found, strict=True) if all_]
+        check_columns(table, numbers)
+        values = {each.own: f"({each.value})::DOUBLE" for each in numbers}
+        selected = ", ".join(f"{values.get(name, quoted(name))} AS {quoted(name)}" for name in table.columns)
+        with table.spoken():
+            return table.connection.sql(f"SELECT {selected} FROM file").df()
 
 
 def _refusal(table: Table, column: Column, where: str, count: int) -> InputError:
