@@ -69,7 +69,7 @@ def test_the_command_estimates_and_tests(table, tmp_path):
     found = CliRunner().invoke(cli, [*words, str(tmp_path / "trial.csv")])
     assert found.exit_code == 0, found.output
     assert "adjusted for age" in found.output and "age ⊥ luck" in found.output
-    assert "course = 1, against course = 0, raises" in found.output
+    assert "course = 1, against course = 0, raises wage by" in found.output
 
 
 UNITS = pd.DataFrame({"age": [1.5, 2, 3, 4], "do": [3, 8, 3, 8], "y": [1.0, 0, 0, 1], "wage": [1.0, 2, 2, 9]})
@@ -88,7 +88,11 @@ def test_a_table_is_read_as_a_log(monkeypatch, y, adjust, decision, outcome, dec
     monkeypatch.setattr(adjusted, "estimate_effect", lambda dataset, **options: (dataset, options))
     dataset, options = estimate_adjusted(UNITS, y=y, do="do", adjust=adjust, seed=6)
     log = dataset.log
-    assert dataset.name == y and log["user"].tolist() == [0, 1, 2, 3] and log["decision"].tolist() == decision
+    assert (
+        dataset.name == dataset.read.map["outcome"] == y
+        and log["user"].tolist() == [0, 1, 2, 3]
+        and log["decision"].tolist() == decision
+    )
     assert log["source"].astype(str).tolist() == ["do = 3", "do = 8"] * 2
     assert set(log["t"]) == {1} and set(log["item"]) == {0}
     assert (log["outcome"].tolist() if outcome else None) == outcome and ("outcome" in log) == bool(outcome)

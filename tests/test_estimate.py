@@ -92,7 +92,7 @@ def test_what_the_verdict_rests_on(monkeypatch, estimand, given):
     assert found.benchmark == (("", 1.0) if given else ("age", 2.0)) and found.identification == "judged"
     assert (found.width, found.outcome, found.learners, found.splits) == (
         7,
-        "outcome",
+        "acceptance",
         {"m0": "boosted"},
         ["sums"],
     )
@@ -101,8 +101,10 @@ def test_what_the_verdict_rests_on(monkeypatch, estimand, given):
     assert named.outcome == "minutes" and named.benchmark == ("x", 3.0) and seen["read_off"] is None
     assert (
         conclude(None, None, [engine], scored, [], "", read=SimpleNamespace(map={}), **about).outcome
-        == "outcome"
+        == "acceptance"
     )
+    known.binary = False
+    assert conclude(None, None, [engine], scored, [], "", read=None, **about).outcome == "outcome"
 
 
 @pytest.fixture(scope="module")

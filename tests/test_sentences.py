@@ -21,12 +21,19 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, Ve
 
 BAND = [{"odds": odds, "lower": 0.1 - odds / 10, "upper": odds / 10} for odds in (1.0, 1.5, 2.0, 3.0)]
 BASE = {
-    "effect": 0.0766, "lower": 0.07, "upper": 0.083, "unit": "probability", "arm": "b", "baseline": "a",
+    "effect": 0.0766, "lower": 0.07, "upper": 0.083, "unit": "probability", "outcome": "acceptance", "arm": "b", "baseline": "a",
     "rates": {"a": 0.1062, "b": 0.1828}, "status": "identified", "reasons": ["drawn", "and more"], "band": [],
     "tipping": None, "benchmark": {"name": "", "odds": 1.0}, "checks": [], "remedies": [], "target": "exposed",
     "arms": {"a": {"exposures": 100, "accepted": 10}, "b": {"exposures": 200, "accepted": 30}},
 }  # fmt: skip
-SPENT = {"unit": "amount_spent", "rates": {"a": 10.26, "b": 13.5}, "effect": 3.25, "lower": 1.0, "upper": 5.5}
+SPENT = {
+    "unit": "amount_spent",
+    "outcome": "amount_spent",
+    "rates": {"a": 10.26, "b": 13.5},
+    "effect": 3.25,
+    "lower": 1.0,
+    "upper": 5.5,
+}
 DEFAULT = {"arm": "system", "baseline": "self"}
 UNTOLD = {"effect": None, "lower": None, "upper": None, "rates": None}
 
@@ -62,6 +69,9 @@ UNTOLD = {"effect": None, "lower": None, "upper": None, "rates": None}
             "not told apart from zero.",
         ),
         (SPENT, "b, against a, raises amount spent by 3.25 [1.00, 5.50], from 10.3 to 13.5."),
+        (SPENT | {"outcome": None}, "b, against a, raises amount spent by 3.25 [1.00, 5.50], from 10.3 to 13.5."),
+        ({"outcome": None}, "b, against a, raises acceptance by 7.7 points [7.0, 8.3], from 10.6% to 18.3%."),
+        ({"outcome": "cured"}, "b, against a, raises cured by 7.7 points [7.0, 8.3], from 10.6% to 18.3%."),
         (
             {"status": "bounded", "band": BAND},
             "b, against a, changes acceptance by between −10.0 and 20.0 points if what is hidden moves the odds "
@@ -186,7 +196,7 @@ class Reported:
         )  # fmt: skip
         self.known = SimpleNamespace(binary=True, users=123, rows=1600)
         self.mean = pd.Series({"effect": 0.06, "lower": 0.04, "upper": 0.08, "error": 0.01})
-        self.baseline, self.outcome, self.name, self.level = 0.2, "decision", "log", 0.95
+        self.baseline, self.outcome, self.name, self.level = 0.2, "acceptance", "log", 0.95
         self.estimates = pd.DataFrame(
             {
                 "name": ["doubly robust", "observed"],

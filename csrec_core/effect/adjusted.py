@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.data.options import ReadOptions
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.effect.independence import covariance_test
 from csrec_core.effect.result import Effect
@@ -67,7 +68,8 @@ def estimate_adjusted(
     if not adjust:  # nothing moves both: the share of the action is its chance, which is an estimate
         share = float((numbers[do] == values[1]).mean())
         declared = {"arm_propensity": share, "arm_chances": "estimated"}
-    return estimate_effect(Dataset(log, name=y), arm=names[1], baseline=names[0], seed=seed, **declared)
+    dataset = Dataset(log, name=y, read=ReadOptions(map={"outcome": y}))
+    return estimate_effect(dataset, arm=names[1], baseline=names[0], seed=seed, **declared)
 
 
 def check_implications(

@@ -50,11 +50,11 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     """Return the answer as JSON can hold it: plain numbers, null where there is none.
 
     `pairs` are the effects of the other arms against the same baseline. Returns `effect`, `lower`, `upper` (null
-    where not identified), `unit` ("probability", or the outcome's own name where it is no yes or no), `rates` (mean
-    decision at the target under either arm), `baseline` and `arm` (names), `target`, `estimand`, `status`,
-    `reasons`, `band`, `tipping` (odds at which zero enters; null where none do), `benchmark`, `estimates`,
-    `checks`, `users`, `exposures`, `arms` (of all exposures, `accepted` a count), `assumptions`, `remedies`,
-    `design`, `pairs`, `log` (its name), `level` (of all intervals).
+    where not identified), `unit` ("probability", or the outcome's own name where it is no yes or no), `outcome`
+    ("acceptance", or its own name), `rates` (mean decision at the target under either arm), `baseline` and `arm`
+    (names), `target`, `estimand`, `status`, `reasons`, `band`, `tipping` (odds at which zero enters; null where none
+    do), `benchmark`, `estimates`, `checks`, `users`, `exposures`, `arms` (of all exposures, `accepted` a count),
+    `assumptions`, `remedies`, `design`, `pairs`, `log` (its name), `level` (of all intervals).
     """
     judged, design, known = effect.identification, effect.design, effect.known
     told = judged.status != "not identified"
@@ -77,6 +77,7 @@ def as_dict(effect, pairs: Sequence = ()) -> dict:
     found = {
         **{name: mean[name] for name in numbers},
         "unit": "probability" if known.binary else effect.outcome,
+        "outcome": effect.outcome,
         "rates": rates,
         **{name: getattr(design, name) for name in ("baseline", "arm", "target", "estimand")},
         "status": judged.status,
@@ -175,7 +176,9 @@ def subject(found: Mapping) -> tuple[str, str]:
     """Return who acts, as a sentence begins, and what it is done to."""
     arm, baseline = found["arm"], found["baseline"]
     who = "Recommending" if (arm, baseline) == (SYSTEM, SELF) else f"{arm}, against {baseline},"
-    return who, "acceptance" if found["unit"] == "probability" else found["unit"].replace("_", " ")
+    # A run of an earlier version has no outcome.
+    what = found["outcome"] or ("acceptance" if found["unit"] == "probability" else found["unit"])
+    return who, what.replace("_", " ")
 
 
 def _headline(found: Mapping, write, unit: str) -> str:

@@ -188,6 +188,6 @@ def conclude(
         benchmark=benchmark or (("", 1.0) if given else strongest(first, rows, features, scored)),
         learners=first.learners,
         width=max(one["m0"].width for one in first.models.values()),
-        outcome=read.map.get("outcome", "outcome") if read else "outcome",
+        outcome=(read.map if read else {}).get("outcome", "acceptance" if known.binary else "outcome"),
         **others,
     )

@@ -56,7 +56,7 @@ class Effect:
     width : int
         Coefficients of the regression of the baseline's decisions.
     outcome : str
-        What is caused, where that is no yes or no, by its name in the file.
+        What is caused: acceptance, or an outcome by its name in the file.
     """
 
     design: Design
@@ -71,7 +71,7 @@ class Effect:
     learners: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     width: int = 0
-    outcome: str = "outcome"
+    outcome: str = "acceptance"
 
     @cached_property
     def inflation(self) -> float:
