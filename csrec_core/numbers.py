@@ -124,6 +124,19 @@ def interval(lower: float, upper: float, write=points) -> str:
     return f"[{ends[0]}, {ends[1]}]" if ends[0] != ends[1] or DASH in ends else f"about {ends[0]}"
 
 
+def moved(up: str, down: str, value: float, lower: float, upper: float, *, binary: bool) -> str:
+    """Say that something goes up or down, and by how much: the direction is in the words, not in a sign.
+
+    Examples
+    --------
+    >>> moved("grows", "falls", -0.015, -0.02, -0.01, binary=True)
+    'falls by 1.5 points [1.0, 2.0]'
+    """
+    write, unit = writer(binary)
+    word, ends = (up, (lower, upper)) if value > 0 else (down, (-upper, -lower))
+    return f"{word} by {write(abs(value))}{unit} {interval(*ends, write)}"
+
+
 def interval_text(mean: float, lower: float, upper: float, *, digits: int = 3) -> str:
     """Return an estimate with its interval, `0.155 [0.148, 0.162]`; alone where the ends say nothing more.
 

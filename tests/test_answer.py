@@ -20,8 +20,8 @@ from csrec_core.plots.log import plot_accept_rates, plot_item_shares
 from csrec_core.verdict import FAILS, Verdict
 
 KEYS = (
-    "effect lower upper unit outcome rates baseline arm target estimand status reasons band tipping benchmark estimates checks "
-    "users exposures arms assumptions remedies design pairs log level"
+    "effect lower upper unit outcome rates baseline arm target estimand status reasons band tipping benchmark "
+    "estimates checks users exposures arms assumptions remedies design pairs log level"
 )
 
 

@@ -39,13 +39,11 @@ def test_the_first_screen_is_short(tmp_path, status):
 
 def test_an_identified_effect_is_told_with_interval_rates_and_lift(tmp_path):
     header = first_screen(tmp_path, [answered(), *TILES])
-    assert " ".join(header.h1.text.split()) == "Recommending raises acceptance by +13.7 points"
+    assert " ".join(header.h1.text.split()) == "Recommending raises acceptance by 13.7 points"
     text = said_of(header)
     assert text.startswith("Run weekly · simulated books world · 2,000 users, 80,000 exposures · 2 Jan 2026")
     assert (
-        "+12.7 to +14.7" in text
-        and "46% more, relatively" in text
-        and "Identified: can be relied on." in text
+        "12.7 to 14.7" in text and "46% more, relatively" in text and "Identified: can be relied on." in text
     )
     bars = [[dd.text for dd in row.find_all(["dt", "dd"])] for row in header.select(".bars div")]
     assert bars == [["recommended", "", "43.8%"], ["found by oneself", "", "30.1%"]]

@@ -21,9 +21,10 @@ from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, Ve
 
 BAND = [{"odds": odds, "lower": 0.1 - odds / 10, "upper": odds / 10} for odds in (1.0, 1.5, 2.0, 3.0)]
 BASE = {
-    "effect": 0.0766, "lower": 0.07, "upper": 0.083, "unit": "probability", "outcome": "acceptance", "arm": "b", "baseline": "a",
-    "rates": {"a": 0.1062, "b": 0.1828}, "status": "identified", "reasons": ["drawn", "and more"], "band": [],
-    "tipping": None, "benchmark": {"name": "", "odds": 1.0}, "checks": [], "remedies": [], "target": "exposed",
+    "effect": 0.0766, "lower": 0.07, "upper": 0.083, "unit": "probability", "outcome": "acceptance", "arm": "b",
+    "baseline": "a", "rates": {"a": 0.1062, "b": 0.1828}, "status": "identified",
+    "reasons": ["drawn", "and more"], "band": [], "tipping": None, "benchmark": {"name": "", "odds": 1.0}, "checks": [],
+    "remedies": [], "target": "exposed",
     "arms": {"a": {"exposures": 100, "accepted": 10}, "b": {"exposures": 200, "accepted": 30}},
 }  # fmt: skip
 SPENT = {
@@ -337,7 +338,7 @@ def test_the_trend_in_a_word_and_in_a_sentence(lower, upper, word):
     assert said.startswith(f"The effect {word} by ") if "found" not in word else said == ""
     if word == "falls":
         assert said == (
-            "The effect falls by −1.5 points [−2.0, −1.0] every ten exposures: from +5.0 at the first to "
+            "The effect falls by 1.5 points [1.0, 2.0] every ten exposures: from +5.0 at the first to "
             "+7.0 at exposure 2."
         )
         assert words.over_time_sentence(Reported(trend=effect.trend, over_time=effect.over_time[:1])) == ""

@@ -15,7 +15,7 @@ from csrec_core.csvfile import save_csv
 from csrec_core.data.columns import SELF, SYSTEM
 from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
 from csrec_core.files import write_json
-from csrec_core.numbers import count, interval, plain, points, share, writer
+from csrec_core.numbers import count, interval, moved, plain, points, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED
 
 #: Columns of `csrec_core.effect.record.describe` in plain words; an item is of its own kind where genres are not known.
@@ -196,14 +196,18 @@ def _headline(found: Mapping, write, unit: str) -> str:
         wide = " and ".join(map(write, ends_twofold))
         return f"{who} changes {what} by between {wide}{unit} if what is hidden moves the odds twofold; by {point}."
     rates = " to ".join(share(rate) if unit else plain(rate) for rate in found["rates"].values())
-    if low is None or low <= 0 <= high:
+    if not told_from_zero(found):
         return (
             f"{who} changes {what} by {write(middle)}{unit} {ends}, from {rates}, not told apart from zero."
         )
-    moves = "raises" if middle > 0 else "lowers"
-    ends = ends if middle > 0 else interval(-high, -low, write)
     end = ", if its assumptions hold." if found["status"] == "assumed" else "."
-    return f"{who} {moves} {what} by {write(abs(middle))}{unit} {ends}, from {rates}{end}"
+    said = moved(f"raises {what}", f"lowers {what}", middle, low, high, binary=bool(unit))
+    return f"{who} {said}, from {rates}{end}"
+
+
+def told_from_zero(found: Mapping) -> bool:
+    """Return whether the effect has an interval, and that leaves out zero."""
+    return found["lower"] is not None and not found["lower"] <= 0 <= found["upper"]
 
 
 def twofold(found: Mapping) -> tuple[float, float] | None:
@@ -268,9 +272,9 @@ def as_card(effect) -> str:
     return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
 
 
-def amount_and_interval(found: Mapping) -> tuple[str, str]:
+def amount_and_interval(found: Mapping, *, sign: bool = True) -> tuple[str, str]:
     """Return the largest letters and the interval: under `bounded` the range alone, without an effect nothing."""
-    write, unit = writer(found["unit"] == "probability", sign=True)
+    write, unit = writer(found["unit"] == "probability", sign=sign)
     if found["effect"] is None:
         return "", ""
     if found["status"] == "bounded" and (band := twofold(found)):

@@ -9,7 +9,7 @@ import pandas as pd
 from csrec_core.effect.answer import tipping_sentence
 from csrec_core.effect.identification import FEW_EFFECTIVE, Identification
 from csrec_core.effect.result import Effect
-from csrec_core.numbers import count, interval, plain, share, writer
+from csrec_core.numbers import count, interval, moved, plain, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, WORST, Verdict
 
 BEYOND = 0.1  # share of the arm's exposures that may have nothing to be compared with
@@ -40,10 +40,9 @@ def over_time_sentence(effect: Effect) -> str:
     if not effect.identification.allows or not (lower > 0 or upper < 0) or len(steps) < 2:
         return ""
     first, last = steps.iloc[0], steps.iloc[-1]
-    unit = " points" if effect.known.binary else ""
+    said = moved("grows", "falls", slope, lower, upper, binary=effect.known.binary)
     return (
-        f"The effect {'grows' if lower > 0 else 'falls'} by {amount(effect, slope)}{unit} "
-        f"{between(effect, lower, upper)} every ten exposures: from {amount(effect, first['effect'])} at the first "
+        f"The effect {said} every ten exposures: from {amount(effect, first['effect'])} at the first "
         f"to {amount(effect, last['effect'])} at exposure {int(last['step'])}."
     )
 

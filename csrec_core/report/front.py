@@ -5,7 +5,15 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from csrec_core.effect.answer import ARMS, amount_and_interval, possible_range, sentences, subject, twofold
+from csrec_core.effect.answer import (
+    ARMS,
+    amount_and_interval,
+    possible_range,
+    sentences,
+    subject,
+    told_from_zero,
+    twofold,
+)
 from csrec_core.numbers import count, share, writer
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
@@ -123,15 +131,15 @@ def day(iso: str) -> str:
 
 def _answer(found: Mapping) -> dict:
     """Return what the first screen says of the effect."""
-    lead, falls = _lead(found), found["status"] != "bounded" and (found["upper"] or 0) < 0
-    value, ends = amount_and_interval(_turned(found) if falls else found)
-    value, ends = (text.replace("+", "") if falls else text for text in (value, ends))
+    told = found["status"] != "bounded" and told_from_zero(found)
+    falls = told and found["effect"] < 0
+    value, ends = amount_and_interval(_turned(found) if falls else found, sign=not told)
     shown = found["unit"] == "probability" and found["status"] != "bounded"
     rates = (shown and found["rates"]) or {}
     most = max([*rates.values(), 1e-9])
     bars = [(ARMS.get(name, name), share(rate), max(0, 100 * rate / most)) for name, rate in rates.items()]
     return {
-        "lead": lead,
+        "lead": _lead(found, told),
         "amount": value,
         "wide": found["status"] == "bounded",
         "interval": ends,
@@ -150,12 +158,11 @@ def _turned(found: Mapping) -> Mapping:
     return {**found, "effect": -found["effect"], "lower": -found["upper"], "upper": -found["lower"]}
 
 
-def _lead(found: Mapping) -> str:
+def _lead(found: Mapping, told: bool) -> str:
     """Return the words before the amount; without an effect, the whole headline."""
     if found["effect"] is None:
         return sentences(found)["headline"]
-    (who, what), lower, upper = subject(found), found["lower"], found["upper"]
-    told = found["status"] != "bounded" and lower is not None and (lower > 0 or upper < 0)
+    who, what = subject(found)
     return f"{who} {('raises' if found['effect'] > 0 else 'lowers') if told else 'changes'} {what} by"
 
 
@@ -164,7 +171,7 @@ def _lift(found: Mapping) -> str:
     baseline = found["rates"][found["baseline"]]
     # An arm as a whole picks its items, and what it did is part of later histories.
     same = "same users" if found["estimand"] == "arm" else "same items, users, histories"
-    if found["lower"] is None or found["lower"] <= 0 <= found["upper"]:
+    if not told_from_zero(found):
         return f"{same.capitalize()}; not told apart from zero."
     if baseline < 0.001:
         return f"{same.capitalize()}."
