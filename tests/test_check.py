@@ -157,6 +157,27 @@ def test_a_check_proposes_what_reads_the_log(tmp_path):
     assert given.exit_code == 0 and "left out: " in given.stdout and "organic" in given.stdout
 
 
+def test_a_check_proposes_the_file_of_options_where_it_reads_the_same_and_is_shorter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame(BASE).to_csv("shop.csv", index=False)
+
+    def proposed(*words):
+        result = CliRunner().invoke(cli, ["data", "check", "shop.csv", *words])
+        assert result.exit_code == 0, result.output
+        return result.stdout.split("to go on\n  ")[1].splitlines()[0]
+
+    long = proposed()
+    assert long.startswith("csrec effect shop.csv --map user=customer,")
+    assert (
+        proposed("--save", "log.yaml")
+        == proposed("--as", "log.yaml")
+        == "csrec effect shop.csv --as log.yaml"
+    )
+    assert proposed("--save", f"{'long' * 50}.yaml") == long
+    more = proposed("--as", "log.yaml", "--where", "clicked >= 0")  # not what the file says
+    assert more.startswith("csrec effect shop.csv --map user=customer,") and "--where" in more
+
+
 def test_kinds_of_data(tmp_path):
     assert find_kind(tmp_path) == "log"
     (tmp_path / "log.txt").write_text("user,item\n")

@@ -1,6 +1,7 @@
 """`csrec data`: looking at logs, and making them."""
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -32,13 +33,14 @@ def check(path, kind, save, **chosen):
     command that reads it so is printed.
     """
     from csrec_core.data.check import check_data
+    from csrec_core.data.options import read_options, write_options
 
-    options = chosen_options(**chosen)
-    checked = check_data(path, kind, options)
+    checked = check_data(path, kind, chosen_options(**chosen))
     if save:
-        from csrec_core.data.options import write_options
-
         write_options(checked.options, save)
+    saved = save or chosen["file"]
+    if saved and read_options(saved) == checked.options:
+        checked = replace(checked, saved=saved)
     click.echo(checked)
 
 

@@ -42,11 +42,14 @@ class LogCheck:
     carries: list[str]
     reasons: dict[str, str]
     left_out: dict[str, int]
+    saved: Path | None = None  # a file that holds these options
 
     @property
     def commands(self) -> list[str]:
-        """The commands that give the effect, and make the report."""
+        """The commands that give the effect, and make the report; the options in whichever form is shorter."""
         path, options = shlex.quote(str(self.path)), self.options.command()
+        if self.saved:
+            options = min(options, f"--as {shlex.quote(str(self.saved))}", key=len)
         report = f"csrec report --data {self.kind} --path {path} {options}".strip()
         return (
             [f"csrec effect {path} {options}".strip(), report] if len(self.profile.sources) > 1 else [report]
