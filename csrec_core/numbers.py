@@ -38,15 +38,16 @@ def decimals(value: float, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> decimals(1234.5678), decimals(-0.00042), decimals(1e-9)
-    ('1,234.568', '−0.00042', '<0.000001')
+    >>> decimals(1234.5678), decimals(-0.00042), decimals(1e-9), decimals(-1e-9)
+    ('1,234.568', '−0.00042', '<0.000001', '0.000')
     """
     if not math.isfinite(value):
         return DASH
     if value == 0 or round(abs(value), digits):
         return _minus(f"{value:,.{digits}f}")
     if not round(abs(value), FINEST):
-        return f"{'<' if value > 0 else '>−'}0.{'1'.zfill(FINEST)}"
+        # A p-value may be so small; what is below zero is none, and was rounded.
+        return f"<0.{'1'.zfill(FINEST)}" if value > 0 else f"{0:.{digits}f}"
     return _minus(f"{value:.{FINEST}f}".rstrip("0"))
 
 
@@ -146,9 +147,12 @@ def interval_text(mean: float, lower: float, upper: float, *, digits: int = 3) -
     --------
     >>> interval_text(0.00042, 0.00040, 0.00044), interval_text(0.5, 0.5, 0.5)
     ('0.00042 [0.00040, 0.00044]', '0.500')
+    >>> interval_text(-1e-9, -0.004, 0.003)
+    '0.000 [−0.004, 0.003]'
     """
     if not math.isfinite(mean):
         return DASH
+    mean, lower, upper = (one if round(one, FINEST) else 0.0 for one in (mean, lower, upper))
     if lower == upper or not (math.isfinite(lower) and math.isfinite(upper)):
         return decimals(mean, digits)
     while round(lower, digits) == round(upper, digits) and digits < FINEST:
