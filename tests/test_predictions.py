@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import accepted_log
 from pandas.testing import assert_frame_equal
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -169,6 +170,13 @@ def test_profile_warns_of_what_is_missing(books):
     few = profile_log(Dataset(books.log[books.log["user"] <= 40]))
     assert "Only 40 users have exposures by the system" in " ".join(few.warnings)
     assert "No row has source=system" in " ".join(profile_log(Dataset(log[log["source"] == "self"])).warnings)
+
+
+def test_profile_has_a_point_where_twenty_users_have_the_exposure():
+    log = accepted_log(np.arange(60).reshape(20, 3)).log
+    for left_out, steps in ((0, [1, 2, 3]), (1, [1, 2]), (58, [])):  # of the last user, or of all but one
+        positions = profile_log(Dataset(log.iloc[: 60 - left_out])).positions
+        assert positions["step"].tolist() == steps and (positions["rows"] == 20).all()
 
 
 def test_profile_sees_decisions_that_follow_the_position(books):

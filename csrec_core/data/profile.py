@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import beta, f
 
 from csrec_core.data.log import SELF, SOURCES, SYSTEM, Dataset
+from csrec_core.data.repeat_exposure import FEWEST_USERS
 
 WHOSE = {SELF: "of their own choice", SYSTEM: "by the system"}
 FEW_USERS = 100  # fewer than these, and intervals over users are rough
@@ -30,7 +31,8 @@ class Profile:
     #: user did not choose that its group means explain, the share expected by `chance` from groups of that size, and
     #: the `p` of the F test of the one against the other.
     explained: pd.DataFrame
-    #: By `source` and exposure number `step`: `mean` acceptance, 95% interval `lower`, `upper`, and `rows`.
+    #: By `source` and exposure number `step`: `mean` acceptance, 95% interval `lower`, `upper`, and `rows`; of
+    #: exposure numbers that `FEWEST_USERS` users have.
     positions: pd.DataFrame
     items: pd.DataFrame  # by `source` and `item`: the `share` of the source's exposures
     warnings: list[str]  # what to know before believing an effect from this log
@@ -157,9 +159,10 @@ def _describe(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
-    """Return acceptance by source and exposure number, with Jeffreys intervals."""
+    """Return acceptance by source and exposure number, where enough users have it, with Jeffreys intervals."""
     rows = _number_steps(log[["user", "source", "decision"]])
     table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
+    table = table[table["size"] >= FEWEST_USERS].reset_index(drop=True)  # a row a user
     accepted = table.pop("sum")
     rejected = table["size"] - accepted
     lower, upper = (beta.ppf(tail, accepted + 0.5, rejected + 0.5) for tail in (0.025, 0.975))
