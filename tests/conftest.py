@@ -72,8 +72,8 @@ LONGEST = (
 
 
 def pytest_xdist_auto_num_workers():
-    """Start one worker more than there are cores: some tests wait for a server or a clock."""
-    return (os.cpu_count() or 1) + 1
+    """Start as many workers as there are cores: each of them collects all tests, and warms a process of its own."""
+    return os.cpu_count() or 1
 
 
 def pytest_configure():

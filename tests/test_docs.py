@@ -73,8 +73,8 @@ def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch):
         if kind == "python":
             exec(compile(block, "tutorial.md", "exec"), {})
         elif kind == "yaml":
-            # Two points of its grid show what four do.
-            few = block.replace("seed: [1, 2]", "seed: [1]")
+            # One point of its grid shows what four do.
+            few = block.replace("[sasrec, gru4rec]", "[gru4rec]").replace("seed: [1, 2]", "seed: [1]")
             (tmp_path / re.match(r"# ([\w-]+\.yaml)", block)[1]).write_text(few)
     for _, block in blocks(text, "sh"):
         for line in block.splitlines():

@@ -25,6 +25,7 @@ IMPORTED = (
     "torch._dynamo",
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
+    "ipykernel.debugger",  # which every kernel imports
     "csrec_core.agent.chat",
     "csrec_core.agent.run",
     "csrec_core.plots",
