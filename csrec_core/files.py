@@ -1,5 +1,6 @@
 """Files that are either whole or absent, folders that one process at a time writes to, and what both hold."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -28,6 +29,18 @@ COMPUTING = ("numpy", "pandas", "scipy", "scikit-learn", "torch")
 
 
 @contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Name the file for which a disk has no room, as OSError: libraries raise errors of their own that name none."""
+    try:
+        yield
+    except Exception as error:
+        full = os.strerror(errno.ENOSPC)
+        if getattr(error, "filename", None) or not any(each in str(error) for each in (full, "disk is full")):
+            raise
+        raise OSError(errno.ENOSPC, full, str(path)) from error
+
+
+@contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on an error removed.
 
@@ -39,11 +52,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        # Renamed before its bytes are on disk, a file is there but empty after a power cut.
-        _to_disk(temporary)
-        temporary.replace(path)
+        with room_for(path):
+            yield temporary
+            temporary.chmod(0o644)
+            # Renamed before its bytes are on disk, a file is there but empty after a power cut.
+            _to_disk(temporary)
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # the folder may be gone, and what went wrong is worth more
             temporary.unlink(missing_ok=True)
@@ -103,7 +117,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     while True:
-        with path.open("a+") as stream:
+        with room_for(path), path.open("a+") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -113,10 +127,10 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             # Whoever held it before may have removed it in the meantime: that one holds for nobody.
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(stream.fileno())):
                 continue
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {platform.node()} since {now()}")
-            stream.flush()
             try:
+                stream.truncate(0)
+                stream.write(f"process {os.getpid()} on {platform.node()} since {now()}")
+                stream.flush()
                 yield
             finally:
                 path.unlink(missing_ok=True)

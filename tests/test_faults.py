@@ -47,6 +47,25 @@ def test_a_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["n" * 240 + ".txt"]
 
 
+@pytest.mark.parametrize(
+    "library", [OSError, RuntimeError]
+)  # safetensors and DuckDB raise errors of their own
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(library, tmp_path, monkeypatch):
+    def full(frame, path, **options):
+        try:
+            Path("/dev/full").write_bytes(b"as on a disk without room")
+        except OSError as error:
+            raise (
+                error if library is OSError else library(f"I/O error: {error.strerror} (os error 28)")
+            ) from None
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    command = ["data", "books", "--users", "5", "--steps", "2", "--out", str(tmp_path)]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2 and not list(tmp_path.iterdir())
+    assert result.stderr == f"csrec: error: {tmp_path / 'items.parquet'}: No space left on device\n"
+
+
 def hold(folder, ready, release):
     with locked(folder):
         ready.set()

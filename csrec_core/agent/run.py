@@ -19,7 +19,7 @@ from csrec_core.agent.simulator import Simulator
 from csrec_core.data.log import write_dataset
 from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError, unknown
-from csrec_core.files import hash_files, read_json, whole_file, write_json, write_text
+from csrec_core.files import hash_files, read_json, room_for, whole_file, write_json, write_text
 
 GUESSED = 0.2  # share of made-up books known from which on the rest is doubtful
 AGENTS = ("simulator", "openai")
@@ -82,7 +82,7 @@ def run_study(study: Study, out: str | Path, *, resume: bool = False, force: boo
     check_size(len(catalogue), study.steps)
     _check_folder(study, out, resume)
     sizes = {"users": study.users, "steps": study.steps, "seed": study.seed}
-    with _agent(study, catalogue, out) as agent:
+    with room_for(out / "cache.sqlite"), _agent(study, catalogue, out) as agent:
         write_json(out / "run.json", {"settings": study.settings, "users": study.users})
         collected = collect(agent, catalogue, **sizes, force=force)
         _write_quality(study, agent, collected, out)
