@@ -54,50 +54,42 @@ class Assumption:
     name: str
     steps: tuple[str, ...]  # of the derivation, that fail without it (`theorem.derive_theorem`)
     statement: str  # the independence of Figure 1 to test a log for
-    variant: str = ""  # the one departure from Figure 1 that it rules out, of `graph.VARIANTS`
 
 
 SHAPING = Assumption(
     "an exposure does not change today's preference",
     ("A1",),
     "P[t] ⊥ S[t]",
-    "instant shaping S[t] → P[t], randomised",
 )
 CONFOUNDING = Assumption(
     "nothing hidden moves both exposure and decision",
     ("A2", "H3", "H0", "T1"),
     "no independence follows: S[t] → D[t] joins the two anyway",
-    "latent S[t] ↔ D[t]",
 )
 CARRY_OVER = Assumption(
     "the last exposure acts through the last decision only",
     DECISION_STEPS,
     "D[t] ⊥ S[t-1] | S[t], D[t-1], P[t]",
-    "carry-over S[t-1] → D[t]",
 )
 SECOND_ORDER = Assumption(
     "of the decisions, only the last one acts",
     DECISION_STEPS,
     "D[t] ⊥ D[t-2] | S[t], D[t-1], P[t]",
-    "second order D[t-2] → D[t]",
 )
 LAGGED_PREFERENCE = Assumption(
     "only today's preference acts",
     ("A3", "H5", "T1"),
     "D[t] ⊥ P[t-1] | S[t], D[t-1], P[t]",
-    "lagged preference P[t-1] → D[t]",
 )
 TRAIT = Assumption(
     "no lasting trait beside preference moves the decisions on the system's exposures",
     DECISION_STEPS,
     "D[t] ⊥ D[t-2], D[t-3] | S[t], D[t-1], P[t]",
-    "latent D[t-1] ↔ D[t], randomised",
 )
 AMPLIFICATION = Assumption(
     "a decision does not change the preference",
     ("E2", "H2"),
     "P[t] ⊥ D[t-1] | P[t-1], S[t-1]",
-    "preference amplification D[t-1] → P[t]",
 )
 TRANSPORT = Assumption("who chose the exposure does not matter", ("T1",), "D[t] ⊥ R | S[t], D[t-1], P[t]")
 MARKOV = Assumption(

@@ -108,7 +108,7 @@ def write_comparison(comparison: Comparison, reports: Path) -> Path:
     folder = reports / f"compare-{'-'.join(comparison.runs).replace('/', '-')}"[:120]
     save_csv(comparison.numbers, folder / "numbers.csv")
     save_csv(comparison.parameters, folder / "parameters.csv")
-    write_json(folder / "comparison.json", {"runs": comparison.runs, "folder": folder.name, "started": now()})
+    write_json(folder / "comparison.json", {"runs": comparison.runs, "started": now()})
     tables = {
         "parameters": (comparison.parameters, "Settings that differ."),
         "numbers": (comparison.shown, f"With their 95% intervals; each run less {comparison.runs[0]}."),
