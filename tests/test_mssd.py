@@ -136,7 +136,7 @@ def test_a_run_cut_short_goes_on(world, ingested, tmp_path, monkeypatch):
     (tmp_path / "log" / ".log_2-half.parquet").write_text("half a file")
     monkeypatch.undo()
     done = ingest(logs, tracks, tmp_path)
-    assert (done.done, done.kept) == (2, 1) and contents(tmp_path) == contents(ingested)
+    assert done.done == 2 and contents(tmp_path) == contents(ingested)
     assert not list(tmp_path.rglob(".*"))
 
 

@@ -188,7 +188,7 @@ def test_a_session_split_over_two_files_comes_together(tmp_path, tracks):
     # The same again changes nothing; a file that has changed does those it shares sessions with anew.
     before = contents(tmp_path / "out")
     again = ingest([one, other], tracks, tmp_path / "out")
-    assert (again.done, again.kept) == (0, 2) and contents(tmp_path / "out") == before
+    assert again.done == 0 and contents(tmp_path / "out") == before
     write(other, SOUND[1:2])
     with pytest.raises(InputError, match="merged with those of log_1"):
         ingest([other], tracks, tmp_path / "out")

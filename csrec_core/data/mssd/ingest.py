@@ -51,7 +51,6 @@ class Ingestion:
     #: several places), `tracks`.
     summary: dict
     done: int  # files that were read now
-    kept: int  # files that had been before
     failures: dict[str, str]  # by part: what is wrong with its file
 
     def __str__(self) -> str:
@@ -127,7 +126,7 @@ def ingest(
         bring_together(folder, parts)
     summary = _ingest_summary(folder, options)
     write_json(folder / "summary.json", summary)
-    return Ingestion(summary, len(tasks) - len(failures), len(fresh), dict(sorted(failures.items())))
+    return Ingestion(summary, len(tasks) - len(failures), dict(sorted(failures.items())))
 
 
 def _by_part(logs: Sequence[Path]) -> dict[str, Path]:
