@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from csrec_core.data.books import simulate_books
-from csrec_core.data.log import Dataset, validate_log
+from csrec_core.data.log import Dataset, order_clues, order_column, validate_log
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
 from csrec_core.models.csrec import Objective, predict_csrec, recursion, train_csrec
 from csrec_core.models.preference import read_out
-from csrec_core.models.sequences import Window, to_sequences, whole_order
+from csrec_core.models.sequences import Window, to_sequences
 from csrec_core.models.train import Training
 
 # User 1: self, system, self, self, system, system. User 2: system, self, system. User 3: self alone.
@@ -147,25 +147,38 @@ def test_training_reads_the_same(sequences):
         assert np.isfinite(history["validation"]).all()
 
 
-def test_which_order_a_log_tells():
+def told_by(log):
+    return order_column([order_clues(log)])
+
+
+def test_which_column_tells_the_order_of_a_log():
     by_t = log_of(ROWS)
-    assert whole_order(by_t).tolist() == by_t["t"].tolist()
-    backwards = log_of(ROWS, timestamp=range(10, 0, -1))  # a clock that contradicts t is not believed
-    assert whole_order(backwards).tolist() == by_t["t"].tolist()
+    assert told_by(by_t) == "t"
+    assert (
+        told_by(log_of(ROWS, timestamp=range(10, 0, -1))) == "t"
+    )  # a clock that contradicts t is not believed
     # One that does not goes before t.
     rows = [(1, 1, 10, 1, "self"), (1, 2, 20, 1, "self"), (1, 1, 30, 0, "system")]
     for times in ([1, 3, 2], ["2026-01-01", "2026-01-03T10:00", "2026-01-02"]):
-        assert whole_order(log_of(rows, timestamp=times)).tolist() == [0, 2, 1]
+        timed = log_of(rows, timestamp=times)
+        assert told_by(timed) == "timestamp" and to_sequences(Dataset(timed), length=2).turns.tolist() == [
+            [0, 2, 1]
+        ]
     assert to_sequences(Dataset(log_of(rows, timestamp=[1, 1, 1])), length=2).turns is None  # self first
     # One time short, it tells nothing; t that begins anew in each source tells nothing either.
-    assert whole_order(by_t.assign(timestamp=[np.nan, *range(9)])).tolist() == by_t["t"].tolist()
-    assert whole_order(log_of([(1, 1, 10, 1, "self"), (1, 1, 20, 1, "system")])) is None
+    assert told_by(by_t.assign(timestamp=[np.nan, *range(9)])) == "t"
+    assert told_by(log_of([(1, 1, 10, 1, "self"), (1, 1, 20, 1, "system")])) == ""
+    assert told_by(log_of([(1, 3, 10, 1, "self"), (2, 1, 20, 1, "system")])) == ""  # of nobody's rows
+    # What a part contradicts tells nothing of the whole.
+    assert order_column([(True, True, False), (True, True, True)]) == "timestamp"
+    assert order_column([(True, True, False), (False, True, True)]) == "t"
+    assert order_column([(True, True, True), (False, False, True)]) == ""
 
 
 def test_a_log_that_is_self_first_is_read_as_ever():
     """The same log, once with a clock that says what the layout assumes."""
     world = simulate_books(users=40, items=12, steps=5, seed=2)
-    assert whole_order(world.log) is None
+    assert told_by(world.log) == ""
     late = world.log["t"] + 100 * (world.log["source"] == "system")
     timed = Dataset(world.log.assign(timestamp=late), items=world.items)
     plain, clocked = (to_sequences(each, length=5) for each in (world, timed))

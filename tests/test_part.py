@@ -55,11 +55,12 @@ def test_a_part_is_looked_at_before_there_is_a_design():
     assert found.arms.loc["self"].tolist() == [1, 1, 1, 1, True]
     assert found.arms.loc["other"].tolist() == [1, 0, 0, 0, True]
     assert found.columns == tuple(LOG.columns) and sorted(found.items) == [0, 7, 14]
-    assert (found.twice, found.several) == (False, True)
+    assert found.clues == (False, True, True)
     numbers = SimpleNamespace(read=lambda part: Dataset(LOG.assign(outcome=np.arange(120) / 2, t=1)))
     found = parts._look(numbers, "")
     assert (
-        found.arms.loc["system"].tolist() == [40, sum(range(1, 120, 3)) / 2, 0.5, 59, False] and found.twice
+        found.arms.loc["system"].tolist() == [40, sum(range(1, 120, 3)) / 2, 0.5, 59, False]
+        and not found.clues[1]
     )
 
 
@@ -68,7 +69,7 @@ def plan(**change):
     options = {
         "log": log,
         "design": Design(),
-        "shared": True,
+        "order": "t",
         "moments": {},
         "folds": 3,
         "seeds": (4, 9),

@@ -85,6 +85,17 @@ def test_what_is_known_beside_a_log():
         ({}, [3, 2, 1, 5, 4, 0], [np.nan] * 6),
         ({"timestamp": [3.0, 4, 5, 6, 7, 1]}, [5, 1, 2, 3, 0, 4], [1, 4, 5, 6, 3, 7]),
         ({"t": [1, 2, 1, 4, 2, 3]}, [2, 1, 5, 3, 0, 4], [1, 2, 3, 4, 1, 2]),
+        # A clock that some rows lack, or that goes back from one t of an arm to the next, tells nothing.
+        (
+            {"t": [1, 2, 1, 4, 2, 3], "timestamp": [9.0, 8, 7, np.nan, 5, 4]},
+            [2, 1, 5, 3, 0, 4],
+            [1, 2, 3, 4, 1, 2],
+        ),
+        (
+            {"t": [1, 2, 3, 4, 2, 5], "timestamp": [9.0, 8, 7, 6, 5, 4]},
+            [1, 2, 3, 5, 0, 4],
+            [2, 3, 4, 5, 1, 2],
+        ),
         (
             {"timestamp": pd.to_datetime([3, 4, 5, 6, 7, 1], unit="s").as_unit("ns")},
             [5, 1, 2, 3, 0, 4],
@@ -116,7 +127,7 @@ def test_a_row_has_its_genre_chances_and_what_stands_beside_it():
     assert lay_rows(Dataset(LOG), Design())["genre"].tolist() == [2, 0, 1, 0, 1, 0]
     odd = lay_rows(Dataset(LOG, items=ITEMS[["item", "genre"]][:2]), Design())["genre"]
     assert odd.tolist() == [0, 0, 1, 0, 1, 0]
-    one = lay_rows(Dataset(LOG[:1]), Design(), shared=None)
+    one = lay_rows(Dataset(LOG[:1]), Design())
     assert one["time"].isna().all()  # a user with a single row tells no order
 
 
@@ -154,7 +165,7 @@ def test_the_baselines_times_go_from_their_first_to_their_last_percentile():
 
 
 def test_parts_of_a_log_lie_as_the_whole_says():
-    assert lay_rows(Dataset(LOG), Design(), shared=True)["time"].tolist() == [1, 1, 2, 3, 1, 1]
+    assert lay_rows(Dataset(LOG), Design(), order="t")["time"].tolist() == [1, 1, 2, 3, 1, 1]
     moments = {"user: age": (7.0, 1.0), "user: flat": (0.0, 1.0), "user: preference: x": (0.0, 1.0)}
     rows = lay_rows(replace(Dataset(LOG), users=USERS), Design(), moments=moments)
     assert rows["user: age"].tolist() == [20, 20, 20, 20, 7, 7] and "preference" not in rows

@@ -1,6 +1,7 @@
 """The interaction log: one row per exposure, the one shape that all data has here."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from csrec_core.files import whole_file
 
 __all__ = [
     "COLUMNS", "FEATURE", "KEY", "SELF", "SOURCES", "SYSTEM", "Dataset", "find_files", "frame_to_dataset",
-    "read_log", "validate_log", "write_dataset",
+    "order_clues", "order_column", "read_log", "validate_log", "write_dataset",
 ]  # fmt: skip
 
 WRITTEN = (".parquet", ".csv")
@@ -146,6 +147,25 @@ def write_dataset(dataset: Dataset, folder: str | Path) -> Path:
             with whole_file(folder / f"{name}.parquet") as temporary:
                 frame.to_parquet(temporary, index=False)
     return folder
+
+
+def order_clues(log: pd.DataFrame) -> tuple[bool, bool, bool]:
+    """Return whether timestamps tell the order of a user's rows over all arms, whether t does, and whether any has two.
+
+    The timestamps do where every row has one and no user's go back from one t of an arm to the next; t does where no
+    user has the same one in two arms.
+    """
+    user, arm = (pd.factorize(log[name])[0] for name in ("user", "source"))
+    follows = (np.diff(user) == 0) & (np.diff(arm) == 0)
+    timed = "timestamp" in log.columns and bool(log["timestamp"].notna().all())
+    timed = timed and not (follows & (np.diff(pd.factorize(log["timestamp"], sort=True)[0]) < 0)).any()
+    return timed, not log.duplicated(["user", "t"]).any(), bool(log.duplicated("user").any())
+
+
+def order_column(clues: Iterable[tuple[bool, bool, bool]]) -> str:
+    """Return the column that tells the order of a log whose parts have these `order_clues`; empty for none."""
+    timed, numbered, several = zip(*clues, strict=True)
+    return "timestamp" if all(timed) else "t" if all(numbered) and any(several) else ""
 
 
 def find_files(path: Path) -> tuple[list[Path], str]:

@@ -17,7 +17,7 @@ import pandas as pd
 import sklearn
 
 from csrec_core.cluster import run_tasks, work_place
-from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.data.log import FEATURE, Dataset, order_clues, order_column
 from csrec_core.data.mssd.part import identity
 from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.parted import OTHER_ARM, PartedLog
@@ -28,7 +28,7 @@ from csrec_core.effect.folds import fold_of, hashes
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.overlap import measure_overlap, tally_overlap
 from csrec_core.effect.result import Effect
-from csrec_core.effect.rows import lay_rows, shares_clock, table_moments
+from csrec_core.effect.rows import lay_rows, table_moments
 from csrec_core.effect.score import Groupings, Sums, group_rows, item_fifths, split_sums
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
@@ -58,8 +58,7 @@ class _Glance:
     arms: pd.DataFrame  # by source, of the decisions: size, sum, min, max, binary
     columns: tuple[str, ...]
     items: np.ndarray
-    twice: bool  # as `shares_clock` returns them
-    several: bool
+    clues: tuple[bool, bool, bool]  # to the order of its rows
 
 
 def _look(log: PartedLog, part: str) -> _Glance:
@@ -67,7 +66,7 @@ def _look(log: PartedLog, part: str) -> _Glance:
     decision = found["outcome" if "outcome" in found.columns else "decision"].astype(float)
     arms = decision.groupby(found["source"].astype(str)).agg(["size", "sum", "min", "max"])
     arms["binary"] = decision.isin((0, 1)).groupby(found["source"].astype(str)).all()
-    return _Glance(arms, tuple(map(str, found.columns)), found["item"].unique(), *shares_clock(found))
+    return _Glance(arms, tuple(map(str, found.columns)), found["item"].unique(), order_clues(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +75,14 @@ class _Plan:
 
     log: PartedLog
     design: Design
-    shared: bool
+    order: str  # the column that tells it
     moments: dict[str, tuple[float, float]]
     folds: int
     seeds: tuple[int, ...]
 
     def lay(self, dataset: Dataset) -> pd.DataFrame:
         """Lay out the rows of a part, or of some users."""
-        return lay_rows(dataset, self.design, shared=self.shared, moments=self.moments)
+        return lay_rows(dataset, self.design, order=self.order, moments=self.moments)
 
 
 def _count_items(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts], pd.DataFrame, int]:
@@ -173,8 +172,8 @@ def estimate_parts(
         exposures = [int(arms["size"].get(name, 0)) for name in (design.baseline, design.arm)]
         name, about = log.folder.name, {"folds": folds, "seed": seed}
         seeds = tuple(deal_seeds(design, exposures, name, splits=splits, level=level, **about))
-        shared = any(one.several for one in glances) and not any(one.twice for one in glances)
-        plan = _Plan(log, design, shared, table_moments(log.columns()), folds, seeds)
+        order = order_column(one.clues for one in glances)
+        plan = _Plan(log, design, order, table_moments(log.columns()), folds, seeds)
         counted = each(_count_items, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
         counts = [reduce(ItemCounts.add, deal) for deal in zip(*(one[0] for one in counted), strict=True)]
         sample = _sample(log, [one[1] for one in counted])

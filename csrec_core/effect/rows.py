@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from csrec_core.data.log import FEATURE, Dataset
+from csrec_core.data.log import FEATURE, Dataset, order_clues, order_column
 from csrec_core.effect.design import Design
 
 #: How the columns of the users table begin that hold the preference for a genre, whose name follows.
@@ -80,24 +80,18 @@ def genres(dataset: Dataset) -> pd.Series:
     return dataset.log["item"].map(dataset.items.drop_duplicates("item").set_index("item")["genre"])
 
 
-def shares_clock(log: pd.DataFrame) -> tuple[bool, bool]:
-    """Return whether a `t` of a user is in two arms, and whether a user has several rows at all."""
-    return bool(log.duplicated(["user", "t"]).any()), bool(log.duplicated("user").any())
-
-
 def lay_rows(
     dataset: Dataset,
     design: Design,
     *,
-    shared: bool | None = None,
+    order: str | None = None,
     moments: dict[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Lay out the rows of a log by user, in the order in which they were lived.
 
-    That is by `timestamp`, else by `t` where no `t` of a user is in two arms, else the baseline's rows first.
-
-    Whether the arms have `t` in common (`shared`) is by default as this log has it (`shares_clock`), which a part of
-    one may not; `moments` as in `covariates`.
+    That is by the column `order`, by default the one that tells it (`order_column`; a part of a log does not know);
+    of rows at one time, and where none does, the baseline's come first.
+    `moments` as in `covariates`.
 
     Returns `place` (row of the log, from 0), `user` (as in the log), `item`, `genre` (codes), `arm` (1, 0 for
     the baseline, -1 for others), `decision` (the outcome, where the log has one, float64), `t`, `time` (float,
@@ -117,10 +111,8 @@ def lay_rows(
             "t": log["t"].to_numpy(),
         }
     )
-    if shared is None:
-        twice, several = shares_clock(log)
-        shared = several and not twice
-    time = log.get("timestamp", log["t"] if shared else pd.Series(np.nan, index=log.index))
+    order = order_column([order_clues(log)]) if order is None else order
+    time = log[order] if order else pd.Series(np.nan, index=log.index)
     seconds = time if time.dtype.kind in "iuf" else time.astype("int64") / 1e9
     rows["time"] = seconds.to_numpy(dtype=float)
     for name in ("propensity", "arm_propensity"):
@@ -129,9 +121,8 @@ def lay_rows(
     if design.estimand == "arm":  # where in a list an exposure stands is part of what the arm does
         more = more.drop(columns=POSITION, errors="ignore")
     rows = pd.concat([rows, more], axis=1)
-    # A clock decides; without one the baseline (0) comes before the others, which stand by t.
-    order = np.lexsort((rows["t"], rows["arm"] != 0, np.nan_to_num(rows["time"]), rows["user"]))
-    return rows.iloc[order].reset_index(drop=True)
+    lived = np.lexsort((rows["t"], rows["arm"] != 0, np.nan_to_num(rows["time"]), rows["user"]))
+    return rows.iloc[lived].reset_index(drop=True)
 
 
 def beside(rows: pd.DataFrame) -> list[str]:

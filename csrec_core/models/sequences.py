@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.data.items import genre_columns, number_columns
-from csrec_core.data.log import SELF, SYSTEM, Dataset
+from csrec_core.data.log import SELF, SYSTEM, Dataset, order_clues, order_column
 from csrec_core.models.backbones.encoder import ACCEPT, UNKNOWN
 
 LARGEST_WEIGHT = 20.0  # an inverse propensity above this is cut: one row must not outweigh twenty
@@ -44,7 +44,7 @@ class Sequences:
     turns : Tensor (U, L + T) int64 or None
         Where the sources take turns: the slot, of both phases side by side, that comes at each place of the
         whole order, padding at either end. None where no exposure by the system is followed by a self-chosen
-        one (`whole_order`).
+        one (`csrec_core.data.log.order_column`).
     genres : Tensor (N + 1, G) float32
         One column a genre; G = 0 where the items have none.
     features : Tensor (N + 1, F) float32
@@ -221,27 +221,9 @@ def to_sequences(dataset: Dataset, *, length: int = 50, horizon: int = 100) -> S
     )
 
 
-def whole_order(log: pd.DataFrame) -> np.ndarray | None:
-    """Return a number for each row by which the rows of a user sort, over both sources, or None.
-
-    It is the `timestamp`, where every row has one and no user's go back from one t of a source to the next;
-    else t, where no user has the same t in both sources. Of rows at one time the self-chosen come first.
-    Where neither tells, None: the self phase counts as the earlier one.
-    """
-    if "timestamp" in log.columns and log["timestamp"].notna().all():
-        time = pd.factorize(log["timestamp"], sort=True)[0]
-        user, source = log["user"].to_numpy(), log["source"].cat.codes.to_numpy()
-        follows = (np.diff(user) == 0) & (np.diff(source) == 0)
-        if (np.diff(time)[follows] >= 0).all():
-            return time
-    if not log.duplicated(["user", "t"]).any():
-        return log["t"].to_numpy(dtype=np.int64)
-    return None
-
-
 def _number_rows(log: pd.DataFrame, users: np.ndarray, catalogue: np.ndarray) -> pd.DataFrame:
     """Return the log with users and items as numbers, each row's weight, and its place in the whole order."""
-    order = whole_order(log)
+    order = order_column([order_clues(log)])
     columns = {
         "user": np.searchsorted(users, log["user"]),
         "item": np.searchsorted(catalogue, log["item"]) + 1,
@@ -249,7 +231,7 @@ def _number_rows(log: pd.DataFrame, users: np.ndarray, catalogue: np.ndarray) ->
         "weight": _weights(log, len(catalogue)),
         "row": np.arange(len(log)),
         "source": log["source"],
-        "turn": 0 if order is None else order,
+        "turn": pd.factorize(log[order], sort=True)[0] if order else 0,
     }
     return pd.DataFrame(columns)
 
