@@ -7,7 +7,7 @@ those of `worlds.py` whose confounders are columns, so that every library can be
 matrix that ours reads (`describe` and `ItemCounts.measure`), and users as clusters where they take clusters. The
 truth is the mean effect at the arm's exposures. A library's nuisances are logistic regressions of standardised
 columns, or scikit-learn's boosted trees with early stopping; or EconML's own choice, by cross-validation, of linear
-models or forests, which is its default. All that deal rows into folds deal them as often as ours
+models or forests, which is its default. All that split rows into folds split them as often as ours
 does, and the median counts. One thread: set OMP_NUM_THREADS=1.
 
 Printed for each kind of world: bias, RMSE, its ratio to the least of all others' with a 95% interval (worlds

@@ -4,7 +4,7 @@ Each line of the output file is one world, so that a study cut short goes on whe
 printed from the file: bias with its standard error, the standard deviation of the estimates beside the stated
 error, coverage of the 95% intervals with its own, and how often zero is rejected. The truth is the mean of
 p_system - p_self over the world's exposures by the system. A world of 2,000 sessions takes some 15 CPU
-seconds, one deal of sessions into folds.
+seconds, one split of sessions into folds.
 
 Scenarios: `known` (preferences move no decision, so nothing is hidden), `no effect` (nor does the system), and
 `hidden` (the default world: preferences move decisions and choices, and no one has written them down).

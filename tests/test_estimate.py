@@ -1,4 +1,4 @@
-"""The way from a log to an effect: deals of users, what is refused, and what is handed on."""
+"""The way from a log to an effect: splits of users, what is refused, and what is handed on."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.effect import estimate
 from csrec_core.effect.design import Design
-from csrec_core.effect.estimate import conclude, deal_seeds, estimate_effect, learn_engines
+from csrec_core.effect.estimate import conclude, estimate_effect, learn_engines, split_seeds
 from csrec_core.effect.score import effects_of
 from csrec_core.errors import InputError
 
@@ -27,8 +27,8 @@ ASKED = {"folds": 3, "splits": None, "level": 0.9, "seed": 2}
         ([1, 1], {"splits": 4}, [2000, 2001, 2002, 2003]),
     ],
 )
-def test_each_deal_has_its_seed(exposures, change, seeds):
-    assert deal_seeds(Design(), exposures, "log", **ASKED | change) == seeds
+def test_each_split_has_its_seed(exposures, change, seeds):
+    assert split_seeds(Design(), exposures, "log", **ASKED | change) == seeds
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_each_deal_has_its_seed(exposures, change, seeds):
 )
 def test_numbers_out_of_range_are_refused(exposures, change, message):
     with pytest.raises(InputError, match=message):
-        deal_seeds(Design(), exposures, "log", **ASKED | change)
+        split_seeds(Design(), exposures, "log", **ASKED | change)
 
 
-def test_learners_are_chosen_in_the_first_deal(monkeypatch):
+def test_learners_are_chosen_in_the_first_split(monkeypatch):
     asked = []
 
     def learn(rows, table, design, known, counts, *, seed, learners):

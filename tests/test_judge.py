@@ -674,7 +674,7 @@ def test_reading_takes_the_arms_own_rows_that_are_not_trimmed():
     assert audit_reading(scores, rows.assign(arm=0), ITEM).word == NOT_TESTED
 
 
-def dealt(lean=0.0, seed=1):
+def arms_drawn(lean=0.0, seed=1):
     """Arms drawn with chance .4, or by a column; three columns, of which one is constant; rows of no arm."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(2, 600))
@@ -688,7 +688,7 @@ def dealt(lean=0.0, seed=1):
 
 @pytest.mark.parametrize("lean", [0.0, 0.18, 0.5])
 def test_given_chances_of_an_arm_are_audited_by_hand(lean):
-    rows = dealt(lean)
+    rows = arms_drawn(lean)
     often, apart = audit_arms(rows, ARM, np.full(600, 0.4))
     own = rows[rows["arm"] >= 0]
     value, _, _, p = ratio(own["arm"], np.full(len(own), 0.4), own["user"])
@@ -757,11 +757,11 @@ def test_an_arm_that_comes_a_little_too_seldom_is_no_accident_among_many(shown, 
 
 
 def test_the_least_of_two_p_values_counts_twice_and_is_no_more_than_one():
-    assert max(audit_arms(dealt(seed=seed), ARM, np.full(600, 0.4))[1].p for seed in range(12)) == 1.0
+    assert max(audit_arms(arms_drawn(seed=seed), ARM, np.full(600, 0.4))[1].p for seed in range(12)) == 1.0
 
 
 def test_without_chances_or_columns_there_is_nothing_to_audit():
-    rows = dealt()
+    rows = arms_drawn()
     assert audit_arms(rows, ARM, None) == []
     bare = audit_arms(rows[["user", "arm", "arm_propensity", "time"]], ARM, np.full(600, 0.4))
     assert [one.word for one in bare[1:]] == [NOT_TESTED]

@@ -24,7 +24,7 @@ TOLD = ["like_accepted", "like_seen", "network", "appeal", "fame", "push"]
 BESIDE = ("feature_a", "item: b", "missing: item: b", "missing: feature_a")
 
 
-def test_the_deal_of_users_stays_as_it_was():
+def test_the_split_of_users_stays_as_it_was():
     """Published numbers rest on it; a fold is the remainder of the hash, and the numbers are draws apart."""
     assert fold_of(np.arange(12), 4, 0).tolist() == [1, 0, 2, 1, 3, 2, 0, 1, 2, 2, 0, 0]
     users = np.arange(4000)

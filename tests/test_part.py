@@ -118,7 +118,7 @@ def test_a_part_is_scored_once_and_its_sums_are_kept(tmp_path):
     assert [one["all"][3] for one in sums] == [40, 80] and overlap["sides"][:, 0].tolist() == [40, 40]
     assert [name for name in sums[0] if name.endswith("counts")] == ["previous counts", "heard counts"]
     kept = pd.read_parquet(target.with_suffix(".parquet"))
-    assert kept["w1"].max() == 1  # those of the first deal
+    assert kept["w1"].max() == 1  # those of the first split
     again, told = parts._score_part(*arguments)
     assert (
         len(asked) == 2

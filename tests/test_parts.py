@@ -205,7 +205,7 @@ def test_what_is_done_is_not_done_again(parted, here, monkeypatch):
     assert len(kept) == 3 and kept[1].exists()
     assert all(path.stat().st_mtime_ns == times[path] for path in (kept[0], kept[2]))
     estimate_parts(parted, out, seed=1, **ONE)
-    assert len(list(out.rglob("*.npz"))) == 6  # another deal keeps its own
+    assert len(list(out.rglob("*.npz"))) == 6  # another split keeps its own
 
 
 def test_ids_of_text_are_numbered_alike_in_every_part(world, tmp_path):

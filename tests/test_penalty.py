@@ -74,7 +74,7 @@ def test_the_penalised_fit_is_the_least_of_its_loss(penalty):
 
 
 def test_a_path_by_hand(monkeypatch):
-    """f is .6 and .8 in turn without penalty, f~ .5 on average of two deals: they differ by .2, then by half of it."""
+    """f is .6 and .8 in turn without penalty, f~ .5 on average of two splits: they differ by .2, then by half of it."""
     log = pd.DataFrame(
         {"user": np.repeat([3, 5, 8, 9], 4), "t": np.tile(range(4), 4), "item": 0, "decision": 1}
     )
@@ -87,9 +87,9 @@ def test_a_path_by_hand(monkeypatch):
 
     monkeypatch.setattr(penalty_module, "fit_penalised", fit)
     rows = lay_rows(dataset, Design())
-    deals = [rows.assign(m0=np.where(rows["arm"] == 1, m0, 9.0)) for m0 in (0.4, 0.6)]
+    splits = [rows.assign(m0=np.where(rows["arm"] == 1, m0, 9.0)) for m0 in (0.4, 0.6)]
     known = Known(find_clock(rows), True, 1.0, 0.5, 16, 4, 1)
-    path = constraint_path(SimpleNamespace(design=Design(), known=known, scores=deals), dataset, (30.0, 1.0))
+    path = constraint_path(SimpleNamespace(design=Design(), known=known, scores=splits), dataset, (30.0, 1.0))
     assert path["penalty"].tolist() == [0, 1, 30] == [one[0] for one in asked]
     fold = fold_of(np.repeat([3, 5, 8, 9], 2), 2, 0).tolist()
     assert all(one[1:] == (fold, [0, 1] * 4, pytest.approx([0.5] * 8)) for one in asked)
@@ -98,9 +98,9 @@ def test_a_path_by_hand(monkeypatch):
     assert path["expected"].tolist() == pytest.approx(left)
     assert path["lower"].tolist() == pytest.approx([0.2, 0.1, 0.1])  # all users alike
     free[2:4] = 0.7, 0.9
-    wide = constraint_path(SimpleNamespace(design=Design(), known=known, scores=deals), dataset, (0.0,)).iloc[
-        0
-    ]
+    wide = constraint_path(
+        SimpleNamespace(design=Design(), known=known, scores=splits), dataset, (0.0,)
+    ).iloc[0]
     gap = free - 0.5
     error = np.sqrt(((gap - gap.mean()).reshape(4, 2).sum(axis=1) ** 2).sum()) / 8
     assert [wide["upper"] - wide["effect"], wide["effect"] - wide["lower"]] == pytest.approx(

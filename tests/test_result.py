@@ -1,4 +1,4 @@
-"""An effect of several deals: medians, errors and intervals, by hand and from the rows."""
+"""An effect of several splits: medians, errors and intervals, by hand and from the rows."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ from csrec_core.errors import InputError
 
 KNOWN = Known(Clock((), False), True, 1.0, 0.5, 12, 5, 30)
 JUDGED = SimpleNamespace(status="assumed")
-#: By name and deal: effect, standard error, worth, mean decision without.
-DEALS = {
+#: By name and split: effect, standard error, worth, mean decision without.
+SPLITS = {
     "all": [(0.10, 0.01, 20, 0.3), (0.12, 0.02, 30, 0.4), (0.20, 0.02, 40, 0.6)],
     "estimators": [([0.1, 0.2, 0.3, 0.4], [0.01] * 4, [20, 20, 4, 20], [0.3] * 4)] * 3,
 }
@@ -27,17 +27,17 @@ DEALS = {
 
 @pytest.fixture
 def told(monkeypatch):
-    """An effect of three deals whose effects are those of `DEALS`, with a regression of three coefficients."""
+    """An effect of three splits whose effects are those of `SPLITS`, with a regression of three coefficients."""
 
-    def effects_of(deal, name, *, baseline="own"):
-        effect, error, worth, without = (np.atleast_1d(np.array(part, float)) for part in DEALS[name][deal])
+    def effects_of(split, name, *, baseline="own"):
+        effect, error, worth, without = (np.atleast_1d(np.array(part, float)) for part in SPLITS[name][split])
         return Effects(effect, np.diag(error**2), worth, without, worth)
 
     monkeypatch.setattr(result, "effects_of", effects_of)
     return Effect(Design(), JUDGED, KNOWN, [0, 1, 2], ("", 1.0), level=0.9, name="log", width=3)
 
 
-def test_a_mean_is_the_median_of_its_deals(told, monkeypatch):
+def test_a_mean_is_the_median_of_its_splits(told, monkeypatch):
     """Students' law of 29 degrees of freedom has its 95th percentile at 1.699 (tables)."""
     assert told.inflation == pytest.approx((30 / 27) ** 0.5)
     # Errors grow by this; their squares and those of the distance are .000111 + .0004, .000444 + 0, .000444 + .0064.
@@ -46,9 +46,9 @@ def test_a_mean_is_the_median_of_its_deals(told, monkeypatch):
     assert told.mean["upper"] - 0.12 == pytest.approx(1.699 * error, rel=1e-3)
     assert told.baseline == pytest.approx(0.4) and told.spread == pytest.approx(np.std([0.10, 0.12, 0.20]))
     assert replace(told, width=99).inflation == pytest.approx(2**0.5)
-    monkeypatch.setitem(DEALS, "all", [(0.1, 0.01, 0, 0.3)] * 3)
+    monkeypatch.setitem(SPLITS, "all", [(0.1, 0.01, 0, 0.3)] * 3)
     assert replace(told).inflation == 1
-    monkeypatch.setitem(DEALS, "all", [(0.1, 0.01, 0.5, 0.3)] * 3)
+    monkeypatch.setitem(SPLITS, "all", [(0.1, 0.01, 0.5, 0.3)] * 3)
     assert replace(told, width=9).inflation == pytest.approx(2**0.5)
 
 
@@ -60,7 +60,7 @@ def test_estimators_stand_beside_each_other(told):
 
 @pytest.fixture(scope="module")
 def scores():
-    """Two deals of the rows of 300 users, who are shown up to four of an arm and of the baseline in turn."""
+    """Two splits of the rows of 300 users, who are shown up to four of an arm and of the baseline in turn."""
     rng = np.random.default_rng(0)
     user, step, arm = (
         part.ravel() for part in np.meshgrid(np.arange(300), np.arange(4), [0, 1, -1], indexing="ij")
@@ -185,7 +185,7 @@ def test_a_grouping_that_was_summed_is_read_by_its_name(scores):
             asked()
 
 
-def test_cells_are_means_over_the_deals_and_users_those_of_the_first(scores):
+def test_cells_are_means_over_the_splits_and_users_those_of_the_first(scores):
     found = built(scores)
     own = scores[0]["arm"] >= 0
     assert len(found.cells) == 2400 and found.cells["e"].to_numpy() == pytest.approx(0.6)

@@ -18,7 +18,7 @@ WEIGHTS = np.array([1.0, 3.0, 2.0, 4.0, 1.5])
 
 @pytest.fixture
 def sums(monkeypatch):
-    """A deal with an effect, and residuals of the baseline in bins, of which one is empty."""
+    """A split with an effect, and residuals of the baseline in bins, of which one is empty."""
     monkeypatch.setattr(
         sensitivity,
         "effects_of",
@@ -57,12 +57,12 @@ def test_the_band_is_that_of_the_worst_weighting(sums, sign, half):
         assert (row.least - row.lower, row.upper - row.most) == pytest.approx((half, half))
 
 
-def test_the_median_of_the_deals_and_the_odds_by_default(sums):
-    deals = [sums(effect) for effect in (0.1, 0.5, 0.2)]
-    pd.testing.assert_frame_equal(sensitivity_band(deals, half=0.1), sensitivity_band([sums(0.2)], half=0.1))
-    assert sensitivity_band(deals, half=0.1)["odds"].tolist() == [1.0, 1.25, 1.5, 2.0, 3.0]
+def test_the_median_of_the_splits_and_the_odds_by_default(sums):
+    splits = [sums(effect) for effect in (0.1, 0.5, 0.2)]
+    pd.testing.assert_frame_equal(sensitivity_band(splits, half=0.1), sensitivity_band([sums(0.2)], half=0.1))
+    assert sensitivity_band(splits, half=0.1)["odds"].tolist() == [1.0, 1.25, 1.5, 2.0, 3.0]
     with pytest.raises(InputError, match="at least 1"):
-        sensitivity_band(deals, [1.0, 0.99], half=0.1)
+        sensitivity_band(splits, [1.0, 0.99], half=0.1)
 
 
 @pytest.mark.parametrize("broken", [{"band": np.zeros((2, 4))}, {"effect": np.nan}])

@@ -61,7 +61,7 @@ def false_alarms(
     """Measure on a log how often an effect is found though there is nothing to find.
 
     The log's own arms are dealt at random, `times` times, and the effect is estimated each time as it would be
-    of the log, with one deal of users into folds. A finding is a 95% interval without zero.
+    of the log, with one split of users into folds. A finding is a 95% interval without zero.
 
     Returns `finding` (the mean, the trend over exposures, the effect at the arm's first exposures, that in a
     segment), `rate`, `lower`, `upper` (Jeffreys 95%), `asked`: how often there was an interval.
@@ -79,8 +79,8 @@ def false_alarms(
     tables, learners = [], None
     for number in range(times):
         placebo, left = permute_arms(dataset, design, np.random.default_rng([seed, number]))
-        deal = seed * times + number
-        effect = estimate_effect(placebo, design=left, splits=1, seed=deal, learners=learners)
+        drawn = seed * times + number
+        effect = estimate_effect(placebo, design=left, splits=1, seed=drawn, learners=learners)
         learners = effect.learners
         segment = hashes(placebo.log["user"].to_numpy(), seed, number + 2) % np.uint64(SEGMENTS)
         found = {

@@ -70,7 +70,7 @@ def check_effect(
 
 
 def _again(effect: Effect, dataset: Dataset, design: Design | None = None, *, folds: int = 3) -> Effect:
-    """Repeat an estimate on other data, with the first of its deals of users; by default with the fewest folds."""
+    """Repeat an estimate on other data, with the first of its splits of users; by default with the fewest folds."""
     design = design or effect.design
     about: dict[str, Any] = {"level": effect.level, "learners": effect.learners, "seed": effect.seed}
     return estimate_effect(dataset, design=design, folds=folds, splits=1, **about)
@@ -270,7 +270,7 @@ def _alike_users(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> 
 
 
 def _influence(effect: Effect) -> pd.Series:
-    """Return by how much each user moves the mean effect of the first deal (sums of influence functions)."""
+    """Return by how much each user moves the mean effect of the first split (sums of influence functions)."""
     one = effect.scores[0]
     parts = (
         ("tau", one["m1"] - one["m0"]),

@@ -64,9 +64,9 @@ def learned_rows(rows: pd.DataFrame, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """Nuisances that were learned once, with one deal of users into folds.
+    """Nuisances that were learned once, with one split of users into folds.
 
-    `counts` are by the folds of this deal, `covariates` the columns beside the log, `learners` the learner of each
+    `counts` are by the folds of this split, `covariates` the columns beside the log, `learners` the learner of each
     nuisance. `models` are by fold and nuisance: "arm", "m0", "m1", and "chance" where the arm's chances of an item
     vary.
     """

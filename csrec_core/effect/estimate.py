@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from csrec_core.models.predictions import Settings
 
 SPLITS = 3
-MANY = 200_000  # rows, from which on the deal of users into folds moves the effect too little to repeat it thrice
+MANY = 200_000  # rows, from which on the split of users into folds moves the effect too little to repeat it thrice
 
 
 def estimate_effect(
@@ -50,12 +50,12 @@ def estimate_effect(
     folds : int
         Of users, at least 3: item statistics leave out the fold of a row and the fold that is predicted.
     splits : int, optional
-        Deals of users into folds; the median counts, and their spread is part of the error. By default 3, or
+        Splits of users into folds; the median counts, and their spread is part of the error. By default 3, or
         2 for a large log.
     level : float
         Of the intervals, in (0, 1).
     seed : int
-        Of the deals.
+        Of the splits.
     groups : bool
         Whether the effect is summed by the groupings of every log (`csrec_core.effect.score.group_rows`), too.
     learners : dict, optional
@@ -81,7 +81,7 @@ def estimate_effect(
     design = find_design(dataset, **declared) if design is None else design
     rows = lay_rows(dataset, design)
     exposures = [int((rows["arm"] == side).sum()) for side in (0, 1)]
-    seeds = deal_seeds(design, exposures, dataset.name, folds=folds, splits=splits, level=level, seed=seed)
+    seeds = split_seeds(design, exposures, dataset.name, folds=folds, splits=splits, level=level, seed=seed)
     known = look_over(rows, catalogue=None if dataset.items is None else dataset.items["item"].nunique())
     user = rows["user"].to_numpy()
     counts = [ItemCounts.count(rows, fold_of(user, folds, one), folds) for one in seeds]
@@ -107,7 +107,7 @@ def estimate_effect(
     return conclude(rows, features, engines, scores[0], sums, overlap, read=dataset.read, **about)
 
 
-def deal_seeds(
+def split_seeds(
     design: Design,
     exposures: Sequence[int],
     name: str,
@@ -117,7 +117,7 @@ def deal_seeds(
     level: float,
     seed: int,
 ) -> list[int]:
-    """Return the seed of each deal of users into folds.
+    """Return the seed of each split of users into folds.
 
     Refuses numbers out of range, and a log without exposures of the baseline, or of the arm.
     """
@@ -132,8 +132,8 @@ def deal_seeds(
             raise InputError(
                 f"{name}: no exposure has source={arm!r}; expected exposures of two arms to compare"
             )
-    deals = splits or (SPLITS if sum(exposures) < MANY else 2)
-    return [seed * 1000 + number for number in range(deals)]
+    by_default = SPLITS if sum(exposures) < MANY else 2
+    return [seed * 1000 + number for number in range(splits or by_default)]
 
 
 def learn_engines(
@@ -146,7 +146,7 @@ def learn_engines(
     seeds: Sequence[int],
     learners: dict[str, str] | None = None,
 ) -> list[Engine]:
-    """Learn an engine for each deal, from its table of features; learners are chosen in the first."""
+    """Learn an engine for each split, from its table of features; learners are chosen in the first."""
     engines: list[Engine] = []
     for table, own, seed in zip(tables, counts, seeds, strict=True):
         engines.append(Engine.learn(rows, table, design, known, own, seed=seed, learners=learners))
@@ -166,7 +166,7 @@ def conclude(
     benchmark: tuple[str, float] | None = None,
     **others: Any,
 ) -> Effect:
-    """Return the effect that the sums of each deal make, judged by what it rests on.
+    """Return the effect that the sums of each split make, judged by what it rests on.
 
     `sums` and `overlap` are of all rows; `rows`, `features` and `scored` of the users that the engines learned from,
     by which the chances are audited and, unless it is given, the `benchmark` is found. `read` is how the log was read.

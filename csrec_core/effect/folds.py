@@ -11,5 +11,5 @@ def hashes(user: np.ndarray, seed: int, number: int) -> np.ndarray:
 
 
 def fold_of(user: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each user, from 0: of their hash, so that every part deals them alike."""
+    """Return the fold of each user, from 0: of their hash, so that every part splits them alike."""
     return (hashes(user, seed, 0) % np.uint64(folds)).astype(np.int64)

@@ -39,7 +39,7 @@ READ = 4096  # windows read at a time
 def network_gains(plain: Effect, read: Effect, truth: pd.Series | None = None) -> pd.DataFrame:
     """Return what an estimate gained from networks, beside the same without.
 
-    Both are of the same log, deals and design; `truth` are the users' true mean effects at the arm's exposures. Returns
+    Both are of one log, split and design; `truth` are the users' true mean effects at the arm's exposures. Returns
     a row for each: `networks`, the cross-fitted log losses `loss_baseline` and `loss_arm`, `effect`, `lower`, `upper`,
     `width` of the interval and, with the truth, `user_rank`: Spearman's correlation of the users' effects with it.
     """
@@ -70,7 +70,7 @@ def network_logits(
     logits is told of a held-out fold's decisions by way of the other folds' networks alone: short-stacking
     (Ahrens, Hansen, Schaffer and Wiemann 2024, Model averaging and double machine learning).
 
-    The rows are those of `lay_rows`, whole users, decisions in {0, 1}; `folds` and `seed` are of the deal of users. An
+    The rows are those of `lay_rows`, whole users, decisions in {0, 1}; `folds` and `seed` are of the split of users. An
     input error where a network would learn from fewer than 20 users.
     """
     windows = record_windows(rows, clock, settings.length)

@@ -23,7 +23,7 @@ from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.parted import OTHER_ARM, PartedLog
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
-from csrec_core.effect.estimate import conclude, deal_seeds, learn_engines
+from csrec_core.effect.estimate import conclude, learn_engines, split_seeds
 from csrec_core.effect.folds import fold_of, hashes
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.overlap import measure_overlap, tally_overlap
@@ -86,7 +86,7 @@ class _Plan:
 
 
 def _count_items(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts], pd.DataFrame, int]:
-    """Count the items of a part for each deal; return also the log of the users drawn, and how many there are."""
+    """Count the items of a part for each split; return also the log of the users drawn, and how many there are."""
     dataset = plan.log.read(part)
     rows = plan.lay(dataset)
     user = rows["user"].to_numpy()
@@ -96,7 +96,7 @@ def _count_items(part: str, plan: _Plan, share: float) -> tuple[list[ItemCounts]
 
 
 def _score_part(part: str, target: Path, plan: _Plan, engines: list[Engine], columns: list[str], fifths):
-    """Score and sum a part, unless that is kept; return its sums by deal, and what tells its overlap."""
+    """Score and sum a part, unless that is kept; return its sums by split, and what tells its overlap."""
     if target.exists():
         return _read_kept(target)
     dataset = plan.log.read(part)
@@ -171,11 +171,11 @@ def estimate_parts(
         arms, design = _design(log, glances, declared)
         exposures = [int(arms["size"].get(name, 0)) for name in (design.baseline, design.arm)]
         name, about = log.folder.name, {"folds": folds, "seed": seed}
-        seeds = tuple(deal_seeds(design, exposures, name, splits=splits, level=level, **about))
+        seeds = tuple(split_seeds(design, exposures, name, splits=splits, level=level, **about))
         order = order_column(one.clues for one in glances)
         plan = _Plan(log, design, order, table_moments(log.columns()), folds, seeds)
         counted = each(_count_items, {part: (part,) for part in parts}, plan, drawn / int(arms["size"].sum()))
-        counts = [reduce(ItemCounts.add, deal) for deal in zip(*(one[0] for one in counted), strict=True)]
+        counts = [reduce(ItemCounts.add, split) for split in zip(*(one[0] for one in counted), strict=True)]
         sample = _sample(log, [one[1] for one in counted])
         rows = plan.lay(sample)
         known = _what_is_known(rows, design, arms, glances, sum(one[2] for one in counted), log)
@@ -185,7 +185,7 @@ def estimate_parts(
         fifths, kept = item_fifths(counts[0]), out / _key(plan, drawn)
         tasks = {part: (part, kept / f"{part}.npz") for part in parts}
         scored = each(_score_part, tasks, plan, engines, list(rows.columns), fifths)
-    sums = [reduce(Sums.add, deal, Sums()) for deal in zip(*(one[0] for one in scored), strict=True)]
+    sums = [reduce(Sums.add, split, Sums()) for split in zip(*(one[0] for one in scored), strict=True)]
     scores = engines[0].score(rows, features)
     overlap = measure_overlap([one[1] for one in scored], sums[0], counts[0], scores, design)
     names = group_rows(rows, features, known, fifths)[1]
@@ -242,7 +242,7 @@ def _what_is_known(rows, design, arms, glances, users, log) -> Known:
 
 
 def _key(plan: _Plan, drawn: int) -> str:
-    """Return the hash of all that the sums of a part depend on: code, parts, tables, design and deals."""
+    """Return the hash of all that the sums of a part depend on: code, parts, tables, design and splits."""
     log = plan.log
     files = [path for part in log.parts for path in log.files(part)]
     files += [path for path in (log.folder / "items.parquet", log.folder / "users.parquet") if path.is_file()]

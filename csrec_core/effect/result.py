@@ -40,19 +40,19 @@ class Effect:
     design, identification, known : Design, Identification, Known
         What is compared, how far the effect may be believed, and what the log holds.
     splits : list of Sums
-        One of each deal of users into folds.
+        One of each split of users into folds.
     benchmark : tuple of (str, float)
         The observed column that moves the odds of the arm most, and by which factor.
     level : float
         Of all intervals.
     scores : tuple of DataFrame
-        Of `Engine.score`, one of each deal, rows as in `lay_rows`; empty for a log in parts.
+        Of `Engine.score`, one of each split, rows as in `lay_rows`; empty for a log in parts.
     groups : dict of str to tuple of str
         The groupings that were summed, and their groups.
     learners : dict
         By nuisance, the learner that was chosen.
     seed : int
-        Of the deals.
+        Of the splits.
     width : int
         Coefficients of the regression of the baseline's decisions.
     outcome : str
@@ -95,7 +95,7 @@ class Effect:
 
     @cached_property
     def spread(self) -> float:
-        """Standard deviation of the mean effect over deals of users into folds."""
+        """Standard deviation of the mean effect over splits of users into folds."""
         return float(np.std([effects_of(sums, "all").effect[0] for sums in self.splits]))
 
     @cached_property
@@ -202,7 +202,7 @@ class Effect:
         return found.dropna(subset="effect", ignore_index=True)
 
     def group_sums(self, labels: pd.Series | np.ndarray) -> tuple[list, list[Sums]]:
-        """Return the groups of a label of the log's rows, and the sums by them, one of each deal."""
+        """Return the groups of a label of the log's rows, and the sums by them, one of each split."""
         self._needs_rows()
         code, names = pd.factorize(np.asarray(labels, dtype=object), sort=True)
         if not len(names):
@@ -227,7 +227,7 @@ class Effect:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The rows of both arms with their scores, means over the deals of users into folds."""
+        """The rows of both arms with their scores, means over the splits of users into folds."""
         self._needs_rows()
         first = self.scores[0]
         names = ["e", "m1", "m0", "tau", "w1", "w0"]

@@ -69,7 +69,7 @@ class Sums(dict[str, np.ndarray]):
 
 
 def split_sums(scores: pd.DataFrame, known: Known, groupings: Groupings | None = None) -> Sums:
-    """Return the sums that an `Effect` needs of the scores of one deal, or of a part of the log.
+    """Return the sums that an `Effect` needs of the scores of one split, or of a part of the log.
 
     Some users are summed at a time, and their sums added up, so that memory does not grow with the log.
     """

@@ -105,7 +105,7 @@ def segment_tests(effect: Effect, labels: pd.DataFrame) -> pd.DataFrame:
     """Test whether the groups of each segment have one effect, p-values adjusted by Holm.
 
     Wald's statistic of the differences of the groups' effects, with a covariance that holds the spread over
-    deals of users into folds, against F with as many degrees of freedom as effective users stand behind the
+    splits of users into folds, against F with as many degrees of freedom as effective users stand behind the
     rarer decision of the smallest group. Groups worth fewer than 20 such users are left out.
 
     Returns `segment`, `groups`, `spread` (largest effect less smallest), `p`, `adjusted`.

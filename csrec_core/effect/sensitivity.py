@@ -24,7 +24,7 @@ def sensitivity_band(splits: Sequence[Sums], odds: Sequence[float] = ODDS, *, ha
     model of Tan (2006). The extremes give rows above a threshold of the residual the one factor and those
     below it the other; residuals are in bins of a thousandth of their span.
 
-    `splits` have `all` and `band`, one of each deal of users into folds; `odds` are at least 1; `half` is half the
+    `splits` have `all` and `band`, one of each split of users into folds; `odds` are at least 1; `half` is half the
     width of the mean's interval, which is so that of odds of 1.
 
     Returns `odds`, `least` and `most` (the effect at the extremes), `lower` and `upper` (these, `half` further out).
