@@ -34,7 +34,7 @@ def share(value: float) -> str:
 
 
 def decimals(value: float, digits: int = 3) -> str:
-    """Return a number with so many decimals, or with as many as keep a small one from reading as nothing.
+    """Return a number with so many decimals, or with up to three more that keep a small one from reading as nothing.
 
     Examples
     --------
@@ -45,10 +45,11 @@ def decimals(value: float, digits: int = 3) -> str:
         return DASH
     if value == 0 or round(abs(value), digits):
         return _minus(f"{value:,.{digits}f}")
-    if not round(abs(value), FINEST):
+    finest = min(digits + 3, FINEST)
+    if not round(abs(value), finest):
         # A p-value may be so small; what is below zero is none, and was rounded.
-        return f"<0.{'1'.zfill(FINEST)}" if value > 0 else f"{0:.{digits}f}"
-    return _minus(f"{value:.{FINEST}f}".rstrip("0"))
+        return f"<0.{'1'.zfill(finest)}" if value > 0 else f"{0:.{digits}f}"
+    return _minus(f"{value:.{finest}f}".rstrip("0"))
 
 
 def plain(value: float, *, sign: bool = False) -> str:
@@ -152,7 +153,8 @@ def interval_text(mean: float, lower: float, upper: float, *, digits: int = 3) -
     """
     if not math.isfinite(mean):
         return DASH
-    mean, lower, upper = (one if round(one, FINEST) else 0.0 for one in (mean, lower, upper))
+    # Below a hundredth of the last decimal is nothing, with an interval beside it.
+    mean, lower, upper = (one if round(one, digits + 2) else 0.0 for one in (mean, lower, upper))
     if lower == upper or not (math.isfinite(lower) and math.isfinite(upper)):
         return decimals(mean, digits)
     while round(lower, digits) == round(upper, digits) and digits < FINEST:

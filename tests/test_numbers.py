@@ -1,5 +1,7 @@
 """How numbers are written, at the ends of every case."""
 
+from functools import partial
+
 import pytest
 
 from csrec_core.numbers import (
@@ -27,6 +29,7 @@ NAN, INFINITE = float("nan"), float("inf")
         (decimals, 1234.5678, "1,234.568"), (decimals, 0.0, "0.000"), (decimals, 0.0005001, "0.001"),
         (decimals, 0.0004, "0.0004"), (decimals, -0.00042, "−0.00042"), (decimals, 6e-7, "0.000001"),
         (decimals, 4e-7, "<0.000001"), (decimals, -4e-7, "0.000"), (decimals, INFINITE, "–"),
+        (partial(decimals, digits=1), -2.4e-5, "0.0"), (partial(decimals, digits=1), 0.04, "0.04"),
         (plain, 0.01234, "0.0123"), (plain, 0.0, "0.00"), (plain, 1234.5, "1,234"), (plain, 123.4, "123"),
         (plain, 12.34, "12.3"), (plain, 1.234, "1.23"), (plain, -0.5, "−0.500"), (plain, 9.996, "10.0"),
         (plain, 99.96, "100"), (plain, 999.6, "1,000"), (plain, 0.09996, "0.100"), (plain, 1.234e-5, "0.000012"),
@@ -72,6 +75,7 @@ def test_an_interval(lower, upper, text):
         (0.1000015, 0.100001, 0.100002, "0.100001 [0.100001, 0.100002]"),
         (-4e-7, -0.004, 0.003, "0.000 [−0.004, 0.003]"), (4e-7, -0.004, 0.003, "0.000 [−0.004, 0.003]"),
         (0.003, 4e-7, 0.006, "0.003 [0.000, 0.006]"), (-1e-17, -1e-17, 1e-17, "0.000"),
+        (-2.4e-7, -7.3e-7, 0.0, "0.000"), (2e-5, 1e-5, 3e-5, "0.00002 [0.00001, 0.00003]"),
         (0.003, -0.0004, 0.006, "0.003 [−0.0004, 0.006]"),
     ],
 )  # fmt: skip

@@ -174,7 +174,7 @@ def test_a_table_aligns_its_numbers(report, shown):
     report.table(frame, "metrics", caption="Metrics.", digits=2)
     soup = BeautifulSoup(shown[-1][0]["text/html"], "html.parser")
     first, second = (row.find_all(["th", "td"]) for row in soup.tbody.find_all("tr"))
-    assert [c.text for c in first] == ["a", "0.51", ">−0.000001", "10,000", "0.12 [0.10, 0.14]", "yes"]
+    assert [c.text for c in first] == ["a", "0.51", "0.00", "10,000", "0.12 [0.10, 0.14]", "yes"]
     assert [c.text for c in second] == ["b", "–", "0.00", "−1", "–", "no"]
     assert soup.find(class_="interval").text == "[0.10, 0.14]"
     assert [c.get("class") for c in first] == [None, *[["number"]] * 4, None]
