@@ -39,7 +39,7 @@ class Templates(Positional):
 
 
 class OwnPattern(Positional):
-    """Each reader has a row of their own: no position stands out over all readers."""
+    """Each reader has a row of their own: no step stands out over all readers."""
 
     def decide(self, question):
         place = question.turn
@@ -123,9 +123,9 @@ def test_it_passes_readers_who_decide_by_preference(catalogue, seed):
 @pytest.mark.parametrize(
     ("agent", "because"),
     [
-        (Positional, "not by position"),
-        (Templates, "not by position"),
-        (OwnPattern, "not by position"),
+        (Positional, "not by step"),
+        (Templates, "not by step"),
+        (OwnPattern, "not by step"),
         (Coin, "by book"),
         (Flatterer, "both decisions"),
         (FirstNamed, "not by answer order"),
@@ -184,8 +184,8 @@ def test_shares_are_eta_squared_and_squared_correlation(catalogue):
     table = pilot_of(Simulator(catalogue), catalogue, readers=30, steps=8, seed=2)
     explained = judge_pilot(table).explained
     decision = table["accepted"].astype(float)
-    between = decision.groupby(table["position"]).transform("mean").var() / decision.var()
-    assert explained.loc["position", "share"] == pytest.approx(between)
+    between = decision.groupby(table["step"]).transform("mean").var() / decision.var()
+    assert explained.loc["step", "share"] == pytest.approx(between)
     slope = table["preference"].rank().corr(decision) ** 2
     assert explained.loc["stated preference", "share"] == pytest.approx(slope)
     between = decision.groupby(table["item"]).transform("mean").var() / decision.var()

@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(good, chat, few_books, tmp_path):
     assert_frame_equal(log_of(tmp_path / "run"), log_of(good[0], users=25))
 
 
-def test_a_model_that_answers_by_position_is_stopped(chat, few_books, tmp_path):
+def test_a_model_that_answers_by_step_is_stopped(chat, few_books, tmp_path):
 
     def positional(question, said):
         if "offer" in question:
@@ -111,7 +111,9 @@ def test_a_model_that_answers_by_position_is_stopped(chat, few_books, tmp_path):
     server = chat(change=positional)
     with serving(server) as url:
         result = call(tmp_path / "run", url, few_books, users=USERS)
-        assert result.exit_code == 1 and "quality gate" in result.stderr and "position" in result.stderr
+        assert (
+            result.exit_code == 1 and "quality gate" in result.stderr and "exposure number" in result.stderr
+        )
         assert not (tmp_path / "run" / "log.parquet").exists()
         spent = sum(server.questions.values())
         assert spent < 400

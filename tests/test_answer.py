@@ -256,9 +256,9 @@ def test_a_trial_of_which_too_little_was_accepted_has_a_card_without_a_number():
 
 
 def test_other_arms_than_the_papers_have_lines_of_their_own(tmp_path):
-    positions = pd.DataFrame({"source": ["bts", "bts", "random"], "step": [1, 2, 1], "mean": [0.1, 0.2, 0.1]})
-    positions[["lower", "upper"]], positions["rows"] = 0.0, 5
-    drawn = plot_accept_rates(positions.astype({"source": "category"}))
+    steps = pd.DataFrame({"source": ["bts", "bts", "random"], "step": [1, 2, 1], "mean": [0.1, 0.2, 0.1]})
+    steps[["lower", "upper"]], steps["rows"] = 0.0, 5
+    drawn = plot_accept_rates(steps.astype({"source": "category"}))
     assert [text.get_text() for text in drawn.texts] == ["bts", "random"]
     items = pd.DataFrame({"source": ["bts", "random", "old"], "share": 1.0}).astype({"source": "category"})
     assert len(plot_item_shares(items).lines) >= 3

@@ -89,7 +89,7 @@ def scored(monkeypatch):
 
 def test_what_the_score_test_is_given(scored):
     table = frame(steps=4, preference=0.5)
-    table.loc[table["step"] == 3, "decision"] = 1  # a position at which all decide alike says nothing
+    table.loc[table["step"] == 3, "decision"] = 1  # a step at which all decide alike says nothing
     table.loc[table.index[table["step"] < 3][:49], "item"] = 7
     table = table.assign(genre=table["item"] // 2)
     outcome = assumptions._score_test(rows(table, True), table, ["before_last", "appeal"], "some exposures")
@@ -98,8 +98,8 @@ def test_what_the_score_test_is_given(scored):
     assert outcome == ("yes, on some exposures", 1.5, 0.2)
     assert decision.tolist() == kept["decision"].tolist() and user.tolist() == kept["user"].tolist()
     assert other == pytest.approx(kept[["before_last", "appeal"]].to_numpy())
-    position = np.eye(3)[kept["step"]]
-    assert given == pytest.approx(np.column_stack([kept[["last", "preference"]], position]))
+    step = np.eye(3)[kept["step"]]
+    assert given == pytest.approx(np.column_stack([kept[["last", "preference"]], step]))
     count = kept["item"].map(kept["item"].value_counts())
     expected = [
         item if size >= 50 else -1 - genre
@@ -119,12 +119,12 @@ def test_an_item_of_fifty_rows_has_a_level_of_its_own(scored):
         assert (9 in scored[-1][3]) == (size == 50)
 
 
-def test_late_positions_share_an_intercept(scored):
+def test_late_steps_share_an_intercept(scored):
     table = frame(users=100, steps=60)
     assumptions._score_test(rows(table), table, ["appeal"], "x")
-    positions = scored[0][2][:, 1 + len(RECORDED) :]
-    assert positions.shape[1] == 50
-    assert positions.sum(axis=0).tolist() == [100] * 49 + [1100]
+    steps = scored[0][2][:, 1 + len(RECORDED) :]
+    assert steps.shape[1] == 50
+    assert steps.sum(axis=0).tolist() == [100] * 49 + [1100]
 
 
 def test_it_takes_a_hundred_users(scored, monkeypatch):
@@ -133,7 +133,9 @@ def test_it_takes_a_hundred_users(scored, monkeypatch):
     assert assumptions._score_test(rows(frame(100)), frame(100), ["appeal"], "x").p == 0.2
     monkeypatch.setattr(assumptions, "clustered_score", lambda *_: (np.nan, np.nan))
     nothing = assumptions._score_test(rows(frame()), frame(), ["appeal"], "x")
-    assert nothing.testable == "no: item, position, last decision and preference leave nothing open on x"
+    assert (
+        nothing.testable == "no: item, exposure number, last decision and preference leave nothing open on x"
+    )
 
 
 def test_decisions_of_an_arm_with_a_past_are_tested(scored):

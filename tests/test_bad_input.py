@@ -93,6 +93,6 @@ def test_data_check_and_books(tmp_path):
     ]
     shown = CliRunner().invoke(cli, ["data", "check", str(tmp_path / "b" / "log.parquet")])
     assert shown.exit_code == 0
-    for part in ("position majority", "accept_rate", "previous decision"):
+    for part in ("step majority", "accept_rate", "previous decision"):
         assert part in shown.stdout
     assert len(shown.stdout.splitlines()) < 50

@@ -139,7 +139,7 @@ def test_controls_are_rates_of_the_training_sessions(slots):
     np.testing.assert_allclose(controls["majority"][test.asked], overall)
     place = train.asked[:, 12]
     rate = (train.accepted[place, 12].sum() + 20 * overall) / (place.sum() + 20)
-    np.testing.assert_allclose(controls["position"][test.asked[:, 12], 12], rate)
+    np.testing.assert_allclose(controls["step"][test.asked[:, 12], 12], rate)
     for probability in controls.values():
         assert (np.isnan(probability) == ~test.asked).all()
 

@@ -269,7 +269,7 @@ def test_the_notebook_shows_table_two(notebook):
     table = pd.read_csv(notebook / "tables" / "07_table_2" / "table-2.csv").set_index("system")
     assert (table.loc[list(SYSTEMS), "AHR@0.2 reproduced"] != "–").all()
     assert "AHR@0.2 difference" not in table and table.loc["CSRec", "note"] == "a"
-    assert {"majority", "track", "position", "random ranking", ORACLE, PLAYLIST_LEVEL} <= set(table.index)
+    assert {"majority", "track", "step", "random ranking", ORACLE, PLAYLIST_LEVEL} <= set(table.index)
     record = (notebook / "record" / "07_table_2.json").read_text()
     assert "cannot be compared with a simulation" in record and "auc_gain_cs_few_shot" in record
     assert (notebook / "figures" / "07_table_2" / "table-2-auc" / "table-2-auc.csv").exists()

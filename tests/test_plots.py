@@ -54,10 +54,10 @@ def test_accept_rates_draw_a_line_a_source():
 
 
 def test_explained_draws_shares_and_chance():
-    frame = pd.DataFrame({"factor": ["position", "item"], "share": [0.6, 0.1], "chance": [0.01, 0.02]})
+    frame = pd.DataFrame({"factor": ["step", "item"], "share": [0.6, 0.1], "chance": [0.01, 0.02]})
     ax = plot_explained(frame)
     assert [bar.get_width() for bar in ax.patches] == [0.6, 0.1]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["position", "item"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["step", "item"]
 
 
 def test_item_shares_are_cumulative():

@@ -96,7 +96,7 @@ def test_controls_are_rates_of_the_other_fold(predictions, popularity):
     others = cells[~own]
     assert controls.loc[own, "majority"].unique() == pytest.approx(others["decision"].mean())
     at_five = others.loc[others["step"] == 5, "decision"].mean()
-    assert controls.loc[own & (cells["step"] == 5), "position"].unique() == pytest.approx(at_five)
+    assert controls.loc[own & (cells["step"] == 5), "step"].unique() == pytest.approx(at_five)
     before = others.groupby("user")["decision"].shift()
     after = others.loc[before == 1, "decision"].mean()
     mine = own & (cells.groupby("user")["decision"].shift() == 1)
@@ -157,7 +157,7 @@ def test_profile_of_the_small_world(books):
     profile = profile_log(books)
     assert profile.warnings == []
     assert profile.explained.loc["item", "share"] > profile.explained.loc["item", "chance"]
-    assert "position majority" in str(profile)
+    assert "step majority" in str(profile)
 
 
 def test_profile_warns_of_what_is_missing(books):
@@ -175,18 +175,22 @@ def test_profile_warns_of_what_is_missing(books):
 def test_profile_has_a_point_where_twenty_users_have_the_exposure():
     log = accepted_log(np.arange(60).reshape(20, 3)).log
     for left_out, steps in ((0, [1, 2, 3]), (1, [1, 2]), (58, [])):  # of the last user, or of all but one
-        positions = profile_log(Dataset(log.iloc[: 60 - left_out])).positions
-        assert positions["step"].tolist() == steps and (positions["rows"] == 20).all()
+        found = profile_log(Dataset(log.iloc[: 60 - left_out])).steps
+        assert found["step"].tolist() == steps and (found["rows"] == 20).all()
 
 
-def test_profile_sees_decisions_that_follow_the_position(books):
+def test_profile_sees_decisions_that_follow_the_step(books):
     log = books.log.copy()
     system = log["source"] == "system"
     log.loc[system, "decision"] = (log.loc[system, "t"] % 2).astype("int8")
     profile = profile_log(Dataset(log))
-    assert profile.explained.loc["position", "share"] == pytest.approx(1)
+    assert profile.explained.loc["step", "share"] == pytest.approx(1)
     text = " ".join(profile.warnings)
-    for part in ("Only 1 distinct rows", "The position alone explains 100.0%", "item explains no more"):
+    for part in (
+        "Only 1 distinct rows",
+        "The exposure number alone explains 100.0%",
+        "item explains no more",
+    ):
         assert part in text
 
 
@@ -201,11 +205,11 @@ def test_profile_sees_item_effects_where_items_have_few_exposures():
 
 
 def test_profile_of_the_papers_data(real_data):
-    """The known defects of the released files (their decisions follow the position)."""
+    """The known defects of the released files (their decisions follow the exposure number)."""
     profile = profile_log(load_gpt4books(real_data / "gpt4books"))
     assert profile.facts["distinct decision rows of system"] == 20
-    assert profile.facts["position majority, accuracy on last 3"] == pytest.approx(0.9323, abs=5e-5)
-    assert profile.facts["position majority, accuracy on all"] == pytest.approx(0.875, abs=5e-4)
-    assert profile.explained.loc["position", "share"] == pytest.approx(0.667, abs=5e-4)
+    assert profile.facts["step majority, accuracy on last 3"] == pytest.approx(0.9323, abs=5e-5)
+    assert profile.facts["step majority, accuracy on all"] == pytest.approx(0.875, abs=5e-4)
+    assert profile.explained.loc["step", "share"] == pytest.approx(0.667, abs=5e-4)
     assert "93.2%" in profile.finding
     assert len(profile.warnings) == 4

@@ -216,8 +216,8 @@ def test_a_backbone_that_looks_ahead_is_asked_for_what_is_wanted_alone(sequences
         assert few[:, :5].eq(0.5).all()
 
 
-def positions_only(users=40, steps=40, self_steps=6):
-    """A log whose decisions follow the position alone."""
+def steps_only(users=40, steps=40, self_steps=6):
+    """A log whose decisions follow the step alone."""
     rng = np.random.default_rng(0)
     rows = []
     for source, count in (("self", self_steps), ("system", steps)):
@@ -230,7 +230,7 @@ def positions_only(users=40, steps=40, self_steps=6):
 
 
 def test_the_presets_split_as_stated(tmp_path):
-    bench = Reproduction(positions_only(), Effort(), tmp_path)
+    bench = Reproduction(steps_only(), Effort(), tmp_path)
     step = np.arange(1, 41)
     learned, held = (mask[0].numpy() for mask in bench.masks(PRESETS["paper"]))
     assert step[learned].tolist() == list(range(1, 39)) and step[held].tolist() == [39]
@@ -244,7 +244,7 @@ def test_the_presets_split_as_stated(tmp_path):
 
 
 def test_a_short_sequence_is_split_without_overlap(tmp_path):
-    bench = Reproduction(positions_only(steps=4), Effort(), tmp_path)
+    bench = Reproduction(steps_only(steps=4), Effort(), tmp_path)
     learned, held = bench.masks(PRESETS["sound"])
     assert learned[0].tolist() == [True, True, False, False] and held[0].tolist() == [
         False,
@@ -255,16 +255,16 @@ def test_a_short_sequence_is_split_without_overlap(tmp_path):
     assert bench.cells.loc[bench.cells["tested"], "step"].unique().tolist() == [4]
 
 
-def test_shuffling_hides_the_position_and_nothing_else():
-    dataset = positions_only(users=200)
+def test_shuffling_hides_the_step_and_nothing_else():
+    dataset = steps_only(users=200)
     shuffled = shuffle_exposures(dataset, seed=1)
     own = dataset.log[dataset.log["source"] == "self"]
     pd.testing.assert_frame_equal(shuffled.log[shuffled.log["source"] == "self"], own)
     by = ["user", "source", "item", "decision"]
     before, after = (d.log.value_counts(by).sort_index() for d in (dataset, shuffled))
     pd.testing.assert_series_equal(before, after)
-    assert profile_log(dataset).explained.loc["position", "share"] == pytest.approx(1)
-    hidden = profile_log(shuffled).explained.loc["position"]
+    assert profile_log(dataset).explained.loc["step", "share"] == pytest.approx(1)
+    hidden = profile_log(shuffled).explained.loc["step"]
     assert hidden["share"] < 2 * hidden["chance"]
 
 
@@ -359,7 +359,7 @@ def test_a_table_of_trials_controls_and_chance(bench):
     assert value["random ranking", "AHR@0.2"] == pytest.approx(0.2 * rate + 0.8 * (1 - rate))
     assert value["random ranking", "HR@10"] == pytest.approx(10 / 20)
     assert value["always accept", "AHR@0.5"] == pytest.approx(rate)
-    assert value[ORACLE, "AUC"] > max(value["majority", "AUC"], value["position", "AUC"])
+    assert value[ORACLE, "AUC"] > max(value["majority", "AUC"], value["step", "AUC"])
     margin = margin_of_oracle(summary, [csrec_name("sasrec"), TABULAR, ORACLE])
     assert margin[ORACLE] == 1 and set(margin) == {"CSRec (SASRec)", TABULAR, ORACLE}
     # few users only, where each prefix is a window of its own
@@ -479,7 +479,7 @@ def test_decisions_that_are_templates_are_recognised(tmp_path):
     users, steps = 160, 12
     rng = np.random.default_rng(0)
     level, threshold = rng.integers(0, 4, users), np.resize([0, 2, 1, 4, 3], steps)
-    log = positions_only(users=users, steps=steps).log
+    log = steps_only(users=users, steps=steps).log
     system = log["source"] == "system"
     log.loc[system, "decision"] = (level[:, None] >= threshold).astype("int8").ravel()
     training = Training(epochs=40, patience=40, batch=8, rate=5e-3, threads=1)
@@ -598,7 +598,7 @@ def test_where_lines_begin_and_end_is_said():
 
 def test_the_notebook_on_files_like_the_papers(tmp_path):
     """The published tables are filled, and the trials are kept for a second run."""
-    log = positions_only(users=40, steps=8, self_steps=6).log
+    log = steps_only(users=40, steps=8, self_steps=6).log
     folder = tmp_path / "gpt4books"
     folder.mkdir()
     columns = {

@@ -12,7 +12,7 @@ SCORES = pd.DataFrame(
         "AUC": ["0.70 [0.66, 0.74]", "0.68 [0.63, 0.72]", "0.55 [0.50, 0.60]", "0.90 [0.88, 0.92]", "–"],
         "BCE": ["0.61 [0.60, 0.62]", "0.61 [0.60, 0.62]", "−0.05 [−0.06, −0.04]", "0.40 [0.39, 0.41]", "0.7"],
     },
-    index=pd.Index(["CSRec", "trees", "position", "oracle", "ranking"], name="model"),
+    index=pd.Index(["CSRec", "trees", "step", "oracle", "ranking"], name="model"),
 )
 
 
@@ -33,7 +33,7 @@ def test_the_best_is_marked_with_what_overlaps_it():
     assert marks(html) == {
         "CSRec": ["best", ""],
         "trees": ["alike", ""],
-        "position": ["", "best"],
+        "step": ["", "best"],
         "oracle": ["", ""],
         "ranking": ["", ""],
     }

@@ -134,7 +134,7 @@ def live_block(
     """Let the agent live the lives of a block, in which `books` take part: purchases, then an exposure at a time.
 
     With `other_order` the exposures come in the block's second order. Return the places of books bought, (n, steps), -1
-    beyond a reader's purchases; and a row an exposure, by reader: `user`, `position` (from 1), `item` (its place),
+    beyond a reader's purchases; and a row an exposure, by reader: `user`, `step` (from 1), `item` (its place),
     `propensity`, `accept_first`, `accepted`, `probability`, `answered`, `timestamp`.
     """
     n, steps = block.accept_first.shape
@@ -154,7 +154,7 @@ def live_block(
         item[:, now] = np.where(answered, shown[:, t], -1)
     exposed = {
         "user": np.broadcast_to(block.reader[:, None], shown.shape),
-        "position": np.broadcast_to(np.arange(1, steps + 1), shown.shape),
+        "step": np.broadcast_to(np.arange(1, steps + 1), shown.shape),
         "item": shown,
         "propensity": propensity,
         "accept_first": block.accept_first,
@@ -183,7 +183,7 @@ def _log_rows(block: Readers, bought: np.ndarray, exposed: pd.DataFrame, numbers
     own, order = np.nonzero(bought >= 0)
     chosen = pd.DataFrame({"user": block.reader[own], "t": order + 1, "timestamp": block.time[own, order]})
     chosen = chosen.assign(item=numbers[bought[own, order]], decision=1, source=SELF)
-    exposed = exposed[exposed["answered"]].rename(columns={"position": "t"})
+    exposed = exposed[exposed["answered"]].rename(columns={"step": "t"})
     exposed = exposed.assign(
         item=numbers[exposed["item"]], decision=exposed["accepted"].astype(int), source=SYSTEM
     )

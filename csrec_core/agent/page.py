@@ -54,13 +54,13 @@ def render_quality(
 
 def _finding(quality: Quality) -> str:
     passed = "passes" if quality.passed else "fails"
-    preference, position = (
+    preference, step = (
         f"{row['share']:.1%} ({row['chance']:.1%} by chance)"
-        for row in (quality.explained.loc[name] for name in ("stated preference", "position"))
+        for row in (quality.explained.loc[name] for name in ("stated preference", "step"))
     )
     return (
         f"The pilot of {quality.facts['pilot readers']} readers {passed} the gate: of the variance of their "
-        f"decisions, the stated preference explains {preference}, the position {position}."
+        f"decisions, the stated preference explains {preference}, the exposure number {step}."
     )
 
 

@@ -1,7 +1,7 @@
-"""The quality gate: do decisions follow the book and the reader, or the position and the order of answers?
+"""The quality gate: do decisions follow the book and the reader, or the exposure number and the order of answers?
 
 A few pilot readers decide twice about the same books, the second time in another order. An agent that judges
-books says much the same of a book wherever it stands; one that recites a pattern says the same at a position
+books says much the same of a book wherever it stands; one that recites a pattern says the same at a step
 whatever stands there. Shares of variance are biased upwards in a small sample, so each stands beside the mean
 of the same share when decisions are permuted, with the permutation p-value.
 """
@@ -23,8 +23,8 @@ NAMED_FIRST = "acceptance added by naming it first"
 ANCHORING = "anchoring: probability added by a preceding acceptance"
 
 FEW_DECISIONS = 1000  # decisions below which a missing link to book or preference is held against nobody
-POSITIONAL = 0.2  # share of the variance, above chance, that a position may explain
-RECITED = 0.1  # decisions alike, above chance, that a position may bring with it, whatever is shown there
+BY_STEP = 0.2  # share of the variance, above chance, that a step may explain
+RECITED = 0.1  # decisions alike, above chance, that a step may bring with it, whatever is shown there
 ORDER = 0.2  # difference of acceptance that the order of the two answers may make
 ANCHORED = 0.4  # probability that a preceding acceptance may add to the same book
 SILENT_SHARE = 0.2  # share of questions that may go without a usable answer
@@ -36,10 +36,10 @@ LINKED = 0.05  # p-value below which there is a link to book or preference
 class Quality:
     """What `judge_pilot` found."""
 
-    # By factor (position, item, stated preference, previous decision): the `share` of the variance of
+    # By factor (step, item, stated preference, previous decision): the `share` of the variance of
     # decisions, in [0, 1], its mean by `chance` under permutation, and the permutation `p`.
     explained: pd.DataFrame
-    # For the same book at another position, and for the same position with another book: the `share` of equal
+    # For the same book at another step, and for the same step with another book: the `share` of equal
     # decisions in the two rounds, by `chance`, and `p`; the `correlation` of the stated probabilities within
     # readers, and `p_stated`.
     agreement: pd.DataFrame
@@ -67,11 +67,11 @@ class Quality:
 def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0) -> Quality:
     """Judge the decisions of pilot readers, a row for each question put.
 
-    `round` (0, and 1 for the other order), `user`, `position`, `item`, `preference` (stated preference of the book's
+    `round` (0, and 1 for the other order), `user`, `step`, `item`, `preference` (stated preference of the book's
     genre), `accept_first`, `answered`, `accepted`, `probability`.
     """
     rng = np.random.default_rng([seed, 3])
-    rows = pilot[pilot["answered"]].sort_values(["round", "user", "position"], ignore_index=True)
+    rows = pilot[pilot["answered"]].sort_values(["round", "user", "step"], ignore_index=True)
     rows = rows.assign(
         accepted=rows["accepted"].astype(float),
         previous=rows.groupby(["round", "user"])["accepted"].shift().astype(float).fillna(-1),
@@ -79,8 +79,8 @@ def judge_pilot(pilot: pd.DataFrame, *, seed: int = 0) -> Quality:
     explained = _permuted_shares(rows, rng)
     agreement = pd.DataFrame.from_dict(
         {
-            "same book, other position": _round_agreement(rows, "item", rng),
-            "same position, other book": _round_agreement(rows, "position", rng),
+            "same book, other step": _round_agreement(rows, "item", rng),
+            "same step, other book": _round_agreement(rows, "step", rng),
         },
         orient="index",
     )
@@ -109,7 +109,7 @@ def _permuted_shares(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
     # A book and its preference are permuted for both decisions of a reader at once: they are no two samples.
     pair = rows.groupby(["user", "item"], sort=False).ngroup().to_numpy()
     factors = {
-        "position": (rows["position"], row, share_of_groups),
+        "step": (rows["step"], row, share_of_groups),
         "item": (pd.factorize(rows["item"])[0], pair, share_of_groups),
         "stated preference": (rankdata(rows["preference"]), pair, _share_of_slope),
         "previous decision": (pd.factorize(rows["previous"])[0], row, share_of_groups),
@@ -131,16 +131,16 @@ def _share_of_slope(rank: np.ndarray, values: np.ndarray) -> float:
 
 
 def _round_agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator) -> dict[str, float]:
-    """Compare a reader's two rounds at the same book, or position, where the other of the two differs.
+    """Compare a reader's two rounds at the same book, or step, where the other of the two differs.
 
     By chance: with the reader's second round permuted, of what differs in the other all the same; so that
-    books that matter do not pass for chance where positions are compared, nor the other way round.
+    books that matter do not pass for chance where steps are compared, nor the other way round.
     """
     both = _rounds_side_by_side(rows, on).sort_values(["user", on])
     user = both["user"].to_numpy()
     (a, b), (p, q), (before, after) = (
         (both[f"{name}_first"].to_numpy(), both[f"{name}_second"].to_numpy())
-        for name in ("accepted", "probability", "position" if on == "item" else "item")
+        for name in ("accepted", "probability", "step" if on == "item" else "item")
     )
 
     def alike(order: np.ndarray) -> tuple[float, float]:
@@ -164,7 +164,7 @@ def _round_agreement(rows: pd.DataFrame, on: str, rng: np.random.Generator) -> d
 
 
 def _rounds_side_by_side(rows: pd.DataFrame, on: str) -> pd.DataFrame:
-    """Return a reader's rows of the first round beside those of the second, at the same book or position."""
+    """Return a reader's rows of the first round beside those of the second, at the same book or step."""
     first, second = (rows[rows["round"] == number] for number in (0, 1))
     return first.merge(second, on=["user", on], suffixes=("_first", "_second"))
 
@@ -205,8 +205,8 @@ def _two_sided(
 
 
 def _distinct_decisions(rows: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
-    """Count readers' distinct rows of decisions, and those of decisions shuffled over readers by position."""
-    table = rows[rows["round"] == 0].pivot_table(index="user", columns="position", values="accepted")
+    """Count readers' distinct rows of decisions, and those of decisions shuffled over readers by step."""
+    table = rows[rows["round"] == 0].pivot_table(index="user", columns="step", values="accepted")
     decisions = table.dropna(axis=1).to_numpy()
     if not decisions.size:
         return {"distinct decision rows": 0, "distinct decision rows by chance": 0.0}
@@ -224,11 +224,11 @@ def _verdicts_on(
     explained: pd.DataFrame, agreement: pd.DataFrame, facts: dict[str, float]
 ) -> dict[str, dict]:
     """Return for each demand whether it `holds`, and the `detail` in words: what would spoil the log, and when."""
-    position, preference = explained.loc["position"], explained.loc["stated preference"]
-    book, place = agreement.loc["same book, other position"], agreement.loc["same position, other book"]
+    step, preference = explained.loc["step"], explained.loc["stated preference"]
+    book, place = agreement.loc["same book, other step"], agreement.loc["same step, other book"]
     enough = facts["pilot decisions"] >= FEW_DECISIONS
-    excess = position["share"] - position["chance"]
-    pattern = excess > POSITIONAL and position["p"] < DEFECT_P
+    excess = step["share"] - step["chance"]
+    pattern = excess > BY_STEP and step["p"] < DEFECT_P
     alike = place["share"] - place["chance"]
     recited = place["p"] < DEFECT_P and alike > max(RECITED, book["share"] - book["chance"])
     as_book = min(book["p"], book["p_stated"])
@@ -240,16 +240,16 @@ def _verdicts_on(
     checks = {
         "usable": (silent <= SILENT_SHARE, f"{silent:.0%} of the questions had no usable answer"),
         "both decisions": (0 < rate < 1, f"{rate:.1%} of the exposures were accepted"),
-        "not by position": (
+        "not by step": (
             not (pattern or recited),
-            f"the position explains {position['share']:.1%} of the decisions ({position['chance']:.1%} by "
-            f"chance); the same position with another book is decided alike in {place['share']:.0%} "
-            f"({place['chance']:.0%} by chance), the same book at another position in {book['share']:.0%} "
+            f"the exposure number explains {step['share']:.1%} of the decisions ({step['chance']:.1%} by "
+            f"chance); the same number with another book is decided alike in {place['share']:.0%} "
+            f"({place['chance']:.0%} by chance), the same book at another number in {book['share']:.0%} "
             f"({book['chance']:.0%})",
         ),
         "by book": (
             not enough or as_book < LINKED,
-            f"the same book at another position is decided alike in {book['share']:.0%} of the cases "
+            f"the same book at another number is decided alike in {book['share']:.0%} of the cases "
             f"({book['chance']:.0%} by chance), its stated probabilities correlate by "
             f"{book['correlation']:.2f} (p = {as_book:.3f}){_few(as_book, enough)}",
         ),

@@ -25,15 +25,15 @@ class Profile:
     #: By arm: `rows`, `users`, `items`, `accept_rate`, `fewest`, `median`, `most` exposures a user, and `propensities`,
     #: the share of rows with a known propensity.
     sources: pd.DataFrame
-    #: Users, items, item overlap, distinct decision rows, accuracy of the position alone.
+    #: Users, items, item overlap, distinct decision rows, accuracy of the step alone.
     facts: dict[str, float]
-    #: By factor (position, item, user, previous decision): the `share` of the variance of the decisions on what the
+    #: By factor (step, item, user, previous decision): the `share` of the variance of the decisions on what the
     #: user did not choose that its group means explain, the share expected by `chance` from groups of that size, and
     #: the `p` of the F test of the one against the other.
     explained: pd.DataFrame
     #: By `source` and exposure number `step`: `mean` acceptance, 95% interval `lower`, `upper`, and `rows`; of
     #: exposure numbers that `FEWEST_USERS` users have.
-    positions: pd.DataFrame
+    steps: pd.DataFrame
     items: pd.DataFrame  # by `source` and `item`: the `share` of the source's exposures
     warnings: list[str]  # what to know before believing an effect from this log
 
@@ -49,9 +49,9 @@ class Profile:
         """The numbers of the finding."""
         rates = self.sources["accept_rate"].dropna()
         numbers = {f"accept_rate_{source}": float(rate) for source, rate in rates.items()}
-        if "position majority, accuracy on all" in self.facts:
-            numbers["position_accuracy"] = self.facts["position majority, accuracy on all"]
-            numbers["position_accuracy_last"] = self.facts[f"position majority, accuracy on last {LAST}"]
+        if "step majority, accuracy on all" in self.facts:
+            numbers["position_accuracy"] = self.facts["step majority, accuracy on all"]
+            numbers["position_accuracy_last"] = self.facts[f"step majority, accuracy on last {LAST}"]
             numbers["constant_accuracy_last"] = self.facts[f"one answer for all, accuracy on last {LAST}"]
         return numbers
 
@@ -65,7 +65,7 @@ class Profile:
         text = f"{self.sources['rows'].sum():,.0f} exposures; users accepted {' and '.join(rates)}."
         if numbers.get("position_accuracy_last", 0) > TELLING:
             text += (
-                f" The position alone guesses {numbers['position_accuracy_last']:.1%} of each user's last "
+                f" The exposure number alone guesses {numbers['position_accuracy_last']:.1%} of each user's last "
                 f"{LAST} decisions right (one answer for all: {numbers['constant_accuracy_last']:.1%})."
             )
         return text
@@ -114,17 +114,17 @@ def profile_log(dataset: Dataset) -> Profile:
         facts[OVERLAP.format(_other_arms(arms))] = system["item"].isin(chosen.unique()).mean()
     if len(system) and system["left"].any():
         facts[DISTINCT.format(_other_arms(arms))] = _count_sequences(system)
-        facts["position majority, accuracy on all"] = position_majority(system)
+        facts["step majority, accuracy on all"] = step_majority(system)
         ending = system[system["left"] < LAST]
-        facts[f"position majority, accuracy on last {LAST}"] = position_majority(ending)
-        facts[f"one answer for all, accuracy on last {LAST}"] = position_majority(ending.assign(step=1))
+        facts[f"step majority, accuracy on last {LAST}"] = step_majority(ending)
+        facts[f"one answer for all, accuracy on last {LAST}"] = step_majority(ending.assign(step=1))
     explained = _explained(system)
     return Profile(
         dataset.name,
         sources,
         facts,
         explained,
-        positions=_acceptance_by_position(log),
+        steps=_acceptance_by_step(log),
         items=_item_shares(log),
         warnings=_log_warnings(sources, facts, explained),
     )
@@ -136,7 +136,7 @@ def _number_steps(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(step=by_user.cumcount() + 1, left=by_user.cumcount(ascending=False))
 
 
-def position_majority(system: pd.DataFrame) -> float:
+def step_majority(system: pd.DataFrame) -> float:
     """Return the accuracy of guessing, at each `step`, what most users decide there; in [0, 1]."""
     rate = system.groupby("step")["decision"].agg(["mean", "size"])
     return float(np.average(np.maximum(rate["mean"], 1 - rate["mean"]), weights=rate["size"]))
@@ -158,7 +158,7 @@ def _describe(rows: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _acceptance_by_position(log: pd.DataFrame) -> pd.DataFrame:
+def _acceptance_by_step(log: pd.DataFrame) -> pd.DataFrame:
     """Return acceptance by source and exposure number, where enough users have it, with Jeffreys intervals."""
     rows = _number_steps(log[["user", "source", "decision"]])
     table = rows.groupby(["source", "step"], observed=True)["decision"].agg(["sum", "size"]).reset_index()
@@ -191,10 +191,10 @@ def _explained(system: pd.DataFrame) -> pd.DataFrame:
     previous = system.groupby(["user", "source"], observed=True)["decision"].shift(fill_value=-1)
     within = system["decision"] - system.groupby("step")["decision"].transform("mean")
     factors = {
-        "position": (system["step"], system["decision"]),
+        "step": (system["step"], system["decision"]),
         "item": (system["item"], system["decision"]),
-        "item, within position": (system["item"], within),
-        "user, within position": (system["user"], within),
+        "item, within step": (system["item"], within),
+        "user, within step": (system["user"], within),
         "previous decision": (previous, system["decision"]),
     }
     rows = {name: _variance_share(key, values) for name, (key, values) in factors.items()}
@@ -264,19 +264,19 @@ def _system_warnings(
         f"Only {distinct:,} distinct rows of decisions for {users:,.0f} users: the decisions look copied from "
         "templates, and a model can score by recognising the template."
     )
-    share = explained["share"]["position"]
+    share = explained["share"]["step"]
     place = (
-        f"The position alone explains {share:.1%} of the variance of the decisions, and guesses "
-        f"{facts.get(f'position majority, accuracy on last {LAST}', np.nan):.1%} of the last {LAST} right: a good "
+        f"The exposure number alone explains {share:.1%} of the variance of the decisions, and guesses "
+        f"{facts.get(f'step majority, accuracy on last {LAST}', np.nan):.1%} of the last {LAST} right: a good "
         "score on them says nothing about items."
     )
-    item = explained.loc["item, within position"]
+    item = explained.loc["item, within step"]
     overlap = facts.get(OVERLAP.format(SYSTEM), 1)
     return {
         copied: sources["median"][SYSTEM] >= 10 and distinct < 0.01 * users,
         place: share > 0.2,
         # Where an item has few exposures, noise has a large share itself: 1.5 times it is too much to ask for.
-        "The item explains no more of the decisions than noise would, once the position is known.": not (
+        "The item explains no more of the decisions than noise would, once the exposure number is known.": not (
             item["share"] > 1.5 * item["chance"] or item["share"] > item["chance"] + 0.01
         ),
         f"Only {overlap:.0%} of the system's exposures are of items that users also chose themselves.": overlap

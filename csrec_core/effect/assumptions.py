@@ -30,7 +30,7 @@ from csrec_core.metrics import holm
 NO_SIGN, VIOLATED, UNTESTED = "no sign against it", "violated", "cannot be tested on this log"
 RARE = 50  # items with fewer rows share one intercept a genre
 FEWEST_TEST_USERS = 100  # users, below which the distributions of the tests are not to be trusted
-LONG_RECORD = 50  # exposures, after which a position has no intercept of its own
+LONG_RECORD = 50  # exposures, after which a step has no intercept of its own
 USER_PARTS = 10  # of the users: the appeal of an item is told by the other nine
 RECORDED = ("user_rate", "genre_rate", "genre_share", "seen")
 PAST = ("step", "last", "before_last", "same_genre", *RECORDED)
@@ -135,7 +135,7 @@ class _Rows:
         rows = rows[rows["arm"] >= 0].reset_index(drop=True)
         # As if users were of one arm each: the record is of all that came before, whichever arm exposed it.
         known = describe(rows, Clock((), True), rate=rows["decision"].mean())[list(PAST)]
-        known["seen"] = np.log1p(known["seen"])  # itself, it would tell the arm once the position is given
+        known["seen"] = np.log1p(known["seen"])  # itself, it would tell the arm once the step is given
         fold = fold_of(rows["user"].to_numpy(), USER_PARTS, 0)
         told = ItemCounts.count(rows, fold, USER_PARTS).measure(rows["item"].to_numpy(), fold)
         frame = pd.concat([rows, known, told["appeal"]], axis=1).astype({"decision": int})
@@ -193,21 +193,21 @@ def assumption_tests(dataset: Dataset, *, alpha: float = 0.05, seed: int = 0) ->
 
 
 def _score_test(rows: _Rows, frame: pd.DataFrame, columns: list[str], where: str) -> _Outcome:
-    """Test the columns on the decisions of `frame`, given item, position, last decision and preference."""
+    """Test the columns on the decisions of `frame`, given item, step, last decision and preference."""
     if frame["user"].nunique() < FEWEST_TEST_USERS:
         return _Outcome(f"no: too few users with a past on {where}, it takes {FEWEST_TEST_USERS}")
-    position = np.minimum(frame["step"], LONG_RECORD - 1)
-    # A position at which all users decide alike has no finite intercept, and its rows say nothing.
-    frame = frame[frame.groupby(position)["decision"].transform("nunique") == 2]
-    position = np.unique(position[frame.index], return_inverse=True)[1]
-    given = np.column_stack(
-        [frame[["last", *rows.preferences]], np.eye(position.max(initial=-1) + 1)[position]]
-    )
+    step = np.minimum(frame["step"], LONG_RECORD - 1)
+    # A step at which all users decide alike has no finite intercept, and its rows say nothing.
+    frame = frame[frame.groupby(step)["decision"].transform("nunique") == 2]
+    step = np.unique(step[frame.index], return_inverse=True)[1]
+    given = np.column_stack([frame[["last", *rows.preferences]], np.eye(step.max(initial=-1) + 1)[step]])
     count = frame.groupby("item")["item"].transform("size")
     level = frame["item"].where(count >= RARE, -1 - frame["genre"])
     statistic, p = clustered_score(frame["decision"], frame[columns], given, level, frame["user"])
     if np.isnan(p):
-        return _Outcome(f"no: item, position, last decision and preference leave nothing open on {where}")
+        return _Outcome(
+            f"no: item, exposure number, last decision and preference leave nothing open on {where}"
+        )
     return _Outcome(_tested_on(rows, where), statistic, p)
 
 

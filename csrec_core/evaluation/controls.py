@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 ALWAYS = "always accept"
 CONTROLS = {
     "majority": "the accept rate of the training users",
-    "position": "the accept rate at this exposure number",
+    "step": "the accept rate at this exposure number",
     "item": "the accept rate of this item",
     "popularity": "a logistic curve of how often the item was self-chosen",
     "previous decision": "the accept rate after the same previous decision",
@@ -40,7 +40,7 @@ def predict_controls(cells: pd.DataFrame, popularity: pd.Series) -> pd.DataFrame
     return pd.DataFrame(
         {
             "majority": _other_folds_rate(cells, np.zeros(len(cells))),
-            "position": _other_folds_rate(cells, cells["step"]),
+            "step": _other_folds_rate(cells, cells["step"]),
             "item": _other_folds_rate(cells, cells["item"], prior=ITEM_PRIOR_ROWS),
             "popularity": _other_folds_curve(cells, fame),
             "previous decision": _other_folds_rate(cells, previous),

@@ -9,7 +9,7 @@ from csrec_core.metrics import average_accuracy, first_accuracy, resample_means
 
 SKIP_CONTROLS = {
     "majority": "the accept rate of the training sessions",
-    "position": "the accept rate at this place of the session",
+    "step": "the accept rate at this place of the session",
     "track": "the accept rate of this track",
     "last decision": "the accept rate, so far from it, after the same last decision of the first half",
     "first half": "the accept rate after as many accepted in the first half",
@@ -88,7 +88,7 @@ def _keys(sessions: Sessions, asked: np.ndarray) -> dict[str, np.ndarray]:
     share = (sessions.accepted & sessions.given).sum(axis=1) * 100 + half
     return {
         "majority": np.zeros(len(slot), dtype=int),
-        "position": slot,
+        "step": slot,
         "track": sessions.track[asked],
         "last decision": last[session] * 100 + slot - half[session],
         "first half": share[session],

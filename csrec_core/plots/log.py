@@ -17,14 +17,14 @@ def _arm_looks(sources: pd.Series) -> dict[str, tuple[str, str]]:
     return ARM_LOOKS | {arm: (arm, COLOURS[place % len(COLOURS)]) for place, arm in enumerate(others)}
 
 
-def plot_accept_rates(positions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_accept_rates(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw acceptance by exposure number: columns `source`, `step`, `mean`, `lower`, `upper`."""
     ax = ax or plt.figure().gca()
     ax.set(
         xlabel="number of the exposure, within its source", ylabel="accepted exposures", ylim=(-0.02, 1.02)
     )
-    ends, marks = [], _arm_looks(positions["source"])
-    for source, rows in positions.groupby("source", observed=True):
+    ends, marks = [], _arm_looks(steps["source"])
+    for source, rows in steps.groupby("source", observed=True):
         name, colour = marks[source]
         ax.plot(rows["step"], rows["mean"], marker="o", markersize=3.5, color=colour)
         ax.fill_between(rows["step"], rows["lower"], rows["upper"], color=colour, alpha=0.2, linewidth=0)

@@ -35,36 +35,38 @@ def paper_claim(summaries: Summaries, backbone: str) -> Finding:
 def accuracy_finding(summaries: Summaries, backbone: str, *, last: int) -> Finding:
     """Say how often CSRec is right under three presets, beside what knows no items."""
     csrec = {name: _model_score(summaries[name], csrec_name(backbone), AHR) for name in summaries}
-    always, position = (_model_score(summaries["paper"], name, AHR) for name in (ALWAYS, "position"))
+    always, step = (_model_score(summaries["paper"], name, AHR) for name in (ALWAYS, "step"))
     lookup = _model_score(summaries["crossed"], "history lookup", AHR)
-    matched = " What lifts a score over the position is a match with users of the same decisions, no effect."
+    matched = (
+        " What lifts a score over the exposure number is a match with users of the same decisions, no effect."
+    )
     sentence = (
         f"On the last {last} exposures, accepting everything is right in {always['mean']:.2%} of the decisions, "
-        f"the position alone in {position['mean']:.2%}, a lookup of the earlier decisions in {lookup['mean']:.2%}; "
+        f"the exposure number alone in {step['mean']:.2%}, a lookup of the earlier decisions in {lookup['mean']:.2%}; "
         f"CSRec on {backbone} in {csrec['paper']['mean']:.2%} (paper), {csrec['sound']['mean']:.2%} (sound) and "
         f"{csrec['crossed']['mean']:.2%} (crossed), {AHR}."
     )
     numbers = {f"ahr_{name}": tuple(csrec[name]) for name in ("paper", "sound", "crossed")}
-    numbers |= {"ahr_position": tuple(position), "ahr_lookup": tuple(lookup)}
-    return sentence + matched * bool(lookup["lower"] > position["upper"]), numbers
+    numbers |= {"ahr_position": tuple(step), "ahr_lookup": tuple(lookup)}
+    return sentence + matched * bool(lookup["lower"] > step["upper"]), numbers
 
 
-def position_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) -> Finding:
-    """Say what the position explains, and what is left of the AUC once it is hidden.
+def step_finding(share: pd.Series, decisive: pd.DataFrame, backbone: str) -> Finding:
+    """Say what the step explains, and what is left of the AUC once it is hidden.
 
     `share` is of the variance of the decisions, by factor (`csrec_core.data.profile.Profile.explained`), `decisive`
-    are scores as they fell and after shuffling (`csrec_core.reproduction.tables.hidden_position`).
+    are scores as they fell and after shuffling (`csrec_core.reproduction.tables.hidden_step`).
     """
     name = f"{csrec_name(backbone)}, sound"
     shown, hidden = (tuple(_model_score(decisive, model, "AUC")) for model in (name, f"{name}, shuffled"))
     sentence = (
-        f"The position explains {share['position']:.1%} of the variance of the decisions, the previous decision "
-        f"{share['previous decision']:.1%}, the item within a position {share['item, within position']:.1%}, the "
-        f"user within a position {share['user, within position']:.1%}. With the position hidden CSRec's AUC "
+        f"The exposure number explains {share['step']:.1%} of the variance of the decisions, the previous decision "
+        f"{share['previous decision']:.1%}, the item within one {share['item, within step']:.1%}, the "
+        f"user within one {share['user, within step']:.1%}. With it hidden CSRec's AUC "
         f"({backbone}, sound) is {interval_text(*hidden)}, with it {interval_text(*shown)}."
     )
     numbers = {"auc_shuffled": hidden, "auc_sound": shown}
-    return sentence, {"explained_position": float(share["position"]), **numbers}
+    return sentence, {"explained_position": float(share["step"]), **numbers}
 
 
 def margin_finding(summaries: Summaries, backbone: str) -> Finding:
@@ -120,7 +122,7 @@ def ece_words(summaries: Summaries, backbone: str) -> str:
 
 
 def line_words(lines: pd.DataFrame, x: str, y: str, *, by: str) -> str:
-    """Return where each line of a chart begins and ends, such as `position: 0.24 at 0.05, 0.93 at 0.95`."""
+    """Return where each line of a chart begins and ends, such as `step: 0.24 at 0.05, 0.93 at 0.95`."""
     said = []
     for name, part in lines.groupby(by, sort=False):
         ends = part.sort_values(x)[[x, y]].iloc[[0, -1]].to_numpy()

@@ -18,7 +18,7 @@ from csrec_core.reproduction.tables import DRAWS, ORACLE, auc_gain, model_scores
 
 PLAYLIST_LEVEL = "Few-Shot, level of playlists"
 BY_EFFECT = ", by effect"
-SKIP_ROWS = ("majority", "position", "track")  # controls of `csrec_core.evaluation.skips`
+SKIP_ROWS = ("majority", "step", "track")  # controls of `csrec_core.evaluation.skips`
 REFERENCE_ROWS = (*SKIP_ROWS, RANDOM_RANKING, PLAYLIST_LEVEL, ORACLE)
 #: Why a cell is empty, as the notes of `table_two` have it.
 EMPTY_MARKS = (

@@ -108,7 +108,7 @@ def reference_scores(
     return pd.concat(parts, ignore_index=True).assign(seed=0)
 
 
-def hidden_position(
+def hidden_step(
     bench: Reproduction,
     trials: pd.DataFrame,
     *,
@@ -136,7 +136,7 @@ def hidden_position(
 
 
 def shuffle_exposures(dataset: Dataset, *, seed: int = 0) -> Dataset:
-    """Shuffle each user's exposures by the system together with their decisions: the position is hidden.
+    """Shuffle each user's exposures by the system together with their decisions: the step is hidden.
 
     What a user decides on an item is kept, and so is the self phase; a simulated world loses its truth.
     """
