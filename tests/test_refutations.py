@@ -240,27 +240,6 @@ def test_half_of_the_users_is_a_half(again):
         checks._subset(reported(), logged(users=30), np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(
-    ("shift", "p", "word"), [(0.01, 0.317, HOLDS), (0.01955, 0.0506, HOLDS), (0.01965, 0.0494, UNDECIDED)]
-)
-def test_what_an_estimate_leans_on_is_told_by_its_users(monkeypatch, shift, p, word):
-    effects = {"s": 0.05 + shift, "t": 0.05}
-    monkeypatch.setattr(checks, "effects_of", lambda split, name: SimpleNamespace(effect=[effects[split]]))
-    moved = {"s": pd.Series({1: 0.006, 2: 0.008}), "t": pd.Series({2: 0.002, 3: -np.sqrt(1e-4 - 7.2e-5)})}
-    monkeypatch.setattr(checks, "_influence", lambda effect: moved[effect.splits[0]])
-    found = checks._leans(reported(), SimpleNamespace(splits=["t"]), "taking it")
-    # Influences 6, 6 and root 28 thousandths: an error of a hundredth.
-    assert (found.value, found.upper - found.value, found.value - found.lower) == pytest.approx(
-        (shift, 0.0196, 0.0196), abs=1e-6
-    )
-    assert 2 * norm.sf(shift / 0.01) == pytest.approx(p, abs=1e-3)
-    assert (found.word, found.detail.endswith(": it rests on them"), found.threshold) == (
-        word,
-        word == UNDECIDED,
-        0.0,
-    )
-
-
 def test_the_estimators_are_held_to_the_nearer_one(monkeypatch):
     names = list(checks.ESTIMATORS)
     effect = np.zeros(len(names))
@@ -318,35 +297,3 @@ def test_likeness_takes_a_hundred_rows_of_either_arm_and_twenty_users(monkeypatc
             asked(users, rows)
     with pytest.raises(InputError, match="the items are part of the arm"):
         checks._likeness(reported(design=Design("b", "a", estimand="arm", target="everyone")), None, RNG)
-
-
-def test_without_the_chances(again, monkeypatch):
-    monkeypatch.setattr(checks, "_leans", lambda effect, other, what: what)
-    with_chances = Dataset(logged().log.assign(propensity=0.2))
-    assert checks._without_chances(reported(), with_chances, RNG) == "taking the logged chances"
-    assert again[0][1] == Design("b", "a", propensity="unused")
-    for design, data in (
-        (Design("b", "a"), logged()), (Design("b", "a", estimand="arm", target="everyone"), with_chances),
-        (Design("b", "a", propensity="unused"), with_chances),
-    ):  # fmt: skip
-        with pytest.raises(InputError, match="no chances of items are used"):
-            checks._without_chances(reported(design=design), data, RNG)
-    with pytest.raises(InputError, match="the target takes the chances"):
-        checks._without_chances(reported(design=Design("b", "a", target="uniform")), with_chances, RNG)
-
-
-def test_without_the_covariates(again, monkeypatch):
-    monkeypatch.setattr(checks, "_leans", lambda effect, other, what: what)
-    items = pd.DataFrame({"item": range(5), "genre": 1.0, "price": 2.0, "title": "x"})
-    users = pd.DataFrame({"user": range(20), "age": 3.0})
-    full = Dataset(logged().log.assign(feature_x=1.0), items=items, users=users)
-    design = Design("b", "a", confounders=("feature_x",))
-    assert checks._without_covariates(reported(design=design), full, RNG) == "taking the covariates"
-    bare, left, _ = again[0]
-    assert list(bare.items.columns) == ["item", "genre"] and bare.users is None
-    assert "feature_x" not in bare.log and left.confounders == ()
-    for one in (Dataset(logged().log, users=users), Dataset(logged().log, items=items), Dataset(full.log)):
-        assert checks._without_covariates(reported(), one, RNG) == "taking the covariates"
-    for one in (logged(), Dataset(logged().log, users=users[["user"]], items=items[["item", "title"]])):
-        with pytest.raises(InputError, match="the log has no covariates"):
-            checks._without_covariates(reported(), one, RNG)

@@ -269,55 +269,6 @@ def _alike_users(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> 
     return _left_out(effect, scores, met, shown, chosen, what)
 
 
-def _influence(effect: Effect) -> pd.Series:
-    """Return by how much each user moves the mean effect of the first split (sums of influence functions)."""
-    one = effect.scores[0]
-    parts = (
-        ("tau", one["m1"] - one["m0"]),
-        ("w1", one["decision"] - one["m1"]),
-        ("w0", one["m0"] - one["decision"]),
-    )
-    total = sum(one[w] * (term - np.average(term, weights=one[w])) / one[w].sum() for w, term in parts)
-    return total.groupby(one["user"]).sum()
-
-
-def _leans(effect: Effect, other: Effect, what: str) -> Verdict:
-    """Say how far an estimate is from another one of the same users, which need not be right."""
-    shift = effects_of(effect.splits[0], "all").effect[0] - effects_of(other.splits[0], "all").effect[0]
-    # The two share their users: their influence functions are subtracted user by user.
-    error = float(np.sqrt((_influence(effect).sub(_influence(other), fill_value=0.0) ** 2).sum()))
-    half = norm.ppf(0.975) * error
-    p = two_sided(shift, error)
-    detail = (
-        f"{what} moves the effect by {amount(effect, shift)} {between(effect, shift - half, shift + half)}"
-    )
-    detail += "" if p > ALPHA else ": it rests on them"
-    return Verdict("", HOLDS if p > ALPHA else UNDECIDED, detail, shift, shift - half, shift + half, 0.0)
-
-
-def _without_chances(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
-    design = effect.design
-    if "propensity" not in dataset.log or design.estimand != "exposure" or design.propensity == "unused":
-        raise InputError("no chances of items are used")
-    if design.target == "uniform":
-        raise InputError("the target takes the chances of the items")
-    other = _again(effect, dataset, replace(design, propensity="unused"))
-    return _leans(effect, other, "taking the logged chances")
-
-
-def _without_covariates(effect: Effect, dataset: Dataset, rng: np.random.Generator) -> Verdict:
-    names = [name for name in dataset.log.columns if str(name).startswith(FEATURE)]
-    items = dataset.items
-    if items is not None:
-        items = items[[name for name in ("item", "genre") if name in items.columns]]
-    bare = replace(dataset, log=dataset.log.drop(columns=names), items=items, users=None)
-    tables = (dataset.users, dataset.items)
-    if not names and all(table is None or table.select_dtypes("number").shape[1] < 2 for table in tables):
-        raise InputError("the log has no covariates")
-    other = _again(effect, bare, replace(effect.design, confounders=()))
-    return _leans(effect, other, "taking the covariates")
-
-
 #: The checks: the severity of a failure, and the check.
 CHECKS: dict[str, tuple[str, Check]] = {
     "both decisions": ("decisive", _both_decisions),
@@ -330,6 +281,4 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "the estimators agree": ("serious", _agreement),
     "no preference is left out": ("serious", _likeness),
     "users of either arm are alike": ("serious", _alike_users),
-    "without the logged chances": ("minor", _without_chances),
-    "without the covariates": ("minor", _without_covariates),
 }
