@@ -567,3 +567,7 @@ def test_an_item_listed_twice_says_the_same_or_is_refused(tmp_path):
     assert found.items["item"].tolist() == [7, 8, 9] and found.left_out == {"items.csv: repeats": 2}
     with pytest.raises(InputError, match=r"items.csv: row 4: another price of item '8' than in a row before"):
         side_table(tmp_path, "item,price\n7,1\n8,2\n9,3\n8,4\n")
+    with pytest.raises(
+        InputError, match="log: users: row 3: a second row for user 1; expected one row for each"
+    ):
+        Dataset(validate_log(small_log()), users=pd.DataFrame({"user": [1, 2, 1]}))

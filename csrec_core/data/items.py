@@ -18,11 +18,11 @@ HIDDEN = "_"
 def genre_columns(items: pd.DataFrame | None, catalogue: np.ndarray) -> pd.DataFrame:
     """Return a column (N,) of 0 and 1 for each genre; an item without one has 0 in all.
 
-    The catalogue are ids (N,); of two rows of the table for one item the first counts.
+    The catalogue are ids (N,).
     """
     if items is None or "genre" not in items.columns:
         return pd.DataFrame(index=catalogue)
-    genre = items.drop_duplicates("item").set_index("item")["genre"].reindex(catalogue)
+    genre = items.set_index("item")["genre"].reindex(catalogue)
     return pd.get_dummies(genre).astype(np.float32)
 
 
@@ -55,7 +55,7 @@ def number_columns(
         raise InputError(
             f"{where}: row {row + 1}: {table.columns[column]} = {value}; expected a finite number, or none"
         )
-    table = table[~table.index.duplicated()].reindex(catalogue)
+    table = table.reindex(catalogue)
     missing = table.isna().sum()
     if missing.any():
         counts = ", ".join(f"{name} of {count:,}" for name, count in missing[missing > 0].items())

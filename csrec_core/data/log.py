@@ -62,6 +62,17 @@ class Dataset:
     ordered: bool = True
     left_out: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self):
+        for side, (key, _) in SIDES.items():
+            table = getattr(self, side)
+            if table is not None and (again := table[key].duplicated().to_numpy()).any():
+                row = int(again.argmax())
+                (name,) = table[key].iloc[[row]].tolist()
+                raise InputError(
+                    f"{self.name}: {side}: row {row + 1}: a second row for {key} {shown(name)}; "
+                    f"expected one row for each {key}"
+                )
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the rows of the log, the same in whatever file format they lie."""

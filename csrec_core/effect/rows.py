@@ -48,7 +48,7 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
         known[POSITION] = log["position"].to_numpy()
     fill = {name: mean for name, (mean, _) in moments.items()}
     if users is not None:
-        by_user = users.drop_duplicates("user").set_index("user").select_dtypes("number")
+        by_user = users.set_index("user").select_dtypes("number")
         row = by_user.index.get_indexer(log["user"])
         genre_columns = [name for name in by_user.columns if str(name).startswith(GENRE_PREFERENCE)]
         if genre_columns and items is not None and "genre" in items.columns:
@@ -61,7 +61,7 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
         rest = by_user.drop(columns=genre_columns)
         known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
     if items is not None:
-        by_item = items.drop_duplicates("item").set_index("item").select_dtypes("number")
+        by_item = items.set_index("item").select_dtypes("number")
         for name in by_item.columns:
             mean, spread = moments[f"item: {name}"]
             values = by_item[name].reindex(log["item"]).to_numpy(dtype=float)
@@ -77,7 +77,7 @@ def genres(dataset: Dataset) -> pd.Series:
     """Return the genre of each row of the log, the item itself where genres are not known."""
     if dataset.items is None or "genre" not in dataset.items.columns:
         return dataset.log["item"]
-    return dataset.log["item"].map(dataset.items.drop_duplicates("item").set_index("item")["genre"])
+    return dataset.log["item"].map(dataset.items.set_index("item")["genre"])
 
 
 def lay_rows(
