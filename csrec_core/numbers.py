@@ -34,18 +34,18 @@ def share(value: float) -> str:
 
 
 def decimals(value: float, digits: int = 3) -> str:
-    """Return a number with so many decimals, or with up to three more that keep a small one from reading as nothing.
+    """Return a number with so many decimals, or with up to two more that keep a small one from reading as nothing.
 
     Examples
     --------
     >>> decimals(1234.5678), decimals(-0.00042), decimals(1e-9), decimals(-1e-9)
-    ('1,234.568', '−0.00042', '<0.000001', '0.000')
+    ('1,234.568', '−0.00042', '<0.00001', '0.000')
     """
     if not math.isfinite(value):
         return DASH
     if value == 0 or round(abs(value), digits):
         return _minus(f"{value:,.{digits}f}")
-    finest = min(digits + 3, FINEST)
+    finest = min(digits + 2, FINEST)
     if not round(abs(value), finest):
         # A p-value may be so small; what is below zero is none, and was rounded.
         return f"<0.{'1'.zfill(finest)}" if value > 0 else f"{0:.{digits}f}"

@@ -21,7 +21,7 @@ class Status:
 #: From the firmest to none.
 STATUSES = {
     "identified": Status("Identified: can be relied on", "The log bears out its known chances.", HOLDS, True),
-    "assumed": Status("Assumed: use with care", "It rests on what no log can prove.", UNDECIDED, True),
+    "assumed": Status("Assumed: use with care", "Its effect rests on an assumption.", UNDECIDED, True),
     "bounded": Status("Bounded: a range", "Something hidden may move choice and decision.", UNDECIDED, False),
     "not identified": Status("Not identified: cannot be told", "Its sides cannot be compared.", FAILS, False),
 }
