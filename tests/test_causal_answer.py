@@ -319,7 +319,9 @@ def test_an_added_edge_breaks_a_step_only_where_it_is_told():
         for kind, cause in (("directed", a), ("bidirected", "U")):
             grown = graph.copy()
             grown.add_edges_from([(a, b)] if kind == "directed" else [(cause, a), (cause, b)])
-            if kind == "directed" and (graph.has_edge(a, b) or not nx.is_directed_acyclic_graph(grown)):
+            if kind == "directed" and (
+                graph.has_edge(a, b) or not nx.is_directed_acyclic_graph(grown) or a[1:] > b[1:]
+            ):
                 continue
             key = (kind, *sorted((a, b))) if kind == "bidirected" else (kind, a, b)
             assert (not check.on(grown)) == (key in told), key

@@ -6,14 +6,13 @@ import pandas as pd
 import pytest
 from matplotlib.text import Annotation
 
-from csrec_core.causal.audit import audit, breaking_table
 from csrec_core.causal.diagram import _bend, _beside, _distance, graph_frame, stack_steps, verdict_grid
 from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, causal_graph, sequential_graph, variant_graph
 from csrec_core.causal.theorem import derive_theorem
 from csrec_core.errors import InputError
 from csrec_core.plots.graphs import plot_graph, plot_panels
-from csrec_core.plots.verdicts import plot_breaking, plot_verdicts
+from csrec_core.plots.verdicts import plot_verdicts
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -114,17 +113,6 @@ def test_verdict_grid_and_its_heat_map():
     assert [text.get_text() for text in ax.texts] == ["t≥3", "✕", "theorem"]
     with pytest.raises(InputError, match="A9"):
         plot_verdicts(grid.reset_index(), groups={"theorem": ["A9"]})
-
-
-def test_breaking_edges_are_counted_in_their_cells():
-    table = breaking_table(audit(sequential_graph(2), 2))
-    figure = plot_breaking(table)
-    directed, bidirected = figure.axes
-    rows = [label.get_text() for label in directed.get_yticklabels()]
-    assert rows == ["$R$", *(f"${row}_{{{t}}}$" for t in (1, 2) for row in "PSD")]
-    counts = table.groupby("kind")["breaks"].agg(lambda breaks: (breaks > 0).sum())
-    assert len(directed.texts) == counts["directed"]
-    assert len(bidirected.texts) == 2 * counts["bidirected"]
 
 
 def test_a_long_name_stands_beside_its_node_and_a_hidden_cause_keeps_its_name():

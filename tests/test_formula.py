@@ -1,11 +1,10 @@
 import matplotlib
 import pytest
 
-from csrec_core.causal.audit import audit, breaking_table
+from csrec_core.causal.audit import audit
 from csrec_core.causal.diagram import graph_frame, stack_steps
 from csrec_core.causal.graph import causal_graph, latex_names, sequential_graph
 from csrec_core.plots.graphs import plot_graph, plot_panels
-from csrec_core.plots.verdicts import plot_breaking
 from csrec_core.report.formula import literal, prose, to_mathml
 
 matplotlib.use("Agg")
@@ -75,7 +74,6 @@ def test_graphs_of_such_names_are_drawn(name):
         plot_panels(stack_steps([checked.derivation["A3"].__class__(
             "A3", "theorem", "", checked.derivation["A3"].check.on(graph, given=[name])
         )])),
-        plot_breaking(breaking_table(checked)),
     ):  # fmt: skip
         figure.canvas.draw()
         plt.close(figure)

@@ -11,7 +11,7 @@ from csrec_core.causal.docalculus import check_rule
 from csrec_core.causal.graph import VARIANTS, sequential_graph, time_of, variant_graph
 from csrec_core.causal.identify import Identifiability, identify
 from csrec_core.causal.induction import Proof, prove_steps
-from csrec_core.causal.repair import additions, breaking_edges, find_repairs
+from csrec_core.causal.repair import breaking_edges, find_repairs
 from csrec_core.causal.search import project_latents
 from csrec_core.causal.theorem import Derivation, derive_theorem
 
@@ -125,23 +125,18 @@ def step_table(audit: Audit, *, baseline: Audit | None = None) -> pd.DataFrame:
 
 
 def breaking_table(audit: Audit) -> pd.DataFrame:
-    """Return one row per single edge that could be added: how many steps it breaks, and which.
+    """Return one row per single edge whose addition breaks steps that hold, the most first.
 
-    Columns `kind` (directed: source → target; bidirected: a latent cause of both), `source`, `target`,
-    `breaks`, `steps`. Steps broken already are not counted. Arrows that are there, that would close a cycle
-    or that run back in time are left out.
+    `edge` ("S1 → D2", or "D1 ↔ S1" for a latent cause of both), `breaks`, how many steps, and `steps`.
     """
-    broken: dict[tuple[str, str, str], list[str]] = {}
+    arrows = {"directed": "→", "bidirected": "↔"}
+    broken: dict[str, list[str]] = {}
     for step in audit.derivation.values():
-        for edge in breaking_edges(step.check):
-            broken.setdefault(edge, []).append(step.name)
-    graph = audit.derivation["T1"].check.graph  # the audited graph with the regime R
-    rows = [
-        (*edge, len(broken.get(edge, [])), ", ".join(broken.get(edge, [])))
-        for edge in additions(graph)
-        if edge[0] == "bidirected" or (time_of(edge[1]) or 0) <= (time_of(edge[2]) or 0)
-    ]
-    return pd.DataFrame(rows, columns=["kind", "source", "target", "breaks", "steps"])
+        for kind, a, b in breaking_edges(step.check):
+            broken.setdefault(f"{a} {arrows[kind]} {b}", []).append(step.name)
+    rows = [(edge, len(steps), ", ".join(steps)) for edge, steps in broken.items()]
+    table = pd.DataFrame(rows, columns=["edge", "breaks", "steps"])
+    return table.sort_values(["breaks", "steps", "edge"], ascending=[False, True, True], ignore_index=True)
 
 
 def repair_table(audit: Audit) -> pd.DataFrame:

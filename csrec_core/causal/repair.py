@@ -6,7 +6,16 @@ from itertools import combinations, permutations
 import networkx as nx
 
 from csrec_core.causal.docalculus import RuleCheck
-from csrec_core.causal.graph import Edge, Nodes, descendants, latents, named_edges, observed, with_ancestors
+from csrec_core.causal.graph import (
+    Edge,
+    Nodes,
+    descendants,
+    latents,
+    named_edges,
+    observed,
+    time_of,
+    with_ancestors,
+)
 from csrec_core.causal.identify import Identifiability
 from csrec_core.causal.search import Source
 
@@ -38,7 +47,7 @@ def breaking_edges(check: RuleCheck) -> list[tuple[str, str, str]]:
 
 
 def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
-    """Return every edge that measured nodes of an acyclic graph can have more: (kind, a, b).
+    """Return every edge that measured nodes can have more without a cycle or a way back in time: (kind, a, b).
 
     The kind is "directed" (a → b) or "bidirected" (a latent cause of a and b).
     """
@@ -47,7 +56,7 @@ def additions(graph: nx.DiGraph) -> list[tuple[str, str, str]]:
     directed = [
         ("directed", a, b)
         for a, b in permutations(measured, 2)
-        if not graph.has_edge(a, b) and a not in below[b]
+        if not graph.has_edge(a, b) and a not in below[b] and (time_of(a) or 0) <= (time_of(b) or 0)
     ]
     return [("bidirected", a, b) for a, b in combinations(measured, 2)] + directed
 

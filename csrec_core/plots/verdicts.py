@@ -1,4 +1,4 @@
-"""Drawings of what holds and what breaks: steps of a proof by variant, by added arrow."""
+"""Drawing of what holds and what fails: steps of a proof by variant."""
 
 import re
 
@@ -7,13 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 
-from csrec_core.causal.graph import plot_label
 from csrec_core.errors import InputError
 from csrec_core.plots.marks import note
-
-TIMED_NODE = re.compile(r"([PSD])(\d+)")
 
 
 def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes | None = None) -> Axes:
@@ -26,8 +22,8 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
         raise InputError(f"no verdict on the step {min(missing)!r}")
     if ax is None:
         _, ax = plt.subplots(figsize=(0.32 * len(order) + 2.8, 0.27 * len(variants) + 0.9))
-    fails = _matrix(grid, "variant", "step", "fails_from").loc[variants, order]
-    always = _matrix(grid, "variant", "step", "always").loc[variants, order]
+    fails = _matrix(grid, "fails_from").loc[variants, order]
+    always = _matrix(grid, "always").loc[variants, order]
     tones = ListedColormap(["#e7edf3", "#a3303f"])
     ax.pcolormesh(fails.notna(), cmap=tones, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
     for i, j in np.argwhere(fails.notna().to_numpy()):
@@ -49,53 +45,5 @@ def plot_verdicts(grid: pd.DataFrame, *, groups: dict[str, list[str]], ax: Axes 
     return ax
 
 
-def plot_breaking(table: pd.DataFrame) -> Figure:
-    """Draw how many steps each single addition breaks: arrows above, latent causes below.
-
-    White cells are no addition: the arrow is there, would close a cycle or run back in time.
-
-    Parameters
-    ----------
-    table : `csrec_core.causal.audit.breaking_table`
-    """
-    nodes = sorted({*table["source"], *table["target"]}, key=_by_time)
-    figure, (above, below) = plt.subplots(2, 1, figsize=(4.9, 9.6))
-    for ax, kind, by, across, down in (
-        (above, "directed", "an arrow", "effect", "cause"),
-        (below, "bidirected", "a latent cause", "one effect of a latent cause", "the other"),
-    ):
-        grid = _matrix(table[table["kind"] == kind], "source", "target", "breaks")
-        grid = grid.reindex(index=nodes, columns=nodes).astype(float)
-        if kind == "bidirected":
-            grid = grid.combine_first(grid.T).loc[nodes, nodes]
-        _heat(ax, grid, top=max(table["breaks"].max(), 1))
-        ax.set(xlabel=across, ylabel=down)
-        ax.set_title(f"Steps broken by {by}", fontsize=10)
-    return figure
-
-
-def _matrix(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd.DataFrame:
-    return table.pivot_table(values, rows, columns, aggfunc="first", dropna=False)
-
-
-def _heat(ax: Axes, grid: pd.DataFrame, *, top: float) -> None:
-    ax.pcolormesh(
-        grid.to_numpy(), cmap="Oranges", vmin=-0.15 * top, vmax=top, edgecolors="white", linewidth=1
-    )
-    font = float(np.clip(80 / len(grid), 4.5, 8))
-    for i, j in np.argwhere(grid.to_numpy() > 0):
-        value = grid.iloc[i, j]
-        color = "white" if value > 0.6 * top else "#333333"
-        ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center", color=color, fontsize=font)
-    for axis, names in ((ax.xaxis, grid.columns), (ax.yaxis, grid.index)):
-        axis.set_ticks(np.arange(len(names)) + 0.5, [plot_label(name) for name in names], parse_math=True)
-    ax.tick_params(length=0, labelsize=font + 1)
-    ax.invert_yaxis()
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.set_aspect("equal")
-
-
-def _by_time(node: str) -> tuple[int, int, str]:
-    timed = TIMED_NODE.fullmatch(node)
-    return (int(timed[2]), "PSD".index(timed[1]), "") if timed else (0, 0, node)
+def _matrix(table: pd.DataFrame, values: str) -> pd.DataFrame:
+    return table.pivot_table(values, "variant", "step", aggfunc="first", dropna=False)
