@@ -30,8 +30,8 @@ CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.
 CSREC = [sys.executable, "-m", "csrec_core"]
 SIMULATE = """\
 import sys
-from csrec_core.data.mssd.simulate import World, simulate_mssd
-simulate_mssd(sys.argv[1], int(sys.argv[2]), World(tracks=50_000), per_file=int(sys.argv[3]))"""
+from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
+simulate_mssd(sys.argv[1], int(sys.argv[2]), Listeners(tracks=50_000), per_file=int(sys.argv[3]))"""
 A_FILE = 50_000  # sessions
 
 

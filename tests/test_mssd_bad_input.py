@@ -3,29 +3,24 @@
 import gzip
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from mssd_files import (
     GOOD,
     HEADER,
-    RADIO,
     SOUND,
-    SYSTEM,
     USER,
-    contents,
     line,
     number,
     pack,
     quarantine,
     session,
     write,
-    write_tracks,
 )
 
 from csrec_core.cli import cli
 from csrec_core.data.loaders import read_data
-from csrec_core.data.mssd import part, reader, split
+from csrec_core.data.mssd import part, reader
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import whole_numbers
 from csrec_core.errors import InputError
@@ -165,54 +160,32 @@ def test_other_wrong_files_are_refused(tmp_path, tracks):
         ingest([path.rename(tmp_path / "log_0.parquet")], tracks, tmp_path / "out")
 
 
-def test_a_session_split_over_two_files_comes_together(tmp_path, tracks):
-    one = write(tmp_path / "log_1.csv", [SOUND[0], *SOUND[3:]])
-    other = write(tmp_path / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]])
-    done = ingest([other, one], tracks, tmp_path / "out")
-    index = pd.read_parquet(tmp_path / "out" / "index" / f"{split.SPLIT}.parquet").set_index("session")
-    assert index.loc["0_a", ["rows", "length"]].tolist() == [3, 3]
-    own = [pd.read_parquet(tmp_path / "out" / "index" / f"log_{number}.parquet") for number in (1, 2)]
-    assert [list(table["session"]) for table in own] == [["0_b"], []]
-    log = read_data("log", tmp_path / "out").log
-    assert log.loc[log["user"] == number("0_a"), ["t", "item"]].to_numpy().tolist() == [
-        [1, number("t_1")],
-        [2, number("t_1")],
-    ]
-    assert quarantine(tmp_path / "out", split.SPLIT)[["file", "text"]].to_numpy().tolist() == [
-        ["log_2", "0_a,1"]
-    ]
-    facts = done.summary
-    assert facts["problems"] == {"duplicated position": 1}
-    assert (facts["read"], facts["sessions"], facts["incomplete"], facts["merged"]) == (6, 2, 0, 1)
-    assert facts["contexts"] == {USER: 2, SYSTEM: 2, RADIO: 1}
-    # The same again changes nothing; a file that has changed does those it shares sessions with anew.
-    before = contents(tmp_path / "out")
-    again = ingest([one, other], tracks, tmp_path / "out")
-    assert again.done == 0 and contents(tmp_path / "out") == before
-    write(other, SOUND[1:2])
-    with pytest.raises(InputError, match="merged with those of log_1"):
-        ingest([other], tracks, tmp_path / "out")
-    ingest([one, other], tracks, tmp_path / "out")
-    ingest([one, other], tracks, tmp_path / "fresh")
-    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+def test_sessions_that_lie_in_two_files_are_refused(tmp_path, tracks):
+    one = write(tmp_path / "log_1.csv", SOUND)
+    other = write(tmp_path / "log_2.csv", [*SOUND[2:3], *session("0_c", [USER])])
+    words = "--tracks", tracks[0], "--out", tmp_path / "out"
+    result = call("--logs", tmp_path / "log_*", *words)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert (
+        "sessions that lie in several files: 1, most of them in log_1 and log_2; expected each in one"
+        in result.stderr
+    )
+    assert not (tmp_path / "out" / "summary.json").exists()
+    again = call("--logs", one, *words)  # a folder that holds both stays refused
+    assert again.exit_code == 2 and again.stderr == result.stderr
+    write(other, session("0_c", [USER]))  # until the file is mended
+    assert call("--logs", tmp_path / "log_*", *words).exit_code == 0
+    copies = [write(tmp_path / f"log_{copy}.csv", SOUND) for copy in (3, 4)]
+    with pytest.raises(InputError, match="several files: 2, most of them in log_1 and log_3 and log_4;"):
+        ingest([one, other, *copies], tracks, tmp_path / "out")
 
 
 def test_a_session_scattered_in_a_file_comes_together(tmp_path, tracks, monkeypatch):
     monkeypatch.setattr(reader, "BLOCK_BYTES", 400)
     lines = [SOUND[0], *SOUND[3:], *session("0_c", [USER] * 20), *SOUND[1:3]]
     done = ingest([write(tmp_path / "log_0.csv", lines)], tracks, tmp_path / "out")
-    assert (done.summary["sessions"], done.summary["merged"], done.summary["incomplete"]) == (3, 0, 0)
+    assert (done.summary["sessions"], done.summary["incomplete"]) == (3, 0)
     assert len(read_data("log", tmp_path / "out").log) == 24
-
-
-def test_a_file_given_twice_is_refused(tmp_path, tracks, monkeypatch):
-    monkeypatch.setattr(split, "FEW_SESSIONS", 1)
-    for name in ("log_1", "log_2"):
-        write(tmp_path / f"{name}.csv", SOUND)
-    with pytest.raises(
-        InputError, match="2 of 4 sessions lie in several places, most of them in log_1 and log_2"
-    ):
-        ingest([tmp_path / "log_1.csv", tmp_path / "log_2.csv"], tracks, tmp_path / "out")
 
 
 def test_ids_that_collide_are_refused(tmp_path, tracks, monkeypatch):
@@ -225,40 +198,3 @@ def test_ids_that_collide_are_refused(tmp_path, tracks, monkeypatch):
     monkeypatch.setattr(part, "whole_numbers", lambda names, key: np.full(len(names), 7))
     with pytest.raises(InputError, match="tracks t_1 and t_2 became one number"):
         ingest([tmp_path / "log_0.csv"], tracks, tmp_path / "other")
-
-
-@pytest.fixture(scope="module")
-def merged(tmp_path_factory):
-    """Two files that share a session, those of the tracks, and what reading all of them leaves."""
-    folder = tmp_path_factory.mktemp("merged")
-    logs = [
-        write(folder / "log_1.csv", [SOUND[0], *SOUND[3:]]),
-        write(folder / "log_2.csv", [line(track_id_clean="t_2"), *SOUND[1:3]]),
-    ]
-    tracks = [write_tracks(folder)]
-    ingest(logs, tracks, folder / "whole")
-    return logs, tracks, contents(folder / "whole")
-
-
-@pytest.mark.parametrize("after", range(11))
-def test_a_merge_cut_short_is_done_anew(merged, tmp_path, monkeypatch, after):
-    logs, tracks, whole = merged
-    write_table, done = split.write_table, []
-
-    def cut(*arguments):
-        if len(done) == after:
-            raise KeyboardInterrupt
-        write_table(*arguments)
-        done.append(arguments)
-
-    monkeypatch.setattr(split, "write_table", cut)
-    try:
-        ingest(logs, tracks, tmp_path / "out")
-    except KeyboardInterrupt:
-        assert not list((tmp_path / "out" / "done").iterdir())
-    monkeypatch.undo()
-    ingest(logs, tracks, tmp_path / "out")
-    assert len(done) == min(after, 10) and contents(tmp_path / "out") == whole
-    assert quarantine(tmp_path / "out", split.SPLIT)[["file", "text"]].to_numpy().tolist() == [
-        ["log_2", "0_a,1"]
-    ]

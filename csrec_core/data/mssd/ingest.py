@@ -37,7 +37,6 @@ from csrec_core.data.mssd.part import (
 )
 from csrec_core.data.mssd.reader import read_header
 from csrec_core.data.mssd.schema import CONTEXTS, LABELS, Options
-from csrec_core.data.mssd.split import SPLIT, bring_together
 from csrec_core.errors import InputError
 from csrec_core.files import read_json, write_json
 
@@ -47,8 +46,7 @@ class Ingestion:
     """What an ingestion did."""
 
     #: Counts of everything in the folder: `files`, `read` rows, `rows` and `accept_rate` by source, `contexts`,
-    #: `problems`, `skip_rate` by label, `sessions`, `incomplete` ones (rows are missing), `merged` ones (they lay in
-    #: several places), `tracks`.
+    #: `problems`, `skip_rate` by label, `sessions`, `incomplete` ones (rows are missing), `tracks`.
     summary: dict
     done: int  # files that were read now
     failures: dict[str, str]  # by part: what is wrong with its file
@@ -67,10 +65,7 @@ class Ingestion:
         lines += [f"  {name:24}{facts['contexts'].get(name, 0):>14,}" for name in CONTEXTS]
         lines.append(f"quarantined{sum(facts['problems'].values()):>29,} rows")
         lines += [f"  {problem:24}{count:>14,}" for problem, count in facts["problems"].items()]
-        lines.append(
-            f"{facts['sessions']:,} sessions, {facts['incomplete']:,} of them with rows missing, "
-            f"{facts['merged']:,} brought together from several places"
-        )
+        lines.append(f"{facts['sessions']:,} sessions, {facts['incomplete']:,} of them with rows missing")
         return "\n".join(lines)
 
 
@@ -105,7 +100,7 @@ def ingest(
     `workers` are those of `csrec_core.cluster.run_tasks`.
 
     Raises InputError before anything is read on a wrong header, two files of one name, or a folder that was made with
-    other options or tracks; at the end, on ids that collide or files given twice.
+    other options or tracks; at the end, on ids that collide, or sessions that lie in several files.
     """
     folder, options = Path(folder).resolve(), options or Options()
     for path in logs:
@@ -123,7 +118,7 @@ def ingest(
     parts = parts_of(folder)
     _sweep(folder, parts)
     if parts:
-        bring_together(folder, parts)
+        _refuse_repeated(folder, parts)
     summary = _ingest_summary(folder, options)
     write_json(folder / "summary.json", summary)
     return Ingestion(summary, len(tasks) - len(failures), dict(sorted(failures.items())))
@@ -160,21 +155,11 @@ def _prepare(folder: Path, tracks: list[Path], options: Options) -> None:
 
 def _fresh(folder: Path, files: dict[str, Path]) -> set[str]:
     """Return the parts of `files` that are done, and take back the notes of those to be done again."""
-    notes = {part: read_json(note_file(folder, part)) for part in parts_of(folder)}
-    stale = {part for part in files if part in notes and notes[part]["input"] != identity(files[part])}
-    shares = set(notes.pop(SPLIT, {}).get("parts", ()))
-    if shares and (stale or set(files) - set(notes)):
-        # Sessions of these files lie in a part of their own; more of them may be in what is new.
-        if lost := shares - set(files):
-            raise InputError(
-                f"{folder}: sessions of a file that has changed or is new may have been merged with those of "
-                f"{', '.join(sorted(lost))}; name these files in --logs as well"
-            )
-        stale |= shares
-        note_file(folder, SPLIT).unlink()
-    for part in stale & set(notes):
+    done = set(parts_of(folder)) & set(files)
+    fresh = {part for part in done if read_json(note_file(folder, part))["input"] == identity(files[part])}
+    for part in done - fresh:
         note_file(folder, part).unlink()
-    return set(notes) & set(files) - stale
+    return fresh
 
 
 def _sweep(folder: Path, parts: list[str]) -> None:
@@ -183,6 +168,26 @@ def _sweep(folder: Path, parts: list[str]) -> None:
         for path in (folder / name).glob("*"):
             if path.name.startswith(".") or (name in TABLES and path.stem not in parts):
                 path.unlink()
+
+
+def _refuse_repeated(folder: Path, parts: list[str]) -> None:
+    """Raise InputError on sessions of one number, and on those that lie in several files."""
+    with open_database() as base:
+        base.execute(f"CREATE VIEW places AS FROM {rows_of(folder, parts, 'index')}")
+        base.execute("CREATE TABLE again AS SELECT user FROM places GROUP BY user HAVING count(*) > 1")
+        base.execute("CREATE TABLE lie AS SELECT user, session, part FROM places WHERE user IN (FROM again)")
+        alike = "SELECT min(session), max(session) FROM lie GROUP BY user HAVING min(session) <> max(session)"
+        if pair := base.execute(f"{alike} ORDER BY user LIMIT 1").fetchone():
+            raise InputError(
+                f"sessions {pair[0]} and {pair[1]} became one number; choose another --salt and --out"
+            )
+        files = "SELECT string_agg(part, ' and ' ORDER BY part) AS files FROM lie GROUP BY user"
+        split, most = one(base, f"SELECT count(*), mode(files) FROM ({files})")
+    if split:
+        raise InputError(
+            f"sessions that lie in several files: {split:,}, most of them in {most}; expected each in one: put these "
+            "files together, or leave out a copy, and choose another --out"
+        )
 
 
 def _ingest_summary(folder: Path, options: Options) -> dict:
@@ -204,7 +209,7 @@ def _ingest_summary(folder: Path, options: Options) -> dict:
     good, by_source = counts["rows"].sum(), counts.groupby("source")[["rows", "accepted"]].sum()
     return {
         "options": asdict(options),
-        "files": len(set(parts) - {SPLIT}),
+        "files": len(parts),
         "read": sum(note["read"] for note in notes),
         "rows": by_source["rows"].to_dict(),
         "accept_rate": (by_source["accepted"] / by_source["rows"]).to_dict(),
@@ -213,6 +218,5 @@ def _ingest_summary(folder: Path, options: Options) -> dict:
         "skip_rate": {name: float(counts[name].sum() / good) for name in LABELS if good},
         "sessions": sessions,
         "incomplete": incomplete,
-        "merged": sum(note.get("merged", 0) for note in notes),
         "tracks": pq.read_metadata(folder / "items.parquet").num_rows,
     }
