@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from csrec_core.data.items import number_columns
 from csrec_core.data.log import Dataset
+from csrec_core.data.options import ReadOptions
+from csrec_core.data.parted import PartedLog
 from csrec_core.effect.design import Design
 from csrec_core.effect.rows import POSITION, Clock, beside, covariates, find_clock, lay_rows, table_moments
 
@@ -113,6 +116,30 @@ def test_rows_lie_by_user_in_the_order_in_which_they_were_lived(columns, places,
     assert rows["arm"].tolist() == [
         {"self": 0, "system": 1, "other": -1}[LOG["source"][one]] for one in places
     ]
+
+
+def test_truth_values_are_numbers(tmp_path):
+    users = pd.DataFrame(
+        {"user": [1, 2], "paying": [True, False], "asked": [None, True], "flag": ["a", None]}
+    )
+    found = covariates(Dataset(LOG, users=users, items=ITEMS[["item"]].assign(new=[True, False, True])))
+    assert found["user: paying"].tolist() == [0, 1, 1, 1, 0, 1]
+    assert found["user: asked"].tolist() == [1] * 6 and found["missing: user: asked"].tolist() == [
+        0,
+        1,
+        1,
+        1,
+        0,
+        1,
+    ]
+    new = np.array([0, 1, 0, 1, 1, 0])  # of mean 2/3 over the table
+    assert found["item: new"].tolist() == pytest.approx((new - 2 / 3) / np.sqrt(2 / 9), rel=1e-6)
+    assert not any("flag" in name for name in found)
+    paying = users[["user", "paying"]].rename(columns={"user": "item"})
+    assert number_columns(paying, np.array([1, 2]))["paying"].tolist() == [1, -1]
+    users.to_parquet(tmp_path / "users.parquet")
+    parted = PartedLog(tmp_path, (), ReadOptions())
+    assert table_moments(parted.columns()) == {"user: paying": (0.5, 0.5), "user: asked": (1.0, 1.0)}
 
 
 def test_a_row_has_its_genre_chances_and_what_stands_beside_it():

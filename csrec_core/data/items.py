@@ -8,11 +8,23 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype, is_numeric_dtype
 
 from csrec_core.errors import InputError
 
 NO_FEATURES = ("item", "title", "genre")  # read otherwise
 HIDDEN = "_"
+
+
+def numbers_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of numbers, and of truth values as 1 and 0; NaN where one is missing."""
+    numbers = {
+        name: column.to_numpy(dtype=float, na_value=np.nan)
+        for name, column in table.items()
+        # Truth values of which some are missing are objects.
+        if is_numeric_dtype(column) or infer_dtype(column, skipna=True) == "boolean"
+    }
+    return pd.DataFrame(numbers, index=table.index)
 
 
 def genre_columns(items: pd.DataFrame | None, catalogue: np.ndarray) -> pd.DataFrame:
@@ -38,16 +50,8 @@ def number_columns(
     """
     if items is None:
         return pd.DataFrame(index=catalogue)
-    table = pd.DataFrame(
-        {
-            name: items[name].to_numpy(dtype=float, na_value=np.nan)
-            for name in items.columns
-            if name not in NO_FEATURES
-            and not str(name).startswith(HIDDEN)
-            and pd.api.types.is_numeric_dtype(items[name])
-        },
-        index=items["item"],
-    )
+    named = [name for name in items if name not in NO_FEATURES and not str(name).startswith(HIDDEN)]
+    table = numbers_of(items[named]).set_axis(items["item"], axis=0)
     infinite = np.isinf(table.to_numpy())
     if infinite.any():
         row, column = np.argwhere(infinite)[0]

@@ -66,13 +66,11 @@ class PartedLog:
         return table[table[key].isin(keys)].reset_index(drop=True)
 
     def columns(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield each number of the whole tables, one at a time, and whose they are: `users`, `items`."""
+        """Yield what may be a number of the whole tables, a column at a time, and whose it is: `users`, `items`."""
         for key in ("user", "item"):
             path = self.folder / f"{key}s.parquet"
             for field in pq.read_schema(path) if path.is_file() else ():
-                if field.name != key and (
-                    pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-                ):
+                if field.name != key and pa.types.is_primitive(field.type):
                     yield f"{key}s", pq.read_table(path, columns=[field.name]).to_pandas()
 
     @property

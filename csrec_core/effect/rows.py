@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from csrec_core.data.items import numbers_of
 from csrec_core.data.log import FEATURE, Dataset, order_clues, order_column
 from csrec_core.effect.design import Design
 
@@ -22,9 +23,9 @@ def table_moments(tables: Iterable[tuple[str, pd.DataFrame | None]]) -> dict[str
     for whose, table in tables:
         prefix = whose.removesuffix("s")
         if table is not None:
-            numbers = table.drop(columns=prefix, errors="ignore").select_dtypes("number")
+            numbers = numbers_of(table.drop(columns=prefix, errors="ignore"))
             for name in numbers.columns:
-                values = numbers[name].to_numpy(dtype=float)
+                values = numbers[name].to_numpy()
                 values = np.nan_to_num(values) if np.isnan(values).all() else values[~np.isnan(values)]
                 found[f"{prefix}: {name}"] = float(values.mean()), float(values.std()) or 1.0
     return found
@@ -48,7 +49,7 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
         known[POSITION] = log["position"].to_numpy()
     fill = {name: mean for name, (mean, _) in moments.items()}
     if users is not None:
-        by_user = users.set_index("user").select_dtypes("number")
+        by_user = numbers_of(users.set_index("user"))
         row = by_user.index.get_indexer(log["user"])
         genre_columns = [name for name in by_user.columns if str(name).startswith(GENRE_PREFERENCE)]
         if genre_columns and items is not None and "genre" in items.columns:
@@ -61,10 +62,10 @@ def covariates(dataset: Dataset, moments: dict[str, tuple[float, float]] | None 
         rest = by_user.drop(columns=genre_columns)
         known |= {f"user: {name}": rest[name].reindex(log["user"]).to_numpy() for name in rest.columns}
     if items is not None:
-        by_item = items.set_index("item").select_dtypes("number")
+        by_item = numbers_of(items.set_index("item"))
         for name in by_item.columns:
             mean, spread = moments[f"item: {name}"]
-            values = by_item[name].reindex(log["item"]).to_numpy(dtype=float)
+            values = by_item[name].reindex(log["item"]).to_numpy()
             known[f"item: {name}"], fill[f"item: {name}"] = (values - mean) / spread, 0.0
     frame = pd.DataFrame(known, index=log.index, dtype=np.float32)
     for name in list(frame.columns[frame.isna().any()]):
