@@ -13,7 +13,6 @@ from conftest import PROJECT
 from scipy.optimize import approx_fprime
 from scipy.special import expit, logit
 from scipy.stats import t as student
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from csrec_core.data.books import simulate_books
@@ -21,7 +20,7 @@ from csrec_core.data.loaders import load_gpt4books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError
-from csrec_core.evaluation.controls import ALWAYS, history_lookup, predict_controls, predict_history_controls
+from csrec_core.evaluation.controls import ALWAYS, history_lookup, predict_history_controls
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.csrec import (
     CONSTRAINTS,
@@ -46,7 +45,6 @@ from csrec_core.reproduction.ablation import (
     penalty_path,
 )
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
-from csrec_core.reproduction.ceiling import filter_books
 from csrec_core.reproduction.experiment import Reproduction, sample_users
 from csrec_core.reproduction.findings import line_words, paper_claim
 from csrec_core.reproduction.presets import PRESETS, Effort
@@ -529,23 +527,6 @@ def test_a_second_stage_that_does_not_help_is_undone(sequences):
     best = history.groupby("stage")["validation"].min()
     undone = best["user state"] <= best["encoder"]
     assert (model.query.weight.abs().max().item() == 0) == undone
-
-
-def test_the_filter_is_right_about_its_own_uncertainty():
-    """A posterior predictive is calibrated: decisions on its logit have slope 1 and level 0."""
-    world = simulate_books(users=400, items=40, seed=5)
-    known = world.truth[world.truth["source"] == "system"].set_index(["user", "t"])["p_system"]
-    decision = world.log[world.log["source"] == "system"].set_index(["user", "t"])["decision"]
-    said = filter_books(world, seed=5, particles=300)
-    decision, known = decision.loc[said.index].to_numpy(), known.loc[said.index].to_numpy()
-    x = np.column_stack([np.ones(len(said)), logit(said.to_numpy())])
-    fit = LogisticRegression(C=1e9, fit_intercept=False).fit(x, decision).coef_[0]
-    p = expit(x @ fit)
-    error = np.sqrt(np.diag(np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]))))
-    assert (np.abs(fit - [0, 1]) < 4 * error).all() and error[1] < 0.1
-    oracle, filtered = (roc_auc_score(decision, values) for values in (known, said))
-    by_item = predict_controls(Reproduction(world, Effort(), "unused").cells, pd.Series(dtype=float))["item"]
-    assert oracle > filtered > roc_auc_score(decision, by_item) + 0.02
 
 
 def test_what_a_weight_does_to_a_threshold():

@@ -7,7 +7,6 @@ import pandas as pd
 from csrec_core.evaluation.controls import ALWAYS, CONTROLS, HISTORY_CONTROLS
 from csrec_core.evaluation.scores import MEAN_COLUMNS
 from csrec_core.numbers import interval_text
-from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.mssd_tables import session_gain, source_effect
 from csrec_core.reproduction.tables import ORACLE, TABULAR, auc_gain, csrec_name, margin_of_oracle
 from csrec_core.verdict import Verdict, against
@@ -79,14 +78,11 @@ def margin_finding(summaries: Summaries, backbone: str) -> Finding:
         f"{interval_text(*crossed)} with it, that of boosted trees {interval_text(*trees)}"
     )
     if ORACLE in set(free["model"]):
-        margin = margin_of_oracle(free, [name, TABULAR, CEILING])
+        margin = margin_of_oracle(free, [name, TABULAR])
         sentence += (
             f"; without it they reach {margin[name]:.0%} and {margin[TABULAR]:.0%} of the oracle's margin "
         )
         sentence += "over one half"
-        if CEILING in margin:
-            sentence += ", and a Bayes filter that knows all of the world but the reader "
-            sentence += f"{margin[CEILING]:.0%}"
     ece, sound = (_model_score(summaries[preset], name, "ECE")["mean"] for preset in ("free", "sound"))
     sentence += (
         f". Its ECE is {ece:.3f} (free, calibrated on other users), {sound:.3f} (sound, calibrated on "

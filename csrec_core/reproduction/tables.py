@@ -31,13 +31,12 @@ from csrec_core.evaluation.scores import (
 )
 from csrec_core.metrics import auc_by_user, resample_means
 from csrec_core.models.backbones import BACKBONES
-from csrec_core.reproduction.ceiling import CEILING
 from csrec_core.reproduction.experiment import Reproduction, Trial, Wanted
 from csrec_core.reproduction.presets import Preset
 
 ORACLE = "oracle"
 TABULAR = "boosted trees"  # on what is known before each exposure: what a sequence model has to beat
-REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM_RANKING, CEILING, ORACLE)
+REFERENCES = (*CONTROLS, *HISTORY_CONTROLS, TABULAR, RANDOM_RANKING, ORACLE)
 DECISION_METRICS = ("AHR@0.2", "AHR@0.5", "AUC", "Brier", "ECE")
 DRAWS = 300  # resamples of users
 TREE_PARTS = 5  # of the users that trees are fitted on: item statistics are cross-fitted between them
@@ -270,4 +269,4 @@ def auc_gain(cells: pd.DataFrame, own: pd.Series, other: pd.Series) -> tuple[flo
 def margin_of_oracle(summary: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
     """Return each model's share of the oracle's AUC above one half; 1 is as good as the truth."""
     auc = summary[summary["metric"] == "AUC"].set_index("model")["mean"]
-    return {model: float((auc[model] - 0.5) / (auc[ORACLE] - 0.5)) for model in models if model in auc}
+    return {model: float((auc[model] - 0.5) / (auc[ORACLE] - 0.5)) for model in models}
