@@ -39,9 +39,7 @@ from csrec_core.reproduction import experiment as module
 from csrec_core.reproduction import presets
 from csrec_core.reproduction.ablation import (
     alpha_sweep,
-    constraint_floor,
     learning_curve,
-    parts_compared,
     penalty_path,
 )
 from csrec_core.reproduction.catalogue import rank_shares, softmax_readouts, with_repeats
@@ -508,14 +506,6 @@ def test_gain_is_of_the_difference():
     assert mean == pytest.approx(aucs[0] - aucs[1]) and lower < mean < upper
 
 
-def test_parts_are_compared(bench):
-    table = parts_compared(bench, "sasrec", preset=PRESETS["crossed"], ceiling=0.75)
-    assert table["f of"].to_list() == ["user state", "encoder", "both"]
-    share = table["share of the oracle's margin"]
-    np.testing.assert_allclose(share, (table["AUC"] - 0.5) / 0.25)
-    assert table["AUC"].nunique() == 3
-
-
 def test_a_second_stage_that_does_not_help_is_undone(sequences):
     """On coin flips the encoder has nothing to add: f is what the first stage left."""
     coins = torch.randint(0, 2, sequences.system_decisions.shape, generator=torch.Generator().manual_seed(0))
@@ -527,16 +517,6 @@ def test_a_second_stage_that_does_not_help_is_undone(sequences):
     best = history.groupby("stage")["validation"].min()
     undone = best["user state"] <= best["encoder"]
     assert (model.query.weight.abs().max().item() == 0) == undone
-
-
-def test_what_a_weight_does_to_a_threshold():
-    """The minimiser meets the condition of first order, and falls below 0.8 at a weight of about one half."""
-    weights = [0.0, 0.1, 0.45, 0.55, 1.0]
-    f = constraint_floor(0.9323, 1 / 99, weights)["f"].to_numpy()
-    assert f[0] == pytest.approx(0.9323, abs=1e-4)
-    slope = (f - 0.9323) / (f * (1 - f)) + 2 * np.array(weights) * (f - 1 / 99)
-    np.testing.assert_allclose(slope, 0, atol=2e-3)
-    assert f[2] > 0.8 > f[3]
 
 
 def test_ahr_of_what_knows_nothing():

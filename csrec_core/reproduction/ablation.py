@@ -13,7 +13,6 @@ from csrec_core.metrics import (
     accept_by_rank,
     auc_by_user,
     calibration_curve,
-    expected_calibration_error,
 )
 from csrec_core.reproduction.experiment import Reproduction
 from csrec_core.reproduction.presets import PRESETS, Preset
@@ -40,25 +39,6 @@ def penalty_path(
         effect = {"effect": (cells[own] - cells[other]).mean(), "expected": shrunk.mean()}
         rows.append({"penalty": penalty, **row, **effect})
     return pd.DataFrame(rows)
-
-
-def parts_compared(
-    bench: Reproduction, backbone: str, *, preset: Preset, ceiling: float | None = None, seed: int = 0
-) -> pd.DataFrame:
-    """Fit f from what the user did so far alone, from the encoder alone, and from both, a row each.
-
-    `f of`, `AHR@0.2`, `AHR@0.5`, `AUC`, `ECE`; and with a `ceiling`, the AUC of an oracle, each AUC's `share of the
-    oracle's margin` over one half.
-    """
-    rows = []
-    presets = [replace(preset, parts=parts) for parts in ("user state", "encoder", "both")]
-    for fitted, (cells, row) in zip(presets, _fitted(bench, backbone, presets, seed), strict=True):
-        ece = expected_calibration_error(cells["decision"], cells[preset.columns[0]])
-        rows.append({"f of": fitted.parts, **row, "ECE": ece})
-    table = pd.DataFrame(rows)
-    if ceiling is not None:
-        table["share of the oracle's margin"] = (table["AUC"] - 0.5) / (ceiling - 0.5)
-    return table
 
 
 def learning_curve(
@@ -114,18 +94,6 @@ def alpha_sweep(
         rows.append(("ranking at random", alpha, alpha * rate + (1 - alpha) * (1 - rate)))
         rows.append((ALWAYS, alpha, rate))
     return pd.DataFrame(rows, columns=["model", "alpha", "AHR"])
-
-
-def constraint_floor(rate: float, target: float, penalties: Sequence[float]) -> pd.DataFrame:
-    """Return the f that minimises BCE at an accept rate plus penalty (f - target)^2: `penalty`, `f`.
-
-    With the softmax readout the target is near 1 / N: the constraint then draws f down from the rate itself,
-    and below the threshold 1 - alpha of Eq. 19 if it is heavy enough, however well the rate is known.
-    """
-    grid = np.linspace(1e-4, 1 - 1e-4, 20001)
-    fit = -rate * np.log(grid) - (1 - rate) * np.log1p(-grid)
-    best = [grid[(fit + penalty * (grid - target) ** 2).argmin()] for penalty in penalties]
-    return pd.DataFrame({"penalty": list(penalties), "f": best})
 
 
 def _accuracy(cells: pd.DataFrame, column: str) -> dict[str, float]:
