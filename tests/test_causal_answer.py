@@ -335,7 +335,7 @@ FORMULAS = [
     ("xa ab by", "xb ay", "x", "", "Σ_{a', b'} P(a' | x) P(y | x, a', b') Σ_x' P(x') P(b' | a', x')", None),
     ("xa ab bc cy", "xb ac ay", "x", "",
      "Σ_{a', b', c'} P(a' | x) P(c' | x, a', b') P(y | x, a', b', c') Σ_x' P(x') P(b' | a', x')",
-     "Σ_{a', b'} P(a' | x) (Σ_x' P(x') P(b' | a', x')) P(y | x, a', b')"),
+     "Σ_{a', b'} P(a' | x) P(y | x, a', b') Σ_x' P(x') P(b' | a', x')"),
     ("xm my", "xy", "x", "m", "Σ_x' P(x') P(y | m, x')", None),
     ("cx cy xy", "", "x", "c", "P(y | c, x)", None),
     # Of formulas of one length that of the algorithm comes first: adjustment would sum over P(a, b).

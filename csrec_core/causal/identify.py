@@ -16,7 +16,7 @@ from csrec_core.causal.search import ONE_SOURCE, Hedge, Line, Search, Source, pr
 from csrec_core.causal.simplify import simplify
 from csrec_core.errors import InputError
 
-MANY_NODES = 30  # measured nodes, above which fewer formulas are tried
+MANY_NODES = 30  # measured nodes, above which no formula is sought on fewer nodes
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,15 @@ class Identifiability:
 
     @cached_property
     def formula(self) -> Term:
-        """The shortest formula found: by adjustment, or by the algorithm under either order of the nodes."""
+        """The shorter of two formulas: by adjustment, and by the algorithm on the nodes that are `needed`."""
         if self.found is None:
             raise InputError("the effect is not identifiable: it has no formula")
-        is_plain, is_large = self.sources == ONE_SOURCE, len(self.order) > MANY_NODES
-        candidates = [self._adjusted(nodes) for nodes in self.adjustment[:3]] if is_plain else []
-        if not (candidates and is_large):
-            candidates.insert(0, self.found)
-        if is_plain and not is_large:
-            candidates += [self._searched(self.graph, reverse=True)]
-            candidates += [self._searched(_hidden(self.graph, self.needed))]
+        is_plain = self.sources == ONE_SOURCE
+        candidates = [self._adjusted(nodes) for nodes in self.adjustment[:1]] if is_plain else []
+        if is_plain and len(self.order) <= MANY_NODES:
+            candidates.insert(0, self._searched(_hidden(self.graph, self.needed)))
         return min(
-            (simplify(term, partial(separated, self.graph)) for term in candidates),
+            (simplify(term, partial(separated, self.graph)) for term in candidates or [self.found]),
             key=lambda term: term.size,
         )
 
@@ -113,9 +110,9 @@ class Identifiability:
                 needed = needed - {node}
         return needed
 
-    def _searched(self, graph: nx.DiGraph, *, reverse: bool = False) -> Term:
+    def _searched(self, graph: nx.DiGraph) -> Term:
         """Return the formula that the algorithm finds on a graph."""
-        return Search(graph, self.sources, reverse).conditional(self.y, self.do, self.given)
+        return Search(graph, self.sources).conditional(self.y, self.do, self.given)
 
     def _adjusted(self, nodes: Nodes) -> Term:
         """Return the adjustment formula."""

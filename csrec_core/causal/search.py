@@ -71,14 +71,12 @@ class Search:
 
     graph: nx.DiGraph
     sources: tuple[Source, ...]
-    reverse: bool = False  # which of two nodes that may stand in either order comes first
     record: bool = False
     lines: list[Line] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.directed, self.confounded = project_latents(self.graph)
-        names = sorted(self.directed, key=str, reverse=self.reverse)
-        self.order = tuple(nx.lexicographical_topological_sort(self.directed, key=names.index))
+        self.order = tuple(nx.lexicographical_topological_sort(self.directed, key=str))
 
     def conditional(self, y: Nodes, do: Nodes, given: Nodes) -> Term:
         """Return P(y | do, given), or raise `Hedge`."""
