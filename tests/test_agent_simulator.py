@@ -97,13 +97,11 @@ def test_purchases_are_first_accepted_looks(catalogue, genre):
     logit = -1.2 + 3.0 * (preference[genre[shelf]] - 0.1) + books.quality[shelf]
     counts = {}
     for _ in range(20_000):
-        own, last = [], 0
+        own = []
         while len(own) < 2:
             s = rng.choice(5, p=look / look.sum())
-            if s in own:
-                continue  # what is owned is not looked at
-            last = int(rng.random() < expit(logit[s] + 0.6 * last))
-            if last:
+            # What is owned is not looked at.
+            if s not in own and rng.random() < expit(logit[s]):
                 own.append(s)
         counts[tuple(own)] = counts.get(tuple(own), 0) + 1
     pairs = list(counts)

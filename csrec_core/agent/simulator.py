@@ -1,12 +1,8 @@
 """The readers of the books world as an agent: no network, a known model, the same interface.
 
 `csrec_core.data.books` has the equations. Genres are those of the catalogue at hand; quality and fame of a
-book are drawn. A purchase is the first look that ends in acceptance: with look probabilities l(s) over the
-shelf and acceptance a_d(s) after a last decision d, the next purchase is s with probability
-
-    l(s) a_d(s) + (1 - sum_r l(r) a_d(r)) * l(s) a_0(s) / sum_r l(r) a_0(r),
-
-for a look that is rejected leaves d = 0 to the next. Books bought are looked at no more.
+book are drawn. A purchase is the first look that ends in acceptance: with look probabilities l(s) over what is left
+of the shelf and acceptance a(s), the next is s with probability l(s) a(s) / sum_r l(r) a(r).
 """
 
 from collections.abc import Callable
@@ -52,28 +48,14 @@ class Simulator:
         places = readers.shelf.ravel()
         preference = np.repeat(readers.preference, k, axis=0)
         model = self._model(preference)
-        look = model.propensity(preference, places).reshape(n, k)
         liking = preference[np.arange(n * k), self._books.genre[places]]
-        logit = model.logit(places, None, liking, None)
-        habit = model.habit[0, :, 0, 0]
-        after = [look * model.accept(logit + habit[last]).reshape(n, k) for last in (0, 1)]
-        bought = np.full((n, readers.steps), -1)
-        on_shelf = np.ones((n, k), dtype=bool)
-        everyone = np.arange(n)
-        for number in range(readers.count.max(initial=0)):
-            rejected, accepted = (weight * on_shelf for weight in after)
-            first = accepted if number else rejected
-            total = (look * on_shelf).sum(axis=1)
-            left = 1 - first.sum(axis=1) / total
-            chance = first / total[:, None] + (left / rejected.sum(axis=1))[:, None] * rejected
-            edges = np.cumsum(chance, axis=1)
-            draw = self._uniform(readers.reader, kind=1, number=number)
-            chosen = (draw[:, None] * edges[:, -1:] >= edges).sum(axis=1)
-            buys = number < readers.count
-            bought[buys, number] = readers.shelf[everyone, chosen][buys]
-            on_shelf[everyone, chosen] = False
+        weight = model.propensity(preference, places) * model.accept(model.logit(places, None, liking, None))
+        # Exponential times at these rates end in the order of draws without replacement.
+        ends = -np.log(self._uniform(np.repeat(readers.reader, k), kind=1, number=places)) / weight
+        order = np.argsort(ends.reshape(n, k), axis=1)[:, : readers.steps]
         self.progress(n)
-        return bought
+        bought = np.take_along_axis(readers.shelf, order, axis=1)
+        return np.where(np.arange(readers.steps) < readers.count[:, None], bought, -1)
 
     def decide(self, question: Exposure) -> tuple[np.ndarray, np.ndarray]:
         """Decide by the equation of the books world, with the source effect of an exposure by the system."""
