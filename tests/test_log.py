@@ -512,6 +512,10 @@ def test_a_side_table_has_a_row_for_all_of_the_log(tmp_path):
     (tmp_path / "items.csv").write_text("thing,price\n7,1\n")
     with pytest.raises(InputError, match="no column 'item'; found"):
         read(tmp_path)
+    for empty in ("item,price\n", "item,title\n"):
+        (tmp_path / "items.csv").write_text(empty)
+        with pytest.raises(InputError, match="knows no item 7, 8, 9 of the log's 3"):
+            read(tmp_path)
     many = small_log().loc[[0] * 5].assign(item=range(5), t=range(5))
     validate_log(many).to_csv(tmp_path / "log.csv", index=False)
     with pytest.raises(InputError, match="knows no item 0, 1, 2 and 1 more of the log's 5"):

@@ -213,7 +213,7 @@ def check_columns(table: Table, columns: list[Column]) -> list[int]:
 
     One pass over the table counts, and a second one, if something is bad, finds it.
     """
-    counts = ["0", *(f"count_if({each.missing}), count_if({each.bad})" for each in columns)]
+    counts = ["count(*)", *(f"count_if({each.missing}), count_if({each.bad})" for each in columns)]
     _, *found = table.query(f"SELECT {', '.join(counts)} FROM {table.view}")[0]
     for each, missing, bad in zip(columns, found[::2], found[1::2], strict=True):
         if missing and each.required:
@@ -238,7 +238,7 @@ def read_table(path: Path, *, texts: Sequence[str] = ("user", "item")) -> pd.Dat
             f"bool_and({each.missing} OR {each.value} IS NOT NULL OR {near.format(each.raw)})"
             for each in columns
         ]
-        _, *found = table.query(f"SELECT {', '.join(['0', *tests])} FROM file")[0]
+        _, *found = table.query(f"SELECT {', '.join(['count(*)', *tests])} FROM file")[0]
         numbers = [replace(each, required=False) for each, all_ in zip(columns, found, strict=True) if all_]
         check_columns(table, numbers)
         values = {each.own: f"({each.value})::DOUBLE" for each in numbers}
