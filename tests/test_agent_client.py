@@ -1,6 +1,5 @@
 """A language model as the readers: a real local server that misbehaves, kills, secrets."""
 
-import asyncio
 import json
 import logging
 import multiprocessing
@@ -232,17 +231,6 @@ def test_a_model_that_answers_nothing_is_not_asked_for_ever(chat, few_books, tmp
         with pytest.raises(Stopped, match="50 questions in a row"):
             ask(tmp_path / "other", url, few_books, asks=1, users=500)
     assert server.questions.total() <= 8 + 4 + 50 + 8
-
-
-def test_it_runs_within_a_notebook(good, chat, few_books, tmp_path):
-    """Where a loop of asyncio is running already."""
-
-    async def cell(url):
-        return ask(tmp_path / "run", url, few_books, users=5)
-
-    with serving(chat()) as url:
-        asyncio.run(cell(url))
-    assert_frame_equal(log_of(tmp_path / "run"), log_of(good[0], users=5))
 
 
 def test_a_wait_may_be_a_date():

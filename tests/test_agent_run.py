@@ -209,8 +209,8 @@ def test_other_words_to_the_model_are_another_run(good, few_books, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--model", "m"], "needs --agent"),
-        (["--resume"], "--resume needs --agent"),
+        (["--model", "m"], "--model is for --agent simulator or openai"),
+        (["--resume"], "--resume is for --agent simulator or openai"),
         (["--agent", "simulater"], "did you mean 'simulator'"),
         (["--agent", "openai"], "needs --model"),
         (["--agent", "openai", "--model", "m"], "no key: set CSREC_API_KEY or OPENAI_API_KEY"),
@@ -223,8 +223,8 @@ def test_other_words_to_the_model_are_another_run(good, few_books, monkeypatch):
             ["--agent", "openai", "--model", "m", "--base-url", "http://h", "--price", "3"],
             "--price: expected two",
         ),
-        (["--agent", "openai", "--model", "m", "--effect", "1"], "--effect is for simulated readers"),
-        (["--agent", "simulator", "--items", "5"], "--items is for the books world"),
+        (["--agent", "openai", "--model", "m", "--effect", "1"], "--effect is not for --agent openai"),
+        (["--agent", "simulator", "--items", "5"], "--items is not for --agent simulator"),
         (["--agent", "simulator", "--catalogue", "absent.csv"], "absent.csv: no such file"),
         (["--agent", "simulator", "--steps", "400"], "too few for 400 steps"),
     ],

@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +43,6 @@ class ChatAgent:
         return self
 
     def __exit__(self, *error) -> None:
-        _outside_loops(self._close)
-
-    def _close(self) -> None:
         with self._runner:
             self._runner.run(self._client.close())
 
@@ -87,7 +82,7 @@ class ChatAgent:
 
     def _answers(self, prompts: Sequence[Prompt]) -> list[list | None]:
         """Return the answers in the order of the questions; None where one is given up."""
-        return _outside_loops(lambda: self._runner.run(self._gather(prompts)))
+        return self._runner.run(self._gather(prompts))
 
     async def _gather(self, prompts: Sequence[Prompt]) -> list[list | None]:
         # All come to their end, also when one has failed: what is under way is paid for.
@@ -103,13 +98,3 @@ class ChatAgent:
         answer = await self._client.ask(prompt)
         self.progress(len(prompt.question.get("books", [prompt])))
         return answer
-
-
-def _outside_loops(work: Callable[[], Any]) -> Any:
-    """Call `work`, which runs a loop of its own, also within a notebook, where one is running already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return work()
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()

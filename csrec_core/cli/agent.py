@@ -68,21 +68,13 @@ def agent_options(command: Callable) -> Callable:
 
 def asks_agent(given: Mapping) -> bool:
     """Tell whether an agent is to be asked; refuse its options where none is, and others' where one is."""
-    source = click.get_current_context().get_parameter_source
-    if given["agent"]:
-        if source("items") is ParameterSource.COMMANDLINE:
-            raise InputError(
-                "--items is for the books world without an agent; the --catalogue holds its books"
-            )
-        if given["agent"] == "openai" and source("effect") is ParameterSource.COMMANDLINE:
-            raise InputError(
-                "--effect is for simulated readers; what a model's readers do is for the log to tell"
-            )
-        return True
-    for name in given:
-        if source(name) is ParameterSource.COMMANDLINE:
-            raise InputError(f"--{name.replace('_', '-')} needs --agent: simulator or openai")
-    return False
+    agent = given["agent"]
+    idle = given if not agent else ["items", "effect"] if agent == "openai" else ["items"]
+    who = f"not for --agent {agent}" if agent else "for --agent simulator or openai"
+    for name in idle:
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InputError(f"--{name.replace('_', '-')} is {who}")
+    return bool(agent)
 
 
 def ask_agent(given: Mapping, *, users: int, steps: int, effect: float, seed: int, out: Path) -> int:
