@@ -10,7 +10,6 @@ import pytest
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
-from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.options import ReadOptions
 from csrec_core.data.parted import PartedLog
 from csrec_core.effect import parts
@@ -31,22 +30,6 @@ LOG = pd.DataFrame(
         "source": np.tile(["self", "system", "other"], 40),
     }
 ).astype({"decision": np.int8})
-
-
-def test_sessions_are_grouped_by_their_own_columns():
-    log = pd.DataFrame(
-        {"t": [1, 19, 20, 25], "feature_hour_of_day": [0.0, 5, 6, 23], "feature_premium": [0.0, 1, 0, 1]}
-    )
-    log["context_type"] = [CONTEXTS[0], "none of these", CONTEXTS[-1], CONTEXTS[1]]
-    codes = {name: code(log).tolist() for name, (_, code) in parts.MSSD_GROUPS.items()}
-    assert codes == {
-        "position": [0, 18, 19, 19],
-        "premium": [0, 1, 0, 1],
-        "hour": [0, 0, 1, 3],
-        "context": [0, -1, len(CONTEXTS) - 1, 1],
-    }
-    assert [len(names) for names, _ in parts.MSSD_GROUPS.values()] == [20, 2, 4, len(CONTEXTS)]
-    assert parts.MSSD_GROUPS["position"][0][::19] == ("1", "20")
 
 
 def test_a_part_is_looked_at_before_there_is_a_design():
@@ -127,25 +110,6 @@ def test_a_part_is_scored_once_and_its_sums_are_kept(tmp_path):
     )
     for one, other in zip(sums, again, strict=True):
         assert one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
-
-
-def test_groups_of_sessions_are_of_the_rows_of_the_log(tmp_path):
-    log = LOG.assign(feature_premium=LOG["user"] % 2, feature_hour_of_day=0.0, context_type=CONTEXTS[0])
-    parted = SimpleNamespace(read=lambda part: Dataset(log.iloc[::-1].reset_index(drop=True)), mssd=True)
-    known = Known(Clock(("seen", "time"), False), True, 1.0, 0.25, 80, 40, 25)
-
-    def score(rows, features):
-        own = rows[["place", "user", "arm", "decision"]].assign(
-            step=1, m1=0.5, m0=0.4, trimmed=False, w1=1.0, w0=1.0
-        )
-        return own.assign(tau=1.0, w1=(own["arm"] == 1) * (1.0 + own["user"] % 2))
-
-    columns = [*lay_rows(Dataset(log), Design()).columns]
-    engine = SimpleNamespace(known=known, score=score)
-    (sums,), _ = parts._score_part("p", tmp_path / "p.npz", plan(log=parted), [engine], columns, None)
-    assert sums["premium"].reshape(2, 7)[:, 3].tolist() == [20, 40]
-    assert sums["position"].reshape(20, 7)[:, 3].tolist() == [0, 60, *[0] * 18]  # the arm's are second
-    assert {"hour", "context"} <= set(sums)
 
 
 def glance(log):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +20,7 @@ from csrec_core.effect.estimate import estimate_effect, learn_engines
 from csrec_core.effect.folds import fold_of
 from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.nuisance import LEARNERS
-from csrec_core.effect.parts import SHARED, estimate_parts
+from csrec_core.effect.parts import estimate_parts
 from csrec_core.effect.rows import lay_rows
 from csrec_core.effect.score import effects_of, split_sums
 from csrec_core.errors import InputError
@@ -127,25 +126,7 @@ def test_sessions_in_parts_have_the_effect_that_they_have_in_memory(sessions, li
     log = pd.concat([sessions.read(part).log for part in sessions.parts], ignore_index=True)
     assert set(log["source"]) == {"self", "system", OTHER_ARM}
     items = pd.read_parquet(sessions.folder / "items.parquet")
-    whole = estimate_effect(Dataset(log, items=items, name="data"), **ONE)
-    both = {name: sums for name, sums in effect.splits[0].items() if name.split()[0] not in effect.groups}
-    assert_same(replace(effect, splits=[both]), whole)  # groups are those of MSSD alone, looked at below
-
-
-def test_groups_of_sessions_are_those_of_their_rows(sessions, listened):
-    effect, out = listened
-    log = pd.concat([sessions.read(part).log for part in sessions.parts], ignore_index=True)
-    shown = log[log["source"] == "system"]
-    hour = effect.by("hour")
-    assert hour["exposures"].sum() == effect.splits[0]["all"][3]
-    kept = pd.concat(map(pd.read_parquet, sorted(out.rglob("part*/*/*.parquet"))))
-    used = kept[(kept["arm"] == 1) & (kept["w1"] > 0)].merge(shown, on=["user", "t"])
-    code = used["feature_hour_of_day"] // 6
-    assert hour["exposures"].tolist() == code.value_counts().sort_index().tolist()
-    assert hour["users"].tolist() == used.groupby(code)["user"].nunique().tolist()
-    context = effect.by("context", baseline="all" if "context" in SHARED else "own")
-    assert context["group"].tolist() == ["personalized_playlist"]
-    assert context["effect"].iloc[0] == pytest.approx(effect.mean["effect"], abs=1e-12)
+    assert_same(effect, estimate_effect(Dataset(log, items=items, name="data"), groups=True, **ONE))
 
 
 def test_the_truth_of_sessions_is_found_where_nothing_is_hidden(sessions, listened):

@@ -165,7 +165,7 @@ class Plain:
         self.identification = SimpleNamespace(allows=allows, status=status)
         scores = pd.DataFrame({"place": range(len(shown)), "user": range(len(shown)), "arm": 1, "step": step})
         scores["w1"] = [1.0 if place in shown else 0.0 for place in range(len(shown))]
-        self.scores, self.tables, self.asked, self.against, self.known = (scores,), tables, [], "all", known
+        self.scores, self.tables, self.asked, self.against, self.known = (scores,), tables, [], "later", known
 
     def by(self, labels, **options):
         self.asked.append((labels, options))
@@ -249,7 +249,7 @@ def test_cohorts_by_hand(monkeypatch):
         8.0,
     ]
     label, options = found.asked[1]
-    assert options == {"baseline": "all"}
+    assert options == {"baseline": "later"}
     assert np.isnan(label[0]) and label[1] == 0 and label[3] == 1 and label[23] == 7
     assert found.asked[0][0][24] == 8
     assert by_cohort(Plain([], allows=False, shown=shown), cohort).empty

@@ -216,9 +216,9 @@ class Reported:
         )
         self.__dict__.update(more)
 
-    def by(self, name, *, baseline="own"):
+    def by(self, name):
         table = {"group": ["1", "2"], "effect": [0.1, 0.2], "lower": [0.05, np.nan], "upper": [0.15, np.nan]}
-        return pd.DataFrame(table).assign(exposures=7, met=baseline)
+        return pd.DataFrame(table).assign(exposures=7)
 
     def to_dict(self):
         return as_dict(self)
@@ -299,7 +299,7 @@ def test_a_screen_lists_three_of_each():
 
 
 def test_the_table_of_an_answer_by_hand():
-    table = answer._as_table(Reported(groups={"genre": None, "step": None}), ["step"])
+    table = answer._as_table(Reported(groups={"genre": None, "step": None}))
     assert table[["grouping", "group"]].to_numpy().tolist() == [
         ["overall", "all"], ["exposure number", "1"], ["exposure number", "2 to 5"], ["genre", "1"], ["genre", "2"],
         ["step", "1"], ["step", "2"],
@@ -307,21 +307,9 @@ def test_the_table_of_an_answer_by_hand():
     assert table.index.tolist() == [0, 1, 2, 3, 4, 5, 6]  # the rows' numbers, which its file leaves out
     assert table["exposures"].tolist() == [600, 80, 520, 7, 7, 7, 7]
     assert table["effect"].tolist() == [0.06, 0.05, 0.07, 0.1, 0.2, 0.1, 0.2]
-    assert len(answer._as_table(Reported("bounded", groups={"genre": None}), [])) == 1
-    untold = answer._as_table(Reported("not identified"), [])
+    assert len(answer._as_table(Reported("bounded", groups={"genre": None}))) == 1
+    untold = answer._as_table(Reported("not identified"))
     assert untold["effect"].isna().all() and untold["exposures"].tolist() == [600]
-
-
-def test_groups_that_are_shared_meet_the_baseline_of_all():
-    met = {}
-
-    class Watched(Reported):
-        def by(self, name, *, baseline="own"):
-            met[name] = baseline
-            return super().by(name)
-
-    answer._as_table(Watched(groups={"genre": None, "step": None}), ["step"])
-    assert met == {"genre": "own", "step": "all"}
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,10 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
     stated = {"arm": arm, "baseline": baseline, "target": target, "unit": unit}
     declared = read_design(design) | {name: value for name, value in stated.items() if value is not None}
     work = {"scheduler": scheduler, "workers": workers, "seed": seed}
-    estimate, options, shared = _in_parts_or_memory(log, chosen_options(**reading), out, work)
+    estimate, options, history = _in_parts_or_memory(log, chosen_options(**reading), out, work)
     found, rows = estimate(**declared)
     own = found.design
-    told = {own.arm, own.baseline, "other" if shared else own.arm}
-    others = sorted(set(rows.log["source"].astype(str)) - told)
+    others = sorted(set(rows.log["source"].astype(str)) - {own.arm, own.baseline, *history})
     pairs = [estimate(**declared | {"arm": name, "baseline": own.baseline})[0] for name in others]
     if checks:
         from csrec_core.effect.checks import check_effect
@@ -56,12 +55,12 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
         from csrec_core.data.options import write_options
 
         write_options(options, out / "log.yaml")
-        click.echo(write_answer(found, out, pairs, shared=shared))
+        click.echo(write_answer(found, out, pairs))
 
 
 def _in_parts_or_memory(path, options, out, work):
-    """Return a function from a design to the effect and the rows to check; how they are read; groupings of one arm."""
-    from csrec_core.data.parted import PartedLog
+    """Return what estimates a design, with the rows to check; how they are read; and sources that are no arm."""
+    from csrec_core.data.parted import OTHER_ARM, PartedLog
 
     parts = PartedLog.find(path, options) if path.is_dir() else None
     if parts is None:
@@ -75,9 +74,10 @@ def _in_parts_or_memory(path, options, out, work):
         return estimate, options, ()
     if out is None:
         raise InputError(f"{path} lies in parts; expected --out DIR, where what is done is kept")
-    from csrec_core.effect.parts import SHARED, estimate_parts
+    from csrec_core.effect.parts import estimate_parts
 
-    return lambda **declared: estimate_parts(parts, out, **work, **declared), options, SHARED
+    history = (OTHER_ARM,) if parts.mssd else ()
+    return lambda **declared: estimate_parts(parts, out, **work, **declared), options, history
 
 
 @cli.command(epilog="Example: csrec aa shop.csv --as out/log.yaml --times 60")

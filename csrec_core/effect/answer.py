@@ -293,7 +293,7 @@ def _bars(rates: dict) -> list[str]:
     return found[::-1]
 
 
-def _as_table(effect, shared: Sequence[str]) -> pd.DataFrame:
+def _as_table(effect) -> pd.DataFrame:
     """Return the effect overall and, where the status allows it, by step and by group."""
     judged = effect.identification
     mean = (effect.mean * (1 if judged.status != "not identified" else np.nan)).to_frame().T
@@ -303,20 +303,15 @@ def _as_table(effect, shared: Sequence[str]) -> pd.DataFrame:
         pairs = zip(steps["step"], steps["last"], strict=True)
         ends = [f"{first}" if first == last else f"{first} to {last}" for first, last in pairs]
         tables.append(steps.assign(grouping="exposure number", group=ends))
-        for name in effect.groups:
-            table = effect.by(name, baseline="all" if name in shared else "own")
-            tables.append(table.assign(grouping=name))
+        tables += [effect.by(name).assign(grouping=name) for name in effect.groups]
     columns = ["grouping", "group", *EFFECT_INTERVAL, "error", "exposures"]
     return pd.concat(
         [one.reindex(columns=columns).astype(object) for one in tables if len(one)], ignore_index=True
     )
 
 
-def write_answer(effect, out: Path, pairs: Sequence = (), *, shared: Sequence[str] = ()) -> Path:
-    """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter.
-
-    Of the table, groupings that are `shared` have groups that meet the baseline of all (`Effect.by`).
-    """
-    save_csv(_as_table(effect, shared), out / "effect.csv")
+def write_answer(effect, out: Path, pairs: Sequence = ()) -> Path:
+    """Write `effect.csv`, then `effect.json`, whole or not at all; return the path of the latter."""
+    save_csv(_as_table(effect), out / "effect.csv")
     write_json(out / "effect.json", as_dict(effect, pairs))
     return out / "effect.json"

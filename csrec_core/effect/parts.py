@@ -17,9 +17,8 @@ import pandas as pd
 import sklearn
 
 from csrec_core.cluster import run_tasks, work_place
-from csrec_core.data.log import FEATURE, Dataset, order_clues, order_column
+from csrec_core.data.log import Dataset, order_clues, order_column
 from csrec_core.data.mssd.part import identity
-from csrec_core.data.mssd.schema import CONTEXTS
 from csrec_core.data.parted import OTHER_ARM, PartedLog
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
@@ -29,26 +28,11 @@ from csrec_core.effect.item_counts import ItemCounts
 from csrec_core.effect.overlap import measure_overlap, tally_overlap
 from csrec_core.effect.result import Effect
 from csrec_core.effect.rows import lay_rows, table_moments
-from csrec_core.effect.score import Groupings, Sums, group_rows, item_fifths, split_sums
+from csrec_core.effect.score import Sums, group_rows, item_fifths, split_sums
 from csrec_core.errors import InputError
 from csrec_core.files import hash_files, whole_file
 
 DRAWN = 200_000  # exposures of the users that are drawn to learn from, and to be audited
-LAST_POSITION = 20  # of MSSD's sessions; later ones are counted with it
-#: The groupings of MSSD beside those of every log: their groups, and the code of each row of a log.
-MSSD_GROUPS = {
-    "position": (
-        tuple(str(t) for t in range(1, LAST_POSITION + 1)),
-        lambda log: np.minimum(log["t"].to_numpy(), LAST_POSITION) - 1,
-    ),
-    "premium": (("no", "yes"), lambda log: log[f"{FEATURE}premium"].to_numpy().astype(int)),
-    "hour": (
-        ("0 to 5", "6 to 11", "12 to 17", "18 to 23"),
-        lambda log: log[f"{FEATURE}hour_of_day"].to_numpy().astype(int) // 6,
-    ),
-    "context": (CONTEXTS, lambda log: pd.Index(CONTEXTS).get_indexer(log["context_type"].astype(str))),
-}
-SHARED = ("context",)  # groupings whose groups hold one arm only: they meet the baseline of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,15 +83,11 @@ def _score_part(part: str, target: Path, plan: _Plan, engines: list[Engine], col
     """Score and sum a part, unless that is kept; return its sums by split, and what tells its overlap."""
     if target.exists():
         return _read_kept(target)
-    dataset = plan.log.read(part)
     # A covariate that is missing nowhere in this part has no column of its own here.
-    rows = plan.lay(dataset).reindex(columns=columns, fill_value=0.0)
+    rows = plan.lay(plan.log.read(part)).reindex(columns=columns, fill_value=0.0)
     known = engines[0].known
     features = known.describe(rows)
-    codes: Groupings = group_rows(rows, features, known, fifths)[0]
-    if plan.log.mssd:
-        log = dataset.log.iloc[rows["place"]]
-        codes = {**codes, **{name: (code(log), len(groups)) for name, (groups, code) in MSSD_GROUPS.items()}}
+    codes = group_rows(rows, features, known, fifths)[0]
     sums, overlap = [], {}
     for number, engine in enumerate(engines):
         scores = engine.score(rows, features)
@@ -189,7 +169,6 @@ def estimate_parts(
     scores = engines[0].score(rows, features)
     overlap = measure_overlap([one[1] for one in scored], sums[0], counts[0], scores, design)
     names = group_rows(rows, features, known, fifths)[1]
-    names |= {name: groups for name, (groups, _) in MSSD_GROUPS.items()} if log.mssd else {}
     others: dict[str, Any] = {"level": level, "name": name, "groups": names, "seed": seed}
     return conclude(rows, features, engines, scores, sums, overlap, read=log.options, **others), sample
 

@@ -246,15 +246,14 @@ class Effects:
 def effects_of(sums: Sums, name: str, *, baseline: str = "own") -> Effects:
     """Return the effects of a grouping, by the residuals of the baseline that a group meets.
 
-    "own" are those of its own group; "all" of all, for labels that mean nothing there; "later" of its own and later
-    ones, where each baseline's row is labelled by the last step that its user reaches, so that a step is compared
-    within the users who get there.
+    "own" are those of its own group; "later" of its own and later ones, where each baseline's row is labelled by the
+    last step that its user reaches, so that a step is compared within the users who get there.
     """
     totals, groups = sums[name].reshape(-1, USER_TERMS), len(sums[name]) // USER_TERMS
     effect, without = np.full(groups, np.nan), np.full(groups, np.nan)
     derivative = np.zeros((groups, groups, USER_TERMS))
-    every = np.ones((groups, groups))
-    met = {"own": np.eye(groups), "all": every, "later": np.triu(every)}[baseline]  # rows: groups of the arm
+    # Rows are groups of the arm.
+    met = {"own": np.eye(groups), "later": np.triu(np.ones((groups, groups)))}[baseline]
     sides = met @ totals
     for group, (own, side) in enumerate(zip(totals, sides, strict=True)):
         if not (own[0] > 0 and own[3] > 0 and side[5] > 0):
