@@ -40,9 +40,6 @@ LIGHTS = {HOLDS: "#217f5e", UNDECIDED: "#d98a1c", FAILS: "#9b2226"}  # where the
 EFFECT_INTERVAL = ("effect", "lower", "upper")
 ARMS = {SYSTEM: "recommended", SELF: "found by oneself"}
 LARGE_LETTERS = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
-ROW_EXAMPLE = """user=7, t=3, item=41, decision=1, source="{arm}",
-propensity=0.005,   # chance of this item, given who exposed it
-arm_propensity=0.5  # chance that {arm} exposed, and not {baseline}"""
 LINES_LISTED = 3  # reasons, remedies and failed checks that a screen lists
 
 
@@ -264,11 +261,7 @@ def as_card(effect) -> str:
     if found["remedies"]:
         opened = " open" if status == "not identified" else ""
         items = "".join(f"<li>{escape(one)}</li>" for one in found["remedies"])
-        row = escape(ROW_EXAMPLE.format(**{name: found[name] for name in ("arm", "baseline")}))
-        logged = "" if status == "identified" else f"<p>A row that says enough:</p><pre>{row}</pre>"
-        parts.append(
-            f"<details{opened}><summary>What would settle it</summary><ul>{items}</ul>{logged}</details>"
-        )
+        parts.append(f"<details{opened}><summary>What would settle it</summary><ul>{items}</ul></details>")
     return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
 
 
