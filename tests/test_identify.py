@@ -8,8 +8,8 @@ from causal_peers import PUBLISHED
 from csrec_core.causal.adjustment import adjustment_sets, front_doors, implications, instruments
 from csrec_core.causal.certificate import certify_formula, conditional, random_model
 from csrec_core.causal.expression import Conditional, Product, Sum
-from csrec_core.causal.graph import VARIANTS, causal_graph, latents, observed, sequential_graph, variant_graph
-from csrec_core.causal.identify import Identifiability, identifiability_table, identify
+from csrec_core.causal.graph import VARIANTS, causal_graph, observed, sequential_graph, variant_graph
+from csrec_core.causal.identify import Identifiability, identify
 from csrec_core.causal.search import Source, project_latents
 from csrec_core.causal.twins import smallest_core, twin_models
 from csrec_core.errors import InputError
@@ -223,32 +223,15 @@ def test_a_latent_cause_of_exposure_and_decision_is_all_that_hides_the_effect(na
 @pytest.mark.parametrize("exposure", ["observational", "randomised"])
 def test_with_hidden_preferences_only_randomised_exposure_identifies(exposure):
     graph = sequential_graph(2, exposure=exposure, online=True)
-    table = identifiability_table(graph, 2).groupby("preferences")["identifiable"]
-    assert table.get_group("measured").all()
-    assert (table.get_group("hidden") == (exposure == "randomised")).all()
+    for given in (["P1", "P2"], ["P2"], []):
+        assert identify(graph, y="D2", do=["S1", "S2"], given=given)
     hidden = causal_graph(graph.edges, latent=["P1", "P2"])
+    for do, given in ((["S1", "S2"], []), (["S1", "S2"], ["D1"]), (["S2"], ["S1", "D1"])):
+        assert bool(identify(hidden, y="D2", do=do, given=given)) == (exposure == "randomised")
     assert is_locally_identifiable(hidden, "D2", ["S1", "S2"], seed=0) == (exposure == "randomised")
     if exposure == "randomised":
         query = {"do": ["S2"], "given": ["S1", "D1"]}
         assert same_as_truth(hidden, identify(hidden, y="D2", **query), y=["D2"], **query)
-
-
-def test_what_is_asked_of_exposures_at_a_time(monkeypatch):
-    asked, (shown, decided, preferred) = [], (["S1", "S2", "S3"], ["D1", "D2"], ["P1", "P2", "P3"])
-
-    def taken_down(world, **query):
-        asked.append((latents(world) == set(preferred), query))
-
-    monkeypatch.setattr("csrec_core.causal.identify.identify", taken_down)
-    identifiability_table(sequential_graph(3), 3)
-    assert asked == [
-        (False, {"y": "D3", "do": shown, "given": preferred}),
-        (False, {"y": "D3", "do": shown, "given": ["P3"]}),
-        (False, {"y": "D3", "do": shown, "given": []}),
-        (True, {"y": "D3", "do": shown, "given": []}),
-        (True, {"y": "D3", "do": shown, "given": decided}),
-        (True, {"y": "D3", "do": ["S3"], "given": ["S1", "S2", *decided]}),
-    ]
 
 
 def test_an_experiment_on_another_node_gives_what_the_log_cannot():

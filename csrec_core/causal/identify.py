@@ -6,12 +6,11 @@ from functools import cached_property, partial
 
 import networkx as nx
 import numpy as np
-import pandas as pd
 
 from csrec_core.causal.adjustment import adjustment_sets
 from csrec_core.causal.docalculus import check_rule, separated
 from csrec_core.causal.expression import Conditional, Sum, Term, product
-from csrec_core.causal.graph import NodeNames, Nodes, observed, plain_names, probability
+from csrec_core.causal.graph import NodeNames, Nodes, plain_names, probability
 from csrec_core.causal.search import ONE_SOURCE, Hedge, Line, Search, Source, project_latents
 from csrec_core.causal.simplify import simplify
 from csrec_core.errors import InputError
@@ -154,29 +153,6 @@ def identify(
         return replace(query, found=query._searched(graph))
     except Hedge as hedge:
         return replace(query, hedge=hedge.args)
-
-
-def identifiability_table(graph: nx.DiGraph, t: int) -> pd.DataFrame:
-    """Say which estimands at time `t` are identifiable, with preferences measured and with preferences hidden.
-
-    A row an estimand: `estimand` (words), `preferences` ("measured" or "hidden"), `identifiable`.
-    """
-    preferences, actions, decisions = ([f"{row}{i}" for i in range(1, t + 1)] for row in "PSD")
-    worlds = {"measured": graph, "hidden": _hidden(graph, observed(graph) - set(preferences))}
-    earlier, log = decisions[:-1], [*actions[:-1], *decisions[:-1]]
-    queries = [
-        ("under set exposures, given all preferences", "measured", actions, preferences),
-        ("under set exposures, given today's preference", "measured", actions, preferences[-1:]),
-        ("under set exposures", "measured", actions, []),
-        ("under set exposures", "hidden", actions, []),
-        ("under set exposures, given the earlier decisions", "hidden", actions, earlier),
-        ("under today's set exposure, given the log so far", "hidden", actions[-1:], log),
-    ]
-    rows = [
-        (f"today's decision {words}", world, bool(identify(worlds[world], y=f"D{t}", do=do, given=given)))
-        for words, world, do, given in queries
-    ]
-    return pd.DataFrame(rows, columns=["estimand", "preferences", "identifiable"])
 
 
 def _hidden(graph: nx.DiGraph, measured: Set[str]) -> nx.DiGraph:
