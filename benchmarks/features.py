@@ -21,9 +21,9 @@ import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
 
+from csrec_core.data.loaders import load_mssd
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.sessions import sample_sessions
 from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 from csrec_core.metrics import hit_rate, ndcg
 from csrec_core.models import cold
@@ -121,7 +121,7 @@ def main() -> None:
     args = parser.parse_args()
     world = Listeners(seed=args.seed, tracks=args.tracks)
     ingest(*simulate_mssd(args.folder / "csv", args.sessions, world), args.folder)
-    dataset = sample_sessions(args.folder, args.sessions)
+    dataset = load_mssd(args.folder)
     items = dataset.items.reset_index(drop=True)
     new = np.sort(np.random.default_rng(args.seed).permutation(items["item"])[: int(NEW * len(items))])
     training = Training(epochs=args.epochs, patience=3, batch=64, seed=args.seed, threads=1)

@@ -63,7 +63,7 @@ def measure(sizes: list[int], folder: Path, workers: int) -> pd.DataFrame:
         }
         for step, do in steps.items():
             found = do()
-            rows = 0 if step == "simulate" else _rows(folder / "data", ("log", "apart"))
+            rows = 0 if step == "simulate" else _rows(folder / "data" / "log")
             size = _size(folder / {"simulate": "csv", "read": "data", "effect": "effect"}[step])
             lines.append({"sessions": sessions, "step": step, "rows": rows, **found, "gb": size})
             print(pd.DataFrame(lines[-1:]).round(3).to_string(index=False), flush=True)
@@ -128,8 +128,8 @@ def _hash(folder: Path) -> str:
     return hash_files(path for path in folder.rglob("*") if path.suffix in kinds or path.stem == "effect")
 
 
-def _rows(folder: Path, tables: tuple[str, ...]) -> int:
-    return sum(pq.read_metadata(path).num_rows for table in tables for path in (folder / table).iterdir())
+def _rows(folder: Path) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in folder.iterdir())
 
 
 def _size(folder: Path) -> float:

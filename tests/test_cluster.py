@@ -74,7 +74,7 @@ def test_a_killed_worker_changes_nothing(scheduler, tmp_path, monkeypatch):
     there = ingest(*files, tmp_path / "there", scheduler=scheduler)
     assert (tmp_path / "there" / "killed").exists() and there.failures == {}
     assert there.summary == here.summary
-    for table in ("log", "apart", "index"):
+    for table in ("log", "index"):
         for path in (tmp_path / "here" / table).iterdir():
             assert (tmp_path / "there" / table / path.name).read_bytes() == path.read_bytes()
     assert not list((tmp_path / "there").rglob(".*"))

@@ -30,7 +30,7 @@ def test_sessions_lie_in_slots(tmp_path, tracks):
     assert slots.length[order].tolist() == [3, 2]
     one, other = slots.take(order[:1]), slots.take(order[1:])
     assert one.accepted[0, :4].tolist() == [True] * 3 + [False] and not other.accepted.any()
-    assert one.source[0, :4].tolist() == ["self", "system", "", ""]
+    assert one.source[0, :4].tolist() == ["self", "system", "other", ""]
     assert (one.given.sum(), one.asked.sum()) == (1, 2) and (other.given.sum(), other.asked.sum()) == (1, 1)
     tracked = [slots.track[place, :2].tolist() for place in order]
     assert sorted(tracked) == [[1, 1], [2, 2]] and slots.features.shape == (3, 29)

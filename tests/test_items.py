@@ -9,10 +9,10 @@ import torch
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.items import genre_columns, number_columns
+from csrec_core.data.loaders import load_mssd
 from csrec_core.data.log import Dataset
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import TRACKS
-from csrec_core.data.mssd.sessions import sample_sessions
 from csrec_core.data.mssd.simulate import Listeners, Tracks, simulate_mssd
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
@@ -79,7 +79,7 @@ def test_the_models_know_of_a_track_what_the_files_tell(tmp_path):
     """The 29 columns of MSSD, on one scale; the appeal of a simulated track is none of them."""
     world = Listeners(tracks=200)
     ingest(*simulate_mssd(tmp_path / "csv", 100, world), tmp_path)
-    dataset = sample_sessions(tmp_path, 100)
+    dataset = load_mssd(tmp_path)
     numbers = number_columns(dataset.items, np.unique(dataset.items["item"]))
     assert list(numbers) == [column.name for column in TRACKS] and len(TRACKS) == 29
     sequences = to_sequences(dataset, length=20)

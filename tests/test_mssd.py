@@ -10,10 +10,12 @@ from mssd_files import GOOD, RADIO, SOUND, SYSTEM, USER, contents, line, number,
 
 from csrec_core.cli import cli
 from csrec_core.data.loaders import read_data
-from csrec_core.data.mssd import part, reader, sessions
+from csrec_core.data.mssd import part, reader
 from csrec_core.data.mssd.ingest import ingest, match_files
 from csrec_core.data.mssd.schema import Options, whole_numbers
 from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
+from csrec_core.data.mssd.slots import read_sessions
+from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
 
 
@@ -30,7 +32,7 @@ def test_ids_are_siphash_and_say_nothing_of_order():
 
 def test_a_file_becomes_a_log(tmp_path, tracks):
     done = ingest([write(tmp_path / "log_0.csv", SOUND)], tracks, tmp_path / "out")
-    dataset = read_data("log", tmp_path / "out")
+    dataset = read_data("mssd", tmp_path / "out")
     log = dataset.log.astype({"source": str})
     expected = {
         (number("0_a"), 1, number("t_1"), 0, "self"),
@@ -55,11 +57,13 @@ def test_a_file_becomes_a_log(tmp_path, tracks):
         and len(features) == 1
     )
     assert dataset.items["title"].tolist() == ["t_1", "t_2"] and (dataset.items["mode"] == 0).all()
-    apart = pd.read_parquet(tmp_path / "out" / "apart" / "log_0.parquet")
-    assert apart["source"].isna().all() and apart["context_type"].tolist() == [RADIO]
-    kept = apart[["t", "session_length", "n_seekfwd", "n_seekback", "reason_start", "reason_end"]]
-    assert kept.to_numpy().tolist() == [[3, 3, 2, 1, "clickrow", "fwdbtn"]]
-    assert str(apart["date"][0]) == "2018-07-15"
+    whole = pd.read_parquet(tmp_path / "out" / "log" / "log_0.parquet")
+    other = whole[whole["source"] == "other"]
+    kept = other[
+        ["context_type", "t", "session_length", "n_seekfwd", "n_seekback", "reason_start", "reason_end"]
+    ]
+    assert kept.to_numpy().tolist() == [[RADIO, 3, 3, 2, 1, "clickrow", "fwdbtn"]]
+    assert len(whole) == 5 and str(whole["date"][0]) == "2018-07-15" and dataset.left_out == {"--where": 1}
     facts = done.summary
     assert (facts["read"], facts["sessions"], facts["incomplete"], facts["problems"]) == (5, 2, 0, {})
     assert facts["contexts"] == {USER: 2, SYSTEM: 2, RADIO: 1}
@@ -73,13 +77,13 @@ def test_accepted_is_not_skipped(tmp_path, tracks, label, accepted):
     played = line(session_position="2", skip_2="false", skip_3="false", not_skipped="true")
     path = write(tmp_path / "log_0.csv", [GOOD, played])
     ingest([path], tracks, tmp_path / "out", Options(label=label))
-    assert read_data("log", tmp_path / "out").log["decision"].tolist() == [accepted, 1]
+    assert read_data("mssd", tmp_path / "out").log["decision"].tolist() == [accepted, 1]
 
 
 def test_contexts_are_mapped_as_asked(tmp_path, tracks):
     options = Options(self_contexts=(USER, RADIO), system_contexts=())
     done = ingest([write(tmp_path / "log_0.csv", SOUND)], tracks, tmp_path / "out", options)
-    assert done.summary["rows"] == {"self": 3}
+    assert done.summary["rows"] == {"other": 2, "self": 3}
     for wrong in (
         {"self_contexts": (SYSTEM,)},
         {"system_contexts": ("chart",)},
@@ -152,34 +156,35 @@ def test_a_folder_made_otherwise_is_refused(world, ingested, tmp_path):
 
 def test_samples_are_of_sessions_and_know_no_files(world, ingested, tmp_path):
     logs, tracks = world
-    whole = read_data("log", ingested).log
-    sample = sessions.sample_sessions(ingested, 100, seed=3)
-    assert sample.log["user"].nunique() == 100 == len(sample.users)
-    mine = whole[whole["user"].isin(sample.log["user"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(sample.log, mine)
+    whole = read_data("mssd", ingested).log
+    some = ReadOptions(where="hash(user) % 30 = 0")
+    sample = read_data("mssd", ingested, some)
+    users = set(sample.log["user"])
+    assert 50 < len(users) < 150
+    pd.testing.assert_frame_equal(sample.log, whole[whole["user"].isin(users)].reset_index(drop=True))
     assert set(sample.items["item"]) == set(sample.log["item"])
     (tmp_path / "log_x.csv").write_bytes(
         logs[0].read_bytes() + b"".join(path.read_bytes().partition(b"\n")[2] for path in logs[1:])
     )
     ingest([tmp_path / "log_x.csv"], tracks, tmp_path / "one")
-    assert sessions.sample_sessions(tmp_path / "one", 100, seed=3).fingerprint == sample.fingerprint
-    other = sessions.sample_sessions(ingested, 100, seed=4)
-    assert 0 < len(set(other.log["user"]) & set(sample.log["user"])) < 30
+    assert read_data("mssd", tmp_path / "one", some).fingerprint == sample.fingerprint
+    drawn = [read_sessions(folder, sessions=100, seed=3).users for folder in (tmp_path / "one", ingested)]
+    assert len(drawn[0]) == 100 and drawn[0].tolist() == drawn[1].tolist()
+    assert 0 < len(np.intersect1d(read_sessions(ingested, sessions=100, seed=4).users, drawn[0])) < 30
 
 
 def call(*words):
     return CliRunner().invoke(cli, ["data", *map(str, words)])
 
 
-def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
+def test_the_command_simulates_reads_and_is_read(tmp_path):
     out = tmp_path / "out"
-    result = call("mssd", "--simulate", 300, "--out", out, "--sessions", 50, "--seed", 2)
+    result = call("mssd", "--simulate", 300, "--out", out, "--seed", 2)
     assert result.exit_code == 0, result.output
     assert "300 sessions, 0 of them with rows missing" in result.output
-    for path in (out, out / "sample"):
-        checked = call("check", path)
-        assert checked.exit_code == 0 and "share of exposures of system" in checked.output
-    assert read_data("log", out / "sample").truth["p_self"].between(0, 1).all()
+    checked = call("check", out)
+    assert checked.exit_code == 0 and "share of exposures of system" in checked.output
+    assert f"--data mssd --path {out}" in checked.output
     assert call("mssd", "--simulate", 5, "--logs", "x", "--out", out).exit_code == 2
     assert call("mssd", "--out", out).exit_code == 2
     assert call("mssd", "--logs", "nowhere_*.csv", "--tracks", "x", "--out", out).exit_code == 2
@@ -188,8 +193,6 @@ def test_the_command_simulates_reads_samples_and_is_read(tmp_path):
         "mssd", "--logs", tmp_path / "log_0.csv", "--tracks", out / "csv" / "tf_*", "--out", tmp_path / "bad"
     )
     assert result.exit_code == 1 and "0 files (0 read now), 0 rows" in result.output
-    with pytest.raises(InputError, match="no session of the log to draw"):
-        sessions.sample_sessions(tmp_path / "bad", 5)
     with pytest.raises(InputError, match="no file matches"):
         match_files(["nowhere"], "--logs")
     (tmp_path / "empty").mkdir()
@@ -228,7 +231,7 @@ def test_the_log_is_what_pandas_reads(world, ingested):
         }
     )
     expected = expected[source.notna()].sort_values(["source", "user", "t"], ignore_index=True)
-    log = read_data("log", ingested).log[list(expected)].astype({"source": object})
+    log = read_data("mssd", ingested).log[list(expected)].astype({"source": object})
     pd.testing.assert_frame_equal(log, expected, check_dtype=False)
     facts = json.loads((ingested / "summary.json").read_text())
     assert facts["contexts"] == frame["context_type"].value_counts().to_dict()

@@ -78,7 +78,7 @@ def test_a_duplicated_position_keeps_the_first_row(tmp_path, tracks):
     done = ingest([write(tmp_path / "log_0.csv", [GOOD, again])], tracks, tmp_path / "out")
     (row,) = quarantine(tmp_path / "out").to_dict("records")
     assert (row["line"], row["problem"], row["text"]) == (3, "duplicated position", again)
-    assert read_data("log", tmp_path / "out").log["item"].tolist() == [number("t_1")]
+    assert read_data("mssd", tmp_path / "out").log["item"].tolist() == [number("t_1")]
     assert done.summary["problems"] == {"duplicated position": 1}
 
 
@@ -110,7 +110,7 @@ def test_a_truncated_file_leaves_nothing_and_the_others_stay(tmp_path, tracks, e
     assert result.exit_code == 1
     assert f"failed: {broken}: ends in the middle (truncated)" in result.stderr
     assert [path.name for path in (tmp_path / "out").rglob("*log_1*")] == []
-    assert len(read_data("log", tmp_path / "out").log) == 4
+    assert len(read_data("mssd", tmp_path / "out").log) == 4
     broken.write_bytes(gzip.compress(many.read_bytes()))
     if ending == ".csv.gz":  # a whole copy of it is then read, and nothing else again
         result = call("--logs", tmp_path / "log_*", "--tracks", tracks[0], "--out", tmp_path / "out")
@@ -185,7 +185,7 @@ def test_a_session_scattered_in_a_file_comes_together(tmp_path, tracks, monkeypa
     lines = [SOUND[0], *SOUND[3:], *session("0_c", [USER] * 20), *SOUND[1:3]]
     done = ingest([write(tmp_path / "log_0.csv", lines)], tracks, tmp_path / "out")
     assert (done.summary["sessions"], done.summary["incomplete"]) == (3, 0)
-    assert len(read_data("log", tmp_path / "out").log) == 24
+    assert len(read_data("mssd", tmp_path / "out").log) == 24
 
 
 def test_ids_that_collide_are_refused(tmp_path, tracks, monkeypatch):

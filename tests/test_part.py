@@ -48,7 +48,7 @@ def test_a_part_is_looked_at_before_there_is_a_design():
 
 
 def plan(**change):
-    log = SimpleNamespace(read=lambda part: Dataset(LOG), mssd=False)
+    log = SimpleNamespace(read=lambda part: Dataset(LOG))
     options = {
         "log": log,
         "design": Design(),
@@ -75,7 +75,7 @@ def test_users_are_drawn_by_their_hashes(share, drawn):
 def test_users_of_either_arm_are_counted():
     """The first user is of the baseline alone, the second of neither arm."""
     source = np.r_[["self"] * 3, ["other"] * 3, LOG["source"][6:]]
-    log = SimpleNamespace(read=lambda part: Dataset(LOG.assign(source=source)), mssd=False)
+    log = SimpleNamespace(read=lambda part: Dataset(LOG.assign(source=source)))
     assert parts._count_items("", plan(log=log), 0.0)[2] == 39
 
 
@@ -116,9 +116,9 @@ def glance(log):
     return parts._look(SimpleNamespace(read=lambda part: Dataset(log)), "")
 
 
-def parted(names=("a", "b"), *, mssd=False, **tables):
+def parted(names=("a", "b"), **tables):
     table = lambda name, keys: tables.get(name)  # noqa: E731
-    return SimpleNamespace(parts=names, mssd=mssd, table=table, listed=0, folder=Path("shop"))
+    return SimpleNamespace(parts=names, table=table, listed=0, folder=Path("shop"))
 
 
 def test_the_design_is_that_of_all_parts():
@@ -128,11 +128,11 @@ def test_the_design_is_that_of_all_parts():
     assert arms["size"].to_dict() == {"system": 40, "self": 80} and arms["binary"].all()
     assert arms["sum"].to_dict() == many.groupby("source")["decision"].sum().to_dict()
     assert design == find_design(Dataset(many), unit="users")
-    # The arm with the most exposures is the baseline, wherever they are; those of other contexts are no arm.
+    # The arm with the most exposures is the baseline, wherever they are; self and system go before others.
     renamed = many.assign(source=many["source"].map({"self": "left", "system": "right"}))
     halves = [glance(renamed[renamed["user"] % 2 == part]) for part in (0, 1)]
     assert parts._design(parted(), halves, {})[1] == find_design(Dataset(renamed))
-    arms, design = parts._design(parted(mssd=True), [glance(LOG)] * 2, {})
+    arms, design = parts._design(parted(), [glance(LOG)] * 2, {})
     assert arms["size"].to_dict() == {"other": 80, "self": 80, "system": 80} and design == Design()
     alone = many.assign(item=4)
     assert parts._design(parted(), [glance(alone)] * 2, {})[1] == find_design(Dataset(alone))

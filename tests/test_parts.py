@@ -11,9 +11,9 @@ import pytest
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset
 from csrec_core.data.mssd.ingest import ingest
-from csrec_core.data.mssd.schema import whole_numbers
+from csrec_core.data.mssd.schema import OTHER, whole_numbers
 from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
-from csrec_core.data.parted import OTHER_ARM, TEXT_HASH_KEY, PartedLog
+from csrec_core.data.parted import TEXT_HASH_KEY, PartedLog
 from csrec_core.effect import parts
 from csrec_core.effect.engine import look_over
 from csrec_core.effect.estimate import estimate_effect, learn_engines
@@ -124,7 +124,7 @@ def test_a_log_in_parts_has_the_effect_that_it_has_in_memory(world, here):
 def test_sessions_in_parts_have_the_effect_that_they_have_in_memory(sessions, listened):
     effect, _ = listened
     log = pd.concat([sessions.read(part).log for part in sessions.parts], ignore_index=True)
-    assert set(log["source"]) == {"self", "system", OTHER_ARM}
+    assert set(log["source"]) == {"self", "system", OTHER}
     items = pd.read_parquet(sessions.folder / "items.parquet")
     assert_same(effect, estimate_effect(Dataset(log, items=items, name="data"), groups=True, **ONE))
 

@@ -98,20 +98,17 @@ def books(users, items, steps, effect, seed, out, **of_agent):
 @click.option("--salt", default=0, show_default=True, help="Number ids otherwise, should two collide.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes here.")
 @click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask cluster: tcp://host:8786.")
-@click.option("--sessions", type=click.IntRange(1), metavar="K", help="Also write DIR/sample, K sessions.")
 @click.option("--simulate", type=click.IntRange(1), metavar="N", help="First simulate N sessions, DIR/csv.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
-def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessions, simulate, seed):
+def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, simulate, seed):
     """Read Spotify's Music Streaming Sessions Dataset into partitioned Parquet.
 
-    A session is a user. Rows of other contexts lie apart, rows that are malformed in DIR/quarantine with
-    file and line. Files that are done are not read again. Exits with 1 if a file could not be read to its
-    end (the others are kept), with 2 if the input is wrong.
+    A session is a user. Rows of other contexts are of the source other, rows that are malformed lie in
+    DIR/quarantine with file and line. Files that are done are not read again. Exits with 1 if a file could
+    not be read to its end (the others are kept), with 2 if the input is wrong.
     """
-    from csrec_core.data.log import write_dataset
     from csrec_core.data.mssd.ingest import ingest, match_files
     from csrec_core.data.mssd.schema import Options
-    from csrec_core.data.mssd.sessions import sample_sessions
     from csrec_core.data.mssd.simulate import Listeners, simulate_mssd
 
     contexts = [tuple(name.strip() for name in names.split(",") if name.strip()) for names in (own, system)]
@@ -126,7 +123,4 @@ def mssd(logs, tracks, out, label, own, system, salt, workers, scheduler, sessio
     click.echo(done)
     for message in done.failures.values():
         click.echo(f"csrec: failed: {message}", err=True)
-    if sessions:
-        sample = sample_sessions(out, sessions, seed=seed)
-        click.echo(f"{len(sample.log):,} exposures in {write_dataset(sample, out / 'sample')}")
     sys.exit(1 if done.failures else 0)

@@ -59,8 +59,8 @@ def effect(log, design, arm, baseline, target, unit, out, checks, seed, workers,
 
 
 def _in_parts_or_memory(path, options, out, work):
-    """Return what estimates a design, with the rows to check; how they are read; and sources that are no arm."""
-    from csrec_core.data.parted import OTHER_ARM, PartedLog
+    """Return what estimates a design, with the rows to check; how they are read; and arms to leave at that."""
+    from csrec_core.data.parted import PartedLog
 
     parts = PartedLog.find(path, options) if path.is_dir() else None
     if parts is None:
@@ -74,9 +74,10 @@ def _in_parts_or_memory(path, options, out, work):
         return estimate, options, ()
     if out is None:
         raise InputError(f"{path} lies in parts; expected --out DIR, where what is done is kept")
+    from csrec_core.data.mssd.schema import OTHER
     from csrec_core.effect.parts import estimate_parts
 
-    history = (OTHER_ARM,) if parts.mssd else ()
+    history = (OTHER,) if parts.mssd else ()  # contexts of many kinds, which no effect is asked of
     return lambda **declared: estimate_parts(parts, out, **work, **declared), options, history
 
 

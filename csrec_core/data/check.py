@@ -111,7 +111,12 @@ def guess_log(
 
 def find_kind(path: Path) -> str:
     """Return the kind of data at a path: `log`, unless its files are those of another kind."""
-    known = {"log": "log", "behaviors.parquet": "ebnerd", "observation.txt": "gpt4books"}
+    known = {
+        "options.json": "mssd",
+        "log": "log",
+        "behaviors.parquet": "ebnerd",
+        "observation.txt": "gpt4books",
+    }
     try:
         if path.is_dir():
             return next((kind for name, kind in known.items() if (path / name).exists()), "log")

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from csrec_core.data.books import simulate_books
 from csrec_core.data.ebnerd import load_ebnerd
-from csrec_core.data.log import SELF, SYSTEM, Dataset, read_log, validate_log
+from csrec_core.data.log import KEY, SELF, SYSTEM, Dataset, read_log, validate_log
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError, readable, shown, unknown
 
@@ -33,25 +33,26 @@ def load_gpt4books(folder: str | Path) -> Dataset:
     return Dataset(validate_log(pd.concat(rows, ignore_index=True), where=str(folder)), name="gpt4books")
 
 
-def load_mssd(folder: str | Path) -> Dataset:
+def load_mssd(folder: str | Path, *, options: ReadOptions | None = None) -> Dataset:
     """Load the log of a folder that `csrec data mssd` wrote, with its tracks, and the truth if there is one.
 
-    All sessions must fit into memory; `csrec data mssd --sessions` draws some.
+    It has what the listeners chose and the system did, in memory; `where` of the options says of which sessions.
     """
     folder = Path(folder)
     if not (folder / "options.json").exists():
         raise InputError(f"{folder}: no folder that csrec data mssd wrote; expected its --out")
-    from csrec_core.data.mssd.sessions import sample_sessions
+    from csrec_core.data.mssd.schema import OTHER
+    from csrec_core.data.mssd.simulate import truth_rows
 
-    try:
-        return sample_sessions(folder, None)
-    except InputError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        reason = shown((str(error).splitlines() or [""])[0], 200)
-        raise InputError(
-            f"{readable(folder)}: its files are broken: {reason}; run csrec data mssd anew"
-        ) from None
+    options = options or ReadOptions()
+    where = f"({options.where or 'true'}) AND source <> '{OTHER}'"
+    dataset = read_log(folder, options=replace(options, where=where))
+    log, items = dataset.log, dataset.items
+    if items is not None:
+        items = items[items["item"].isin(log["item"])].reset_index(drop=True)
+    if (truth := truth_rows(folder, log["user"].unique())) is not None:
+        truth = log[KEY].merge(truth, on=["user", "t"], how="left", validate="one_to_one")
+    return replace(dataset, items=items, truth=truth, name="mssd")
 
 
 def load_sequences(path: str | Path) -> Dataset:
@@ -71,7 +72,7 @@ def make_dataset(data: str, *, path: str = "", map: str = "", **world) -> Datase
         `csrec_core.data.log.read_log` reads it).
     map : str
         For `log`: the file's own column names, such as `user=customer_id,item=asin`, or all options as the
-        text of `csrec_core.data.options.ReadOptions`.
+        text of `csrec_core.data.options.ReadOptions`; for `mssd` the latter, such as `where`.
     **world
         For `books`: keyword arguments of `csrec_core.data.books.simulate_books`.
     """
@@ -88,8 +89,8 @@ def read_data(kind: str, path: str | Path, options: ReadOptions | None = None) -
         raise unknown("data", kind, ["books", *LOADERS])
     if not str(path):
         raise InputError(f"data={kind} needs path: the {'folder' if kind in FOLDERS else 'file'} to read")
-    if kind == "log":
-        return read_log(path, options=options)
+    if kind in ("log", "mssd"):
+        return LOADERS[kind](path, options=options)
     if options and options.content():
         raise InputError(f"map is for data=log; the columns of {kind} are known")
     return LOADERS[kind](path)

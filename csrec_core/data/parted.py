@@ -14,7 +14,6 @@ from csrec_core.data.log import Dataset, read_log
 from csrec_core.data.options import ReadOptions
 from csrec_core.errors import InputError
 
-OTHER_ARM = "other"  # the arm of MSSD's contexts that are neither's: history alone
 TEXT_HASH_KEY = "csrec-text-00000"  # of the hash that numbers ids of text alike in every part
 
 
@@ -45,11 +44,9 @@ class PartedLog:
         """Whether these are sessions of MSSD."""
         return (self.folder / "options.json").exists()
 
-    def files(self, part: str) -> list[Path]:
-        """Return the files of a part."""
-        return [
-            self.folder / name / f"{part}.parquet" for name in (("log", "apart") if self.mssd else ("log",))
-        ]
+    def file(self, part: str) -> Path:
+        """Return the file of a part."""
+        return self.folder / "log" / f"{part}.parquet"
 
     def table(self, name: str, keys: np.ndarray) -> pd.DataFrame | None:
         """Return the rows of some ids of the table of items, or of users."""
@@ -81,16 +78,12 @@ class PartedLog:
 
     def read(self, part: str) -> Dataset:
         """Read a part, with what the tables know of its users and items."""
-        if self.mssd:
-            log = pd.concat([pq.read_table(path).to_pandas() for path in self.files(part)], ignore_index=True)
-            log = log.assign(source=log["source"].astype(object).where(log["source"].notna(), OTHER_ARM))
-        else:
-            found = read_log(self.files(part)[0], options=self.options)
-            log = found.log
-            for key in ("user", "item"):
-                if (names := found.names(key)) is not None:  # text, numbered from 1 in this part alone
-                    numbers = pd.Series(_hashed_ids(names), index=names.index)
-                    log = log.assign(**{key: numbers[log[key]].to_numpy()})
+        found = read_log(self.file(part), options=self.options)
+        log = found.log
+        for key in ("user", "item"):
+            if (names := found.names(key)) is not None:  # text, numbered from 1 in this part alone
+                numbers = pd.Series(_hashed_ids(names), index=names.index)
+                log = log.assign(**{key: numbers[log[key]].to_numpy()})
         items, users = (self.table(name, log[name[:-1]].unique()) for name in ("items", "users"))
         return Dataset(log, items=items, users=users, name=self.folder.name)
 

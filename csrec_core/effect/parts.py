@@ -19,7 +19,7 @@ import sklearn
 from csrec_core.cluster import run_tasks, work_place
 from csrec_core.data.log import Dataset, order_clues, order_column
 from csrec_core.data.mssd.part import identity
-from csrec_core.data.parted import OTHER_ARM, PartedLog
+from csrec_core.data.parted import PartedLog
 from csrec_core.effect.design import Design, find_design
 from csrec_core.effect.engine import FOLDS, Engine, Known, look_over
 from csrec_core.effect.estimate import conclude, learn_engines, split_seeds
@@ -184,9 +184,8 @@ def _design(log: PartedLog, glances: list[_Glance], declared: dict) -> tuple[pd.
     by_arm = pd.concat([one.arms for one in glances]).groupby(level=0)
     how = {"size": "sum", "sum": "sum", "min": "min", "max": "max", "binary": "all"}
     arms = by_arm.agg(how).sort_values("size", kind="stable")
-    names = [name for name in arms.index if not (log.mssd and name == OTHER_ARM)]
     # The log in small: the more exposures an arm has, the more rows stand for it.
-    small = pd.DataFrame({"source": np.repeat(names, np.arange(1, len(names) + 1))})
+    small = pd.DataFrame({"source": np.repeat(arms.index, np.arange(1, len(arms) + 1))})
     items = reduce(np.union1d, (one.items for one in glances))[:2]
     small = small.reindex(columns=glances[0].columns).assign(source=small["source"])
     users, listed = (log.table(name, np.zeros(0, dtype=np.int64)) for name in ("users", "items"))
@@ -223,7 +222,7 @@ def _what_is_known(rows, design, arms, glances, users, log) -> Known:
 def _key(plan: _Plan, drawn: int) -> str:
     """Return the hash of all that the sums of a part depend on: code, parts, tables, design and splits."""
     log = plan.log
-    files = [path for part in log.parts for path in log.files(part)]
+    files = [log.file(part) for part in log.parts]
     files += [path for path in (log.folder / "items.parquet", log.folder / "users.parquet") if path.is_file()]
     code = hash_files(Path(__file__).parent.glob("*.py")), sklearn.__version__
     facts = [*code, str(log.options), plan.design.to_dict(), [identity(path) for path in files]]

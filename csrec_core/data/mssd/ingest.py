@@ -2,9 +2,9 @@
 
 The folder holds
 
-- `log/`: exposures that the listener chose or the system did, in the shape of `csrec_core.data.log`; what is
-  known before a track is heard is a `feature_...`, what the listener did stands beside it under its own name;
-- `apart/`: the rows of the same sessions whose context is neither, their `source` null;
+- `log/`: exposures in the shape of `csrec_core.data.log`, of the source `other` where neither the listener nor the
+  system chose; what is known before a track is heard is a `feature_...`, what the listener did stands beside it
+  under its own name;
 - `items.parquet`: the tracks and their features; `index/`: the id of each session and its `user` number;
 - `quarantine/`: rows that are kept out, with file, line and why; `done/`: a note for each file that is done;
 - `summary.json`: counts of all of it.
@@ -36,7 +36,7 @@ from csrec_core.data.mssd.part import (
     rows_of,
 )
 from csrec_core.data.mssd.reader import read_header
-from csrec_core.data.mssd.schema import CONTEXTS, LABELS, Options
+from csrec_core.data.mssd.schema import CONTEXTS, LABELS, OTHER, Options
 from csrec_core.errors import InputError
 from csrec_core.files import read_json, write_json
 
@@ -53,14 +53,12 @@ class Ingestion:
 
     def __str__(self) -> str:
         facts, lines = self.summary, []
-        apart = sum(facts["contexts"].values()) - sum(facts["rows"].values())
         files = f"{facts['files']:,} files ({self.done:,} read now)"
         lines.append(f"{files}, {facts['read']:,} rows, {facts['tracks']:,} tracks")
-        for source in SOURCES:
+        for source in (*SOURCES, OTHER):
             rate = facts["accept_rate"].get(source)
             shown = "" if rate is None else f", accept rate {rate:.3f}"
             lines.append(f"  {source:24}{facts['rows'].get(source, 0):>14,} rows{shown}")
-        lines.append(f"  {'apart, neither':24}{apart:>14,} rows")
         lines.append("by context_type")
         lines += [f"  {name:24}{facts['contexts'].get(name, 0):>14,}" for name in CONTEXTS]
         lines.append(f"quarantined{sum(facts['problems'].values()):>29,} rows")
@@ -203,7 +201,7 @@ def _ingest_summary(folder: Path, options: Options) -> dict:
         said = f"context_type, source, count(*) AS rows, sum(decision) AS accepted, {skipped}"
         whole = "SELECT count(*), count_if(rows <> length)"
         with open_database() as base:
-            kept = rows_of(folder, parts, "log", "apart")
+            kept = rows_of(folder, parts, "log")
             counts = base.execute(f"SELECT {said} FROM {kept} GROUP BY context_type, source").df()
             sessions, incomplete = one(base, f"{whole} FROM {rows_of(folder, parts, 'index')}")
     good, by_source = counts["rows"].sum(), counts.groupby("source")[["rows", "accepted"]].sum()

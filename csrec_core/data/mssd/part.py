@@ -40,8 +40,7 @@ LOG_NAMES = ", ".join(("user", "t", "item", "decision", "source", *(column.targe
 #: The tables that each part has a file in, from its `good` rows. A session is a user; two that became one
 #: number are still two in the index, to be found.
 TABLES = {
-    "log": f"SELECT {LOG_NAMES} FROM good WHERE source IS NOT NULL ORDER BY user, t",
-    "apart": f"SELECT {LOG_NAMES} FROM good WHERE source IS NULL ORDER BY user, t",
+    "log": f"SELECT {LOG_NAMES} FROM good ORDER BY user, t",
     "index": "SELECT user, session, count(*)::INTEGER AS rows, arg_min(session_length, t)::INTEGER AS length "
     "FROM good GROUP BY user, session ORDER BY user, session",
 }
@@ -143,16 +142,16 @@ def write_table(base: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
         base.execute(f"COPY ({sql}) TO {sql_text(temporary)} ({form})")
 
 
-def rows_of(folder: Path, parts: Sequence[str], *tables: str) -> str:
-    """Return SQL of the rows of tables of parts, each with the `part` it lies in."""
-    paths = (sql_text(folder / table / f"{part}.parquet") for table in tables for part in parts)
+def rows_of(folder: Path, parts: Sequence[str], table: str) -> str:
+    """Return SQL of the rows of a table of parts, each with the `part` it lies in."""
+    paths = (sql_text(folder / table / f"{part}.parquet") for part in parts)
     rows = f"read_parquet([{', '.join(paths)}], filename = true)"
     return f"(SELECT * EXCLUDE (filename), parse_filename(filename, true) AS part FROM {rows})"
 
 
-def read_users(folder: Path, users: np.ndarray, *tables: str) -> pd.DataFrame:
-    """Return the rows of some users in tables of all parts."""
-    paths = [folder / table / f"{part}.parquet" for part in parts_of(folder) for table in tables]
+def read_users(folder: Path, users: np.ndarray, table: str) -> pd.DataFrame:
+    """Return the rows of some users in a table of all parts."""
+    paths = [folder / table / f"{part}.parquet" for part in parts_of(folder)]
     return pq.read_table(paths, filters=pc.field("user").isin(pa.array(users))).to_pandas()
 
 

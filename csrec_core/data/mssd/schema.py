@@ -10,6 +10,7 @@ from csrec_core.errors import InputError, unknown
 
 CONTEXTS = ("user_collection", "personalized_playlist", "editorial_playlist", "radio", "catalog", "charts")
 BREAKS = ("context_switch", *(f"{length}_pause_before_play" for length in ("no", "short", "long")))
+OTHER = "other"  # the source of contexts that are neither the listener's nor the system's
 LABELS = ("skip_1", "skip_2", "skip_3", "not_skipped")
 SESSION_HASH_KEY = "csrec-mssd-00000"  # 16 letters; the salt takes the place of the last digits
 
@@ -98,7 +99,7 @@ class Options:
 
     #: Accepted is not skipped (by then), or played to the end; the challenge asks for skip_2.
     label: str = "skip_2"
-    #: The `context_type` of the listener's own choice, and of the system's; rows of others lie apart.
+    #: The `context_type` of the listener's own choice, and of the system's; others are `OTHER`.
     self_contexts: tuple[str, ...] = ("user_collection",)
     system_contexts: tuple[str, ...] = ("personalized_playlist",)
     salt: int = 0  # names the hash function of the ids, 0 to 99999; to be changed if two ids ever collide
@@ -122,10 +123,11 @@ class Options:
 
     @property
     def source(self) -> str:
-        """SQL of the source of a context; NULL where it is neither's."""
-        of = dict.fromkeys(self.self_contexts, SELF) | dict.fromkeys(self.system_contexts, SYSTEM)
+        """SQL of the source of a context."""
+        of = dict.fromkeys(CONTEXTS, OTHER) | dict.fromkeys(self.self_contexts, SELF)
+        of |= dict.fromkeys(self.system_contexts, SYSTEM)
         cases = " ".join(f"WHEN '{context}' THEN '{source}'" for context, source in of.items())
-        return f"CASE context_type {cases} END" if cases else "NULL"
+        return f"CASE context_type {cases} END"
 
 
 def whole_numbers(names: np.ndarray, key: str) -> np.ndarray:

@@ -5,6 +5,7 @@ half, say which of those are skipped.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import pyarrow.parquet as pq
 
 from csrec_core.data.mssd.part import parts_of, read_users
 from csrec_core.data.mssd.schema import BREAKS, CONTEXTS, LABELS, TRACKS
-from csrec_core.data.mssd.sessions import draw_users
 from csrec_core.errors import InputError
 from csrec_core.files import read_json
 
@@ -49,7 +49,7 @@ class Sessions:
     length: np.ndarray  # (S,) int64, tracks; the first `length // 2` are given, the rest is to be predicted
     track: np.ndarray  # (S, 20) int64, row of the track in `features`, from 1
     accepted: np.ndarray  # (S, 20) bool, not skipped, by the label of the folder
-    source: np.ndarray  # (S, 20) str, `self`, `system`, or empty
+    source: np.ndarray  # (S, 20) str, `self`, `system`, or `other`
     log: np.ndarray  # (S, 20, 41) float32, `LOG_FEATURES`
     #: (tracks + 1, 29) float32, acoustic, mean 0, deviation 1 over the tracks; row 0 is padding.
     features: np.ndarray
@@ -90,7 +90,7 @@ def read_sessions(folder: str | Path, *, sessions: int | None = None, seed: int 
     users = _whole_sessions(folder, sessions, seed)
     if not len(users):
         raise InputError(f"{folder}: no session of 2 to {SLOTS} tracks is whole")
-    rows = read_users(folder, users, "log", "apart").astype({"source": object})
+    rows = read_users(folder, users, "log")
     items = pq.read_table(folder / "items.parquet").to_pandas().sort_values("item", ignore_index=True)
     label = read_json(folder / "options.json", {"options": {"label": str}})["options"]["label"]
     return _layout(rows, users, items, label)
@@ -101,7 +101,19 @@ def _whole_sessions(folder: Path, sessions: int | None, seed: int) -> np.ndarray
     paths = (folder / "index" / f"{part}.parquet" for part in parts_of(folder))
     every = (pq.read_table(path, columns=["user", "rows", "length"]).to_pandas() for path in paths)
     whole = (index.query(f"rows == length and 1 < length <= {SLOTS}") for index in every)
-    return draw_users((index["user"].to_numpy() for index in whole), sessions, seed=seed)
+    return _draw_users((index["user"].to_numpy() for index in whole), sessions, seed=seed)
+
+
+def _draw_users(batches: Iterable[np.ndarray], number: int | None, *, seed: int = 0) -> np.ndarray:
+    """Draw that many of the distinct users in the batches, or all, sorted; in whatever order they come."""
+    key = np.random.default_rng(seed).integers(2**63, dtype=np.uint64)
+    drawn = np.zeros(0, dtype=np.int64)
+    for batch in batches:
+        drawn = np.union1d(drawn, batch)
+        if number is not None and len(drawn) > number:
+            lot = pd.util.hash_array(drawn.astype(np.uint64) ^ key)
+            drawn = np.sort(drawn[np.argsort(lot, kind="stable")[:number]])
+    return drawn
 
 
 def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: str) -> Sessions:
@@ -126,7 +138,7 @@ def _layout(rows: pd.DataFrame, users: np.ndarray, items: pd.DataFrame, label: s
         length=np.bincount(session, minlength=len(users)),
         track=spread(np.searchsorted(items["item"], rows["item"]) + 1),
         accepted=spread(rows[label].to_numpy() == (label == "not_skipped")),
-        source=spread(rows["source"].fillna("").to_numpy(dtype="U6")),
+        source=spread(rows["source"].to_numpy(dtype="U6")),
         log=spread(np.stack(numbers, axis=1)),
         features=np.vstack([np.zeros(len(TRACKS)), features]).astype(np.float32),
     )
