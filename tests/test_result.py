@@ -217,7 +217,7 @@ def test_nothing_hidden_moves_an_arm_that_was_drawn(scores):
 
 def test_what_is_said_of_an_effect_is_that_of_its_answer(scores, monkeypatch):
     found = built(scores)
-    for name, how in (("as_dict", found.to_dict), ("as_text", found.summary), ("as_card", found._repr_html_)):
+    for name, how in (("as_dict", found.to_dict), ("as_text", found.summary)):
         monkeypatch.setattr(result.answer, name, lambda effect, name=name: (name, effect))
         assert how() == (name, found)
     judged = SimpleNamespace(after=lambda checks: ("after", checks))

@@ -1,5 +1,6 @@
 """The answer in words, from dictionaries and stand-ins: every case of a sentence, each number where it belongs."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from csrec_core.effect.answer import (
     sentences,
     tipping_sentence,
 )
+from csrec_core.effect.card import _bars, as_card
 from csrec_core.effect.design import Design
 from csrec_core.effect.overlap import Overlap
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, Verdict
@@ -169,10 +171,11 @@ def test_an_arms_rate_alone_bounds_the_effect(changes, said):
 
 
 def test_bars_are_as_long_as_their_rates():
-    bars = answer._bars({"self": 0.1, "<b>": 0.4})
-    assert ["width:45%" in bars[0], "width:11%" in bars[1]] == [True, True]
-    assert "40.0% &lt;b&gt;" in bars[0] and "10.0% found by oneself" in bars[1]
-    assert all("width:0%" in bar for bar in answer._bars({"a": 0.0, "b": -0.1}))
+    bars = _bars({"self": 0.1, "<b>": 0.4})
+    assert ["width:100%" in bars[0], "width:25%" in bars[1]] == [True, True]
+    texts = [re.sub("<[^>]*>", " ", bar).split() for bar in bars]
+    assert texts == [["&lt;b&gt;", "40.0%"], ["found", "by", "oneself", "10.0%"]]
+    assert all("width:0%" in bar for bar in _bars({"a": 0.0, "b": -0.1}))
 
 
 # --- from an effect
@@ -382,19 +385,20 @@ def test_the_rungs_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("status", "letters", "bars", "opened"),
+    ("status", "letters", "bars"),
     [
-        ("identified", "+6.0 points", 2, False), ("assumed", "+6.0 points", 2, False),
-        ("bounded", "−2.0 to +14.0 points", 0, False), ("not identified", "No answer", 0, True),
+        ("identified", "6.0 points", 2), ("assumed", "6.0 points", 2),
+        ("bounded", "−2.0 to +14.0 points", 0), ("not identified", "", 0),
     ],
 )  # fmt: skip
-def test_the_card_of_every_status(status, letters, bars, opened):
-    card = answer.as_card(Reported(status))
-    assert f">{letters}</p>" in card
+def test_the_card_of_every_status(status, letters, bars):
+    effect = Reported(status, level=0.9)
+    card = as_card(effect.to_dict())
+    assert (f">{letters}</span>" in card) == ("amount" in card) == bool(letters)
+    assert ("90% interval 4.0 to 8.0" in card) == (bars == 2) == ("30% more, relatively; same" in card)
     assert card.count('class="bar"') == bars
-    assert ("<details open>" in card) == opened
-    assert f"<strong>{status.capitalize()}.</strong> Drawn.</p>" in card
-    assert card.count("<li>") == 4
+    assert f"<strong>{STATUSES[status].heading}.</strong> Drawn." in card
+    assert card.count("<li>") == 4 and sentences(effect.to_dict())["headline"].replace("'", "&#x27;") in card
     assert ("If something hidden" in card) == (status != "not identified")
     spent = Reported(status, known=SimpleNamespace(binary=False, users=1, rows=2))
-    assert 'class="bar"' not in answer.as_card(spent)
+    assert 'class="bar"' not in as_card(spent.to_dict())

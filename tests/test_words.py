@@ -8,7 +8,8 @@ import pytest
 
 from csrec_core.data.books import simulate_books
 from csrec_core.effect import words
-from csrec_core.effect.answer import FEATURE_WORDS, as_card, column_words
+from csrec_core.effect.answer import FEATURE_WORDS, column_words
+from csrec_core.effect.card import as_card
 from csrec_core.effect.estimate import estimate_effect
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
@@ -90,7 +91,7 @@ def test_names_of_arms_and_reasons_are_escaped(effect):
     found = replace(
         judged(effect, "bounded", reasons=(EVIL,), remedies=(EVIL,), design=design), design=design
     )
-    assert "<script" not in as_card(found)
+    assert "<script" not in as_card(found.to_dict())
 
 
 def test_columns_have_plain_words():

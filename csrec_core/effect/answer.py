@@ -1,11 +1,10 @@
-"""The answer that an effect is: as `effect.json` has it, in sentences, as a card, as a table by group.
+"""The answer that an effect is: as `effect.json` has it, in sentences, as a table by group.
 
 Every form is made from the one dictionary of `as_dict`, so that none says what another does not.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from csrec_core.data.columns import SELF, SYSTEM
 from csrec_core.effect.design import ESTIMANDS, TARGETS, UNITS
 from csrec_core.files import write_json
 from csrec_core.numbers import count, interval, moved, plain, points, share, writer
-from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED
+from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 
 #: Columns of `csrec_core.effect.record.describe` in plain words; an item is of its own kind where genres are not known.
 FEATURE_WORDS = {
@@ -36,10 +35,7 @@ FEATURE_WORDS = {
     "seen": "the number of exposures before",
     "time": "the time",
 }
-LIGHTS = {HOLDS: "#217f5e", UNDECIDED: "#d98a1c", FAILS: "#9b2226"}  # where there is no style sheet
 EFFECT_INTERVAL = ("effect", "lower", "upper")
-ARMS = {SYSTEM: "recommended", SELF: "found by oneself"}
-LARGE_LETTERS = "font-size:2.6em;font-weight:700;line-height:1.1;margin:.1em 0"
 LINES_LISTED = 3  # reasons, remedies and failed checks that a screen lists
 
 
@@ -240,31 +236,6 @@ def as_text(effect, pairs: Sequence = ()) -> str:
     return "\n".join(lines)
 
 
-def as_card(effect) -> str:
-    """Return the answer as a piece of HTML: the number, both rates as bars, status, band and remedies.
-
-    Under `bounded` the band is the number; under `not identified` there is none.
-    """
-    found = as_dict(effect)
-    said, status = sentences(found), found["status"]
-    parts = [
-        f'<p class="amount" style="{LARGE_LETTERS}">{escape(amount_and_interval(found)[0] or "No answer")}</p>',
-        f"<p>{escape(said['headline'])}</p>",
-    ]
-    if found["rates"] and found["unit"] == "probability" and status != "bounded":
-        parts += _bars(found["rates"])
-    colour = LIGHTS[STATUSES[status].word]
-    light = f'<p class="light" style="border-left:5px solid {colour};padding:.2em .8em">'
-    word, reason = said["status"].partition(":")[0], found["reasons"][0]
-    parts.append(f"{light}<strong>{escape(word)}.</strong> {escape(reason[:1].upper() + reason[1:])}.</p>")
-    parts += [f"<p>{escape(said['band'])}</p>"] if "band" in said else []
-    if found["remedies"]:
-        opened = " open" if status == "not identified" else ""
-        items = "".join(f"<li>{escape(one)}</li>" for one in found["remedies"])
-        parts.append(f"<details{opened}><summary>What would settle it</summary><ul>{items}</ul></details>")
-    return f'<div class="answer" style="max-width:46em;line-height:1.45">{"".join(parts)}</div>'
-
-
 def amount_and_interval(found: Mapping, *, sign: bool = True) -> tuple[str, str]:
     """Return the largest letters and the interval: under `bounded` the range alone, without an effect nothing."""
     write, unit = writer(found["unit"] == "probability", sign=sign)
@@ -274,16 +245,6 @@ def amount_and_interval(found: Mapping, *, sign: bool = True) -> tuple[str, str]
         return " to ".join(map(write, band)) + unit, ""
     ends = "" if found["lower"] is None else f"{write(found['lower'])} to {write(found['upper'])}"
     return write(found["effect"]) + unit, ends
-
-
-def _bars(rates: dict) -> list[str]:
-    """Return a bar for each rate; where the arms are the default ones, in words."""
-    most, found = max(*rates.values(), 1e-9), []
-    for (name, rate), colour in zip(rates.items(), ("#8a929b", "#174f91"), strict=True):
-        look = f"display:inline-block;height:.75em;width:{max(0, 45 * rate / most):.0f}%;background:{colour}"
-        bar = f'<span style="{look}"></span>'
-        found.append(f'<div class="bar">{bar} {share(rate)} {escape(ARMS.get(name, name))}</div>')
-    return found[::-1]
 
 
 def _as_table(effect) -> pd.DataFrame:

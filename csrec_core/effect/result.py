@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.metrics import log_loss
 
 from csrec_core.effect import answer
+from csrec_core.effect.card import as_card
 from csrec_core.effect.design import Design
 from csrec_core.effect.engine import Known
 from csrec_core.effect.identification import Identification
@@ -254,7 +255,7 @@ class Effect:
         return answer.as_text(self)
 
     def _repr_html_(self) -> str:
-        return answer.as_card(self)
+        return as_card(self.to_dict())
 
     __repr__ = summary
 

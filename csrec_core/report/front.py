@@ -5,16 +5,8 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from csrec_core.effect.answer import (
-    ARMS,
-    amount_and_interval,
-    possible_range,
-    sentences,
-    subject,
-    told_from_zero,
-    twofold,
-)
-from csrec_core.numbers import count, share, writer
+from csrec_core.effect.card import as_card
+from csrec_core.numbers import count
 from csrec_core.report.handover import picture
 from csrec_core.report.markup import TEMPLATES
 from csrec_core.report.provenance import facts, summary
@@ -33,7 +25,7 @@ def render_run(run: Run) -> str:
     return TEMPLATES.get_template("run.html.j2").render(
         run=manifest["run"],
         line=_run_line(manifest, found),
-        answer=_answer(found) if found else None,
+        answer=Markup(as_card(found, heading="h1")) if found else "",
         key=key,
         said=[card for card in cards if card["sentence"] and card["role"] not in FOLDED],
         tiles=_tiles(run),
@@ -127,71 +119,3 @@ def day(iso: str) -> str:
         return f"{datetime.fromisoformat(iso):%-d %b %Y}"
     except ValueError:
         return iso
-
-
-def _answer(found: Mapping) -> dict:
-    """Return what the first screen says of the effect."""
-    told = found["status"] != "bounded" and told_from_zero(found)
-    falls = told and found["effect"] < 0
-    value, ends = amount_and_interval(_turned(found) if falls else found, sign=not told)
-    shown = found["unit"] == "probability" and found["status"] != "bounded"
-    rates = (shown and found["rates"]) or {}
-    most = max([*rates.values(), 1e-9])
-    bars = [(ARMS.get(name, name), share(rate), max(0, 100 * rate / most)) for name, rate in rates.items()]
-    return {
-        "lead": _lead(found, told),
-        "amount": value,
-        "wide": found["status"] == "bounded",
-        "interval": ends,
-        "bars": bars[::-1],
-        "lift": _lift(found) if rates else "",
-        "status": STATUSES[found["status"]],
-        "reason": _reason(found),
-        "range": possible_range(found) if found["effect"] is None else "",
-        "remedies": found["remedies"],
-        "more": [text for name, text in sentences(found).items() if name in ("status", "band", "checks")],
-    }
-
-
-def _turned(found: Mapping) -> Mapping:
-    """Return a fall as the amount by which something is lowered."""
-    return {**found, "effect": -found["effect"], "lower": -found["upper"], "upper": -found["lower"]}
-
-
-def _lead(found: Mapping, told: bool) -> str:
-    """Return the words before the amount; without an effect, the whole headline."""
-    if found["effect"] is None:
-        return sentences(found)["headline"]
-    who, what = subject(found)
-    return f"{who} {('raises' if found['effect'] > 0 else 'lowers') if told else 'changes'} {what} by"
-
-
-def _lift(found: Mapping) -> str:
-    """Return the effect in relative terms, where it is told from zero and the baseline is not nothing."""
-    baseline = found["rates"][found["baseline"]]
-    # An arm as a whole picks its items, and what it did is part of later histories.
-    same = "same users" if found["estimand"] == "arm" else "same items, users, histories"
-    if not told_from_zero(found):
-        return f"{same.capitalize()}; not told apart from zero."
-    if baseline < 0.001:
-        return f"{same.capitalize()}."
-    size = abs(found["effect"]) / baseline
-    return f"{size:.0%} {'more' if found['effect'] > 0 else 'less'}, relatively; {same}."
-
-
-def _reason(found: Mapping) -> str:
-    """Return the weightiest reason of the status, short, and how wide the answer is if something is hidden."""
-    reason = found["reasons"][0].partition(": ")[0].partition(" (")[0]
-    said = f"{reason[:1].upper()}{reason[1:]}."
-    if found["status"] == "assumed" and (ends := twofold(found)):
-        write, unit = writer(found["unit"] == "probability", sign=True)
-        said += (
-            f" Something hidden that doubles the odds would allow {write(ends[0])} to {write(ends[1])}{unit}."
-        )
-    if found["status"] == "bounded" and found["band"]:
-        said += " The range holds if what is hidden at most doubles the odds."
-    failed = sum(one["verdict"] == FAILS for one in found["checks"])
-    if failed and found["status"] == "identified":  # the judge has weighed them
-        fails = "One check fails" if failed == 1 else f"{failed} checks fail"
-        said += f" {fails}, too little to overturn known chances."
-    return said

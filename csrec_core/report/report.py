@@ -17,7 +17,8 @@ from IPython import get_ipython
 from IPython.display import display
 
 from csrec_core.csvfile import save_csv
-from csrec_core.effect.answer import as_card, sentences
+from csrec_core.effect.answer import sentences
+from csrec_core.effect.card import as_card
 from csrec_core.errors import unknown
 from csrec_core.files import write_json
 from csrec_core.plots.files import use_style
@@ -107,7 +108,7 @@ class Report:
         value = tuple(found[name] for name in ("effect", "lower", "upper"))
         name = "effect" if effect.identification.allows else "if_nothing_hidden"
         numbers = {} if None in value else {name: value}
-        self._find(sentences(found)["headline"], as_card(effect), numbers, answer=found)
+        self._find(sentences(found)["headline"], as_card(found), numbers, answer=found)
 
     def tile(self, question: str, title: str, text: str, /) -> None:
         """Answer one of `csrec_core.report.run.QUESTIONS` for the run's page: in four words, and in a sentence."""

@@ -33,7 +33,7 @@ ANSWER = {
     "baseline": str, "status": str, "reasons": [str], "remedies": [str], "band": [{"odds": NUMBER, **INTERVAL_ENDS}],
     "tipping": (NONE, *NUMBER), "benchmark": {"name": str, "odds": NUMBER}, "checks": [{"verdict": str}],
     "users": int, "exposures": int, "arms": {...: {"exposures": int, "accepted": NUMBER}}, "target": str,
-    "estimand": (NONE, str), "outcome": (NONE, str),
+    "estimand": (NONE, str), "outcome": (NONE, str), "level": (NONE, *NUMBER),
 }  # fmt: skip
 NOTEBOOK = {
     "status": str, "error": (NONE, str), "title": str, "started": str, "seconds": NUMBER, "key": str,
