@@ -241,8 +241,7 @@ def plot_checks(checks: pd.DataFrame, *, unit: str = "points", ax: Axes | None =
 def plot_penalty_path(path: pd.DataFrame, *, unit: str = "points", ax: Axes | None = None) -> Axes:
     """Draw the effect over the weight of the constraint of Eq. 9.
 
-    Columns `model`, `penalty`, `effect`, `lower`, `upper`, `expected`. The first model is a line, the others,
-    of which nothing is `expected`, are points.
+    Columns `model`, `penalty`, `effect`, `lower`, `upper`. The first model is a line, the others are points.
     """
     ax = ax or plt.figure().gca()
     (name, line), *others = path.groupby("model", sort=False)
@@ -250,7 +249,6 @@ def plot_penalty_path(path: pd.DataFrame, *, unit: str = "points", ax: Axes | No
     zero_line(ax.yaxis)
     ax.fill_between(place, line["lower"], line["upper"], color=BLUE, alpha=0.2, linewidth=0)
     ax.plot(place, line["effect"], color=BLUE, marker="o", markersize=4, label=name)
-    ax.plot(place, line["expected"], "--", color=ORANGE, label="shrunk by 1 / (1 + 2λ f (1 − f))")
     for name, points in others:
         at = np.interp(points["penalty"], line["penalty"], place)
         ax.vlines(at, points["lower"], points["upper"], color=GREEN, linewidth=2)
