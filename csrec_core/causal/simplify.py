@@ -50,38 +50,12 @@ def _sum_out(over: str, term: Term, separated: Separated) -> Term:
         if inner.size < 1 + outer.term.size:  # it can be summed out within
             return product([*rest, _sum_out(outer.over, inner, separated)])
     conditionals = [factor for factor in touched if isinstance(factor, Conditional)]
-    if len(conditionals) == len(touched):
-        summed = _summed_out(over, conditionals, separated)
-        if summed is not None and product(summed).size <= 1 + product(touched).size:
-            return product([*rest, *summed])
+    if len(conditionals) == len(touched) <= MOST_JOINED:
+        joint = _join(conditionals, separated)
+        if joint and over in joint.left:
+            left = joint.left - {over}
+            return product([*rest, replace(joint, left=left)] if left else rest)
     return product([*rest, Sum(over, product(touched))])
-
-
-def _summed_out(over: str, touched: list[Conditional], separated: Separated) -> list[Conditional] | None:
-    """Return conditionals that do not speak of `over` and whose product is the sum; None where none is found.
-
-    The node's own conditional is joined with some of the others, split into what goes out of the sum and the
-    node given that, and the latter joined with the rest.
-    """
-    own = [factor for factor in touched if over in factor.left]
-    others = [factor for factor in touched if over not in factor.left]
-    if len(own) != 1 or len(touched) > MOST_JOINED:
-        return None
-    for count in range(len(others), -1, -1):
-        for chosen in combinations(others, count):
-            joint = _join([*own, *chosen], separated)
-            if joint is None:
-                continue
-            outside = Conditional(joint.left - {over}, joint.given, joint.source)
-            left = [factor for factor in others if factor not in chosen]
-            if not left:
-                return [outside] if outside.left else []
-            node = Conditional(frozenset([over]), joint.nodes - {over}, joint.source)
-            inside = _join([node, *left], separated)
-            if inside is not None:
-                both = outside, replace(inside, left=inside.left - {over})
-                return [factor for factor in both if factor.left]
-    return None
 
 
 def _join(factors: list[Conditional], separated: Separated) -> Conditional | None:
