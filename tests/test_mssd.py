@@ -1,6 +1,7 @@
 """MSSD: its files become a log that depends on nothing but what is in them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -185,6 +186,7 @@ def test_the_command_simulates_reads_and_is_read(tmp_path):
     checked = call("check", out)
     assert checked.exit_code == 0 and "share of exposures of system" in checked.output
     assert f"--data mssd --path {out}" in checked.output
+    assert re.search("07_table_2 +yes", checked.output)
     assert call("mssd", "--simulate", 5, "--logs", "x", "--out", out).exit_code == 2
     assert call("mssd", "--out", out).exit_code == 2
     assert call("mssd", "--logs", "nowhere_*.csv", "--tracks", "x", "--out", out).exit_code == 2

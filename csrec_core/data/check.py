@@ -92,7 +92,7 @@ def check_data(path: str | Path, kind: str | None = None, options: ReadOptions |
         if name != "map" and name not in options.content():
             words = [f"{arm}={'+'.join(one)}" for arm, one in value.items()] if name == "arms" else value
             found[name] = reasons.get(name) or (words if isinstance(words, str) else ", ".join(words))
-    faults, carries = find_faults(dataset), what_it_carries(dataset)
+    faults, carries = find_faults(dataset), what_it_carries(dataset, kind)
     return LogCheck(path, kind, guess, profile_log(dataset), faults, carries, found, dataset.left_out)
 
 
@@ -189,8 +189,8 @@ def _propensities(table: Table, own: str) -> list[Fault]:
     return faults
 
 
-def what_it_lacks(dataset: Dataset) -> dict[str, str]:
-    """Return {notebook: what the log lacks for it}, without those that it can carry."""
+def what_it_lacks(dataset: Dataset, kind: str = "log") -> dict[str, str]:
+    """Return {notebook: what a log of this kind lacks for it}, without those that it can carry."""
     sides = dataset.log.groupby("source", observed=True)["decision"].agg(["min", "max"])
     arms, mixed = set(sides.index), (sides["min"] < sides["max"]).sum()
     two = "" if len(arms) > 1 else f"a second arm beside {', '.join(arms)}"
@@ -198,14 +198,14 @@ def what_it_lacks(dataset: Dataset) -> dict[str, str]:
     paper = "" if {SELF, SYSTEM} <= arms else "the arms self and system (--map self=...,system=...)"
     paper = paper or ("" if dataset.ordered else "a time or an order")
     lacks: dict[str | None, str] = {"effect": effect, "arms": two, "phases": paper}
-    lacks["sessions"] = "whole sessions, read by csrec data mssd (--data mssd)"
+    lacks["sessions"] = "" if kind == "mssd" else "whole sessions, read by csrec data mssd (--data mssd)"
     found = {name: lacks.get(book.needs, "") for name, book in NOTEBOOKS.items()}
     return {name: lack for name, lack in found.items() if lack}
 
 
-def what_it_carries(dataset: Dataset) -> list[str]:
+def what_it_carries(dataset: Dataset, kind: str) -> list[str]:
     """Return a line for each notebook: yes, or what the log lacks for it."""
-    log, lacks = dataset.log, what_it_lacks(dataset)
+    log, lacks = dataset.log, what_it_lacks(dataset, kind)
     others = " and ".join(arm for arm in log["source"].unique() if arm != SELF)
     logged = "propensity" in log.columns and log.loc[log["source"] != SELF, "propensity"].notna().all()
     sure = "" if logged else f"; to be sure of the value, log a propensity of each exposure of {others}"
