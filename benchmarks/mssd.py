@@ -93,10 +93,10 @@ def survive(sessions: int, folder: Path) -> bool:
     with SubprocessCluster(**CLUSTER) as cluster:
         how = ["--scheduler", cluster.scheduler_address]
         for step, do, whole, killed, done in (
-            ("read", read, "data", "data killed", "done"),
-            ("effect", effect, "effect", "effect killed", "done/scores"),
+            ("read", read, "data", "data killed", "done/*.json"),
+            ("effect", effect, "effect", "effect killed", "parts/*/*.npz"),
         ):
-            killer = _Killer(cluster.scheduler_address, folder / killed / done)
+            killer = _Killer(cluster.scheduler_address, folder / killed, done)
             found = do(folder, killed, how, killer)
             mine, theirs = (_hash(folder / name) for name in (whole, killed))
             same = same and mine == theirs
@@ -107,13 +107,13 @@ def survive(sessions: int, folder: Path) -> bool:
 
 
 class _Killer:
-    """Kill one worker of a cluster, once, when the first notes of what is done are in a folder."""
+    """Kill one worker of a cluster, once, when the first files of what is done are in a folder."""
 
-    def __init__(self, address: str, notes: Path):
-        self.address, self.notes, self.killed, self.after = address, notes, 0, 0
+    def __init__(self, address: str, folder: Path, done: str):
+        self.address, self.folder, self.done, self.killed, self.after = address, folder, done, 0, 0
 
     def __call__(self) -> None:
-        if self.killed or not (done := len(list(self.notes.glob("*.json")))):
+        if self.killed or not (done := len(list(self.folder.glob(self.done)))):
             return
         with Client(self.address, set_as_default=False) as client:
             busy = {worker: len(tasks) for worker, tasks in client.processing().items()}
