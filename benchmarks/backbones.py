@@ -7,8 +7,7 @@ Full ranking, leave one out, history excluded; models are chosen by validation N
 test items. Each run is a process of its own with one thread, and its seconds are CPU seconds. A finished run
 is a line of `--out` and is not repeated. `--rectools` names the Python of an environment with
 `rectools[torch]`, whose models then run in the same table. `"sasrec, chosen"`, or another backbone so, has its
-settings chosen on the data by `csrec_core.models.settings`, within `--passes`, beside `"sasrec, default"`, where that
-search begins.
+settings chosen on the data by `settings.py`, within `--passes`, beside `"sasrec, default"`, where that search begins.
 """
 
 import argparse
@@ -106,7 +105,7 @@ PEER_EPOCH = {
 
 def settings_of(name: str, sequences, training, args: argparse.Namespace) -> Config:
     """Return the settings of a model: of the table, or chosen, or where the choice begins."""
-    from csrec_core.models.settings import CHOICES, choose_settings
+    from settings import CHOICES, choose_settings
 
     backbone, _, how = name.partition(", ")
     if how not in ("chosen", "default"):

@@ -1,14 +1,14 @@
-"""Settings chosen by the items before the last: what helps is taken, noise is not, and the test item is not read."""
+"""The choice of benchmarks/settings.py: what helps is taken, noise is not, and the test item is not read."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import settings
 from conftest import accepted_log
+from settings import choose_settings
 
-from csrec_core.models import settings
 from csrec_core.models.sequences import to_sequences
-from csrec_core.models.settings import choose_settings
 from csrec_core.models.train import Training
 
 CHOICES = {"rate": (1e-6, 1e-2), "dropout": (0.1, 0.2), "causal": (True, False)}
