@@ -17,10 +17,9 @@ from csrec_core.models.cs_fewshot import (
     predict_cs_fewshot,
     read_branches,
     train_cs_fewshot,
-    train_fewshot_preference,
 )
 from csrec_core.models.csrec import Objective
-from csrec_core.models.fewshot import FewShot, Slots
+from csrec_core.models.fewshot import FewShot, Slots, train_fewshot
 from csrec_core.models.preference import Readouts
 from csrec_core.models.train import Training
 
@@ -122,7 +121,7 @@ def test_the_marginal_estimand_is_told_no_decision_of_the_second_half(sessions, 
 
 
 def test_the_same_seed_trains_the_same_weights_and_bad_input_is_refused(sessions):
-    preference, _ = train_fewshot_preference(sessions, training=QUICK, **SIZE)
+    preference, _ = train_fewshot(sessions, preference=True, training=QUICK, **SIZE)
     readouts = read_branches(preference, sessions)
     options = {"training": QUICK, "start": preference, **SIZE}
     model, history = train_cs_fewshot(sessions, readouts, Objective(), **options)
@@ -157,7 +156,7 @@ def test_the_source_effect_is_found_where_there_is_one_and_not_where_there_is_no
     sessions = read_sessions(folder)
     train, test = sessions.take(np.arange(2400)), sessions.take(np.arange(2400, 3000))
     training = Training(epochs=6, patience=2, batch=64, rate=3e-3, threads=1)
-    preference, _ = train_fewshot_preference(train, training=training, **SIZE)
+    preference, _ = train_fewshot(train, preference=True, training=training, **SIZE)
     readouts = read_branches(preference, train)
     options = {"training": training, "start": preference, **SIZE}
     model, _ = train_cs_fewshot(train, readouts, Objective(penalty=0.0), **options)

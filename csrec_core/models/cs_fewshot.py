@@ -18,52 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from csrec_core.data.mssd.slots import Sessions
-from csrec_core.models.acceptance import fit_calibration
 from csrec_core.models.csrec import Objective, csrec_loss
-from csrec_core.models.fewshot import FewShot, Slots, build_fewshot, fit_sessions, predict_skips
+from csrec_core.models.fewshot import FewShot, Slots, build_fewshot, calibrate, fit_sessions, predict_skips
 from csrec_core.models.preference import Readouts, chain
 from csrec_core.models.train import Training
-
-READ_SHARES = (0.0, 0.5, 1.0)  # of the second half's decisions that f~ reads in training, a session each
-
-
-def train_fewshot_preference(
-    sessions: Sessions,
-    *,
-    training: Training,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
-    **size,
-) -> tuple[FewShot, pd.DataFrame]:
-    """Train f~ on the self-chosen tracks of second halves, calibrate it on held-out sessions, and freeze it.
-
-    Of the decisions of the second half it reads none, half or all, a third of the sessions each. `size` is of
-    `FewShot`.
-    """
-    model, slots = build_fewshot(sessions, training.seed, device, **size)
-    shares = torch.tensor(READ_SHARES, device=device)
-
-    def loss_of(batch: Tensor, decided: Tensor) -> Tensor:
-        part = slots.take(batch)
-        logits, wanted = part.logits(model, decided), part.chosen
-        return F.binary_cross_entropy_with_logits(logits[wanted], part.accepted[wanted])
-
-    def loss(batch: Tensor) -> Tensor:
-        drawn = (torch.rand((len(batch), 1), device=batch.device) * len(READ_SHARES)).long()
-        draws = torch.rand(slots.track[batch].shape, device=batch.device)
-        return loss_of(batch, draws < shares[drawn])
-
-    def validate(rows: Tensor) -> float:
-        sides = (torch.full_like(slots.given[rows], side) for side in (False, True))
-        return sum(loss_of(rows, side).item() for side in sides) / 2
-
-    call: dict[str, Any] = {"training": training, "label": "f~, Few-Shot", "checkpoint": checkpoint}
-    history, stopping = fit_sessions(model, slots.chosen, loss, validate, **call)
-    return _calibrated(model, slots.take(stopping), slots.chosen[stopping]), history
 
 
 @torch.no_grad()
@@ -117,20 +78,14 @@ def train_cs_fewshot(
     if start is not None:
         model.load_state_dict(start.state_dict() | {"calibration": model.calibration})
 
-    def loss_of(batch: Tensor, hidden: Tensor) -> Tensor:
+    def loss(batch: Tensor, hidden: Tensor) -> Tensor:
         return cs_fewshot_loss(model, slots.take(batch), readouts.take(batch), hidden, objective)
-
-    def loss(batch: Tensor) -> Tensor:
-        return loss_of(batch, objective.hide(batch))
-
-    def validate(rows: Tensor) -> float:
-        losses = [loss_of(rows, hidden).item() for hidden in objective.sides(rows)]
-        return sum(losses) / len(losses)
 
     label = f"f, CS-Few-Shot, penalty {objective.penalty:g}"
     call: dict[str, Any] = {"training": training, "label": label, "checkpoint": checkpoint}
-    history, stopping = fit_sessions(model, slots.exposed, loss, validate, **call)
-    return _calibrated(model, slots.take(stopping), slots.exposed[stopping]), history
+    history, stopping = fit_sessions(model, slots.exposed, loss, objective.hide, objective.sides, **call)
+    calibrate(model, slots.take(stopping), slots.exposed[stopping])
+    return model, history
 
 
 def predict_cs_fewshot(model: FewShot, sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
@@ -140,12 +95,3 @@ def predict_cs_fewshot(model: FewShot, sessions: Sessions) -> tuple[np.ndarray, 
     """
     filtered, marginal = (predict_skips(model, sessions, decided=decided) for decided in (True, False))
     return filtered.astype(np.float32), marginal.astype(np.float32)
-
-
-@torch.no_grad()
-def _calibrated(model: FewShot, slots: Slots, wanted: Tensor) -> FewShot:
-    """Calibrate a model at the slots `wanted`, with the other decisions read and without, and freeze it."""
-    sides = [slots.logits(model, torch.full_like(slots.given, side))[wanted] for side in (False, True)]
-    decisions = slots.accepted[wanted].repeat(2)
-    model.calibration.copy_(torch.tensor(fit_calibration(torch.cat(sides), decisions)))
-    return model.requires_grad_(False)

@@ -10,7 +10,7 @@ challenge, which gives all query tracks at once, and wrong for a decision that i
 alone. `norm="causal"` normalises each slot over its channels instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,15 @@ from torch import Tensor, nn
 from csrec_core.data.log import SELF, SYSTEM
 from csrec_core.data.mssd.slots import LOG_FEATURES, Sessions
 from csrec_core.errors import InputError, unknown
-from csrec_core.models.train import Loss, Training, fit, hold_out, seeded
+from csrec_core.models.acceptance import fit_calibration
+from csrec_core.models.train import Training, fit, hold_out, seeded
 
 READ_SESSIONS = 1024  # sessions a batch where no gradient is kept
+READ_SHARES = (
+    0.0,
+    0.5,
+    1.0,
+)  # of the query's decisions that f~ of CS-Few-Shot reads in training, a session each
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)
 NORMS = ("instance", "causal")
 
@@ -177,33 +183,47 @@ def train_fewshot(
     sessions: Sessions,
     *,
     training: Training,
+    preference: bool = False,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     **size,
 ) -> tuple[FewShot, pd.DataFrame]:
     """Train on the query halves of sessions, of which a share is held out to stop by; returns model, history.
 
-    The loss is the cross-entropy of the real query slots, each counting the same; `size` is of `FewShot`.
+    The loss is the cross-entropy of the real query slots, each counting the same; `size` is of `FewShot`. As f~ of
+    CS-Few-Shot (`preference`) it learns from the self-chosen ones alone, reads none, half or all of the query's
+    decisions, a third of the sessions each, and is calibrated on the sessions held out and frozen.
     """
     model, slots = build_fewshot(sessions, training.seed, device, **size)
+    wanted = slots.chosen if preference else slots.asked
+    shares = torch.tensor(READ_SHARES if preference else READ_SHARES[:1], device=device)
 
-    def loss(batch: Tensor) -> Tensor:
-        part = slots.take(batch)
-        logits = part.logits(model)[part.asked]
-        return F.binary_cross_entropy_with_logits(logits, part.accepted[part.asked])
+    def loss(batch: Tensor, decided: Tensor) -> Tensor:
+        part, asked = slots.take(batch), wanted[batch]
+        return F.binary_cross_entropy_with_logits(part.logits(model, decided)[asked], part.accepted[asked])
 
-    def validate(rows: Tensor) -> float:
-        return loss(rows).item()
+    def draw(batch: Tensor) -> Tensor:
+        drawn = (torch.rand((len(batch), 1), device=batch.device) * len(shares)).long()
+        return torch.rand(slots.track[batch].shape, device=batch.device) < shares[drawn]
 
-    common: dict[str, Any] = {"training": training, "label": "Few-Shot", "checkpoint": checkpoint}
-    return model, fit_sessions(model, slots.asked, loss, validate, **common)[0]
+    def sides(rows: Tensor) -> list[Tensor]:
+        nothing = torch.zeros_like(slots.given[rows])
+        return [nothing, ~nothing] if preference else [nothing]
+
+    label = "f~, Few-Shot" if preference else "Few-Shot"
+    call: dict[str, Any] = {"training": training, "label": label, "checkpoint": checkpoint}
+    history, stopping = fit_sessions(model, wanted, loss, draw, sides, **call)
+    if preference:
+        calibrate(model, slots.take(stopping), wanted[stopping])
+    return model, history
 
 
 def fit_sessions(
     model: nn.Module,
     wanted: Tensor,
-    loss: Loss,
-    validate: Callable[[Tensor], float],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    draw: Callable[[Tensor], Tensor],
+    sides: Callable[[Tensor], Sequence[Tensor]],
     *,
     training: Training,
     label: str,
@@ -211,14 +231,28 @@ def fit_sessions(
 ) -> tuple[pd.DataFrame, Tensor]:
     """Train on the sessions with a slot `wanted` (S, 20), but for those held out; return history and the latter.
 
-    `loss` and `validate` are of rows of sessions; see `csrec_core.models.train.fit`.
+    `loss` is of rows of sessions and of what is read of their decisions: in training what `draw` says of the rows, in
+    validation each of the `sides`, of which the mean counts. See `csrec_core.models.train.fit`.
     """
     sessions = torch.arange(len(wanted), device=wanted.device)
     stopping, rows = (part[wanted[part].any(dim=1)] for part in hold_out(sessions, seed=training.seed))
     if not len(rows) or not len(stopping):
         raise InputError(f"{label}: no session is left to learn from, or none to stop training on")
-    call = (model, loss, lambda: validate(stopping), rows)
+
+    def validate() -> float:
+        return float(np.mean([loss(stopping, side).item() for side in sides(stopping)]))
+
+    call = (model, lambda batch: loss(batch, draw(batch)), validate, rows)
     return fit(*call, training=training, label=label, checkpoint=checkpoint), stopping
+
+
+@torch.no_grad()
+def calibrate(model: FewShot, slots: Slots, wanted: Tensor) -> None:
+    """Calibrate a model at the slots `wanted`, with the other decisions read and without, and freeze it."""
+    sides = [slots.logits(model, torch.full_like(slots.given, side))[wanted] for side in (False, True)]
+    decisions = slots.accepted[wanted].repeat(2)
+    model.calibration.copy_(torch.tensor(fit_calibration(torch.cat(sides), decisions)))
+    model.requires_grad_(False)
 
 
 @torch.no_grad()

@@ -28,7 +28,6 @@ from csrec_core.models.cs_fewshot import (
     predict_cs_fewshot,
     read_branches,
     train_cs_fewshot,
-    train_fewshot_preference,
 )
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.fewshot import FewShot, Slots, predict_skips, train_fewshot
@@ -201,7 +200,7 @@ class SessionTrials:
     def _cs_few_shot(self, seed: int) -> Tables:
         options: dict[str, Any] = {"training": self._training(seed), **self._size}
         build = partial(FewShot, self._features, **self._size)
-        train = partial(train_fewshot_preference, self.train, **options)
+        train = partial(train_fewshot, self.train, preference=True, **options)
         preference = self._cache.model(f"f_tilde-few_shot-{seed}", build, train)
         tensors = self._cache.tensors(
             f"readouts-few_shot-{seed}", lambda: vars(read_branches(preference, self.train))
