@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from csrec_core.errors import InputError
@@ -142,12 +142,13 @@ def fit(
                 value = loss(batch)
                 value.backward()
                 run.optimiser.step()
-                run.average.step()
+                if run.average:
+                    run.average.update_parameters(model)
                 total += value.item() * len(batch)
             seconds = time.process_time() - started
             model.eval()
-            with torch.no_grad(), run.average.in_place():
-                run.record(total / len(rows), validate(), seconds)
+            with torch.no_grad():
+                run.record(total / len(rows), validate, seconds)
             run.save()
             bar.update()
             bar.set_postfix(validation=f"{run.history[-1][2]:.4f}")
@@ -164,36 +165,16 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
-class _Average:
-    """The exponential moving average of a model's weights (Polyak and Juditsky 1992); without decay, none."""
+def _averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """Return the exponential moving average of a model's weights (Polyak and Juditsky 1992)."""
 
-    def __init__(self, model: nn.Module, decay: float):
-        self.weights = dict(model.named_parameters())
-        self.decay, self.steps = decay, 0
-        self.means = {name: weight.detach().clone() for name, weight in self.weights.items() if decay}
+    def blend(means: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+        # The first ones count for little, as they are far from the rest.
+        get_ema_multi_avg_fn(min(decay, int(steps) / (int(steps) + 10)))(means, weights, steps)
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Take the weights in; the first ones count for little, as they are far from the rest."""
-        if self.decay:
-            self.steps += 1
-            blend = get_ema_multi_avg_fn(min(self.decay, self.steps / (self.steps + 10)))
-            blend(list(self.means.values()), list(self.weights.values()), self.steps)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Give the model its averaged weights within the block."""
-        own = {name: self.weights[name].detach().clone() for name in self.means}
-        self._set(self.means)
-        try:
-            yield
-        finally:
-            self._set(own)
-
-    @torch.no_grad()
-    def _set(self, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            self.weights[name].copy_(value)
+    average = AveragedModel(model, multi_avg_fn=blend)
+    average.update_parameters(model)  # the start: a copy
+    return average
 
 
 class _Run:
@@ -202,7 +183,7 @@ class _Run:
     def __init__(self, model: nn.Module, training: Training, path: str | Path | None, start: float):
         self.model, self.path = model, None if path is None else Path(path)
         self.optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
-        self.average = _Average(model, training.average)
+        self.average = _averaged(model, training.average) if training.average else None
         self.history: list[tuple[int, float, float, float]] = []
         self.best_epoch, self.start = 0, start
         self.weights = self._copy() if start < math.inf else {}
@@ -221,26 +202,33 @@ class _Run:
         """Passes since the best one."""
         return len(self.history) - self.best_epoch
 
-    def record(self, trained: float, validation: float, seconds: float) -> None:
-        """Note a pass, and its weights where they are the best so far."""
+    def record(self, trained: float, validate: Callable[[], float], seconds: float) -> None:
+        """Validate and note a pass, and keep its weights, or their average, where they are the best so far."""
+        own = self._copy() if self.average else {}
+        if self.average:
+            self.model.load_state_dict(self.average.module.state_dict())
+        validation = validate()
         better = validation < self.best
         self.history.append((len(self.history) + 1, trained, validation, seconds))
         if better:
             self.best_epoch = len(self.history)
             self.weights = self._copy()
+        if self.average:
+            self.model.load_state_dict(own)
 
     def save(self) -> None:
         """Save, if it is time to."""
         if self.path is None or time.monotonic() - self.saved < SAVE_EVERY:
             return
-        parts = {"now": self.model.state_dict(), "best": self.weights, "mean": self.average.means}
+        parts = {"now": self.model.state_dict(), "best": self.weights}
+        parts["mean"] = self.average.state_dict() if self.average else {}
         adam = self.optimiser.state_dict()["state"]
         parts |= {f"adam.{number}": state for number, state in adam.items()}
         parts["random"] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_initialized():
             parts["random"]["cuda"] = torch.cuda.get_rng_state()
         tensors = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.items()}
-        notes = {"history": self.history, "best": self.best_epoch, "steps": self.average.steps}
+        notes = {"history": self.history, "best": self.best_epoch}
         _write_tensors(self.path, tensors, notes | {"name": self.path.name})
         self.saved = time.monotonic()
 
@@ -261,8 +249,8 @@ class _Run:
     def _restore(self, parts: Mapping[str, dict[str, Tensor]], notes: Mapping) -> None:
         self.model.load_state_dict(parts["now"])
         self.weights = parts["best"]
-        self.average.means.update(parts["mean"])
-        self.average.steps = notes["steps"]
+        if self.average:
+            self.average.load_state_dict(parts["mean"])
         state: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for key, value in parts["adam"].items():
             number, name = key.split(".")
