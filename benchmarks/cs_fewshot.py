@@ -12,6 +12,7 @@ import pandas as pd
 
 from csrec_core.data.mssd.simulate import read_truth
 from csrec_core.data.mssd.slots import read_sessions
+from csrec_core.models.fewshot import NORMS
 from csrec_core.models.train import Training
 from csrec_core.reproduction.mssd import SYSTEMS, SessionTrials
 from csrec_core.reproduction.mssd_tables import run_systems, session_gain, session_references, source_effect
@@ -31,6 +32,9 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=1000)
     parser.add_argument("--appeal", type=float, default=1.2, help="how much the features matter, in logits")
     parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument(
+        "--norm", choices=NORMS, default="causal", help="of Few-Shot; instance is the published one"
+    )
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--penalty", type=float, default=1.0)
@@ -44,6 +48,7 @@ def main() -> None:
         training=Training(epochs=args.epochs, patience=4, batch=64, rate=args.rate, threads=1),
         hyper={"hidden": args.channels, "dropout": 0.2},
         channels=args.channels,
+        norm=args.norm,
         penalty=args.penalty,
     )
     trials = SessionTrials(read_sessions(folder), effort, args.folder)
