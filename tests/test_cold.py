@@ -1,4 +1,4 @@
-"""Cold items: their weights are what the features tell, by the ridge of least leave-one-out error."""
+"""Cold items: they are ranked and accepted by what their features tell."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import Dataset, validate_log
 from csrec_core.models import cold as module
-from csrec_core.models.cold import ENOUGH_ROWS, PENALTIES, cold_items, scored_by_features
+from csrec_core.models.cold import score_by_features
 from csrec_core.models.csrec import Objective, predict_csrec, train_csrec
 from csrec_core.models.next_item import train_next_item
 from csrec_core.models.preference import read_out, train_preference
@@ -88,65 +88,31 @@ def test_whether_a_new_item_is_accepted_is_told_by_its_features_alone(fitted):
         assert auc == pytest.approx(0.5, abs=0.15)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.5, 50.0])
-def test_the_filled_weights_are_the_ridge_of_least_leave_one_out_error(noise):
-    """Against a loop over penalties and items left out."""
+@pytest.mark.parametrize("rows", [ITEMS, ITEMS + 1])  # without and with one for padding
+def test_items_of_fewer_than_five_rows_get_the_mean_weights_of_the_others(rows):
     known = world(told=True)[1]
     sequences = to_sequences(known)
-    rng = np.random.default_rng(1)
-    x = sequences.features[1:].double().numpy()
-    weights = 1.0 + x @ rng.normal(size=(2, 3)) + noise * rng.normal(size=(ITEMS, 3))
-    warm = ~np.isin(np.arange(1, ITEMS + 1), COLD)
-
-    def predicted(learn, ask, penalty):
-        centre, level = x[learn].mean(axis=0), weights[learn].mean(axis=0)
-        gram = (x[learn] - centre).T @ (x[learn] - centre) + penalty * np.eye(2)
-        slope = np.linalg.solve(gram, (x[learn] - centre).T @ (weights[learn] - level))
-        return level + (x[ask] - centre) @ slope
-
-    def error(penalty):
-        left = [(predicted(np.setdiff1d(known_rows, i), [i], penalty) - weights[i]) ** 2 for i in known_rows]
-        return np.mean(left)
-
-    known_rows = np.flatnonzero(warm)
-    best = min(PENALTIES, key=error)
-    expected = predicted(known_rows, np.flatnonzero(~warm), best)
-    for rows in (ITEMS, ITEMS + 1):  # without and with one for padding
-        weight = torch.nn.Parameter(torch.zeros(rows, 3))
-        cold = torch.from_numpy(COLD)
-        with scored_by_features(sequences, cold, weight), torch.no_grad():
-            weight[rows - ITEMS :] = torch.from_numpy(weights)
-        filled = weight.detach().numpy()[rows - ITEMS :]
-        np.testing.assert_allclose(filled[warm], weights[warm], rtol=1e-6)
-        np.testing.assert_allclose(filled[~warm], expected, rtol=1e-3, atol=1e-4)
-        assert rows == ITEMS or not weight[0].any()
+    count = torch.bincount(sequences.chosen_items, minlength=ITEMS + 1)[1:].numpy()
+    cold = np.array([count[item] < 5 for item in range(ITEMS)])
+    assert cold[COLD - 1].all() and cold.sum() < ITEMS
+    weight = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0))
+    before = weight.clone().numpy()
+    score_by_features(sequences, sequences.chosen_items, weight)
+    own = weight.numpy()[rows - ITEMS :]
+    np.testing.assert_array_equal(own[~cold], before[rows - ITEMS :][~cold])
+    expected = before[rows - ITEMS :][~cold].sum(axis=0) / (~cold).sum()
+    np.testing.assert_allclose(own[cold], np.tile(expected, (cold.sum(), 1)), rtol=1e-5)
+    assert rows == ITEMS or (weight[0].numpy() == before[0]).all()
 
 
-def test_cold_weights_are_zero_while_others_are_learned():
-    sequences = to_sequences(world(told=True)[1])
-    weight = torch.nn.Parameter(torch.randn(ITEMS + 1, 2))
-    optimiser = torch.optim.Adam([weight], lr=0.1)
-    cold = torch.from_numpy(COLD)
-    with scored_by_features(sequences, cold, weight):
-        for _ in range(3):
-            optimiser.zero_grad()
-            (weight - 1).square().sum().backward()
-            optimiser.step()
-        assert not weight[cold].any()
-        assert (weight[2:6] != 0).all()
-    (weight - 1).square().sum().backward()
-    assert (weight.grad[cold] != 0).all()  # and are free again afterwards
-
-
-def test_which_items_are_cold():
+def test_without_features_or_without_another_item_weights_stay_as_they_are():
     known = world(told=True)[1]
-    sequences = to_sequences(known)
-    count = torch.bincount(sequences.chosen_items, minlength=ITEMS + 1)[1:]
-    cold = cold_items(sequences, sequences.chosen_items)
-    assert cold.tolist() == (1 + (count < ENOUGH_ROWS).nonzero()[:, 0]).tolist()
-    assert set(COLD) <= set(cold.tolist())
-    nothing = to_sequences(Dataset(known.log, items=known.items[["item"]]))
-    assert not len(cold_items(nothing, nothing.chosen_items))
+    without = to_sequences(Dataset(known.log, items=known.items[["item"]]))
+    for sequences, learned in ((without, without.chosen_items), (to_sequences(known), torch.zeros(3).long())):
+        weight = torch.randn(ITEMS, 2)
+        before = weight.clone()
+        score_by_features(sequences, learned, weight)
+        assert torch.equal(weight, before)
 
 
 def test_without_a_cold_item_the_models_are_what_they_were(monkeypatch):
@@ -160,7 +126,7 @@ def test_without_a_cold_item_the_models_are_what_they_were(monkeypatch):
         return [*f_tilde.state_dict().values(), *next_item.state_dict().values()]
 
     learned = sequences.self_items[:, :-2][sequences.self_decisions[:, :-2] == ACCEPT]
-    assert sequences.features.shape[1] and not len(cold_items(sequences, learned))
+    assert sequences.features.shape[1] and torch.bincount(learned.flatten())[1:].min() >= 5
     with_rule = weights()
     monkeypatch.setattr(module, "ENOUGH_ROWS", 0)
     assert all(torch.equal(one, other) for one, other in zip(with_rule, weights(), strict=True))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from csrec_core.errors import InputError, unknown
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
-from csrec_core.models.cold import cold_items, scored_by_features
+from csrec_core.models.cold import score_by_features
 from csrec_core.models.preference import PREFIXES, Readouts, sample_positions
 from csrec_core.models.ranking import READ_USERS
 from csrec_core.models.sequences import Sequences
@@ -174,9 +174,6 @@ def train_csrec(
         own = ("calibration", "apart")
         learned = {name: value for name, value in start.state_dict().items() if name not in own}
         f.load_state_dict(learned, strict=False)
-    shown = sequences.system_items[rows][learn[rows]]
-    seen = torch.cat([shown, sequences.self_items[rows].flatten()])
-    drawn = [f.backbone.item.weight] if start is None else []  # else the embeddings are those of f~
     batches = sequences.everyone.split(READ_USERS)
     numbers = torch.stack(
         [
@@ -185,13 +182,13 @@ def train_csrec(
         ]
     )
     fit = _Fit(sequences, readouts, numbers, objective, learn, held, stopping)
-    with (
-        scored_by_features(sequences, cold_items(sequences, shown), f.appeal.weight),
-        scored_by_features(sequences, cold_items(sequences, seen), *drawn),
-    ):
-        label = f"f, penalty {objective.penalty:g}"
-        calls = fit.step, fit.validate
-        history = fit_acceptance(f, *calls, rows, training=training, label=label, checkpoint=checkpoint)
+    calls, label = (fit.step, fit.validate), f"f, penalty {objective.penalty:g}"
+    history = fit_acceptance(f, *calls, rows, training=training, label=label, checkpoint=checkpoint)
+    shown = sequences.system_items[rows][learn[rows]]
+    score_by_features(sequences, shown, f.appeal.weight)
+    if start is None:  # else the embeddings are those of f~
+        seen = torch.cat([shown, sequences.self_items[rows].flatten()])
+        score_by_features(sequences, seen, f.backbone.item.weight)
     return f, history
 
 

@@ -15,7 +15,7 @@ from csrec_core.metrics import ndcg
 from csrec_core.models.backbones import backbone_class
 from csrec_core.models.backbones.bert4rec import BERT4Rec
 from csrec_core.models.backbones.encoder import Encoder
-from csrec_core.models.cold import cold_items, scored_by_features
+from csrec_core.models.cold import score_by_features
 from csrec_core.models.losses import LOSSES
 from csrec_core.models.ranking import HELD_OUT, leave_one_out
 from csrec_core.models.sequences import ACCEPT, Sequences
@@ -107,10 +107,9 @@ def train_next_item(
     def validate() -> float:
         return -ndcg(rank_next_item(model, sequences, part="validation")["rank"], 10).mean()
 
-    cold = cold_items(sequences, windows.items[windows.wanted])
     call: dict[str, Any] = {"training": training, "label": f"{backbone}, {scheme}", "checkpoint": checkpoint}
-    with scored_by_features(sequences, cold, model.item.weight, model.bias):
-        history = fit(model, batch_loss, validate, rows, lengths=lengths, **call)
+    history = fit(model, batch_loss, validate, rows, lengths=lengths, **call)
+    score_by_features(sequences, windows.items[windows.wanted], model.item.weight, model.bias)
     return model, history
 
 

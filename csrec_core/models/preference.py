@@ -13,7 +13,7 @@ from torch import Tensor
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import Acceptance, build_model, fit_acceptance
 from csrec_core.models.backbones.encoder import ACCEPT, REJECT, UNKNOWN
-from csrec_core.models.cold import cold_items, scored_by_features
+from csrec_core.models.cold import score_by_features
 from csrec_core.models.losses import softmax
 from csrec_core.models.ranking import HELD_OUT, READ_USERS, leave_one_out
 from csrec_core.models.sequences import Sequences, Window
@@ -91,20 +91,18 @@ def train_preference(
     learn, held = _split(sequences)
     losses = _PreferenceFit(sequences, learn, held, training.seed)
     rows = sequences.everyone[learn.any(dim=1)]
-    cold = cold_items(sequences, sequences.self_items[learn])
     first_file = None if checkpoint is None else Path(checkpoint).with_suffix(".next.safetensors")
-    encoder = f.backbone.item.weight, f.backbone.bias
     first = _read_stage(f, first_file)
     if first is None:
-        with scored_by_features(sequences, cold, *encoder):
-            calls = partial(losses.step, _next_item_loss, f), partial(losses.validate, _next_item_loss, f)
-            first = fit(f, *calls, rows, training=training, label="f~, next item", checkpoint=checkpoint)
+        calls = partial(losses.step, _next_item_loss, f), partial(losses.validate, _next_item_loss, f)
+        first = fit(f, *calls, rows, training=training, label="f~, next item", checkpoint=checkpoint)
         if first_file is not None:
             save_weights(f, first_file, curve=first.to_dict("list"))
-    with scored_by_features(sequences, cold, *encoder, f.appeal.weight):
-        both = partial(_decision_loss, next_item=NEXT_ITEM)
-        calls = partial(losses.step, both), partial(losses.validate, _decision_loss)
-        then = fit_acceptance(f, *calls, rows, training=training, label="f~", checkpoint=checkpoint)
+    both = partial(_decision_loss, next_item=NEXT_ITEM)
+    steps = partial(losses.step, both), partial(losses.validate, _decision_loss)
+    then = fit_acceptance(f, *steps, rows, training=training, label="f~", checkpoint=checkpoint)
+    own = f.backbone.item.weight, f.backbone.bias, f.appeal.weight
+    score_by_features(sequences, sequences.self_items[learn], *own)
     if first_file is not None:
         first_file.unlink(missing_ok=True)
     if not sequences.accepted_only:
