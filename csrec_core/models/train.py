@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from csrec_core.errors import InputError
@@ -168,7 +168,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
     """Return the exponential moving average of a model's weights (Polyak and Juditsky 1992)."""
 
-    def blend(means: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+    def blend(means: PARAM_LIST, weights: PARAM_LIST, steps: Tensor | int) -> None:
         # The first ones count for little, as they are far from the rest.
         get_ema_multi_avg_fn(min(decay, int(steps) / (int(steps) + 10)))(means, weights, steps)
 
