@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from csrec_core.errors import InputError
 from csrec_core.report import kernel
 from csrec_core.report import plan as planning
+from csrec_core.report.index import write_index
 from csrec_core.report.plan import RunSpec, grid_points, plan
 from csrec_core.report.suite import run_grid, run_suite
 from csrec_core.suites import NOTEBOOKS, SUITES, notebooks_of
@@ -289,12 +291,17 @@ def test_a_grid_runs_every_combination_in_a_folder_of_its_own(pretend, three, tm
     page = BeautifulSoup((parent / "index.html").read_text(), "html.parser")
     assert [cell.text for cell in page.find("table").find_all("th", scope="row")] == list(manifests)
     assert "users-8_seed-2/index.html" in {link["href"] for link in page.find_all("a")}
+    assert [cell["data-name"] for cell in page.find("td").parent.find_all("td")][:2] == ["users", "seed"]
+    assert "4 points: users: 7, 8; seed: 1, 2." in page.text and "Not run" not in page.text
     index = BeautifulSoup((tmp_path / "reports" / "index.html").read_text(), "html.parser")
     assert "4 of 4 points complete" in index.text and index.find("a", href="sizes/index.html")
     # What is done is not done again, and a point more is one more run.
     pretend.clear()
     grid(three, tmp_path, {"users": ["7", "8"], "seed": ["1", "2", "3"]})
     assert len(pretend) == 6
+    shutil.rmtree(parent / "users-8_seed-1")
+    write_index(parent)
+    assert "Not run: users-8_seed-1." in (parent / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -12,7 +13,6 @@ from csrec_core.errors import InputError
 from csrec_core.files import locked, read_json, sweep, write_text
 from csrec_core.report.front import day, log_name
 from csrec_core.report.markup import TEMPLATES, short
-from csrec_core.report.provenance import moment
 from csrec_core.report.run import NUMBER_COLUMNS, Run, read_run
 from csrec_core.report.table import table_html
 from csrec_core.verdict import STATUSES
@@ -30,16 +30,17 @@ def write_index(reports: Path) -> None:
         sweep(reports, "")
         broken: list[str] = []
         pairs = _read_all(reports, "manifest.json", lambda path: _run_and_card(path.parent), broken)
-        if (reports / "grid.json").exists():
-            grid = read_json(reports / "grid.json", GRID)
-            page = _grid_page(grid, pairs, broken, reports)
+        cards, path = {card["name"]: card for _, card in pairs}, reports / "grid.json"
+        about: dict[str, Any] = {"grid": {}}
+        if path.exists():
+            grid = read_json(path, GRID) | {"run": reports.name}
+            about |= {"grid": grid, "table": _numbers_of_points(grid, [run for run, _ in pairs], reports)}
+            about["runs"] = [cards[name] for name in grid["points"] if name in cards]
         else:
-            page = TEMPLATES.get_template("runs.html.j2").render(
-                runs=_newest_first([card for _, card in pairs]),
-                grids=_newest_first(_read_all(reports, "grid.json", _grid_card, broken)),
-                comparisons=_newest_first(_read_all(reports, "comparison.json", _comparison, broken)),
-                broken=broken,
-            )
+            about["runs"] = _newest_first(list(cards.values()))
+            about["grids"] = _newest_first(_read_all(reports, "grid.json", _grid_card, broken))
+            about["comparisons"] = _newest_first(_read_all(reports, "comparison.json", _comparison, broken))
+        page = TEMPLATES.get_template("runs.html.j2").render(**about, broken=broken)
         write_text(reports / "index.html", page)
 
 
@@ -82,10 +83,9 @@ def _comparison(path: Path) -> dict:
     return read_json(path, COMPARISON) | {"folder": path.parent.name}
 
 
-def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence[str], reports: Path) -> str:
-    """Return the page that compares the points of a grid, and write their numbers as CSV."""
-    cards = {card["name"]: card for _, card in runs}
-    tables = [run.numbers.assign(point=run.folder.name) for run, _ in runs]
+def _numbers_of_points(grid: Mapping, runs: Sequence[Run], reports: Path) -> Markup:
+    """Return the headline numbers of a grid's points side by side, and write them as CSV."""
+    tables = [run.numbers.assign(point=run.folder.name) for run in runs]
     points = pd.DataFrame.from_dict(grid["points"], orient="index").rename_axis("point").reset_index()
     empty = pd.DataFrame(columns=[*NUMBER_COLUMNS, "point"])
     numbers = points.merge(pd.concat(tables, ignore_index=True) if tables else empty, on="point")
@@ -94,16 +94,7 @@ def _grid_page(grid: Mapping, runs: Sequence[tuple[Run, dict]], broken: Sequence
     wide = text.pivot_table("text", ["notebook", "number"], "point", aggfunc="first", sort=False)
     wide = wide.reindex(columns=[name for name in grid["points"] if name in wide]).fillna("–").reset_index()
     caption = "Every headline number at every point, with its 95% interval where it has one."
-    return TEMPLATES.get_template("grid.html.j2").render(
-        run=reports.name,
-        started=moment(grid["started"]),
-        axes=grid["axes"],
-        points=[
-            {"name": name, "values": point, "card": cards.get(name)} for name, point in grid["points"].items()
-        ],
-        table=Markup(table_html(wide.rename_axis(columns=None), "numbers", caption=caption)),
-        broken=broken,
-    )
+    return Markup(table_html(wide.rename_axis(columns=None), "numbers", caption=caption))
 
 
 def _newest_first(entries: Sequence[Mapping]) -> list[Mapping]:
