@@ -13,17 +13,26 @@ class Status:
     """What pages say under a status of an effect."""
 
     heading: str
-    why: str  # a sentence
+    fit: str  # whether a log of that status is fit for telling the effect
+    why: str  # it is, or is not: a sentence
     word: str  # the verdict on "the effect is identified", in whose colour the heading stands
     parts: bool  # whether anything may be said by user, segment, step or policy
 
 
 #: From the firmest to none.
 STATUSES = {
-    "identified": Status("Identified: can be relied on", "The log bears out its known chances.", HOLDS, True),
-    "assumed": Status("Assumed: use with care", "Its effect rests on an assumption.", UNDECIDED, True),
-    "bounded": Status("Bounded: a range", "Something hidden may move choice and decision.", UNDECIDED, False),
-    "not identified": Status("Not identified: cannot be told", "Its sides cannot be compared.", FAILS, False),
+    "identified": Status(
+        "Identified: can be relied on", "Yes", "The log bears out its known chances.", HOLDS, True
+    ),
+    "assumed": Status(
+        "Assumed: use with care", "Yes, with care", "Its effect rests on an assumption.", UNDECIDED, True
+    ),
+    "bounded": Status(
+        "Bounded: a range", "In part", "Something hidden may move choice and decision.", UNDECIDED, False
+    ),
+    "not identified": Status(
+        "Not identified: cannot be told", "No", "Its sides cannot be compared.", FAILS, False
+    ),
 }
 
 

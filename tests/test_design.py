@@ -80,9 +80,8 @@ def test_what_a_log_does_not_bear_out(data, declared, message):
 
 
 def test_confounders_are_columns_of_any_table():
-    data = Dataset(
-        log("ab", feature_x=1).log, users=pd.DataFrame({"age": [1]}), items=pd.DataFrame({"price": [1]})
-    )
+    users, items = pd.DataFrame({"user": [1], "age": 1}), pd.DataFrame({"item": [1], "price": 1})
+    data = Dataset(log("ab", feature_x=1).log, users=users, items=items)
     assert find_design(data, confounders=("feature_x", "age", "price")).confounders == (
         "feature_x",
         "age",

@@ -78,6 +78,7 @@ def test_a_fall_and_an_effect_not_told_from_zero_are_not_called_a_rise(tmp_path)
 def test_a_bounded_effect_is_a_range_and_has_no_bars(tmp_path):
     header = first_screen(tmp_path, [answered("bounded")])
     assert not header.select(".bar") and header.summary.text == "What would settle it"
+    assert not header.details.has_attr("open")
     assert "−5.0 to +28.0 points" in header.h1.text and "13.7" not in said_of(header)
 
 
@@ -86,6 +87,7 @@ def test_without_identification_no_number_heads_the_page(tmp_path):
     assert not re.search(r"\d", header.h1.text) and "cannot be told from this log" in header.h1.text
     # What no assumption can widen: 17,520 of 40,000 were accepted, and the baseline is anything from 0 to 1.
     assert "anything from −56.2 to +43.8 points" in header.text and "13.7" not in header.text
+    assert header.details.has_attr("open") and header.summary.text == "What would settle it"
 
 
 def test_a_question_whose_notebook_did_not_run_says_so(tmp_path):

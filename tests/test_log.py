@@ -575,3 +575,5 @@ def test_an_item_listed_twice_says_the_same_or_is_refused(tmp_path):
         InputError, match="log: users: row 3: a second row for user 1; expected one row for each"
     ):
         Dataset(validate_log(small_log()), users=pd.DataFrame({"user": [1, 2, 1]}))
+    with pytest.raises(InputError, match="log: items: no column 'item'; found price"):
+        Dataset(validate_log(small_log()), items=pd.DataFrame({"price": [1]}))

@@ -65,7 +65,11 @@ class Dataset:
     def __post_init__(self):
         for side, (key, _) in SIDES.items():
             table = getattr(self, side)
-            if table is not None and (again := table[key].duplicated().to_numpy()).any():
+            if table is None:
+                continue
+            if key not in table.columns:
+                raise InputError(f"{self.name}: {side}: no column {key!r}; found {listed(table.columns)}")
+            if (again := table[key].duplicated().to_numpy()).any():
                 row = int(again.argmax())
                 (name,) = table[key].iloc[[row]].tolist()
                 raise InputError(

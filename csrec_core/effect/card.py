@@ -109,4 +109,5 @@ def _fold(found: Mapping) -> str:
     items = "".join(f"<li>{escape(one[:1].upper() + one[1:])}.</li>" for one in found["remedies"])
     said = "".join(f"<p>{escape(text)}</p>" for name, text in sentences(found).items() if name != "remedy")
     listed, title = (f"<ul>{items}</ul>", "What would settle it") if items else ("", "In full")
-    return f"<details><summary>{title}</summary>{listed}{said}</details>"
+    opened = " open" if found["status"] == "not identified" else ""  # nothing else answers there
+    return f"<details{opened}><summary>{title}</summary>{listed}{said}</details>"
