@@ -142,7 +142,7 @@ def test_how_strong_a_hidden_cause_would_have_to_be(changes, said):
 def test_band_checks_and_remedy_are_said_where_there_are():
     checks = [{"verdict": word} for word in (FAILS, HOLDS, HOLDS, NOT_TESTED, UNDECIDED)]
     said = sentences(BASE | HIDDEN | {"checks": checks, "remedies": ["log it", "or so"]})
-    assert said["checks"] == "Checks: 2 holds, 1 undecided, 1 fails, 1 not tested."
+    assert said["checks"] == "Checks: 2 hold, 1 undecided, 1 fails, 1 not tested."
     assert said["remedy"] == "What would settle it: log it."
     assert said["status"] == "Identified: drawn."
     start = (

@@ -4,6 +4,7 @@ Every form is made from the one dictionary of `as_dict`, so that none says what 
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -120,9 +121,11 @@ def sentences(found: Mapping) -> dict[str, str]:
             f"If something hidden moves the odds of an exposure, the effect lies, in{unit or ' its unit'}, within "
             f"{', '.join(bands)}. {tipping_sentence(found)}"
         )
-    if words := [one["verdict"] for one in found["checks"]]:
-        order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if word in words]
-        said["checks"] = f"Checks: {', '.join(f'{words.count(word)} {word}' for word in order)}."
+    if found["checks"]:
+        many = Counter(one["verdict"] for one in found["checks"])
+        order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if many[word]]
+        each = (f"{many[word]} {word if many[word] == 1 else word.removesuffix('s')}" for word in order)
+        said["checks"] = f"Checks: {', '.join(each)}."
     if found["remedies"]:
         said["remedy"] = f"What would settle it: {found['remedies'][0]}."
     return said
