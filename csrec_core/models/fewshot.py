@@ -28,11 +28,8 @@ from csrec_core.models.acceptance import fit_calibration
 from csrec_core.models.train import Training, fit, hold_out, seeded
 
 READ_SESSIONS = 1024  # sessions a batch where no gradient is kept
-READ_SHARES = (
-    0.0,
-    0.5,
-    1.0,
-)  # of the query's decisions that f~ of CS-Few-Shot reads in training, a session each
+# Of the query's decisions f~ of CS-Few-Shot reads one of these shares in training, a session each.
+READ_SHARES = (0.0, 0.5, 1.0)
 KERNELS, DILATIONS = (2, 2, 2, 2, 2, 1, 1), (1, 2, 4, 8, 16, 1, 1)
 NORMS = ("instance", "causal")
 
