@@ -185,7 +185,7 @@ def test_the_command_simulates_reads_and_is_read(tmp_path):
     assert "300 sessions, 0 of them with rows missing" in result.output
     checked = call("check", out)
     assert checked.exit_code == 0 and "share of exposures of system" in checked.output
-    assert f"--data mssd --path {out}" in checked.output
+    assert f"csrec effect {out} --out effect\n  csrec report --data mssd --path {out}" in checked.output
     assert re.search("07_table_2 +yes", checked.output)
     assert call("mssd", "--simulate", 5, "--logs", "x", "--out", out).exit_code == 2
     assert call("mssd", "--out", out).exit_code == 2

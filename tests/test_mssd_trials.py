@@ -33,7 +33,7 @@ from csrec_core.reproduction.mssd_tables import (
 )
 from csrec_core.reproduction.presets import SessionEffort
 from csrec_core.reproduction.published import MSSD_METRICS, MSSD_PUBLISHED
-from csrec_core.reproduction.sessions import draw_candidates, rank_first, simulate_sessions
+from csrec_core.reproduction.sessions import SessionLog, draw_candidates, rank_first, simulate_sessions
 from csrec_core.reproduction.tables import ORACLE
 
 EFFORT = SessionEffort(
@@ -59,6 +59,18 @@ def trials(folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def scores(trials):
     return run_systems(trials, seeds=[0])
+
+
+def test_tracks_of_sessions_with_nothing_to_read_are_in_the_catalogue(trials):
+    """A session of another context alone is none of the log, but its tracks are drawn as candidates."""
+    some = trials.sessions.take(np.arange(40))
+    last = some.catalogue[-1]
+    source = some.source.copy()
+    source[(some.track == last).any(axis=1)] = "other"
+    log = SessionLog.of(replace(some, source=source), np.arange(40) < 4)
+    assert len(log.rows) < 40
+    for read in (log.read, log.learned):
+        assert read.catalogue.tolist() == some.catalogue.tolist()
 
 
 def test_all_nine_answer_for_the_same_exposures(trials, scores):

@@ -10,6 +10,7 @@ from csrec_core.data.guess import guess_options
 from csrec_core.data.loaders import read_data
 from csrec_core.data.log import SELF, SYSTEM, Dataset, find_files
 from csrec_core.data.options import ReadOptions
+from csrec_core.data.parted import PartedLog
 from csrec_core.data.profile import Profile, profile_log
 from csrec_core.data.tables import Table, open_frame, open_table, quoted
 from csrec_core.errors import unreadable
@@ -51,9 +52,13 @@ class LogCheck:
         if self.saved:
             options = min(options, f"--as {shlex.quote(str(self.saved))}", key=len)
         report = f"csrec report --data {self.kind} --path {path} {options}".strip()
-        return (
-            [f"csrec effect {path} {options}".strip(), report] if len(self.profile.sources) > 1 else [report]
-        )
+        if len(self.profile.sources) < 2:
+            return [report]
+        in_parts = self.path.is_dir() and PartedLog.find(self.path)  # what is done of one is kept
+        return [
+            " ".join(filter(None, ["csrec effect", path, options, "--out effect" * bool(in_parts)])),
+            report,
+        ]
 
     def __str__(self) -> str:
         parts = []

@@ -88,7 +88,7 @@ def _lift(found: Mapping) -> str:
 
 def _reason(found: Mapping) -> str:
     """Return the weightiest reason of the status, short, and how wide the answer is if something is hidden."""
-    reason = _short(found["reasons"][0])
+    reason = _brief_reason(found["reasons"][0])
     said = f"{reason[:1].upper()}{reason[1:]}."
     if found["status"] == "assumed" and (ends := twofold(found)):
         write, unit = writer(found["unit"] == "probability", sign=True)
@@ -104,7 +104,7 @@ def _reason(found: Mapping) -> str:
     return said
 
 
-def _short(reason: str) -> str:
+def _brief_reason(reason: str) -> str:
     """Return a reason without its particulars."""
     return reason.partition(": ")[0].partition(" (")[0]
 
@@ -113,7 +113,7 @@ def _fold(found: Mapping) -> str:
     """Return what would settle the answer, and what is said of it beyond the card, folded."""
     items = "".join(f"<li>{escape(one[:1].upper() + one[1:])}.</li>" for one in found["remedies"])
     reason, texts = found["reasons"][0], sentences(found)
-    above = {"headline": found["effect"] is None, "status": _short(reason) == reason, "remedy": True}
+    above = {"headline": found["effect"] is None, "status": _brief_reason(reason) == reason, "remedy": True}
     said = "".join(f"<p>{escape(text)}</p>" for name, text in texts.items() if not above.get(name))
     listed, title = (f"<ul>{items}</ul>", "What would settle it") if items else ("", "In full")
     opened = " open" if found["status"] == "not identified" else ""  # nothing else answers there

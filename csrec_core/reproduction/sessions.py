@@ -20,10 +20,11 @@ from csrec_core.models.sequences import UNKNOWN, Sequences, to_sequences
 DEMONSTRATION = 500  # simulated sessions at most, where there are no real ones
 
 
-def session_dataset(sessions: Sessions, own: np.ndarray) -> Dataset:
+def session_dataset(sessions: Sessions, own: np.ndarray, catalogue: np.ndarray) -> Dataset:
     """Return the slots by the system, and of those that the listener chose the ones in `own` (S, 20) bool.
 
-    `t` is the slot, from 1, and `item` the row of the track in `sessions.features`.
+    `t` is the slot, from 1, and `item` the row of the track in `sessions.features`; those in `catalogue` (N,) are
+    items, in a slot or not.
     """
     shown = (sessions.source == SYSTEM) | ((sessions.source == SELF) & own)
     session, slot = np.nonzero(shown)
@@ -36,7 +37,7 @@ def session_dataset(sessions: Sessions, own: np.ndarray) -> Dataset:
             "source": sessions.source[shown],
         }
     )
-    items = pd.DataFrame({"item": np.unique(sessions.track[sessions.track > 0])})
+    items = pd.DataFrame({"item": catalogue})
     return Dataset(validate_log(frame, where="sessions"), items=items, name="mssd")
 
 
@@ -57,11 +58,12 @@ class SessionLog:
         """Lay sessions out, of which those in `test` (S,) bool are tested."""
         seen = (sessions.source == SYSTEM) | ((sessions.source == SELF) & sessions.given)
         rows = np.flatnonzero(seen.any(axis=1))
-        some, test = sessions.take(rows), test[rows, None]
-        first_half = session_dataset(some, some.given)
+        # Tracks of sessions without anything to read are candidates, too.
+        some, test, catalogue = sessions.take(rows), test[rows, None], sessions.catalogue
+        first_half = session_dataset(some, some.given, catalogue)
         learned, read = (
             to_sequences(dataset, length=SLOTS, horizon=SLOTS)
-            for dataset in (session_dataset(some, some.given | ~test), first_half)
+            for dataset in (session_dataset(some, some.given | ~test, catalogue), first_half)
         )
         user, step = np.nonzero(read.system_rows >= 0)
         slot = first_half.log["t"].to_numpy()[read.system_rows[user, step]] - 1
@@ -95,7 +97,7 @@ def draw_candidates(
     Asked are the sessions in `test` (S,) bool that accepted a self-chosen track of their first half, too; at most
     `largest`, at random.
     """
-    catalogue = np.unique(sessions.track[sessions.track > 0])
+    catalogue = sessions.catalogue
     if len(catalogue) <= 2 * SLOTS:
         raise InputError(f"{len(catalogue)} tracks; expected more than {2 * SLOTS} to draw candidates from")
     own = (sessions.source == SELF) & sessions.accepted

@@ -65,6 +65,11 @@ class Sessions:
         return (np.arange(SLOTS) < self.length[:, None]) & ~self.given
 
     @property
+    def catalogue(self) -> np.ndarray:
+        """The tracks that come in the sessions, sorted, (N,) int64."""
+        return np.unique(self.track[self.track > 0])
+
+    @property
     def fingerprint(self) -> str:
         """Hash of all that the sessions hold."""
         content = hashlib.sha256()
