@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 DASH = "–"
 FINEST = 6  # decimals, whatever is written
@@ -77,6 +78,17 @@ def writer(binary: bool, *, sign: bool = False) -> tuple[Callable[[float], str],
     ('7.7 points', '0.0766')
     """
     return (partial(points, sign=sign), " points") if binary else (partial(plain, sign=sign), "")
+
+
+def in_units(differences, binary: bool) -> tuple[Any, str, int]:
+    """Return differences of decisions for a table, what they are in, and their decimals: points where yes or no.
+
+    Examples
+    --------
+    >>> in_units(0.5, True), in_units(0.5, False)
+    ((50.0, 'points', 1), (0.5, 'units of the outcome', 3))
+    """
+    return (100 * differences, "points", 1) if binary else (differences, "units of the outcome", 3)
 
 
 def count(value: float) -> str:

@@ -17,7 +17,7 @@ from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.effect.identification import Identification
 from csrec_core.effect.off_policy import estimate_values
 from csrec_core.errors import InputError
-from csrec_core.numbers import writer
+from csrec_core.numbers import in_units, writer
 from csrec_core.verdict import HOLDS, NOT_TESTED, UNDECIDED, Verdict, against
 
 ALWAYS, NEVER, RANDOM, RULE = "always", "never", "random, as often", "TER > c"
@@ -189,7 +189,7 @@ def gain_table(numbers: Gains, *, binary: bool) -> tuple[pd.DataFrame, str, int]
     """
     names = pd.Index([name.replace("_", " ") for name in numbers], name="choice")
     table = pd.DataFrame(list(numbers.values()), index=names, columns=["gain", "lower", "upper"])
-    return (100 * table, "points", 1) if binary else (table, "units of the outcome", 3)
+    return in_units(table, binary)
 
 
 def break_even(numbers: Gains, cost: float) -> str:
