@@ -89,6 +89,16 @@ def test_confounders_are_columns_of_any_table():
     )
 
 
+@pytest.mark.parametrize("name", ["decision", "user", "item", "source", "t", "title", "nickname"])
+def test_a_confounder_is_a_column_that_the_estimate_reads(name):
+    users = pd.DataFrame({"user": [1], "age": 1, "nickname": "bo"})
+    data = Dataset(log("ab").log, users=users, items=pd.DataFrame({"item": [1], "title": "x", "genre": "y"}))
+    with pytest.raises(
+        InputError, match=f"unknown confounder of the design '{name}': expected one of age, genre"
+    ):
+        find_design(data, confounders=(name,))
+
+
 @pytest.mark.parametrize(
     ("given", "chances"),
     [

@@ -4,6 +4,8 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from csrec_core.data.columns import FEATURE
+from csrec_core.data.items import numbers_of
 from csrec_core.data.log import SELF, SYSTEM, Dataset
 from csrec_core.errors import InputError, unknown
 from csrec_core.files import read_mapping
@@ -159,12 +161,21 @@ def find_design(dataset: Dataset, **declared) -> Design:
             "design: target everyone goes with estimand arm; expected exposed or uniform, as an item that one "
             "arm never exposes has no effect of exposure"
         )
-    tables = (dataset.log, dataset.users, dataset.items)
-    known = [str(name) for table in tables if table is not None for name in table.columns]
     for name in design.confounders:
-        if name not in known:
-            raise unknown("confounder of the design", name, known)
+        if name not in (known := _covariates(dataset)):
+            none = ["feature_... and the numbers of items and users, of which this log has none"]
+            raise unknown("confounder of the design", name, known or none)
     return design
+
+
+def _covariates(dataset: Dataset) -> list[str]:
+    """Return the columns that an estimate reads: a confounder that it does not is held alike by nothing."""
+    found = [name for name in map(str, dataset.log.columns) if name.startswith(FEATURE) or name == "position"]
+    for key, table in (("user", dataset.users), ("item", dataset.items)):
+        if table is not None:
+            found += [str(name) for name in numbers_of(table.drop(columns=key)).columns]
+            found += ["genre"] if key == "item" and "genre" in table.columns else []
+    return found
 
 
 def read_design(text: str) -> dict:
