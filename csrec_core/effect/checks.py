@@ -167,8 +167,13 @@ def _random_cause(effect: Effect, dataset: Dataset, rng: np.random.Generator) ->
     found = effects_of(_again(effect, replace(dataset, log=log), folds=FOLDS).splits[0], "all").effect[0]
     first = effects_of(effect.splits[0], "all")
     shift = float(found - first.effect[0])
-    most = float(LARGE_SHIFT * np.sqrt(first.covariance[0, 0]))
-    detail = f"a random column shifts the effect by {amount(effect, shift)}; expected at most {amount(effect, most)}"
+    error = float(np.sqrt(first.covariance[0, 0]))
+    most = LARGE_SHIFT * error
+    of_error = abs(shift) / max(error, 1e-12)
+    said = (
+        f"a random column shifts the effect by {amount(effect, shift)}, {of_error:.2f} of its standard error"
+    )
+    detail = f"{said}; expected at most {LARGE_SHIFT}"
     return Verdict("", HOLDS if abs(shift) <= most else FAILS, detail, shift, threshold=most)
 
 
