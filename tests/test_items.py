@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from csrec_core.data.books import simulate_books
-from csrec_core.data.items import genre_columns, number_columns
+from csrec_core.data.items import genre_columns, missing_values, number_columns
 from csrec_core.data.loaders import load_mssd
-from csrec_core.data.log import Dataset
+from csrec_core.data.log import Dataset, frame_to_dataset
 from csrec_core.data.mssd.ingest import ingest
 from csrec_core.data.mssd.schema import TRACKS
 from csrec_core.data.mssd.simulate import Listeners, Tracks, simulate_mssd
+from csrec_core.data.profile import profile_log
 from csrec_core.errors import InputError
 from csrec_core.models.acceptance import build_model
 from csrec_core.models.predictions import predict
@@ -37,9 +38,7 @@ def test_numbers_have_mean_0_and_deviation_1_over_the_catalogue():
         constant=7,
         _quality=[0.1, 0.2, 0.3, 0.4],
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        numbers = number_columns(items, CATALOGUE)
+    numbers = number_columns(items, CATALOGUE)
     assert list(numbers) == ["tempo", "live"]
     by_item = np.array([90.0, 100.0, 120.0, 180.0])
     np.testing.assert_allclose(numbers["tempo"], (by_item - by_item.mean()) / by_item.std(), rtol=1e-6)
@@ -47,14 +46,21 @@ def test_numbers_have_mean_0_and_deviation_1_over_the_catalogue():
     assert genre_columns(items, CATALOGUE).to_numpy().tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 
-def test_a_missing_value_is_the_mean_and_is_told_once():
+def test_a_missing_value_is_the_mean_and_is_told():
     items = table(tempo=[120.0, None, 180.0, 90.0], plays=pd.array([1, 2, None, None], dtype="Int64"))
-    with pytest.warns(UserWarning) as told:
-        numbers = number_columns(items, np.arange(1, 6), where="shop: items")
-    (one,) = told
-    assert str(one.message) == (
-        "shop: items: no value for some of 5 items, which count as average: tempo of 2, plays of 3"
-    )
+    with warnings.catch_warnings():  # one would stand on a page, with a path of the machine
+        warnings.simplefilter("error")
+        numbers = number_columns(items, np.arange(1, 6))
+    log = pd.DataFrame({"user": [1, 2, 2, 1], "item": [1, 2, 3, 5], "decision": [0, 1, 0, 1]})
+    log = frame_to_dataset(log.assign(source=["self", "self", "system", "system"], t=range(4))).log
+    users = pd.DataFrame({"user": [1, 2, 3], "age": [30, None, None], "label": ["a", None, "c"]})
+    said = [
+        "Of 5 items some have no value, and count as average: tempo of 2, plays of 3.",
+        "Of 3 users some have no value, and count as average: age of 2.",
+    ]
+    lacking = Dataset(log, items=items, users=users)
+    assert missing_values(lacking) == said and profile_log(lacking).warnings[-2:] == said
+    assert missing_values(Dataset(log)) == []
     assert numbers.loc[[1, 5], "tempo"].eq(0).all()
     np.testing.assert_allclose(numbers.mean(), 0, atol=1e-7)
     np.testing.assert_allclose(numbers.std(ddof=0), 1, rtol=1e-6)

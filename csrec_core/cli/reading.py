@@ -52,12 +52,15 @@ def guessed_options(path, options):
 def read_guessed(path, options):
     """Return the log at a path, read by the options or by all of them guessed, and these options."""
     from csrec_core.data.check import find_kind
+    from csrec_core.data.items import missing_values
     from csrec_core.data.loaders import read_data
 
     options = guessed_options(path, options)
     dataset = read_data(find_kind(path), path, options)
     for reason, rows in dataset.left_out.items():
         click.echo(f"left out: {rows:,} rows ({reason})")
+    for said in missing_values(dataset):
+        click.echo(said)
     return dataset, options
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, f
 
+from csrec_core.data.items import missing_values
 from csrec_core.data.log import SELF, SOURCES, SYSTEM, Dataset
 from csrec_core.data.repeat_exposure import FEWEST_USERS
 
@@ -126,7 +127,7 @@ def profile_log(dataset: Dataset) -> Profile:
         explained,
         steps=_acceptance_by_step(log),
         items=_item_shares(log),
-        warnings=_log_warnings(sources, facts, explained),
+        warnings=[*_log_warnings(sources, facts, explained), *missing_values(dataset)],
     )
 
 
