@@ -112,7 +112,7 @@ def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
     log = world.log.assign(
         item=world.log["item"].where(world.log["source"] == "self", world.log["item"] + 1000)
     )
-    log[["user", "t", "item", "decision", "source"]].to_csv(tmp_path / "log.csv", index=False)
+    log[["user", "t", "item", "decision", "source", "propensity"]].to_csv(tmp_path / "log.csv", index=False)
     notebooks = [PROJECT / "notebooks" / f"{name}.ipynb" for name in notebooks_of("shop")]
     given = {"data": "log", "path": str(tmp_path / "log.csv")}
     run_suite(
@@ -128,6 +128,7 @@ def test_a_log_that_tells_no_effect_says_what_would_settle_it(tmp_path):
     logged["write"](rows, tmp_path / "trial.csv")
     assert set(read_log(tmp_path / "trial.csv").log["source"]) == {"self", "system"}
     # Nothing of what the status forbids: no effect by exposure, estimator, group or user, no theorem, no AHR.
+    assert "weights of whole sequences" not in text
     headings = " ".join(h.text for h in page.find_all("h2"))
     assert not re.search("For whom|estimators|hidden|paper", headings)
     for name in notebooks_of("shop"):

@@ -340,7 +340,7 @@ def test_a_status_heads_pages_with_its_own_word_and_two_let_parts_be_told():
     assert [name for name, one in STATUSES.items() if one.parts] == ["identified", "assumed"]
 
 
-def test_what_stands_behind_an_effect_by_hand():
+def test_what_stands_behind_an_effect_by_hand(monkeypatch):
     effect = Reported()
     assert words.rows_behind(effect) == "600 exposures of 80 users against 1,000"
     table = words.overlap_rows(effect.identification).set_index("what")
@@ -350,8 +350,9 @@ def test_what_stands_behind_an_effect_by_hand():
     assert list(table.columns) == ["a", "b"]
     spent = words.overlap_rows(effect.identification, binary=False).set_index("what")
     assert spent.loc["mean outcome"].tolist() == ["0.200", "0.301"]
-    reach = pd.Series({"effect": 0.05, "lower": 0.01, "upper": 0.09, "k": 3})
-    said = words.sequence_sentence(effect, reach)
+    reach = {"effect": [0.0, 0.05], "lower": 0.01, "upper": 0.09, "k": [1, 3], "chosen": [False, True]}
+    monkeypatch.setattr(words, "sequential_effect", lambda dataset, design: pd.DataFrame(reach))
+    said = words.sequence_sentence(effect, None)
     assert said.endswith(
         "at uniformly drawn items is +5.0 points [+1.0, +9.0]; the weights reach back 3 exposures."
     )

@@ -1,5 +1,6 @@
 """What is said of an effect: only what its status allows, and nothing that could be taken for markup."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,13 @@ EVIL = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def effect():
-    return estimate_effect(simulate_books(users=200, items=40, steps=6, seed=3), splits=1)
+def world():
+    return simulate_books(users=200, items=40, steps=6, seed=3)
+
+
+@pytest.fixture(scope="module")
+def effect(world):
+    return estimate_effect(world, splits=1)
 
 
 def judged(effect, status, **changes):
@@ -26,10 +32,21 @@ def judged(effect, status, **changes):
 
 
 @pytest.mark.parametrize("status", ["bounded", "not identified"])
-def test_nothing_is_said_of_parts_where_the_status_forbids(effect, status):
+def test_nothing_is_said_of_parts_where_the_status_forbids(effect, world, status):
     found = judged(effect, status)
     found.__dict__["trend"] = pd.Series({"effect": 0.01, "lower": 0.005, "upper": 0.015})
     assert words.over_time_sentence(found) == "" and words.users_sentence(found) == ""
+    assert words.sequence_sentence(found, world) == ""
+
+
+def test_weights_of_sequences_are_told_where_every_exposure_has_its_chance_and_users_have_two(effect, world):
+    found, log = judged(effect, "assumed"), world.log
+    reach = r"is [+−]\d+\.\d points \[.*\]; the weights reach back (1 exposure|[2-6] exposures)\.$"
+    assert re.search(reach, words.sequence_sentence(found, world))
+    first = log[log.groupby(["user", "source"]).cumcount() == 0].reset_index(drop=True)
+    gap = log.assign(propensity=log["propensity"].where(log.index > 0))
+    for less in (first, log.drop(columns="propensity"), gap):
+        assert words.sequence_sentence(found, replace(world, log=less)) == ""
 
 
 def test_users_are_counted(effect):

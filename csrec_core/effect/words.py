@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from csrec_core.data.log import Dataset
 from csrec_core.effect.answer import tipping_sentence
 from csrec_core.effect.identification import FEW_EFFECTIVE, Identification
 from csrec_core.effect.result import Effect
-from csrec_core.numbers import count, interval, moved, plain, share, writer
+from csrec_core.effect.sequential import sequential_effect
+from csrec_core.errors import InputError
+from csrec_core.numbers import count, counted, interval, moved, plain, share, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, STATUSES, UNDECIDED, WORST, Verdict
 
 BEYOND = 0.1  # share of the arm's exposures that may have nothing to be compared with
@@ -68,13 +71,19 @@ def users_sentence(effect: Effect) -> str:
     )
 
 
-def sequence_sentence(effect: Effect, reach: pd.Series) -> str:
-    """Say what weights of whole sequences find, by the chosen row of `csrec_core.effect.sequential`."""
+def sequence_sentence(effect: Effect, dataset: Dataset) -> str:
+    """Say what weights of whole sequences find, where the status and the log allow; else nothing."""
+    if not effect.identification.allows:
+        return ""
+    try:
+        reach = sequential_effect(dataset, effect.design).query("chosen").iloc[0]
+    except InputError:  # an exposure has no chance logged, or users have too few of them
+        return ""
     unit = " points" if effect.known.binary else ""
     return (
         f"By weights of whole sequences, without a model, the marginal effect at uniformly drawn items is "
         f"{amount(effect, reach['effect'])}{unit} {between(effect, reach['lower'], reach['upper'])}; the weights reach "
-        f"back {count(reach['k'])} exposures."
+        f"back {counted(reach['k'], 'exposure')}."
     )
 
 
