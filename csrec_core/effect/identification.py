@@ -246,7 +246,8 @@ def _by_item(design: Design, chances: ItemChances, rows: pd.DataFrame, read_off:
     if design.propensity == "unused":
         remedy = ["use the logged chances of the items"]
     elif lacking:
-        remedy = [f"log the propensity of the {lacking:,} exposures of {baseline} that have none"]
+        without = [f"{lacking:,} exposures of {baseline}"] + [f"{unlogged:,} of {arm}"] * bool(unlogged)
+        remedy = [f"log the propensity of the {' and the '.join(without)} that have none"]
     return _claimed(design, f"what {baseline} and {arm} expose", remedy)
 
 
