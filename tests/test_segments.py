@@ -254,5 +254,6 @@ def test_cohorts_by_hand(monkeypatch):
     assert found.asked[0][0][24] == 8
     assert by_cohort(Plain([], allows=False, shown=shown), cohort).empty
     assert by_cohort(Plain([], shown=shown), cohort.where(cohort == "new")).empty
+    assert by_cohort(Plain([], shown=shown, step=np.ones(25, dtype=int)), cohort).empty  # one step is no time
     wide = Plain([groups([0.0], [0.1]), groups([0.0], [0.1])], shown=shown, step=np.arange(1, 26))
     assert by_cohort(wide, cohort, bins=2)["step"].tolist() == [7.0, 7.0]

@@ -332,7 +332,9 @@ def test_the_trend_in_a_word_and_in_a_sentence(lower, upper, word):
             "The effect falls by 1.5 points [1.0, 2.0] every ten exposures: from +5.0 at the first to "
             "+7.0 at exposure 2."
         )
-        assert words.over_time_sentence(Reported(trend=effect.trend, over_time=effect.over_time[:1])) == ""
+    once = Reported(trend=effect.trend, over_time=effect.over_time[:1])
+    assert words.over_time_sentence(once) == words.over_time_tile(once) == ""  # one step is nothing over time
+    assert words.tells_over_time(effect) and not words.tells_over_time(once)
 
 
 def test_a_status_heads_pages_with_its_own_word_and_two_let_parts_be_told():

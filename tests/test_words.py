@@ -35,7 +35,8 @@ def judged(effect, status, **changes):
 def test_nothing_is_said_of_parts_where_the_status_forbids(effect, world, status):
     found = judged(effect, status)
     found.__dict__["trend"] = pd.Series({"effect": 0.01, "lower": 0.005, "upper": 0.015})
-    assert words.over_time_sentence(found) == "" and words.users_sentence(found) == ""
+    assert words.over_time_sentence(found) == words.over_time_tile(found) == ""
+    assert words.users_sentence(found) == ""
     assert words.sequence_sentence(found, world) == ""
 
 

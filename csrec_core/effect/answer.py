@@ -5,7 +5,7 @@ Every form is made from the one dictionary of `as_dict`, so that none says what 
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,13 +122,17 @@ def sentences(found: Mapping) -> dict[str, str]:
             f"{', '.join(bands)}. {tipping_sentence(found)}"
         )
     if found["checks"]:
-        many = Counter(one["verdict"] for one in found["checks"])
-        order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if many[word]]
-        each = (f"{many[word]} {word if many[word] == 1 else word.removesuffix('s')}" for word in order)
-        said["checks"] = f"Checks: {', '.join(each)}."
+        said["checks"] = f"Checks: {counts_of_verdicts(one['verdict'] for one in found['checks'])}."
     if found["remedies"]:
         said["remedy"] = f"What would settle it: {found['remedies'][0]}."
     return said
+
+
+def counts_of_verdicts(verdicts: Iterable[str]) -> str:
+    """Return how many verdicts have each of the four words, as in "8 hold, 1 fails"."""
+    many = Counter(verdicts)
+    order = [word for word in (HOLDS, UNDECIDED, FAILS, NOT_TESTED) if many[word]]
+    return ", ".join(f"{many[word]} {word if many[word] == 1 else word.removesuffix('s')}" for word in order)
 
 
 def tipping_sentence(found: Mapping) -> str:

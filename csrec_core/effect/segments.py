@@ -155,7 +155,7 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
     `cohort` labels the log's rows; exposure numbers are put together so that at most `bins` points are left.
 
     Returns `cohort`, `step` (the middle of the exposure numbers put together), `effect`, `lower`, `upper`,
-    `users`; empty where the status allows no statement on parts.
+    `users`; empty where the status allows no statement on parts, or the arm has one exposure a user.
     """
     columns = ["cohort", "step", "effect", "lower", "upper", "users"]
     names = sorted(cohort.dropna().unique(), key=lambda name: (*THIRDS, name).index(name))
@@ -163,6 +163,8 @@ def by_cohort(effect: Effect, cohort: pd.Series, *, bins: int = 10) -> pd.DataFr
         return pd.DataFrame(columns=columns)
     scores = effect.scores[0]
     last = int(scores["step"][scores["arm"] == 1].max())
+    if last < 2:
+        return pd.DataFrame(columns=columns)
     width = int(np.ceil(last / bins))
     # In the order of the log's rows.
     step = pd.Series(step_of(scores, effect.known), index=scores["place"]).sort_index()

@@ -36,11 +36,16 @@ def rows_behind(effect: Effect) -> str:
     return f"{count(overlap.rows[1])} exposures of {count(overlap.users[1])} users against {count(overlap.rows[0])}"
 
 
+def tells_over_time(effect: Effect) -> bool:
+    """Tell whether anything may be said over time: the status lets parts be told, and there are two steps."""
+    return effect.identification.allows and len(effect.over_time) > 1
+
+
 def over_time_sentence(effect: Effect) -> str:
-    """Say how the effect changes over exposures, where it is found to and the status allows; else nothing."""
+    """Say how the effect changes over exposures; nothing where no change is found, or may be told."""
     slope, lower, upper = 10 * effect.trend[["effect", "lower", "upper"]]
     steps = effect.over_time
-    if not effect.identification.allows or not (lower > 0 or upper < 0) or len(steps) < 2:
+    if not tells_over_time(effect) or not (lower > 0 or upper < 0):
         return ""
     first, last = steps.iloc[0], steps.iloc[-1]
     said = moved("grows", "falls", slope, lower, upper, binary=effect.known.binary)
@@ -52,6 +57,8 @@ def over_time_sentence(effect: Effect) -> str:
 
 def over_time_tile(effect: Effect) -> str:
     """Say whether the effect changes over exposures, without numbers: beside the picture that has them."""
+    if not tells_over_time(effect):
+        return ""
     lower, upper = effect.trend[["lower", "upper"]]
     word = "grows" if lower > 0 else "falls" if upper < 0 else "is not found to change"
     return f"It {word} over exposures (band: its interval)."
