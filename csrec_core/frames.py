@@ -8,6 +8,8 @@ import pandas as pd
 
 from csrec_core.data.log import Dataset, frame_to_dataset, read_log
 from csrec_core.data.options import ReadOptions, from_content
+from csrec_core.data.rows import MissingColumns
+from csrec_core.errors import InputError
 from csrec_core.verdict import Verdict
 
 __all__ = ["check", "estimate", "read"]
@@ -36,7 +38,10 @@ def read(log: Log, *, map: Mapping[str, str] | str = "", **options) -> Dataset:
     text = map if isinstance(map, str) else ",".join(f"{ours}={yours}" for ours, yours in map.items())
     chosen = from_content(options, "read").over(ReadOptions.parse(text))
     made = frame_to_dataset if isinstance(log, pd.DataFrame) else read_log
-    return made(log, options=chosen)
+    try:
+        return made(log, options=chosen)
+    except MissingColumns as error:
+        raise InputError(error.in_python) from None
 
 
 def estimate(log: Log, *, map: Mapping[str, str] | str = "", checks: bool = False, seed: int = 0, **design):

@@ -72,6 +72,32 @@ def test_the_command_estimates_and_tests(table, tmp_path):
     assert "course = 1, against course = 0, raises wage by" in found.output
 
 
+def test_the_command_reads_a_log_by_names_of_its_own(tmp_path):
+    """Guessed or said; refused by an option that the command has."""
+    (tmp_path / "g.dot").write_text("digraph { P -> D; E -> D; R -> E }")
+    who = [f"u{n % 9}" for n in range(40)]
+    log = pd.DataFrame({"customer": who, "sku": [f"b{n % 7}" for n in range(40)], "clicked": [0, 1] * 20})
+    log["channel"] = ["organic"] * 20 + ["recommended"] * 20
+    log.assign(propensity=1 / 7).to_csv(tmp_path / "shop.csv", index=False)
+    words = [
+        "identify",
+        str(tmp_path / "g.dot"),
+        "--y",
+        "D",
+        "--do",
+        "E",
+        "--log",
+        str(tmp_path / "shop.csv"),
+    ]
+    names = "user=customer,item=sku,decision=clicked,source=channel,self=organic,system=recommended"
+    for more in ([], ["--map", names]):
+        found = CliRunner().invoke(cli, [*words, *more])
+        assert "Data: self (as it came about); system (E drawn at random)" in found.output, found.output
+    found = CliRunner().invoke(cli, [*words, "--map", "user=customer"])
+    assert f"Name yours with --map {names}" in found.output
+    assert {"--map", "--as"} <= {one for each in cli.commands["identify"].params for one in each.opts}
+
+
 UNITS = pd.DataFrame({"age": [1.5, 2, 3, 4], "do": [3, 8, 3, 8], "y": [1.0, 0, 0, 1], "wage": [1.0, 2, 2, 9]})
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+import csrec_core
 from csrec_core.data.books import simulate_books
 from csrec_core.data.log import (
     SOURCES,
@@ -263,6 +264,23 @@ def test_what_is_missing_is_suggested_so_that_it_can_be_pasted(tmp_path):
         "self=organic+search,system=recommended"
     )
     assert read(path, suggestion).log["source"].tolist() == ["self", "self", "self", "system"]
+    for log in (path, own_names()):  # in Python no option is named, and what is can be pasted as well
+        with pytest.raises(InputError) as refused:
+            csrec_core.effect(log)
+        said = str(refused.value)
+        assert said.endswith(f"Name yours with csrec_core.read(log, map={suggestion!r})") and "--" not in said
+    with pytest.raises(
+        InputError, match=r"\(no column says .*: map='source=...', or arms=\{'NAME'"
+    ) as refused:
+        csrec_core.read(small_log().drop(columns="source"))
+    assert "--" not in str(refused.value)
+
+
+def test_who_has_an_outcome_needs_no_decision():
+    frame = small_log(spent=[0.5, 0.0, 2.25, 0.0]).drop(columns="decision")
+    with pytest.raises(InputError, match=r"missing column decision \(or outcome\); found .*outcome=spent"):
+        csrec_core.read(frame)
+    assert csrec_core.read(frame, map={"outcome": "spent"}).log["decision"].sum() == 2
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,10 @@ def text(content):
 
 REFUSED = {
     "no arm": (fewer("channel"), "missing column source; .*no column says who chose the exposure"),
-    "no decision": (fewer("clicked"), "missing column decision; found customer, sku, channel"),
+    "no decision": (
+        fewer("clicked"),
+        r"missing column decision \(or outcome\); found customer, sku, channel",
+    ),
     "no item": (fewer("sku", "channel"), "missing columns item, source"),
     "no header": (csv(header=False), "line 1 holds values such as '.*', and no names; .*--header"),
     "a header alone": (fewer(rows=0), "no rows; expected at least one exposure"),

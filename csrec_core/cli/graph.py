@@ -5,6 +5,7 @@ import sys
 import click
 
 from csrec_core.cli.program import FILE, OUTPUT, cli
+from csrec_core.cli.reading import chosen_options, read_guessed, reading_options
 from csrec_core.errors import InputError, listed, unknown
 from csrec_core.files import write_json
 
@@ -80,19 +81,20 @@ def _print_audit(checked, plain) -> None:
 
 
 @cli.command(epilog="Example: csrec identify trial.gml --y wage --do course --given age")
-@click.argument("file", type=FILE)
+@click.argument("drawn", metavar="FILE", type=FILE)
 @click.option("--y", multiple=True, metavar="NAMES", help="Outcome; from a DAGitty file, its outcome.")
 @click.option("--do", multiple=True, metavar="NAMES", help="What is set; from a DAGitty file, its exposure.")
 @click.option("--given", multiple=True, metavar="NAMES", help="What is conditioned on.")
 @click.option(
     "--log", type=FILE, help="A log: its recommended exposures, where drawn at random, are a trial."
 )
+@reading_options
 @click.option("--data", type=FILE, help="A table of the nodes: the effect is estimated, the graph tested.")
 @click.option("--read", is_flag=True, help="Print what was read from the file, too.")
 @click.option("--latex", is_flag=True, help="Print the formula as LaTeX, too.")
 @click.option("--python", "source", is_flag=True, help="Print the formula as a Python function, too.")
 @click.option("--without-certificate", is_flag=True, help="Leave the numeric certificate out.")
-def identify(file, y, do, given, log, data, read, latex, source, without_certificate):
+def identify(drawn, y, do, given, log, data, read, latex, source, without_certificate, **reading):
     """Say whether P(y | do, given) can be computed from data, by the causal graph in FILE; how, or why not.
 
     FILE is DOT, DAGitty's text, GML, GraphML, JSON (also causalfusion's) or a CSV of edges, with names of
@@ -102,7 +104,7 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     from csrec_core.causal.graph_input import read_drawing, read_graph
     from csrec_core.causal.search import ONE_SOURCE
 
-    drawing, graph = read_drawing(file), read_graph(file)
+    drawing, graph = read_drawing(drawn), read_graph(drawn)
     if read:
         click.echo(drawing.summary() + "\n")
     sets = {name: _node_names(words, graph) for name, words in (("y", y), ("do", do), ("given", given))}
@@ -110,8 +112,8 @@ def identify(file, y, do, given, log, data, read, latex, source, without_certifi
     sets["do"] = sets["do"] or drawing.roles["exposure"]
     for name in ("y", "do"):
         if not sets[name]:
-            raise InputError(f"{file}: --{name} is missing: expected one or more of {listed(graph)}")
-    sources = _log_sources(graph, log, do=sets["do"]) if log else ONE_SOURCE
+            raise InputError(f"{drawn}: --{name} is missing: expected one or more of {listed(graph)}")
+    sources = _log_sources(graph, log, chosen_options(**reading), do=sets["do"]) if log else ONE_SOURCE
     told = answer(graph, **sets, sources=sources, certificate=not without_certificate)
     click.echo(told.text())
     if told.found and latex:
@@ -158,17 +160,16 @@ def _node_names(words, graph) -> list[str]:
     ]
 
 
-def _log_sources(graph, path, *, do):
+def _log_sources(graph, path, options, *, do):
     """Return the sources of data that a log is for an effect of exposure.
 
     Self-chosen exposures are observed; recommended ones whose chances are all logged are an experiment on
     `do`, in which nodes that R, the regime, acts on beside `do` are made in their own way.
     """
     from csrec_core.causal.search import Source
-    from csrec_core.data.loaders import make_dataset
     from csrec_core.data.log import SELF, SYSTEM
 
-    log = make_dataset("log", path=str(path)).log
+    log = read_guessed(path, options)[0].log
     own = frozenset(graph.succ["R"]) - frozenset(do) if "R" in graph else frozenset()
     sources = [Source(SELF)] if (log["source"] == SELF).any() else []
     recommended = log[log["source"] == SYSTEM]

@@ -41,6 +41,14 @@ class Rows:
     left_out: dict[str, int]  # rows by reason
 
 
+class MissingColumns(InputError):
+    """A table lacks what a log needs; `in_python` says what to do there, the message what on the command line."""
+
+    def __init__(self, said: str, command: str, python: str):
+        super().__init__(f"{said}{command}"[:400])
+        self.in_python = f"{said}{python}"[:400]
+
+
 @dataclass(frozen=True)
 class _Found:
     """What stands where: columns of the log by the name that the file has for them."""
@@ -134,14 +142,18 @@ def _require(found: _Found, table: Table) -> None:
         missing.remove("source")
     if not missing:
         return
-    names = ", ".join(missing)
+    names = ", ".join(missing).replace("decision", "decision (or outcome)")
     columns = f"missing column{'s' * (len(missing) > 1)} {names}; found {listed(table.columns, 120)}"
+    said = f"{table.name}: {columns}"
     guess = found.options.over(guess_options(table)[0])
     proposed = {*guess.map, *(["decision"] if guess.accept else []), *(["source"] if guess.arms else [])}
     if proposed - found.own.keys():
-        raise InputError(f"{table.name}: {columns}. Name yours with {guess.command()}"[:400])
-    reason = " (no column says who chose the exposure: --map source=..., or --arms NAME if one arm made all)"
-    raise InputError(f"{table.name}: {columns}{reason * ('source' in missing)}. See csrec data check")
+        python = f"csrec_core.read(log, map={str(guess)!r})"
+        raise MissingColumns(f"{said}. Name yours with ", guess.command(), python)
+    ways = ("--map source=..., or --arms NAME", "map='source=...', or arms={'NAME': 'NAME'}")
+    reasons = (f" (no column says who chose the exposure: {way} if one arm made all)" for way in ways)
+    command, python = (f"{reason * ('source' in missing)}. See csrec data check" for reason in reasons)
+    raise MissingColumns(said, command, python)
 
 
 def _arm_codes(found: _Found) -> tuple[Column, tuple[str, ...]]:
