@@ -95,6 +95,9 @@ def test_an_arm_of_one_decision_tells_nothing():
     found = estimate_effect(replace(dataset, log=log), splits=1)
     assert found.identification.status == "not identified"
     assert reads(found, "the exposures of self are all accepted")
+    first, *others = found.identification.remedies
+    assert first == "log those of self that were rejected, too"
+    assert len(others) == 1 and "at random" in others[0]
 
 
 def test_declared_confounders_let_it_be_assumed():

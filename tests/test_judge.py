@@ -351,8 +351,9 @@ Z = norm.ppf(0.975)
     ],
 )
 def test_how_many_exposures_of_a_trial_settle_it(changes, binary, exposures, within):
-    remedy = judged(ITEM, SOUND, replace(OVERLAP, baseline=20.0, **changes), binary=binary).remedies[0]
-    assert remedy == (
+    remedies = judged(ITEM, SOUND, replace(OVERLAP, baseline=20.0, **changes), binary=binary).remedies
+    # What was all accepted, or all rejected, comes before it.
+    assert remedies[len(remedies) - 1 if remedies[0].startswith("log those") else 0] == (
         f"draw the arm of {exposures:,.0f} exposures at random, b or a with even chances: the effect is then known to "
         f"within {within}"
     )

@@ -116,7 +116,11 @@ def judge(
         status = "assumed" if status == "identified" else status
     if obstacles:
         spread = 0.0 if binary else float(rows["decision"].to_numpy().std())
-        remedies = [_trial(design, overlap, spread=spread), *remedies]
+        alike = [remedy for _, remedy in _decided_alike(design, overlap)] if binary else []
+        trial = _trial(design, overlap, spread=spread)
+        remedies = (
+            [*alike, trial] if alike else [trial, *remedies]
+        )  # no chances mend decisions that are all alike
     if any(one.name == MOVED and one.word == FAILS for one in audit):
         remedies = [
             "leave out columns that are measured after the arm was drawn, if there are such",
@@ -161,18 +165,25 @@ def _known_after(rows: pd.DataFrame, binary: bool) -> list[tuple[str, str]]:
     return found
 
 
+def _decided_alike(design: Design, overlap: Overlap) -> list[tuple[str, str]]:
+    """Return which arms' exposures were all accepted, or rejected, and what to do about each."""
+    named = zip(overlap.accepted, (design.baseline, design.arm), strict=True)
+    words = {1.0: ("accepted", "rejected"), 0.0: ("rejected", "accepted")}
+    found = [(name, *words[rate]) for rate, name in named if rate in words]
+    return [
+        (f"the exposures of {name} are all {every}", f"log those of {name} that were {none}, too")
+        for name, every, none in found
+    ]
+
+
 def _obstacles(
     design: Design, overlap: Overlap, audit: Sequence[Verdict], binary: bool, rows: pd.DataFrame
 ) -> list[str]:
     """Return what keeps the effect from being told at all, in words; nothing where it can be told."""
     arm, baseline = design.arm, design.baseline
-    found = [
-        f"the exposures of {name} are all {'accepted' if rate else 'rejected'}"
-        for rate, name in zip(overlap.accepted, (baseline, arm), strict=True)
-        if binary and rate in (0.0, 1.0)
-    ]
-    if found:
+    if binary and (found := [why for why, _ in _decided_alike(design, overlap)]):
         return found
+    found = []
     if overlap.support < SUPPORT[0]:
         found.append(
             f"{1 - overlap.support:.0%} of the exposures by {arm} are of items that {baseline} "
