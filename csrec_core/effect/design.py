@@ -161,8 +161,9 @@ def find_design(dataset: Dataset, **declared) -> Design:
             "design: target everyone goes with estimand arm; expected exposed or uniform, as an item that one "
             "arm never exposes has no effect of exposure"
         )
+    known = _covariates(dataset) if design.confounders else []
     for name in design.confounders:
-        if name not in (known := _covariates(dataset)):
+        if name not in known:
             none = ["feature_... and the numbers of items and users, of which this log has none"]
             raise unknown("confounder of the design", name, known or none)
     return design
