@@ -25,7 +25,7 @@ from csrec_core.effect.score import ESTIMATORS, combine_splits, effects_of
 from csrec_core.effect.words import amount, between
 from csrec_core.errors import InputError, unknown
 from csrec_core.metrics import holm, two_sided
-from csrec_core.numbers import plain
+from csrec_core.numbers import plain, writer
 from csrec_core.verdict import FAILS, HOLDS, NOT_TESTED, UNDECIDED, Verdict
 
 LARGE_SHIFT = 0.5  # standard errors that a random common cause may shift the estimate by
@@ -90,7 +90,7 @@ def _test_verdict(effect: Effect, value, lower, upper, p, what: str) -> Verdict:
     detail = (
         f"{what}: expected 0, found {amount(effect, value)}, 95% interval {between(effect, lower, upper)}"
     )
-    detail += " points" if effect.known.binary else ""
+    detail += writer(effect.known.binary)[1]
     # The bias that would matter: as large as the effect, or what is not told from it.
     margin = max(abs(effect.mean["effect"]), (effect.mean["upper"] - effect.mean["lower"]) / 2)
     value, lower, upper, margin = (float(one) for one in (value, lower, upper, margin))

@@ -86,7 +86,7 @@ def sequence_sentence(effect: Effect, dataset: Dataset) -> str:
         reach = sequential_effect(dataset, effect.design).query("chosen").iloc[0]
     except InputError:  # an exposure has no chance logged, or users have too few of them
         return ""
-    unit = " points" if effect.known.binary else ""
+    unit = writer(effect.known.binary)[1]
     return (
         f"By weights of whole sequences, without a model, the marginal effect at uniformly drawn items is "
         f"{amount(effect, reach['effect'])}{unit} {between(effect, reach['lower'], reach['upper'])}; the weights reach "
